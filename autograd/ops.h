@@ -1,0 +1,94 @@
+// The differentiable ops. Each is a short section of a file in autograd/ops/: shape check, forward, backward.
+// All throw std::invalid_argument with "[op] ..." for wrong shapes.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "autograd/tape.h"
+#include "core/backend.h"
+
+namespace monge::autograd {
+
+// --- products (ops/linear.cpp) ---
+/// op(a) op(b) for ([N,] M, K) and ([N,] K, N').
+Var matmul(const Var& a, const Var& b, bool transpose_a = false, bool transpose_b = false);
+/// activation(x W^T + bias): x (..., K), weight (M, K), bias (M) or undefined -> (..., M).
+Var linear(const Var& x, const Var& weight, const Var& bias = {}, Activation activation = Activation::none);
+
+// --- elementwise (ops/elementwise.cpp) ---
+/// a + b, where b has the shape of a, a suffix of it, or one element.
+Var add(const Var& a, const Var& b);
+Var mul(const Var& a, const Var& b);
+Var scale(const Var& x, double factor);
+Var gelu(const Var& x);
+Var gelu_tanh(const Var& x);
+Var silu(const Var& x);
+Var activation(const Var& x, Activation kind);
+/// Drops elements with probability p and scales the rest by 1 / (1 - p).
+Var dropout(const Var& x, double p, const Random& random);
+
+// --- shape and reductions (ops/shape.cpp) ---
+Var reshape(const Var& x, const Shape& shape);
+/// Rows [begin, end) of the leading dimension.
+Var slice(const Var& x, std::int64_t begin, std::int64_t end);
+/// x (P, Q, R, S) -> (P, R, Q, S).
+Var swap_middle(const Var& x);
+/// Sum of all elements, shape (1).
+Var sum(const Var& x);
+Var mean(const Var& x);
+/// Sum over dimension `dim` (negative counts from the last); the dimension is dropped.
+Var sum(const Var& x, int dim);
+Var mean(const Var& x, int dim);
+
+// --- rows (ops/rows.cpp) ---
+Var softmax(const Var& x);
+/// (x - mean) * rstd * gain + bias over the last dimension; gain and bias (C) may be undefined.
+Var layer_norm(const Var& x, const Var& gain, const Var& bias, double eps = 1e-5);
+/// x / sqrt(mean(x^2) + eps) * gain.
+Var rms_norm(const Var& x, const Var& gain, double eps = 1e-5);
+struct SumAndNorm {
+  Var sum;   // x + residual
+  Var norm;  // norm(x + residual)
+};
+/// The residual stream and its normalised value in one pass. `bias` is for NormKind::layer only.
+SumAndNorm add_norm(NormKind kind, const Var& x, const Var& residual, const Var& gain, const Var& bias,
+                    double eps = 1e-5);
+
+// --- embedding and loss (ops/loss.cpp) ---
+/// Rows of table (V, C) at ids i32, (N) or (B, T): (N, C) or (B, T, C).
+Var embedding(const Tensor& ids, const Var& table);
+/// Mean cross-entropy in nats over the rows of logits (..., V) whose target i32 (...) is not -1; shape (1).
+/// Backward turns the logits into their gradient in place, so their value is gone after Tape::backward, and no other
+/// op may read the logits on the tape.
+Var cross_entropy(const Var& logits, const Tensor& targets);
+
+// --- attention (ops/attention.cpp) ---
+struct AttentionSpec {
+  std::int64_t heads = 1, kv_heads = 1;
+  bool causal = true;
+  double scale = 1.0;
+  RowMap map;
+  Tensor slopes;         // ALiBi slopes (H) or undefined
+  double dropout = 0.0;  // of the weights
+  Random random;
+};
+/// Rotates the first `heads` heads of width `head_dim` of x (B, T, W); see core Rope.
+Var rope(const Var& x, std::int64_t heads, std::int64_t head_dim, double base = 10000.0, std::int64_t start = 0);
+/// Attention over a packed projection qkv (B, T, (H + 2 G) D), laid out queries, keys, values -> (B, T, H D).
+Var attention(const Var& qkv, const AttentionSpec& spec);
+
+// --- for users (ops/custom.cpp, ops/recompute.cpp) ---
+/// A differentiable op from two functions. `backward(inputs, y, dy)` returns one gradient for each input (undefined:
+/// none). The first use defines the op's name; using a name of the framework throws std::invalid_argument.
+Var custom_op(
+    const std::string& name, const std::vector<Var>& inputs,
+    const std::function<Tensor(const std::vector<Tensor>&)>& forward,
+    const std::function<std::vector<Tensor>(const std::vector<Tensor>&, const Tensor& y, const Tensor& dy)>& backward);
+/// block(inputs) without keeping what it saves: backward runs the block again. Parameters that the block reads by
+/// reference receive their gradients. The block must compute the same both times (random streams do).
+std::vector<Var> recompute(const std::function<std::vector<Var>(const std::vector<Var>&)>& block,
+                           const std::vector<Var>& inputs);
+
+}  // namespace monge::autograd

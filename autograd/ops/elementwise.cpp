@@ -1,0 +1,122 @@
+// Elementwise: add, mul, scale, activations, dropout.
+#include "autograd/ops.h"
+#include "autograd/ops/common.h"
+#include "core/error.h"
+
+namespace monge::autograd {
+namespace {
+
+const Op op_add("add");
+const Op op_mul("mul");
+const Op op_scale("scale");
+const Op op_gelu("gelu");
+const Op op_gelu_tanh("gelu_tanh");
+const Op op_silu("silu");
+const Op op_dropout("dropout");
+
+void require_suffix(const Op& op, const Shape& a, const Shape& b) {
+  bool fits = b.rank() <= a.rank();
+  for (int i = 1; fits && i <= b.rank(); ++i) fits = a[-i] == b[-i];
+  require(fits || b.numel() == 1,
+          "[{}] {} and {}: the second has the shape of the first, a suffix of it, or one element", op.name(), a.str(),
+          b.str());
+}
+
+/// Adds to the gradient of the repeated operand b: the sum over its repetitions.
+void add_over_repeats(Gradients& g, std::size_t input, const Tensor& dy) {
+  const auto [db, accumulate] = g.slot(input);
+  const std::int64_t n = db.numel();
+  dy.backend().sum(dy, 1, n == 0 ? 0 : dy.numel() / n, n, 1.0, db, accumulate);
+}
+
+const Op& op_of(Activation kind) {
+  switch (kind) {
+    case Activation::gelu: return op_gelu;
+    case Activation::gelu_tanh: return op_gelu_tanh;
+    case Activation::silu: return op_silu;
+    case Activation::none: break;
+  }
+  throw std::invalid_argument("[activation] 'none' computes nothing");
+}
+
+}  // namespace
+
+Var add(const Var& a, const Var& b) {
+  require_suffix(op_add, a.shape(), b.shape());
+  const Tensor y = Tensor::like(a.value());
+  y.backend().add(a.value(), b.value(), y);
+  return Tape::record(op_add, y, {a, b}, [shape = b.shape()](Gradients& g) {
+    g.add(0, g.out());
+    if (!g.wants(1)) return;
+    if (shape == g.out().shape()) {
+      g.add(1, g.out());
+    } else {
+      add_over_repeats(g, 1, g.out());
+    }
+  });
+}
+
+Var mul(const Var& a, const Var& b) {
+  require_suffix(op_mul, a.shape(), b.shape());
+  const Tensor x = a.value(), factor = b.value();
+  const Tensor y = Tensor::like(x);
+  y.backend().mul(x, factor, y);
+  return Tape::record(op_mul, y, {a, b}, [=](Gradients& g) {
+    Backend& backend = g.out().backend();
+    if (g.wants(1)) {
+      const Tensor db = Tensor::like(x);
+      backend.mul(g.out(), x, db);
+      if (factor.shape() == x.shape()) {
+        g.add(1, db);
+      } else {
+        add_over_repeats(g, 1, db);
+      }
+    }
+    if (g.wants(0)) {
+      const Tensor da = g.reuse_out();
+      backend.mul(g.out(), factor, da);
+      g.add(0, da);
+    }
+  });
+}
+
+Var scale(const Var& x, double factor) {
+  const Tensor y = Tensor::like(x.value());
+  y.backend().scale(x.value(), factor, y);
+  return Tape::record(op_scale, y, {x}, [=](Gradients& g) {
+    const Tensor dx = g.reuse_out();
+    dx.backend().scale(g.out(), factor, dx);
+    g.add(0, dx);
+  });
+}
+
+Var activation(const Var& x, Activation kind) {
+  if (kind == Activation::none) return x;
+  const Tensor z = x.value();
+  const Tensor y = Tensor::like(z);
+  y.backend().activation(kind, z, y);
+  return Tape::record(op_of(kind), y, {x}, [=](Gradients& g) {
+    const Tensor dx = g.reuse_out();
+    dx.backend().activation_backward(kind, z, g.out(), dx);
+    g.add(0, dx);
+  });
+}
+
+Var gelu(const Var& x) { return activation(x, Activation::gelu); }
+Var gelu_tanh(const Var& x) { return activation(x, Activation::gelu_tanh); }
+Var silu(const Var& x) { return activation(x, Activation::silu); }
+
+Var dropout(const Var& x, double p, const Random& random) {
+  require(p >= 0.0 && p < 1.0, "[dropout] p is {}, which is not in [0, 1)", p);
+  if (p == 0.0) return x;
+  const Tensor y = Tensor::like(x.value());
+  y.backend().dropout(x.value(), y, p, random);
+  // The mask is drawn again: the stream gives the same numbers.
+  return Tape::record(op_dropout, y, {x}, [=](Gradients& g) {
+    const Tensor dx = g.reuse_out();
+    dx.backend().dropout(g.out(), dx, p, random);
+    g.add(0, dx);
+  });
+}
+
+}  // namespace monge::autograd

@@ -1,0 +1,80 @@
+// Products: matmul, linear.
+#include "autograd/ops.h"
+#include "autograd/ops/common.h"
+#include "core/error.h"
+
+namespace monge::autograd {
+namespace {
+
+const Op op_matmul("matmul");
+const Op op_linear("linear");
+
+/// Shape of op(a) op(b).
+Shape product_shape(const Shape& a, const Shape& b, bool transpose_a, bool transpose_b) {
+  const bool ranks = a.rank() == b.rank() && (a.rank() == 2 || a.rank() == 3);
+  require(ranks && (a.rank() == 2 || a[0] == b[0]) && a[transpose_a ? -2 : -1] == b[transpose_b ? -1 : -2],
+          "[matmul] {}{} by {}{}: two matrices or two equally long batches of them, with inner sizes that agree",
+          a.str(), transpose_a ? " transposed" : "", b.str(), transpose_b ? " transposed" : "");
+  return a.with(-2, a[transpose_a ? -1 : -2]).with(-1, b[transpose_b ? -2 : -1]);
+}
+
+}  // namespace
+
+Var matmul(const Var& a, const Var& b, bool transpose_a, bool transpose_b) {
+  const Tensor x = a.value(), w = b.value();
+  const Tensor y = Tensor::empty(product_shape(x.shape(), w.shape(), transpose_a, transpose_b), x.dtype(), x.device());
+  y.backend().matmul({.a = x, .transpose_a = transpose_a, .b = w, .transpose_b = transpose_b, .out = y});
+  return Tape::record(op_matmul, y, {a, b}, [=](Gradients& g) {
+    const Tensor& dy = g.out();
+    const auto product = [&](std::size_t input, const Tensor& p, bool tp, const Tensor& q, bool tq) {
+      const auto [grad, accumulate] = g.slot(input);
+      grad.backend().matmul(
+          {.a = p, .transpose_a = tp, .b = q, .transpose_b = tq, .out = grad, .accumulate = accumulate});
+    };
+    if (g.wants(0)) transpose_a ? product(0, w, transpose_b, dy, true) : product(0, dy, false, w, !transpose_b);
+    if (g.wants(1)) transpose_b ? product(1, dy, true, x, transpose_a) : product(1, x, !transpose_a, dy, false);
+  });
+}
+
+Var linear(const Var& x, const Var& weight, const Var& bias, Activation activation) {
+  const Tensor w = weight.value();
+  require(w.rank() == 2 && x.shape().rank() >= 1 && x.shape().last() == w.size(1),
+          "[linear] x {} by weight {}: x (..., K), weight (M, K)", x.shape().str(), w.shape().str());
+  require(!bias.defined() || bias.shape() == Shape{w.size(0)},
+          "[linear] bias {} for weight {}: bias (M), weight (M, K)", bias.shape().str(), w.shape().str());
+
+  const Tensor rows = as_rows(x.value());
+  const Tensor y = Tensor::empty(x.shape().with(-1, w.size(0)), rows.dtype(), rows.device());
+  const bool keeps_z = activation != Activation::none && Tape::would_record({x, weight, bias});
+  const Tensor z = keeps_z ? Tensor::like(as_rows(y)) : Tensor();  // the value before the activation
+  y.backend().matmul({.a = rows,
+                      .b = w,
+                      .transpose_b = true,
+                      .out = as_rows(y),
+                      .bias = bias.value(),
+                      .activation = activation,
+                      .pre_activation = z});
+
+  return Tape::record(op_linear, y, {x, weight, bias}, [=](Gradients& g) {
+    Tensor dz = as_rows(g.out());
+    Backend& backend = dz.backend();
+    if (z.defined()) {
+      dz = as_rows(g.reuse_out());
+      backend.activation_backward(activation, z, as_rows(g.out()), dz);
+    }
+    if (g.wants(1)) {
+      const auto [dw, accumulate] = g.slot(1);
+      backend.matmul({.a = dz, .transpose_a = true, .b = rows, .out = dw, .accumulate = accumulate});
+    }
+    if (g.wants(2)) {
+      const auto [dbias, accumulate] = g.slot(2);
+      backend.sum(dz, 1, dz.size(0), dz.size(1), 1.0, dbias, accumulate);
+    }
+    if (g.wants(0)) {
+      const auto [dx, accumulate] = g.slot(0);
+      backend.matmul({.a = dz, .b = w, .out = as_rows(dx), .accumulate = accumulate});
+    }
+  });
+}
+
+}  // namespace monge::autograd

@@ -1,0 +1,57 @@
+// The table of devices: which backends this build has, and one instance of each.
+#include "core/backend.h"
+
+#include <array>
+#include <charconv>
+#include <mutex>
+
+#include "core/cpu/cpu_backend.h"
+#include "core/error.h"
+#include "core/reference/reference_backend.h"
+
+namespace monge {
+
+std::string Device::str() const {
+  switch (kind) {
+    case DeviceKind::reference: return "reference";
+    case DeviceKind::cpu: return "cpu";
+    case DeviceKind::cuda: return index == 0 ? "cuda" : fmt::format("cuda:{}", index);
+  }
+  return "?";
+}
+
+Device parse_device(std::string_view name) {
+  if (name == "cpu") return {DeviceKind::cpu, 0};
+  if (name == "reference") return {DeviceKind::reference, 0};
+  if (name == "cuda") return {DeviceKind::cuda, 0};
+  if (name.starts_with("cuda:")) {
+    int index = 0;
+    const auto digits = name.substr(5);
+    const auto [end, problem] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
+    if (problem == std::errc{} && end == digits.data() + digits.size() && index >= 0) return {DeviceKind::cuda, index};
+  }
+  throw InputError(fmt::format("unknown device '{}'; allowed: cpu, cuda, cuda:N, reference", name));
+}
+
+Backend& backend_of(Device device) {
+  // Backends live as long as the process: tensors with static lifetime may outlast any destructor order.
+  switch (device.kind) {
+    case DeviceKind::reference: {
+      static Backend* const reference = make_reference_backend().release();
+      return *reference;
+    }
+    case DeviceKind::cpu: {
+      static Backend* const cpu = make_cpu_backend().release();
+      return *cpu;
+    }
+    case DeviceKind::cuda: break;
+  }
+  throw InputError(fmt::format("device '{}' is not in this build; allowed here: cpu, reference", device.str()));
+}
+
+std::string_view name_of(Activation activation) {
+  constexpr std::array<std::string_view, 4> names{"none", "gelu", "gelu_tanh", "silu"};
+  return names[static_cast<std::size_t>(activation)];
+}
+
+}  // namespace monge

@@ -1,0 +1,252 @@
+// Backend: the contract of a device.
+//
+// A kernel reads and writes tensors of its own device, which the caller has allocated; it never allocates a result,
+// never takes a host pointer and never waits for the device. Values that change from step to step (learning rate,
+// step number, clip factor) are device scalars, so that a whole step can be recorded and replayed.
+//
+// Shapes use the letters of the field: B batch, T tokens, C width, H heads, G key/value heads, D head width, V
+// vocabulary. R and N stand for any row and column count: a kernel that works on rows reads its tensors as
+// (shape.rows(), last()). "float" tensors are f32 or bf16 (cpu, cuda) or f64 (reference); all float arguments of one
+// call share their dtype unless the text says otherwise. Arithmetic and sums are in f32 or better. Outputs may not
+// overlap inputs unless the text says "in place".
+//
+// Every kernel checks its arguments and throws std::invalid_argument with its name, the shapes, the dtypes and the
+// device. Kernels of one backend may be called from one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/device.h"
+#include "core/dtype.h"
+#include "core/memory.h"
+#include "core/random.h"
+#include "core/row_map/row_map.h"
+#include "core/tensor.h"
+
+namespace monge {
+
+/// Pointwise functions. gelu is x * Phi(x) with the exact normal distribution function, gelu_tanh its approximation
+/// (Hendrycks & Gimpel 2016, arXiv:1606.08415); silu is x * sigmoid(x).
+enum class Activation : std::uint8_t { none, gelu, gelu_tanh, silu };
+std::string_view name_of(Activation activation);
+
+/// out = [out +] activation(op(a) op(b) + bias).
+/// Two dimensions, or three with a shared leading batch.
+struct Matmul {
+  Tensor a;  // ([N,] M, K), or ([N,] K, M) when transpose_a
+  bool transpose_a = false;
+  Tensor b;  // ([N,] K, N), or ([N,] N, K) when transpose_b
+  bool transpose_b = false;
+  Tensor out;               // ([N,] M, N); may be f32 when a and b are bf16
+  bool accumulate = false;  // add to `out`; not together with bias or activation
+  Tensor bias;              // (N) or none
+  Activation activation = Activation::none;
+  Tensor pre_activation;  // shape of out, or none: receives the value before the activation
+};
+
+enum class NormKind : std::uint8_t { layer, rms };
+
+/// y = (x - mean) * rstd * gain + bias over the last dimension; rms: mean = 0, rstd = 1 / sqrt(mean(x^2) + eps).
+/// With `residual`, x + residual is normalised and written to `sum`.
+struct Norm {
+  NormKind kind = NormKind::layer;
+  double eps = 1e-5;
+  Tensor x;         // (R, C)
+  Tensor residual;  // (R, C) or none
+  Tensor gain;      // (C) or none
+  Tensor bias;      // (C) or none
+  Tensor sum;       // (R, C), with residual only
+  Tensor y;         // (R, C)
+  Tensor mean;      // (R) f32 (reference: f64); none for rms
+  Tensor rstd;      // (R) f32 (reference: f64)
+};
+
+struct NormBackward {
+  NormKind kind = NormKind::layer;
+  Tensor x;      // (R, C): what was normalised (x, or sum)
+  Tensor gain;   // (C) or none
+  Tensor mean;   // (R) or none
+  Tensor rstd;   // (R)
+  Tensor dy;     // (R, C)
+  Tensor dsum;   // (R, C) or none: gradient that reaches `sum` directly; added to dx
+  Tensor dx;     // (R, C), overwritten; may be dsum (in place)
+  Tensor dgain;  // (C) or none; may be f32 when x is bf16
+  Tensor dbias;  // (C) or none; like dgain
+  bool accumulate_gain = false;
+  bool accumulate_bias = false;
+};
+
+/// A tensor read as heads: head h of token t of sequence b is the D elements from
+/// offset + b * batch_stride + t * token_stride + h * D. Lets attention read a packed (B, T, (H + 2 G) D) projection.
+struct HeadView {
+  Tensor data;
+  std::int64_t offset = 0;
+  std::int64_t token_stride = 0;
+  std::int64_t batch_stride = 0;
+};
+
+/// out_i = sum_j a_ij v_j with a_i = map(scale <q_i, k_j> + prior_ij), for each sequence and head.
+/// Query i stands at position `start + i`; under `causal` it sees the keys 0 .. start + i.
+/// Query head h reads key/value head h / (H / G).
+struct Attention {
+  std::int64_t batch = 0, queries = 0, keys = 0, heads = 0, kv_heads = 0, head_dim = 0;
+  std::int64_t start = 0;
+  bool causal = true;
+  double scale = 1.0;
+  RowMap map;
+  Tensor slopes;         // (H) f32/f64 or none: ALiBi, prior_ij = -slopes_h * (start + i - j)
+  double dropout = 0.0;  // probability of dropping a weight; element ((b H + h) T + i) S + j of the stream `random`
+  Random random;
+  HeadView q, k, v;
+  HeadView out;
+  Tensor row_stat;  // (B, H, T) f32/f64: what the map keeps of each row for backward (softmax: log-sum-exp)
+};
+
+struct AttentionBackward {
+  Attention forward;  // as it was called, `out` and `row_stat` filled
+  HeadView dout;
+  HeadView dq, dk, dv;  // overwritten
+};
+
+/// Rotates the pairs (x[i], x[i + D/2]) of the first `heads` heads of each token by angle position * base^(-2i/D)
+/// (Su et al. 2021, arXiv:2104.09864, in the half-split layout); the rest of the row is copied. `inverse` rotates back.
+struct Rope {
+  Tensor x;  // (B, T, W), W >= heads * head_dim
+  Tensor y;  // (B, T, W); may be x (in place)
+  std::int64_t heads = 0, head_dim = 0;
+  std::int64_t start = 0;  // position of the first token
+  double base = 10000.0;
+  bool inverse = false;
+};
+
+/// Mean cross-entropy over rows, in nats. Rows with target -1 are left out of the mean and get a zero gradient.
+struct CrossEntropy {
+  Tensor logits;   // (N, V)
+  Tensor targets;  // (N) i32
+  Tensor losses;   // (N) f32/f64: -log softmax(logits)[target], 0 where left out
+  Tensor lse;      // (N) f32/f64: log-sum-exp of the row
+  Tensor summary;  // (2) f32/f64: mean loss, 1 / rows counted (both 0 when no row counts)
+};
+
+struct CrossEntropyBackward {
+  Tensor logits;   // (N, V): overwritten with the gradient (in place)
+  Tensor targets;  // (N) i32
+  Tensor lse;      // (N)
+  Tensor summary;  // (2)
+  Tensor dloss;    // (1) f32/f64: gradient of the mean loss
+};
+
+/// Slots of the f32 (reference: f64) device tensor that steers an update. `lr` and `step` are written by the host
+/// before the step; `clip` and `finite` by `clip_factor`.
+struct Control {
+  enum Slot : std::int64_t { lr, step, clip, finite, grad_norm, size };
+};
+
+/// One contiguous range of the flat parameter buffer. When control[finite] is 0 nothing changes.
+/// All f32 (reference: f64) but `copy`.
+struct AdamW {
+  Tensor param, grad, m, v;  // (n)
+  Tensor copy;               // (n) bf16 or none: receives the new parameters
+  Tensor control;            // (Control::size)
+  double lr_scale = 1.0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.0;
+};
+
+/// PyTorch's form: b = momentum b + g (b = g at step 1); u = nesterov ? g + momentum b : b;
+/// p = (1 - lr weight_decay) p - lr u.
+struct Sgd {
+  Tensor param, grad;
+  Tensor buffer;  // (n) or none when momentum is 0
+  Tensor copy;
+  Tensor control;
+  double lr_scale = 1.0, momentum = 0.0, weight_decay = 0.0;
+  bool nesterov = false;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  Backend() = default;
+  Backend(const Backend&) = delete;
+  Backend& operator=(const Backend&) = delete;
+
+  virtual Device device() const = 0;
+  /// One line for people: processor, instruction set, threads, libraries.
+  virtual std::string description() const = 0;
+  /// The float storage a computation of this device uses by default: f32, or f64 on reference.
+  virtual DType default_float() const { return DType::f32; }
+  virtual MemoryPools& memory() = 0;
+
+  // --- memory ---
+  /// Host to device; `bytes` = to.bytes(). The host memory may be reused when the call returns.
+  virtual void copy_from_host(const void* from, const Tensor& to) = 0;
+  /// Device to host; waits for the device.
+  virtual void copy_to_host(const Tensor& from, void* to) = 0;
+  /// Elementwise copy between equal numel; converts between float dtypes.
+  virtual void copy(const Tensor& from, const Tensor& to) = 0;
+  virtual void fill(const Tensor& x, double value) = 0;
+  virtual void synchronize() = 0;
+
+  // --- random ---
+  virtual void uniform(const Tensor& x, double low, double high, const Random& random) = 0;
+  virtual void normal(const Tensor& x, double mean, double stddev, const Random& random) = 0;
+  /// y = x * mask / (1 - p), mask_i = 1[to_unit(word_i) >= p]. Its own backward: the same call on the gradient. y may
+  /// be x.
+  virtual void dropout(const Tensor& x, const Tensor& y, double p, const Random& random) = 0;
+
+  // --- products ---
+  virtual void matmul(const Matmul& args) = 0;
+
+  // --- elementwise; `b` has the shape of `a`, a suffix of it (repeated), or one element; out may be a ---
+  virtual void add(const Tensor& a, const Tensor& b, const Tensor& out) = 0;
+  virtual void mul(const Tensor& a, const Tensor& b, const Tensor& out) = 0;
+  /// out = factor * x; out may be x.
+  virtual void scale(const Tensor& x, double factor, const Tensor& out) = 0;
+  /// y = y + factor * x; y may be f32 when x is bf16.
+  virtual void add_scaled(const Tensor& x, double factor, const Tensor& y) = 0;
+  /// y may be x.
+  virtual void activation(Activation kind, const Tensor& x, const Tensor& y) = 0;
+  /// dx = activation'(x) * dy; dx may be dy.
+  virtual void activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx) = 0;
+
+  // --- shape ---
+  /// x (P, Q, R, S) -> y (P, R, Q, S).
+  virtual void swap_middle(const Tensor& x, const Tensor& y) = 0;
+
+  // --- reductions: x is read as (outer, n, inner) with outer * inner = out.numel() ---
+  /// out = [out +] factor * sum over n; out may be f32 when x is bf16.
+  virtual void sum(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor,
+                   const Tensor& out, bool accumulate) = 0;
+  /// out (outer, n, inner) = factor * x (outer, inner), repeated over n: the backward of sum.
+  virtual void repeat(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor,
+                      const Tensor& out) = 0;
+
+  // --- rows ---
+  virtual void softmax(const Tensor& x, const Tensor& y) = 0;
+  /// dx = y * (dy - sum(y dy)).
+  virtual void softmax_backward(const Tensor& y, const Tensor& dy, const Tensor& dx) = 0;
+  virtual void norm(const Norm& args) = 0;
+  virtual void norm_backward(const NormBackward& args) = 0;
+  virtual void rope(const Rope& args) = 0;
+
+  // --- embedding and loss ---
+  /// out (N, C) = table (V, C)[ids (N)]. Ids outside [0, V) are the caller's error and give zero rows.
+  virtual void embedding(const Tensor& ids, const Tensor& table, const Tensor& out) = 0;
+  /// dtable (V, C) = [dtable +] scatter-add of dout (N, C); dtable may be f32 when dout is bf16. Deterministic.
+  virtual void embedding_backward(const Tensor& ids, const Tensor& dout, const Tensor& dtable, bool accumulate) = 0;
+  virtual void cross_entropy(const CrossEntropy& args) = 0;
+  virtual void cross_entropy_backward(const CrossEntropyBackward& args) = 0;
+
+  // --- attention ---
+  virtual void attention(const Attention& args) = 0;
+  virtual void attention_backward(const AttentionBackward& args) = 0;
+
+  // --- update ---
+  /// control[grad_norm] = |grads|; control[clip] = min(1, max_norm / norm) (1 when max_norm = 0);
+  /// control[finite] = whether the norm is finite.
+  virtual void clip_factor(const Tensor& grads, double max_norm, const Tensor& control) = 0;
+  virtual void adamw(const AdamW& args) = 0;
+  virtual void sgd(const Sgd& args) = 0;
+};
+
+}  // namespace monge

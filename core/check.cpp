@@ -1,0 +1,406 @@
+#include "core/check.h"
+
+#include "core/check_call.h"
+
+namespace monge::check {
+
+// --- memory ---
+
+void copy_from_host(Device device, const void* from, const Tensor& to) {
+  const Call call("copy_from_host", device, {{"to", &to, Type::any}});
+  call.need(from != nullptr || to.bytes() == 0, "the host address is null");
+}
+
+void copy_to_host(Device device, const Tensor& from, const void* to) {
+  const Call call("copy_to_host", device, {{"from", &from, Type::any}});
+  call.need(to != nullptr || from.bytes() == 0, "the host address is null");
+}
+
+void copy(Device device, const Tensor& from, const Tensor& to) {
+  const Call call("copy", device, {{"from", &from, Type::any}, {"to", &to, Type::any}});
+  call.need(is_floating(from.dtype()) == is_floating(to.dtype()), "floats and integers do not convert");
+  call.count("to", to, from.numel());
+  call.apart("to", to, from);
+}
+
+void fill(Device device, const Tensor& x) { const Call call("fill", device, {{"x", &x, Type::any}}); }
+
+// --- random ---
+
+namespace {
+
+void check_random(const Call& call, const Random& random) { call.count("random.step", random.step, 1); }
+
+void draw(const char* op, Device device, const Tensor& x, const Random& random) {
+  const Call call(op, device, {{"x", &x}, optional("random.step", &random.step, Type::i32)});
+  check_random(call, random);
+}
+
+}  // namespace
+
+void uniform(Device device, const Tensor& x, const Random& random) { draw("uniform", device, x, random); }
+void normal(Device device, const Tensor& x, const Random& random) { draw("normal", device, x, random); }
+
+void dropout(Device device, const Tensor& x, const Tensor& y, double p, const Random& random) {
+  const Call call("dropout", device, {{"x", &x}, {"y", &y}, optional("random.step", &random.step, Type::i32)});
+  check_random(call, random);
+  call.need(p >= 0.0 && p < 1.0, "p must be in [0, 1), got {}", p);
+  call.same_shape("y", y, x);
+  call.apart_or_same("y", y, x);
+}
+
+// --- products ---
+
+void matmul(Device device, const Matmul& args) {
+  const Call call("matmul", device,
+                  {{"a", &args.a},
+                   {"b", &args.b},
+                   {"out", &args.out, Type::wide_number},
+                   optional("bias", &args.bias),
+                   optional("pre_activation", &args.pre_activation, Type::wide_number)});
+  const int rank = args.a.rank();
+  call.need(rank == 2 || rank == 3, "a must have 2 or 3 dimensions");
+  call.need(args.b.rank() == rank && args.out.rank() == rank, "a, b and out must have the same number of dimensions");
+  call.need(rank == 2 || (args.a.size(0) == args.b.size(0) && args.a.size(0) == args.out.size(0)),
+            "a, b and out must share their first dimension");
+  const auto m = args.a.size(args.transpose_a ? -1 : -2), k = args.a.size(args.transpose_a ? -2 : -1);
+  const auto k_of_b = args.b.size(args.transpose_b ? -1 : -2), n = args.b.size(args.transpose_b ? -2 : -1);
+  const auto mark = [](bool transposed) { return transposed ? " (transposed)" : ""; };
+  call.need(k == k_of_b, "K is {} in a{} and {} in b{}", k, mark(args.transpose_a), k_of_b, mark(args.transpose_b));
+  call.need(args.out.size(-2) == m && args.out.size(-1) == n, "out must be ({}{}, {})", rank == 3 ? "N, " : "", m, n);
+  call.need(!args.bias || (args.bias.rank() == 1 && args.bias.numel() == n), "bias must be ({})", n);
+  call.same_shape("pre_activation", args.pre_activation, args.out);
+  call.need(!args.pre_activation || args.pre_activation.dtype() == args.out.dtype(),
+            "pre_activation must have the dtype of out");
+  call.need(!args.accumulate || (!args.bias && !args.pre_activation && args.activation == Activation::none),
+            "accumulate goes with neither bias nor activation");
+  for (const Tensor* in : {&args.a, &args.b, &args.bias}) {
+    call.apart("out", args.out, *in);
+    call.apart("pre_activation", args.pre_activation, *in);
+  }
+  call.apart("pre_activation", args.pre_activation, args.out);
+}
+
+// --- elementwise ---
+
+namespace {
+
+bool is_suffix(const Shape& b, const Shape& a) {
+  if (b.rank() > a.rank()) return false;
+  for (int i = 1; i <= b.rank(); ++i) {
+    if (b[-i] != a[-i]) return false;
+  }
+  return true;
+}
+
+void binary(const char* op, Device device, const Tensor& a, const Tensor& b, const Tensor& out) {
+  const Call call(op, device, {{"a", &a}, {"b", &b}, {"out", &out}});
+  call.need(b.numel() == 1 || is_suffix(b.shape(), a.shape()),
+            "b must have the shape of a, a suffix of it or one element");
+  call.same_shape("out", out, a);
+  call.apart_or_same("out", out, a);
+  if (!b.same_memory(a)) call.apart("out", out, b);
+}
+
+/// y = f(x), element by element.
+void unary(const char* op, Device device, const char* x_name, const Tensor& x, const char* y_name, const Tensor& y) {
+  const Call call(op, device, {{x_name, &x}, {y_name, &y}});
+  call.same_shape(y_name, y, x);
+  call.apart_or_same(y_name, y, x);
+}
+
+}  // namespace
+
+void add(Device device, const Tensor& a, const Tensor& b, const Tensor& out) { binary("add", device, a, b, out); }
+void mul(Device device, const Tensor& a, const Tensor& b, const Tensor& out) { binary("mul", device, a, b, out); }
+void scale(Device device, const Tensor& x, const Tensor& out) { unary("scale", device, "x", x, "out", out); }
+
+void add_scaled(Device device, const Tensor& x, const Tensor& y) {
+  const Call call("add_scaled", device, {{"x", &x}, {"y", &y, Type::wide_number}});
+  call.same_shape("y", y, x);
+  call.apart("y", y, x);
+}
+
+void activation(Device device, const Tensor& x, const Tensor& y) {
+  const Call call("activation", device, {{"x", &x}, {"y", &y}});
+  call.same_shape("y", y, x);
+  call.apart_or_same("y", y, x);
+}
+
+void activation_backward(Device device, const Tensor& x, const Tensor& dy, const Tensor& dx) {
+  const Call call("activation_backward", device, {{"x", &x}, {"dy", &dy}, {"dx", &dx}});
+  call.same_shape("dy", dy, x);
+  call.same_shape("dx", dx, x);
+  call.apart("dx", dx, x);
+  call.apart_or_same("dx", dx, dy);
+}
+
+// --- shape ---
+
+void swap_middle(Device device, const Tensor& x, const Tensor& y) {
+  const Call call("swap_middle", device, {{"x", &x}, {"y", &y}});
+  call.need(x.rank() == 4, "x must be (P, Q, R, S)");
+  call.need(y.shape() == Shape{x.size(0), x.size(2), x.size(1), x.size(3)}, "y must be (P, R, Q, S)");
+  call.apart("y", y, x);
+}
+
+// --- reductions ---
+
+void sum(Device device, const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, const Tensor& out) {
+  const Call call("sum", device, {{"x", &x}, {"out", &out, Type::wide_number}});
+  call.need(outer >= 0 && n >= 0 && inner >= 0 && x.numel() == outer * n * inner, "x does not read as ({}, {}, {})",
+            outer, n, inner);
+  call.count("out", out, outer * inner);
+  call.apart("out", out, x);
+}
+
+void repeat(Device device, const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, const Tensor& out) {
+  const Call call("repeat", device, {{"x", &x}, {"out", &out}});
+  call.need(outer >= 0 && n >= 0 && inner >= 0 && out.numel() == outer * n * inner, "out does not read as ({}, {}, {})",
+            outer, n, inner);
+  call.count("x", x, outer * inner);
+  call.apart("out", out, x);
+}
+
+// --- rows ---
+
+void softmax(Device device, const Tensor& x, const Tensor& y) {
+  const Call call("softmax", device, {{"x", &x}, {"y", &y}});
+  call.same_shape("y", y, x);
+  call.apart("y", y, x);
+}
+
+void softmax_backward(Device device, const Tensor& y, const Tensor& dy, const Tensor& dx) {
+  const Call call("softmax_backward", device, {{"y", &y}, {"dy", &dy}, {"dx", &dx}});
+  call.same_shape("dy", dy, y);
+  call.same_shape("dx", dx, y);
+  call.apart("dx", dx, y);
+  call.apart("dx", dx, dy);
+}
+
+void norm(Device device, const Norm& args) {
+  const bool rms = args.kind == NormKind::rms;
+  const Call call("norm", device,
+                  {{"x", &args.x},
+                   optional("residual", &args.residual),
+                   optional("gain", &args.gain),
+                   optional("bias", &args.bias),
+                   {"sum", &args.sum, Type::number, !args.residual.defined()},
+                   {"y", &args.y},
+                   {"mean", &args.mean, Type::f32, rms},
+                   {"rstd", &args.rstd, Type::f32}});
+  const auto rows = args.x.shape().rows(), columns = args.x.shape().last();
+  call.need(columns > 0, "the last dimension is empty");
+  call.need(!args.sum || args.residual, "sum goes with residual");
+  call.need(!rms || !args.mean, "rms has no mean");
+  call.matrix("residual", args.residual, rows, columns);
+  call.matrix("sum", args.sum, rows, columns);
+  call.matrix("y", args.y, rows, columns);
+  call.count("gain", args.gain, columns);
+  call.count("bias", args.bias, columns);
+  call.count("mean", args.mean, rows);
+  call.count("rstd", args.rstd, rows);
+  for (const Tensor* in : {&args.x, &args.residual}) {
+    call.apart("y", args.y, *in);
+    call.apart("sum", args.sum, *in);
+  }
+  call.apart("sum", args.sum, args.y);
+}
+
+void norm_backward(Device device, const NormBackward& args) {
+  const bool rms = args.kind == NormKind::rms;
+  const Call call("norm_backward", device,
+                  {{"x", &args.x},
+                   optional("gain", &args.gain),
+                   {"mean", &args.mean, Type::f32, rms},
+                   {"rstd", &args.rstd, Type::f32},
+                   {"dy", &args.dy},
+                   optional("dsum", &args.dsum),
+                   {"dx", &args.dx},
+                   optional("dgain", &args.dgain, Type::wide_number),
+                   optional("dbias", &args.dbias, Type::wide_number)});
+  const auto rows = args.x.shape().rows(), columns = args.x.shape().last();
+  call.need(columns > 0, "the last dimension is empty");
+  call.need(!rms || !args.mean, "rms has no mean");
+  call.matrix("dy", args.dy, rows, columns);
+  call.matrix("dsum", args.dsum, rows, columns);
+  call.matrix("dx", args.dx, rows, columns);
+  call.count("gain", args.gain, columns);
+  call.count("mean", args.mean, rows);
+  call.count("rstd", args.rstd, rows);
+  call.count("dgain", args.dgain, columns);
+  call.count("dbias", args.dbias, columns);
+  call.apart("dx", args.dx, args.x);
+  call.apart("dx", args.dx, args.dy);
+  if (args.dsum) call.apart_or_same("dx", args.dx, args.dsum);
+}
+
+void rope(Device device, const Rope& args) {
+  const Call call("rope", device, {{"x", &args.x}, {"y", &args.y}});
+  call.need(args.x.rank() == 3, "x must be (B, T, W)");
+  call.same_shape("y", args.y, args.x);
+  call.need(args.heads >= 0 && args.head_dim > 0 && args.head_dim % 2 == 0,
+            "head_dim must be even and positive, got {}", args.head_dim);
+  call.need(args.heads * args.head_dim <= args.x.shape().last(), "{} heads of {} do not fit in a row", args.heads,
+            args.head_dim);
+  call.need(args.start >= 0 && args.base > 0.0, "start must not be negative and base must be positive, got {} and {}",
+            args.start, args.base);
+  call.apart_or_same("y", args.y, args.x);
+}
+
+// --- embedding and loss ---
+
+void embedding(Device device, const Tensor& ids, const Tensor& table, const Tensor& out) {
+  const Call call("embedding", device, {{"ids", &ids, Type::i32}, {"table", &table}, {"out", &out}});
+  call.need(table.rank() == 2, "table must be (V, C)");
+  call.matrix("out", out, ids.numel(), table.size(1));
+  call.apart("out", out, table);
+}
+
+void embedding_backward(Device device, const Tensor& ids, const Tensor& dout, const Tensor& dtable) {
+  const Call call("embedding_backward", device,
+                  {{"ids", &ids, Type::i32}, {"dout", &dout}, {"dtable", &dtable, Type::wide_number}});
+  call.need(dtable.rank() == 2, "dtable must be (V, C)");
+  call.matrix("dout", dout, ids.numel(), dtable.size(1));
+  call.apart("dtable", dtable, dout);
+}
+
+void cross_entropy(Device device, const CrossEntropy& args) {
+  const Call call("cross_entropy", device,
+                  {{"logits", &args.logits},
+                   {"targets", &args.targets, Type::i32},
+                   {"losses", &args.losses, Type::f32},
+                   {"lse", &args.lse, Type::f32},
+                   {"summary", &args.summary, Type::f32}});
+  const auto rows = args.logits.shape().rows();
+  call.need(args.logits.shape().last() > 0, "the vocabulary is empty");
+  call.count("targets", args.targets, rows);
+  call.count("losses", args.losses, rows);
+  call.count("lse", args.lse, rows);
+  call.count("summary", args.summary, 2);
+}
+
+void cross_entropy_backward(Device device, const CrossEntropyBackward& args) {
+  const Call call("cross_entropy_backward", device,
+                  {{"logits", &args.logits},
+                   {"targets", &args.targets, Type::i32},
+                   {"lse", &args.lse, Type::f32},
+                   {"summary", &args.summary, Type::f32},
+                   {"dloss", &args.dloss, Type::f32}});
+  const auto rows = args.logits.shape().rows();
+  call.count("targets", args.targets, rows);
+  call.count("lse", args.lse, rows);
+  call.count("summary", args.summary, 2);
+  call.count("dloss", args.dloss, 1);
+}
+
+// --- attention ---
+
+namespace {
+
+/// The view stays inside its tensor, and neither its heads nor its tokens run into each other.
+void check_view(const Call& call, const char* name, const HeadView& view, std::int64_t batch, std::int64_t tokens,
+                std::int64_t heads, std::int64_t head_dim) {
+  const auto row = heads * head_dim;
+  call.need(view.offset >= 0 && view.token_stride >= row && (batch <= 1 || view.batch_stride >= row),
+            "{} has offset {}, token stride {} and batch stride {}; a row of heads has {} elements", name, view.offset,
+            view.token_stride, view.batch_stride, row);
+  if (batch == 0 || tokens == 0) return;
+  const auto end = view.offset + (batch - 1) * view.batch_stride + (tokens - 1) * view.token_stride + row;
+  call.need(end <= view.data.numel(), "{} reads up to element {} of {} ({} sequences, {} tokens, {} heads of {})", name,
+            end, view.data.numel(), batch, tokens, heads, head_dim);
+}
+
+void check_attention(const Call& call, const Attention& a) {
+  call.need(a.batch >= 0 && a.queries >= 0 && a.keys >= 0 && a.start >= 0,
+            "batch {}, queries {}, keys {} and start {} must not be negative", a.batch, a.queries, a.keys, a.start);
+  call.need(a.head_dim > 0 && a.kv_heads > 0 && a.heads > 0 && a.heads % a.kv_heads == 0,
+            "{} heads of {} cannot share {} key/value heads", a.heads, a.head_dim, a.kv_heads);
+  call.need(a.dropout >= 0.0 && a.dropout < 1.0, "dropout must be in [0, 1), got {}", a.dropout);
+  call.count("slopes", a.slopes, a.heads);
+  call.count("random.step", a.random.step, 1);
+  call.count("row_stat", a.row_stat, a.batch * a.heads * a.queries);
+  check_view(call, "q", a.q, a.batch, a.queries, a.heads, a.head_dim);
+  check_view(call, "k", a.k, a.batch, a.keys, a.kv_heads, a.head_dim);
+  check_view(call, "v", a.v, a.batch, a.keys, a.kv_heads, a.head_dim);
+  check_view(call, "out", a.out, a.batch, a.queries, a.heads, a.head_dim);
+}
+
+}  // namespace
+
+void attention(Device device, const Attention& args) {
+  const Call call("attention", device,
+                  {{"q", &args.q.data},
+                   {"k", &args.k.data},
+                   {"v", &args.v.data},
+                   {"out", &args.out.data},
+                   {"row_stat", &args.row_stat, Type::f32},
+                   optional("slopes", &args.slopes, Type::f32),
+                   optional("random.step", &args.random.step, Type::i32)});
+  check_attention(call, args);
+  for (const HeadView* in : {&args.q, &args.k, &args.v}) call.apart("out", args.out.data, in->data);
+}
+
+void attention_backward(Device device, const AttentionBackward& args) {
+  const Attention& a = args.forward;
+  const Call call("attention_backward", device,
+                  {{"q", &a.q.data},
+                   {"k", &a.k.data},
+                   {"v", &a.v.data},
+                   {"out", &a.out.data},
+                   {"row_stat", &a.row_stat, Type::f32},
+                   optional("slopes", &a.slopes, Type::f32),
+                   optional("random.step", &a.random.step, Type::i32),
+                   {"dout", &args.dout.data},
+                   {"dq", &args.dq.data},
+                   {"dk", &args.dk.data},
+                   {"dv", &args.dv.data}});
+  check_attention(call, a);
+  check_view(call, "dout", args.dout, a.batch, a.queries, a.heads, a.head_dim);
+  check_view(call, "dq", args.dq, a.batch, a.queries, a.heads, a.head_dim);
+  check_view(call, "dk", args.dk, a.batch, a.keys, a.kv_heads, a.head_dim);
+  check_view(call, "dv", args.dv, a.batch, a.keys, a.kv_heads, a.head_dim);
+  for (const HeadView* in : {&a.q, &a.k, &a.v, &a.out, &args.dout}) {
+    for (const HeadView* out : {&args.dq, &args.dk, &args.dv}) call.apart("the gradient", out->data, in->data);
+  }
+}
+
+// --- update ---
+
+void clip_factor(Device device, const Tensor& grads, double max_norm, const Tensor& control) {
+  const Call call("clip_factor", device, {{"grads", &grads, Type::f32}, {"control", &control, Type::f32}});
+  call.need(max_norm >= 0.0, "max_norm must not be negative, got {}", max_norm);
+  call.count("control", control, Control::size);
+}
+
+void adamw(Device device, const AdamW& args) {
+  const Call call("adamw", device,
+                  {{"param", &args.param, Type::f32},
+                   {"grad", &args.grad, Type::f32},
+                   {"m", &args.m, Type::f32},
+                   {"v", &args.v, Type::f32},
+                   optional("copy", &args.copy, Type::bf16),
+                   {"control", &args.control, Type::f32}});
+  const auto n = args.param.numel();
+  call.count("grad", args.grad, n);
+  call.count("m", args.m, n);
+  call.count("v", args.v, n);
+  call.count("copy", args.copy, n);
+  call.count("control", args.control, Control::size);
+}
+
+void sgd(Device device, const Sgd& args) {
+  const Call call("sgd", device,
+                  {{"param", &args.param, Type::f32},
+                   {"grad", &args.grad, Type::f32},
+                   {"buffer", &args.buffer, Type::f32, args.momentum == 0.0},
+                   optional("copy", &args.copy, Type::bf16),
+                   {"control", &args.control, Type::f32}});
+  const auto n = args.param.numel();
+  call.count("grad", args.grad, n);
+  call.count("buffer", args.buffer, n);
+  call.count("copy", args.copy, n);
+  call.count("control", args.control, Control::size);
+}
+
+}  // namespace monge::check

@@ -1,0 +1,272 @@
+// What the forward and the backward of attention share: the split into work items and tiles, the copies of q, k and v
+// that the small products read, and the row of scores that a row map sees. A SIMD header, compiled for each instruction
+// set like core/cpu/simd.h, which has to be included before it.
+//
+// A tile is up to 48 query rows of one head; a tile of scores (rows, keys) holds whole rows and fits the second-level
+// cache. Inside an item everything is f32.
+#if defined(MONGE_CORE_CPU_ATTENTION_TILE_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef MONGE_CORE_CPU_ATTENTION_TILE_H_
+#undef MONGE_CORE_CPU_ATTENTION_TILE_H_
+#else
+#define MONGE_CORE_CPU_ATTENTION_TILE_H_
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "core/backend.h"
+#include "core/cpu/parallel.h"
+#include "core/cpu/simd.h"
+#include "core/cpu/tile_product.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace monge::cpu::HWY_NAMESPACE {
+
+// The row maps, compiled for this instruction set.
+#define MONGE_LAMBDA HWY_ATTR
+#include "core/row_map/maps.h"
+#undef MONGE_LAMBDA
+
+HWY_INLINE std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+/// How an attention call is cut into work items. The cut depends on the shapes only, so the result does not depend on
+/// the number of threads.
+struct Plan {
+  explicit Plan(const Attention& args)
+      : a(args),
+        group(args.heads / args.kv_heads),
+        width(round_up(args.head_dim, lanes())),
+        keys(round_up(args.keys, panel_width())),
+        stride(keys + 16),  // no power of two: the rows of a column would share a few cache sets
+        tile_rows(std::clamp<std::int64_t>(tile_elements / std::max<std::int64_t>(1, keys) / block_rows * block_rows,
+                                           block_rows, 8 * block_rows)),
+        tiles(chunk_count(args.queries, tile_rows)),
+        parts(std::clamp<std::int64_t>(chunk_count(least_items, std::max<std::int64_t>(1, args.batch * args.kv_heads)),
+                                       1, std::max<std::int64_t>(1, group * tiles))) {}
+
+  /// Keys that query i sees: 0 .. visible(i) - 1.
+  std::int64_t visible(std::int64_t i) const { return a.causal ? std::min(a.keys, a.start + i + 1) : a.keys; }
+  std::int64_t items() const { return a.batch * a.kv_heads * parts; }
+
+  const Attention& a;
+  std::int64_t group;   // query heads per key/value head
+  std::int64_t width;   // head_dim, whole vectors
+  std::int64_t keys;    // keys, whole panels
+  std::int64_t stride;  // between rows of scores
+  std::int64_t tile_rows;
+  std::int64_t tiles;  // of one head
+  std::int64_t parts;  // items that share the tiles of one key/value head
+
+ private:
+  static constexpr std::int64_t tile_elements = 64 * 1024;
+  static constexpr std::int64_t least_items = 16;  // keeps some threads busy when there are few sequences and heads
+};
+
+/// One work item: every parts-th tile of one key/value head of one sequence, which evens out the causal triangle.
+struct Item {
+  Item(const Plan& plan, std::int64_t index)
+      : part(index % plan.parts), g(index / plan.parts % plan.a.kv_heads), b(index / plan.parts / plan.a.kv_heads) {}
+
+  std::int64_t part, g, b;
+};
+
+/// `rows` queries of one head from query `first` on.
+struct Tile {
+  std::int64_t b, h, first, rows;
+};
+
+template <class F>
+HWY_INLINE void for_each_tile(const Plan& plan, const Item& item, const F& f) {
+  for (std::int64_t t = item.part; t < plan.group * plan.tiles; t += plan.parts) {
+    const std::int64_t first = t % plan.tiles * plan.tile_rows;
+    f(Tile{item.b, item.g * plan.group + t / plan.tiles, first, std::min(plan.tile_rows, plan.a.queries - first)});
+  }
+}
+
+/// Hands out parts of a buffer of floats, cache line by cache line; over a null buffer it only counts.
+class Carver {
+ public:
+  explicit Carver(float* base) : base_(base) {}
+  float* take(std::int64_t n) {
+    float* const part = base_ == nullptr ? nullptr : base_ + used_;
+    used_ += (n + 15) / 16 * 16;
+    return part;
+  }
+  std::int64_t used() const { return used_; }
+
+ private:
+  float* base_;
+  std::int64_t used_ = 0;
+};
+
+// --- between tensors and tiles ---
+
+template <class T>
+T* head(const HeadView& view, std::int64_t b, std::int64_t t, std::int64_t h, std::int64_t head_dim) {
+  return view.data.data_as<T>() + view.offset + b * view.batch_stride + t * view.token_stride + h * head_dim;
+}
+
+/// to (rows, width) = factor * from, the columns beyond n filled with 0.
+template <class T>
+HWY_INLINE void load_rows(const T* from, std::int64_t from_stride, std::int64_t rows, std::int64_t n, double factor,
+                          float* to, std::int64_t width) {
+  const Floats scale = splat(factor);
+  for (std::int64_t r = 0; r < rows; ++r, from += from_stride, to += width) {
+    std::int64_t i = 0;
+    for (; i + lanes() <= n; i += lanes()) store(hn::Mul(scale, load(from + i)), to + i);
+    if (i < n) store(hn::Mul(scale, load_n(from + i, n - i)), to + i);
+  }
+}
+
+/// to (rows, n) = from, without the columns beyond n.
+template <class T>
+HWY_INLINE void store_rows(const float* from, std::int64_t width, std::int64_t rows, std::int64_t n, T* to,
+                           std::int64_t to_stride) {
+  for (std::int64_t r = 0; r < rows; ++r) {
+    map(
+        n, to + r * to_stride, [](Floats v) HWY_ATTR { return v; }, from + r * width);
+  }
+}
+
+/// Four rows of `width` floats become four columns of `to`, whose rows are to_stride apart.
+HWY_INLINE void transpose_four(const float* from, std::int64_t width, float* to, std::int64_t to_stride) {
+#if HWY_TARGET == HWY_SCALAR
+  for (std::int64_t c = 0; c < width; ++c) {
+    for (std::int64_t r = 0; r < 4; ++r) to[c * to_stride + r] = from[r * width + c];
+  }
+#else
+  const hn::FixedTag<float, 4> four;
+  for (std::int64_t c = 0; c < width; c += 4) {
+    const auto r0 = hn::LoadU(four, from + c), r1 = hn::LoadU(four, from + width + c);
+    const auto r2 = hn::LoadU(four, from + 2 * width + c), r3 = hn::LoadU(four, from + 3 * width + c);
+    const auto low02 = hn::InterleaveLower(four, r0, r2), low13 = hn::InterleaveLower(four, r1, r3);
+    const auto high02 = hn::InterleaveUpper(four, r0, r2), high13 = hn::InterleaveUpper(four, r1, r3);
+    hn::StoreU(hn::InterleaveLower(four, low02, low13), four, to + c * to_stride);
+    hn::StoreU(hn::InterleaveUpper(four, low02, low13), four, to + (c + 1) * to_stride);
+    hn::StoreU(hn::InterleaveLower(four, high02, high13), four, to + (c + 2) * to_stride);
+    hn::StoreU(hn::InterleaveUpper(four, high02, high13), four, to + (c + 3) * to_stride);
+  }
+#endif
+}
+
+/// The transpose of the rows of a head as a RightFactor: (width, keys) in panels, the keys that fill up the last panel
+/// being 0. `four_rows` is room for (4, width).
+template <class T>
+HWY_INLINE void load_transposed(const Plan& plan, const T* from, std::int64_t from_stride, float* four_rows,
+                                float* to) {
+  const std::int64_t panel = panel_width();
+  for (std::int64_t j = 0; j < plan.keys; j += 4) {
+    const std::int64_t count = std::clamp<std::int64_t>(plan.a.keys - j, 0, 4);
+    if (count < 4) std::fill_n(four_rows, 4 * plan.width, 0.0f);
+    if (count > 0) load_rows(from + j * from_stride, from_stride, count, plan.a.head_dim, 1.0, four_rows, plan.width);
+    transpose_four(four_rows, plan.width, to + j / panel * panel * plan.width + j % panel, panel);
+  }
+}
+
+/// What load_transposed wrote.
+HWY_INLINE RightFactor transposed(const Plan& plan, const float* data) {
+  return {data, panel_width(), plan.width * panel_width()};
+}
+/// A row-major (n, width) matrix.
+HWY_INLINE RightFactor row_major(const Plan& plan, const float* data) { return {data, plan.width, panel_width()}; }
+
+// --- the three ragged products of a tile ---
+
+/// c (rows, keys) = a (rows, head_dim) b: scores, or dO v^T.
+HWY_INLINE void multiply_scores(const Plan& plan, const Tile& tile, const float* a, RightFactor b, float* c) {
+  multiply(tile.rows, plan.keys, {a, plan.width, 1}, b, c, plan.stride, false,
+           [&](std::int64_t, std::int64_t end) HWY_ATTR {
+             return Extent{round_up(plan.visible(tile.first + end - 1), lanes()), 0, plan.a.head_dim};
+           });
+}
+
+/// c (rows, width) = scores (rows, keys) b: outputs, or dq.
+HWY_INLINE void multiply_values(const Plan& plan, const Tile& tile, const float* scores, RightFactor b, float* c) {
+  multiply(tile.rows, plan.width, {scores, plan.stride, 1}, b, c, plan.width, false,
+           [&](std::int64_t, std::int64_t end) HWY_ATTR {
+             return Extent{plan.width, 0, plan.visible(tile.first + end - 1)};
+           });
+}
+
+/// c (keys, width) += scores^T (keys, rows) b: dk and dv.
+HWY_INLINE void add_transposed(const Plan& plan, const Tile& tile, const float* scores, RightFactor b, float* c) {
+  const std::int64_t seen = plan.visible(tile.first + tile.rows - 1);
+  multiply(seen, plan.width, {scores, 1, plan.stride}, b, c, plan.width, true,
+           [&](std::int64_t begin, std::int64_t) HWY_ATTR {
+             const std::int64_t first =
+                 plan.a.causal ? std::max<std::int64_t>(0, begin - plan.a.start - tile.first) : 0;
+             return Extent{plan.width, first, tile.rows};
+           });
+}
+
+/// A product reads a block of rows or keys up to the last of the block: what the causal mask hides there is 0.
+HWY_INLINE void clear_hidden(float* scores, std::int64_t visible) {
+  std::fill(scores + visible, scores + visible + block_rows, 0.0f);
+}
+
+// --- rows ---
+
+/// Several neighbouring elements of a row, in the lanes of a vector.
+struct Lanes {
+  HWY_INLINE Lanes(Floats x) : v(x) {}
+  HWY_INLINE Lanes(float x) : v(hn::Set(f32_tag, x)) {}
+
+  friend HWY_INLINE Lanes operator+(Lanes a, Lanes b) { return hn::Add(a.v, b.v); }
+  friend HWY_INLINE Lanes operator-(Lanes a, Lanes b) { return hn::Sub(a.v, b.v); }
+  friend HWY_INLINE Lanes operator*(Lanes a, Lanes b) { return hn::Mul(a.v, b.v); }
+  friend HWY_INLINE Lanes operator/(Lanes a, Lanes b) { return hn::Div(a.v, b.v); }
+
+  Floats v;
+};
+
+/// The Row of core/row_map/row_map.h over floats in memory.
+class SimdRow {
+ public:
+  using Number = float;
+
+  HWY_INLINE SimdRow(float* data, std::int64_t size) : data_(data), size_(size) {}
+
+  HWY_INLINE Number max() const { return max_of(size_, data_); }
+  template <class F>
+  HWY_INLINE Number sum(const F& f) const {
+    return sum_of(
+        size_, [&](Floats z) HWY_ATTR { return f(Lanes(z)).v; }, data_);
+  }
+  template <class F>
+  HWY_INLINE Number apply(const F& f) {
+    Floats total = hn::Zero(f32_tag), other = total;
+    std::int64_t j = 0;
+    const auto step = [&](Floats& sum, std::int64_t at) HWY_ATTR {
+      const Floats y = f(Lanes(load(data_ + at))).v;
+      store(y, data_ + at);
+      sum = hn::Add(sum, y);
+    };
+    for (; j + 2 * lanes() <= size_; j += 2 * lanes()) {
+      step(total, j);
+      step(other, j + lanes());
+    }
+    if (j + lanes() <= size_) {
+      step(total, j);
+      j += lanes();
+    }
+    if (j < size_) {
+      const Floats y = f(Lanes(load_n(data_ + j, size_ - j))).v;
+      store_n(y, data_ + j, size_ - j);
+      other = hn::Add(other, hn::IfThenElseZero(hn::FirstN(f32_tag, static_cast<std::size_t>(size_ - j)), y));
+    }
+    return sum_lanes(hn::Add(total, other));
+  }
+
+  static HWY_INLINE Lanes exp(Lanes x) { return HWY_NAMESPACE::exp(x.v); }
+  static Number log(Number x) { return std::log(x); }
+
+ private:
+  float* data_;
+  std::int64_t size_;
+};
+
+}  // namespace monge::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target guard

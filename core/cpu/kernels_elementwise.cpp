@@ -1,0 +1,190 @@
+// Pointwise kernels: one pass over memory, arithmetic in f32.
+#include "core/check.h"
+#include "core/cpu/kernels.h"
+#include "core/cpu/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/cpu/kernels_elementwise.cpp"
+#include "core/cpu/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace monge::cpu::HWY_NAMESPACE {
+
+/// out = f(a, b) where b has n elements for each n of a, or one.
+template <class T, class F>
+void binary(const Tensor& a, const Tensor& b, const Tensor& out, const F& f) {
+  const T* pa = a.data_as<T>();
+  const T* pb = b.data_as<T>();
+  T* po = out.data_as<T>();
+  const std::int64_t total = a.numel(), width = b.numel();
+  if (width == total) {
+    parallel_elements(total, [&](std::int64_t begin, std::int64_t end)
+                                 HWY_ATTR { map(end - begin, po + begin, f, pa + begin, pb + begin); });
+  } else if (width == 1) {
+    const Floats vb = splat(static_cast<float>(pb[0]));
+    parallel_elements(total, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+      map(
+          end - begin, po + begin, [&](Floats va) HWY_ATTR { return f(va, vb); }, pa + begin);
+    });
+  } else if (width > 0) {
+    parallel_rows(total / width, width, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+      for (std::int64_t r = begin; r < end; ++r) map(width, po + r * width, f, pa + r * width, pb);
+    });
+  }
+}
+
+void Add(const Tensor& a, const Tensor& b, const Tensor& out) {
+  with_storage(a.dtype(), [&](auto zero) HWY_ATTR {
+    binary<decltype(zero)>(a, b, out, [](Floats x, Floats y) HWY_ATTR { return hn::Add(x, y); });
+  });
+}
+
+void Mul(const Tensor& a, const Tensor& b, const Tensor& out) {
+  with_storage(a.dtype(), [&](auto zero) HWY_ATTR {
+    binary<decltype(zero)>(a, b, out, [](Floats x, Floats y) HWY_ATTR { return hn::Mul(x, y); });
+  });
+}
+
+/// y = f(x...), all of the shape of y.
+template <class Y, class F, class... X>
+void pointwise(const Tensor& y, const F& f, const X*... x) {
+  Y* py = y.data_as<Y>();
+  parallel_elements(
+      y.numel(), [&](std::int64_t begin, std::int64_t end) HWY_ATTR { map(end - begin, py + begin, f, x + begin...); });
+}
+
+void Scale(const Tensor& x, double factor, const Tensor& out) {
+  const Floats k = splat(factor);
+  with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
+    using T = decltype(zero);
+    pointwise<T>(
+        out, [&](Floats v) HWY_ATTR { return hn::Mul(k, v); }, x.data_as<T>());
+  });
+}
+
+void AddScaled(const Tensor& x, double factor, const Tensor& y) {
+  const Floats k = splat(factor);
+  with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
+    using X = decltype(zero);
+    with_storage(y.dtype(), [&](auto y_zero) HWY_ATTR {
+      using Y = decltype(y_zero);
+      const auto f = [&](Floats vx, Floats vy) HWY_ATTR { return hn::MulAdd(k, vx, vy); };
+      pointwise<Y>(y, f, x.data_as<X>(), y.data_as<const Y>());
+    });
+  });
+}
+
+// Each activation is a function and its derivative. gelu_tanh: (1 + tanh u) / 2 = sigmoid(2 u).
+
+HWY_INLINE Floats gelu(Floats x) { return hn::Mul(x, normal_at(x).cdf); }
+
+HWY_INLINE Floats gelu_slope(Floats x) {
+  const NormalAt at = normal_at(x);
+  return hn::MulAdd(x, at.density, at.cdf);
+}
+
+inline constexpr double sqrt_8_over_pi = 1.5957691216057308;
+inline constexpr double gelu_cubic = 0.044715;
+
+HWY_INLINE Floats gelu_tanh(Floats x) {
+  const Floats cubic = hn::MulAdd(splat(gelu_cubic * sqrt_8_over_pi), hn::Mul(x, x), splat(sqrt_8_over_pi));
+  return hn::Mul(x, sigmoid(hn::Mul(x, cubic)));
+}
+
+HWY_INLINE Floats gelu_tanh_slope(Floats x) {
+  const Floats x2 = hn::Mul(x, x);
+  const Floats s = sigmoid(hn::Mul(x, hn::MulAdd(splat(gelu_cubic * sqrt_8_over_pi), x2, splat(sqrt_8_over_pi))));
+  const Floats slope = hn::MulAdd(splat(3.0 * gelu_cubic * sqrt_8_over_pi), x2, splat(sqrt_8_over_pi));
+  const Floats bell = hn::Sub(s, hn::Mul(s, s));
+  return hn::MulAdd(hn::Mul(x, bell), slope, s);
+}
+
+HWY_INLINE Floats silu(Floats x) { return hn::Mul(x, sigmoid(x)); }
+
+HWY_INLINE Floats silu_slope(Floats x) {
+  const Floats s = sigmoid(x);
+  return hn::MulAdd(hn::Mul(x, s), hn::Sub(splat(1.0), s), s);
+}
+
+void Activate(Activation kind, const Tensor& x, const Tensor& y) {
+  with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
+    using T = decltype(zero);
+    const T* px = x.data_as<T>();
+    switch (kind) {
+      case Activation::none:
+        return pointwise<T>(
+            y, [](Floats v) HWY_ATTR { return v; }, px);
+      case Activation::gelu:
+        return pointwise<T>(
+            y, [](Floats v) HWY_ATTR { return gelu(v); }, px);
+      case Activation::gelu_tanh:
+        return pointwise<T>(
+            y, [](Floats v) HWY_ATTR { return gelu_tanh(v); }, px);
+      case Activation::silu:
+        return pointwise<T>(
+            y, [](Floats v) HWY_ATTR { return silu(v); }, px);
+    }
+  });
+}
+
+void ActivateBackward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx) {
+  with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
+    using T = decltype(zero);
+    const auto times = [&](const auto& slope) HWY_ATTR {
+      const auto f = [&](Floats v, Floats d) HWY_ATTR { return hn::Mul(slope(v), d); };
+      pointwise<T>(dx, f, x.data_as<T>(), dy.data_as<const T>());
+    };
+    switch (kind) {
+      case Activation::none: return times([](Floats) HWY_ATTR { return splat(1.0); });
+      case Activation::gelu: return times([](Floats v) HWY_ATTR { return gelu_slope(v); });
+      case Activation::gelu_tanh: return times([](Floats v) HWY_ATTR { return gelu_tanh_slope(v); });
+      case Activation::silu: return times([](Floats v) HWY_ATTR { return silu_slope(v); });
+    }
+  });
+}
+
+}  // namespace monge::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace monge::cpu {
+
+HWY_EXPORT(Add);
+HWY_EXPORT(Mul);
+HWY_EXPORT(Scale);
+HWY_EXPORT(AddScaled);
+HWY_EXPORT(Activate);
+HWY_EXPORT(ActivateBackward);
+
+void add(const Tensor& a, const Tensor& b, const Tensor& out) {
+  check::add(here, a, b, out);
+  HWY_DYNAMIC_DISPATCH(Add)(a, b, out);
+}
+
+void mul(const Tensor& a, const Tensor& b, const Tensor& out) {
+  check::mul(here, a, b, out);
+  HWY_DYNAMIC_DISPATCH(Mul)(a, b, out);
+}
+
+void scale(const Tensor& x, double factor, const Tensor& out) {
+  check::scale(here, x, out);
+  HWY_DYNAMIC_DISPATCH(Scale)(x, factor, out);
+}
+
+void add_scaled(const Tensor& x, double factor, const Tensor& y) {
+  check::add_scaled(here, x, y);
+  HWY_DYNAMIC_DISPATCH(AddScaled)(x, factor, y);
+}
+
+void activation(Activation kind, const Tensor& x, const Tensor& y) {
+  check::activation(here, x, y);
+  HWY_DYNAMIC_DISPATCH(Activate)(kind, x, y);
+}
+
+void activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx) {
+  check::activation_backward(here, x, dy, dx);
+  HWY_DYNAMIC_DISPATCH(ActivateBackward)(kind, x, dy, dx);
+}
+
+}  // namespace monge::cpu
+#endif

@@ -1,0 +1,182 @@
+// Embedding and cross-entropy.
+#include <cmath>
+
+#include "core/check.h"
+#include "core/cpu/kernels.h"
+#include "core/cpu/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/cpu/kernels_loss.cpp"
+#include "core/cpu/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace monge::cpu::HWY_NAMESPACE {
+
+/// dtable[id] += sum of the rows of dout with this id, in the order of the rows. `sorted` holds row numbers in the
+/// order of their ids, `id_end` (by id) one past the last place of the id in it. Work is shared by tiles of columns and
+/// by chunks of `sorted`; an id belongs to the chunk where its rows begin.
+void ScatterAdd(const Tensor& sorted, const Tensor& id_end, const Tensor& ids, const Tensor& dout,
+                const Tensor& dtable) {
+  constexpr std::int64_t tile = 256;
+  const std::int64_t C = dtable.size(1), count = sorted.numel();
+  const std::int64_t chunk = rows_per_chunk(tile), tiles = chunk_count(C, tile);
+  const std::int32_t* rows = sorted.data_as<std::int32_t>();
+  const std::int32_t* id_of = ids.data_as<std::int32_t>();
+  const auto add = [](Floats a, Floats v) HWY_ATTR { return hn::Add(a, v); };
+  with_storage(dout.dtype(), [&](auto x_zero) HWY_ATTR {
+    const auto* x = dout.data_as<const decltype(x_zero)>();
+    with_storage(dtable.dtype(), [&](auto y_zero) HWY_ATTR {
+      auto* y = dtable.data_as<decltype(y_zero)>();
+      parallel_items(chunk_count(count, chunk) * tiles, [&](std::int64_t item, int) HWY_ATTR {
+        HWY_ALIGN float acc[tile];
+        const std::int64_t begin = item / tiles * chunk, end = std::min(count, begin + chunk);
+        const std::int64_t column = item % tiles * tile, width = std::min(tile, C - column);
+        for (std::int64_t i = begin; i < end;) {
+          const std::int64_t id = id_of[rows[i]], stop = id_end.data_as<std::int32_t>()[id];
+          const bool begins_here = i == 0 || id_of[rows[i - 1]] != id;
+          if (begins_here) {
+            std::fill_n(acc, width, 0.0f);
+            for (std::int64_t k = i; k < stop; ++k) map(width, acc, add, acc, x + rows[k] * C + column);
+            map(width, y + id * C + column, add, y + id * C + column, acc);
+          }
+          i = stop;
+        }
+      });
+    });
+  });
+}
+
+void CrossEntropyRows(const CrossEntropy& args) {
+  const std::int64_t N = args.logits.shape().rows(), V = args.logits.shape().last();
+  const std::int32_t* targets = args.targets.data_as<std::int32_t>();
+  with_storage(args.logits.dtype(), [&](auto zero) HWY_ATTR {
+    const auto* logits = args.logits.data_as<const decltype(zero)>();
+    parallel_rows(N, V, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+      for (std::int64_t r = begin; r < end; ++r) {
+        const auto* z = logits + r * V;
+        const float largest = max_of(V, z);
+        const Floats shift = splat(largest);
+        const double log_sum = std::log(static_cast<double>(sum_of(
+            V, [&](Floats v) HWY_ATTR { return exp(hn::Sub(v, shift)); }, z)));
+        const std::int64_t target = targets[r];
+        const bool counts = target >= 0 && target < V;
+        const double below = counts ? static_cast<double>(largest) - static_cast<float>(z[target]) : 0.0;
+        args.lse.data_as<float>()[r] = static_cast<float>(largest + log_sum);
+        args.losses.data_as<float>()[r] = counts ? static_cast<float>(below + log_sum) : 0.0f;
+      }
+    });
+  });
+}
+
+void CrossEntropyBackwardRows(const CrossEntropyBackward& args) {
+  const std::int64_t N = args.logits.shape().rows(), V = args.logits.shape().last();
+  const std::int32_t* targets = args.targets.data_as<std::int32_t>();
+  const float factor = args.dloss.data_as<float>()[0] * args.summary.data_as<float>()[1];
+  with_storage(args.logits.dtype(), [&](auto zero) HWY_ATTR {
+    using T = decltype(zero);
+    T* logits = args.logits.data_as<T>();
+    parallel_rows(N, V, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+      for (std::int64_t r = begin; r < end; ++r) {
+        T* z = logits + r * V;
+        const std::int64_t target = targets[r];
+        if (target < 0 || target >= V) {
+          std::fill_n(z, V, T(0.0f));
+          continue;
+        }
+        const float lse = args.lse.data_as<float>()[r];
+        const auto at_target = std::exp(static_cast<double>(static_cast<float>(z[target])) - lse) - 1.0;
+        const Floats shift = splat(lse), k = splat(factor);
+        map(
+            V, z, [&](Floats v) HWY_ATTR { return hn::Mul(k, exp(hn::Sub(v, shift))); }, z);
+        z[target] = T(static_cast<float>(factor * at_target));
+      }
+    });
+  });
+}
+
+}  // namespace monge::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace monge::cpu {
+
+HWY_EXPORT(ScatterAdd);
+HWY_EXPORT(CrossEntropyRows);
+HWY_EXPORT(CrossEntropyBackwardRows);
+
+namespace {
+
+template <class T>
+void gather(const Tensor& ids, const Tensor& table, const Tensor& out) {
+  const std::int64_t V = table.size(0), C = table.size(1);
+  parallel_rows(ids.numel(), C, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      const std::int64_t id = ids.data_as<std::int32_t>()[r];
+      T* row = out.data_as<T>() + r * C;
+      if (id >= 0 && id < V) {
+        std::copy_n(table.data_as<T>() + id * C, C, row);
+      } else {
+        std::fill_n(row, C, T(0.0f));
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void embedding(const Tensor& ids, const Tensor& table, const Tensor& out) {
+  check::embedding(here, ids, table, out);
+  if (table.dtype() == DType::bf16) {
+    gather<bf16>(ids, table, out);
+  } else {
+    gather<float>(ids, table, out);
+  }
+}
+
+void embedding_backward(const Tensor& ids, const Tensor& dout, const Tensor& dtable, bool accumulate) {
+  check::embedding_backward(here, ids, dout, dtable);
+  if (!accumulate) fill(dtable, 0.0);
+
+  // Counting sort. While rows are placed, id_end[id] grows from the first place of the id to one past its last.
+  const std::int64_t N = ids.numel(), V = dtable.size(0);
+  const auto valid = [V](std::int64_t id) { return id >= 0 && id < V; };
+  const std::int32_t* id_of = ids.data_as<std::int32_t>();
+  const Tensor places = Tensor::empty({V + 1}, DType::i32, here, Pool::scratch);
+  const Tensor rows = Tensor::empty({N}, DType::i32, here, Pool::scratch);
+  std::int32_t* id_end = places.data_as<std::int32_t>();
+  std::fill_n(id_end, V + 1, 0);
+  for (std::int64_t r = 0; r < N; ++r) {
+    if (valid(id_of[r])) ++id_end[id_of[r] + 1];
+  }
+  for (std::int64_t id = 0; id < V; ++id) id_end[id + 1] += id_end[id];
+  const Tensor sorted = rows.slice(0, id_end[V]);
+  for (std::int64_t r = 0; r < N; ++r) {
+    if (valid(id_of[r])) rows.data_as<std::int32_t>()[id_end[id_of[r]]++] = static_cast<std::int32_t>(r);
+  }
+  HWY_DYNAMIC_DISPATCH(ScatterAdd)(sorted, places, ids, dout, dtable);
+}
+
+void cross_entropy(const CrossEntropy& args) {
+  check::cross_entropy(here, args);
+  HWY_DYNAMIC_DISPATCH(CrossEntropyRows)(args);
+  const std::int64_t V = args.logits.shape().last();
+  double total = 0.0;
+  std::int64_t counted = 0;
+  for (std::int64_t r = 0; r < args.targets.numel(); ++r) {
+    const std::int64_t target = args.targets.data_as<std::int32_t>()[r];
+    if (target < 0 || target >= V) continue;
+    total += args.losses.data_as<float>()[r];
+    ++counted;
+  }
+  const double share = counted == 0 ? 0.0 : 1.0 / static_cast<double>(counted);
+  args.summary.data_as<float>()[0] = static_cast<float>(total * share);
+  args.summary.data_as<float>()[1] = static_cast<float>(share);
+}
+
+void cross_entropy_backward(const CrossEntropyBackward& args) {
+  check::cross_entropy_backward(here, args);
+  HWY_DYNAMIC_DISPATCH(CrossEntropyBackwardRows)(args);
+}
+
+}  // namespace monge::cpu
+#endif

@@ -1,0 +1,73 @@
+// Embedding and cross-entropy: the two ends of a language model.
+#include <algorithm>
+#include <cmath>
+
+#include "core/check.h"
+#include "core/reference/reference_backend.h"
+
+namespace monge {
+
+void ReferenceBackend::embedding(const Tensor& ids, const Tensor& table, const Tensor& out) {
+  check::embedding(device(), ids, table, out);
+  const auto V = table.size(0), C = table.size(1);
+  for (std::int64_t n = 0; n < ids.numel(); ++n) {
+    const std::int32_t id = ids.data_as<std::int32_t>()[n];
+    double* const row = out.data_as<double>() + n * C;
+    if (id >= 0 && id < V) {
+      std::copy_n(table.data_as<double>() + id * C, C, row);
+    } else {
+      std::fill_n(row, C, 0.0);
+    }
+  }
+}
+
+void ReferenceBackend::embedding_backward(const Tensor& ids, const Tensor& dout, const Tensor& dtable,
+                                          bool accumulate) {
+  check::embedding_backward(device(), ids, dout, dtable);
+  const auto V = dtable.size(0), C = dtable.size(1);
+  if (!accumulate) fill(dtable, 0.0);
+  for (std::int64_t n = 0; n < ids.numel(); ++n) {
+    const std::int32_t id = ids.data_as<std::int32_t>()[n];
+    if (id < 0 || id >= V) continue;
+    for (std::int64_t c = 0; c < C; ++c) dtable.data_as<double>()[id * C + c] += dout.data_as<double>()[n * C + c];
+  }
+}
+
+void ReferenceBackend::cross_entropy(const CrossEntropy& args) {
+  check::cross_entropy(device(), args);
+  const auto N = args.logits.shape().rows(), V = args.logits.shape().last();
+  double total = 0.0, counted = 0.0;
+  for (std::int64_t n = 0; n < N; ++n) {
+    const double* const z = args.logits.data_as<double>() + n * V;
+    const std::int32_t target = args.targets.data_as<std::int32_t>()[n];
+    const double top = *std::max_element(z, z + V);
+    double mass = 0.0;
+    for (std::int64_t v = 0; v < V; ++v) mass += std::exp(z[v] - top);
+    const double lse = top + std::log(mass);
+    const bool counts = target >= 0 && target < V;
+    const double loss = counts ? lse - z[target] : 0.0;
+    args.lse.data_as<double>()[n] = lse;
+    args.losses.data_as<double>()[n] = loss;
+    total += loss;
+    counted += counts ? 1.0 : 0.0;
+  }
+  args.summary.data_as<double>()[0] = counted > 0.0 ? total / counted : 0.0;
+  args.summary.data_as<double>()[1] = counted > 0.0 ? 1.0 / counted : 0.0;
+}
+
+void ReferenceBackend::cross_entropy_backward(const CrossEntropyBackward& args) {
+  check::cross_entropy_backward(device(), args);
+  const auto N = args.logits.shape().rows(), V = args.logits.shape().last();
+  const double factor = args.dloss.data_as<double>()[0] * args.summary.data_as<double>()[1];
+  for (std::int64_t n = 0; n < N; ++n) {
+    double* const z = args.logits.data_as<double>() + n * V;
+    const std::int32_t target = args.targets.data_as<std::int32_t>()[n];
+    const double lse = args.lse.data_as<double>()[n];
+    const bool counts = target >= 0 && target < V;
+    for (std::int64_t v = 0; v < V; ++v) {
+      z[v] = counts ? factor * (std::exp(z[v] - lse) - (v == target ? 1.0 : 0.0)) : 0.0;
+    }
+  }
+}
+
+}  // namespace monge

@@ -1,0 +1,61 @@
+#include "core/shape.h"
+
+#include "core/error.h"
+
+namespace monge {
+
+Shape::Shape(std::initializer_list<std::int64_t> sizes) {
+  require(sizes.size() <= max_rank, "a tensor has at most {} dimensions, got {}", max_rank, sizes.size());
+  for (const auto size : sizes) {
+    require(size >= 0, "a dimension cannot be negative, got {}", size);
+    sizes_[static_cast<std::size_t>(rank_++)] = size;
+  }
+}
+
+int Shape::resolve(int i) const {
+  const int index = i < 0 ? i + rank_ : i;
+  if (index < 0 || index >= rank_) [[unlikely]] {  // text is made only when it is needed: this is on every op's path
+    throw std::invalid_argument(fmt::format("dimension {} does not exist in shape {}", i, str()));
+  }
+  return index;
+}
+
+std::int64_t Shape::operator[](int i) const { return sizes_[static_cast<std::size_t>(resolve(i))]; }
+
+std::int64_t Shape::numel() const {
+  std::int64_t n = 1;
+  for (int i = 0; i < rank_; ++i) n *= sizes_[static_cast<std::size_t>(i)];
+  return n;
+}
+
+std::int64_t Shape::rows() const {
+  std::int64_t n = 1;
+  for (int i = 0; i + 1 < rank_; ++i) n *= sizes_[static_cast<std::size_t>(i)];
+  return n;
+}
+
+Shape Shape::with(int i, std::int64_t size) const {
+  Shape out = *this;
+  out.sizes_[static_cast<std::size_t>(resolve(i))] = size;
+  return out;
+}
+
+Shape Shape::without(int i) const {
+  const int drop = resolve(i);
+  Shape out;
+  for (int k = 0; k < rank_; ++k) {
+    if (k != drop) out.sizes_[static_cast<std::size_t>(out.rank_++)] = sizes_[static_cast<std::size_t>(k)];
+  }
+  return out;
+}
+
+std::string Shape::str() const {
+  std::string out = "(";
+  for (int i = 0; i < rank_; ++i) {
+    if (i > 0) out += ", ";
+    out += std::to_string(sizes_[static_cast<std::size_t>(i)]);
+  }
+  return out + ")";
+}
+
+}  // namespace monge

@@ -1,0 +1,68 @@
+// The plain layers: Linear, Embedding, Dropout.
+#pragma once
+
+#include "autograd/ops.h"
+#include "nn/module.h"
+
+namespace monge::nn {
+
+using autograd::Var;
+
+/// y = activation(x W^T + b), W (out, in).
+class Linear : public Module {
+ public:
+  struct Options {
+    std::int64_t in = 0, out = 0;
+    bool bias = false;
+    double stddev = 0.02;  // of the initial weights
+    Role role = Role::matrix;
+    Activation activation = Activation::none;
+  };
+  explicit Linear(const Options& options);
+
+  /// x (..., in) -> (..., out)
+  Var forward(const Var& x) const;
+  const Parameter& weight() const { return weight_; }
+  const Parameter* bias() const { return bias_; }
+
+ private:
+  Activation activation_;
+  Parameter& weight_;
+  Parameter* bias_;
+};
+
+/// Rows of a table (count, width).
+class Embedding : public Module {
+ public:
+  Embedding(std::int64_t count, std::int64_t width, double stddev = 0.02);
+  /// ids i32 (...) -> (..., width)
+  Var forward(const Tensor& ids) const;
+  const Parameter& weight() const { return weight_; }
+
+ private:
+  Parameter& weight_;
+};
+
+/// The random state that the dropout sites of one model share: the seed, and the device scalar that counts micro-steps.
+struct DropoutState {
+  double p = 0.0;
+  Random random;  // stream: of the first site
+  std::uint32_t sites = 0;
+  bool training = false;
+};
+
+/// One place where elements are dropped while training.
+class Dropout {
+ public:
+  explicit Dropout(DropoutState& state) : state_(state), site_(state.sites++) {}
+  Var forward(const Var& x) const;
+  /// Probability now: 0 outside training.
+  double p() const { return state_.training ? state_.p : 0.0; }
+  Random random() const;
+
+ private:
+  DropoutState& state_;
+  std::uint32_t site_;
+};
+
+}  // namespace monge::nn

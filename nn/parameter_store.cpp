@@ -1,0 +1,84 @@
+#include "nn/parameter_store.h"
+
+#include <algorithm>
+
+#include "core/backend.h"
+#include "core/error.h"
+#include "nn/random_streams.h"
+
+namespace monge::nn {
+namespace {
+
+constexpr std::int64_t alignment = 16;  // elements: one cache line of f32
+
+std::int64_t aligned(std::int64_t n) { return (n + alignment - 1) / alignment * alignment; }
+
+}  // namespace
+
+ParameterStore::ParameterStore(Module& root, Device device, Precision precision, std::uint64_t seed, bool trainable) {
+  const auto named = root.parameters();
+  std::vector<std::size_t> order(named.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::ranges::stable_sort(order, {}, [&](std::size_t i) { return named[i].parameter->role(); });
+
+  std::int64_t size = 0;
+  for (const std::size_t i : order) {
+    const auto& [name, parameter] = named[i];
+    entries_.push_back({name, parameter->role(), size, parameter->shape()});
+    parameters_.push_back(parameter);
+    streams_.push_back(init_stream + static_cast<std::uint32_t>(i));
+    size += aligned(parameter->shape().numel());
+  }
+
+  const DType dtype = backend_of(device).default_float();
+  values_ = Tensor::zeros({size}, dtype, device, Pool::parameters);
+  if (trainable) grads_ = Tensor::zeros({size}, dtype, device, Pool::gradients);
+  if (precision == Precision::bfloat16 && dtype == DType::f32) {
+    copies_ = Tensor::zeros({size}, DType::bf16, device, Pool::parameters);
+  }
+  initialise(seed);
+
+  const Tensor& read = copies_.defined() ? copies_ : values_;
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    const Entry& e = entries_[i];
+    Tensor value = read.flat_view(e.begin, e.shape);
+    parameters_[i]->bind(trainable ? autograd::Var::leaf(std::move(value), grad(e)) : autograd::Var(std::move(value)));
+  }
+}
+
+void ParameterStore::initialise(std::uint64_t seed) {
+  Backend& backend = values_.backend();
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    const Tensor target = value(entries_[i]);
+    const Init& init = parameters_[i]->init();
+    const Random random{seed, streams_[i], {}};
+    switch (init.kind) {
+      case Init::Kind::constant: backend.fill(target, init.a); break;
+      case Init::Kind::normal: backend.normal(target, init.a, init.b, random); break;
+      case Init::Kind::uniform: backend.uniform(target, init.a, init.b, random); break;
+    }
+  }
+  refresh_copies();
+}
+
+const ParameterStore::Entry& ParameterStore::entry(const std::string& name) const {
+  const auto found = std::ranges::find(entries_, name, &Entry::name);
+  require(found != entries_.end(), "the model has no parameter '{}'", name);
+  return *found;
+}
+
+void ParameterStore::clear_grads() {
+  for (Parameter* parameter : parameters_) parameter->var().clear_grad();
+}
+
+void ParameterStore::complete_grads() {
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    if (!parameters_[i]->var().grad().defined()) grads_.backend().fill(grad(entries_[i]), 0.0);
+  }
+}
+
+void ParameterStore::refresh_copies() {
+  if (copies_.defined()) values_.backend().copy(values_, copies_);
+}
+
+}  // namespace monge::nn

@@ -1,0 +1,103 @@
+// The ways that `model.position` names to tell a model where a token stands.
+#include <cmath>
+
+#include "core/error.h"
+#include "nn/registries.h"
+
+namespace monge::nn {
+namespace {
+
+/// A learned vector for each position, added to the token embedding.
+class LearnedPosition : public Position {
+ public:
+  explicit LearnedPosition(const LayerContext& c)
+      : weight_(add_parameter("weight", {c.context, c.width}, Role::embedding, Init::normal(0.02))) {}
+  Var embed(const Var& x, std::int64_t start) override {
+    return autograd::add(x, autograd::slice(weight_, start, start + x.size(1)));
+  }
+
+ private:
+  Parameter& weight_;  // (context, C)
+};
+
+struct RopeOptions : Options {
+  double base = 10000.0;
+  void fields(Fields& f) override {
+    f("base", base,
+      {.doc = "wavelengths run from 2 pi to 2 pi base", .unit = "tokens", .min = 1.0, .exclusive_min = true});
+  }
+};
+
+/// Rotates queries and keys (Su et al. 2021, arXiv:2104.09864).
+class RopePosition : public Position {
+ public:
+  RopePosition(const RopeOptions& o, const LayerContext& c)
+      : base_(o.base), heads_(c.heads + c.kv_heads), head_dim_(c.head_dim()) {
+    if (head_dim_ % 2 != 0) {
+      throw InputError(
+          fmt::format("model.position: rope needs an even head width, model.width / model.heads is {}", head_dim_));
+    }
+  }
+  Var rotate(const Var& qkv, std::int64_t start) override {
+    return autograd::rope(qkv, heads_, head_dim_, base_, start);
+  }
+
+ private:
+  double base_;
+  std::int64_t heads_, head_dim_;
+};
+
+/// A penalty proportional to the distance, with its own slope for each head (Press et al. 2022, arXiv:2108.12409).
+class AlibiPosition : public Position {
+ public:
+  explicit AlibiPosition(const LayerContext& c) : heads_(c.heads) {}
+
+  Tensor slopes(Device device) override {
+    if (!slopes_.defined() || !(slopes_.device() == device)) {
+      slopes_ = Tensor::from(values(heads_), {heads_}, backend_of(device).default_float(), device, Pool::parameters);
+    }
+    return slopes_;
+  }
+
+ private:
+  // 2^(-8 i / H) for a power of two; otherwise the slopes of the next lower power, filled up with every other slope of
+  // the next higher one.
+  static std::vector<double> values(std::int64_t heads) {
+    const auto geometric = [](std::int64_t n) {
+      std::vector<double> out;
+      for (std::int64_t i = 1; i <= n; ++i)
+        out.push_back(std::exp2(-8.0 * static_cast<double>(i) / static_cast<double>(n)));
+      return out;
+    };
+    std::int64_t power = 1;
+    while (power * 2 <= heads) power *= 2;
+    std::vector<double> out = geometric(power);
+    const std::vector<double> finer = geometric(2 * power);
+    for (std::size_t i = 0; static_cast<std::int64_t>(out.size()) < heads; i += 2) out.push_back(finer[i]);
+    return out;
+  }
+
+  std::int64_t heads_;
+  Tensor slopes_;
+};
+
+}  // namespace
+
+Registry<Position, const LayerContext&>& positions() {
+  static auto& registry = *[] {
+    auto* r = new Registry<Position, const LayerContext&>("position");
+    r->add<NoOptions>("learned", "a learned vector for each position",
+                      [](const NoOptions&, const LayerContext& c) { return std::make_unique<LearnedPosition>(c); });
+    r->add<RopeOptions>("rope", "rotated queries and keys", [](const RopeOptions& o, const LayerContext& c) {
+      return std::make_unique<RopePosition>(o, c);
+    });
+    r->add<NoOptions>("alibi", "a penalty on distance in the scores",
+                      [](const NoOptions&, const LayerContext& c) { return std::make_unique<AlibiPosition>(c); });
+    r->add<NoOptions>("none", "no positions: the causal mask alone tells the order",
+                      [](const NoOptions&, const LayerContext&) { return std::make_unique<Position>(); });
+    return r;
+  }();
+  return registry;
+}
+
+}  // namespace monge::nn

@@ -1,0 +1,17 @@
+#include "optim/rule.h"
+
+#include "optim/rules.h"
+
+namespace monge::optim {
+
+Registry<Rule, nn::ParameterStore&, const std::vector<Segment>&>& rules() {
+  static auto& registry = *[] {
+    auto* r = new RuleRegistry("optimizer");
+    add_adamw(*r);
+    add_sgd(*r);
+    return r;
+  }();
+  return registry;
+}
+
+}  // namespace monge::optim

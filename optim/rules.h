@@ -1,0 +1,18 @@
+// The built-in rules, each added to the registry by its own file.
+#pragma once
+
+#include "optim/rule.h"
+
+namespace monge::optim {
+
+using RuleRegistry = Registry<Rule, nn::ParameterStore&, const std::vector<Segment>&>;
+
+void add_adamw(RuleRegistry& registry);
+void add_sgd(RuleRegistry& registry);
+
+/// The piece of a flat tensor that a segment covers; undefined stays undefined.
+inline Tensor piece(const Tensor& flat, const Segment& s) {
+  return flat.defined() ? flat.flat_view(s.begin, {s.end - s.begin}) : Tensor();
+}
+
+}  // namespace monge::optim

@@ -1,0 +1,169 @@
+// The memory and pointwise kernels of the cpu backend against the reference backend.
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "core/cpu_kernels.h"
+
+namespace monge {
+namespace {
+
+using test::cpu;
+using test::some_rows;
+using test::some_widths;
+using Tensors = std::vector<Tensor>;
+
+class CpuElementwise : public test::CpuKernels {};
+MONGE_CPU_KERNEL_TESTS(CpuElementwise);
+
+constexpr double inf = std::numeric_limits<double>::infinity();
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+TEST_P(CpuElementwise, CopyRoundsLikeTheScalarConversion) {
+  std::vector<double> values{0.0, -0.0, inf, -inf, nan, 3.4e38, -3.39e38, 1e-40};
+  for (std::uint32_t i = 0; i < 300; ++i) {  // every kind of tie and its neighbours
+    values.push_back(std::bit_cast<float>(0x3f800000u + i * 0x4000u));
+    values.push_back(std::bit_cast<float>(0x3f800000u + i * 0x4000u + 1));
+  }
+  const auto n = static_cast<std::int64_t>(values.size());
+  const Tensor wide = Tensor::from(values, {n}, DType::f32, cpu);
+  const Tensor narrow = Tensor::empty({n}, DType::bf16, cpu), back = Tensor::empty({n}, DType::f32, cpu);
+  backend_of(cpu).copy(wide, narrow);
+  backend_of(cpu).copy(narrow, back);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const bf16 expected(wide.data_as<float>()[i]);
+    ASSERT_EQ(narrow.data_as<bf16>()[i].bits, expected.bits) << values[static_cast<std::size_t>(i)];
+    ASSERT_EQ(std::bit_cast<std::uint32_t>(back.data_as<float>()[i]),
+              std::bit_cast<std::uint32_t>(static_cast<float>(expected)));
+  }
+}
+
+TEST_P(CpuElementwise, CopyAndFillOfEveryLength) {
+  for (const std::int64_t n : {std::int64_t{0}, std::int64_t{1}, std::int64_t{33}, std::int64_t{40001}}) {
+    const Tensor x = random({n}, 1), y = blank({n});
+    backend_of(cpu).copy(x, y);
+    EXPECT_EQ(x.values(), y.values());
+    backend_of(cpu).fill(y, 0.5);
+    EXPECT_EQ(y.values(), std::vector<double>(static_cast<std::size_t>(n), 0.5));
+    const Tensor ids = Tensor::empty({n}, DType::i32, cpu), same = Tensor::empty({n}, DType::i32, cpu);
+    backend_of(cpu).fill(ids, -7.0);
+    backend_of(cpu).copy(ids, same);
+    EXPECT_EQ(same.values(), std::vector<double>(static_cast<std::size_t>(n), -7.0));
+  }
+}
+
+TEST_P(CpuElementwise, AddAndMulRepeatTheSecondArgument) {
+  const auto run = [&](const Shape& shape, const Shape& b_shape) {
+    const Tensor a = random(shape, 1), b = random(b_shape, 2);
+    compare({a, b, blank(shape)}, {2}, [](Backend& d, const Tensors& t) { d.add(t[0], t[1], t[2]); });
+    compare({a, b, blank(shape)}, {2}, [](Backend& d, const Tensors& t) { d.mul(t[0], t[1], t[2]); });
+    compare({a, b}, {0}, [](Backend& d, const Tensors& t) { d.add(t[0], t[1], t[0]); });
+  };
+  for (const std::int64_t r : some_rows) {
+    for (const std::int64_t c : some_widths) {
+      run({r, c}, {r, c});
+      run({r, c}, {c});
+      run({r, c}, {1});
+    }
+  }
+  run({2, 3, 5, 7}, {5, 7});
+  run({40001}, {40001});
+  run({40001}, {1});
+}
+
+TEST_P(CpuElementwise, ScaleAndAddScaled) {
+  for (const std::int64_t n : {1, 2, 7, 16, 33, 65, 257, 40001}) {
+    const Tensor x = random({n}, 1);
+    compare({x, blank({n})}, {1}, [](Backend& d, const Tensors& t) { d.scale(t[0], -0.3, t[1]); });
+    compare({x.clone()}, {0}, [](Backend& d, const Tensors& t) { d.scale(t[0], 3.0, t[0]); });
+    compare({x, random({n}, 2)}, {1}, [](Backend& d, const Tensors& t) { d.add_scaled(t[0], 0.7, t[1]); });
+    const Tensor wide = test::random_tensor({n}, 3, DType::f32, cpu);
+    compare({x, wide}, {1}, [](Backend& d, const Tensors& t) { d.add_scaled(t[0], 0.7, t[1]); });
+  }
+}
+
+constexpr Activation activations[] = {Activation::none, Activation::gelu, Activation::gelu_tanh, Activation::silu};
+
+TEST_P(CpuElementwise, ActivationsForwardAndBackward) {
+  for (const Activation kind : activations) {
+    for (const std::int64_t n : {1, 2, 7, 16, 33, 65, 257, 40001}) {
+      const Tensor x = random({n}, 1, 3.0), dy = random({n}, 2);
+      compare({x, blank({n})}, {1}, [&](Backend& d, const Tensors& t) { d.activation(kind, t[0], t[1]); });
+      compare({x, dy, blank({n})}, {2},
+              [&](Backend& d, const Tensors& t) { d.activation_backward(kind, t[0], t[1], t[2]); });
+      compare({x, dy.clone()}, {1},
+              [&](Backend& d, const Tensors& t) { d.activation_backward(kind, t[0], t[1], t[1]); });
+    }
+  }
+}
+
+// The tails decay over many orders of magnitude; each value is right on its own, not only next to the largest.
+TEST_P(CpuElementwise, ActivationsAreAccurateInTheTails) {
+  std::vector<double> values;
+  for (int i = -1200; i <= 1200; ++i) values.push_back(i * 0.01);
+  const auto n = static_cast<std::int64_t>(values.size());
+  const Tensor x = tensor(values, {n}), one = blank({n}), y = blank({n}), dx = blank({n});
+  backend_of(cpu).fill(one, 1.0);
+  const Tensor ref_x = test::to_reference(x), ref_one = test::to_reference(one);
+  const Tensor ref_y = Tensor::like(ref_x), ref_dx = Tensor::like(ref_x);
+  for (const Activation kind : activations) {
+    backend_of(cpu).activation(kind, x, y);
+    backend_of(cpu).activation_backward(kind, x, one, dx);
+    backend_of(test::reference).activation(kind, ref_x, ref_y);
+    backend_of(test::reference).activation_backward(kind, ref_x, ref_one, ref_dx);
+    const auto got = y.values(), want = ref_y.values(), got_slope = dx.values(), want_slope = ref_dx.values();
+    const double relative = dtype() == DType::bf16 ? 1e-2 : 2e-5;        // e^-72 from a float exponent: 72 * 2^-24
+    const double slack = kind == Activation::gelu_tanh ? 1e-14 : 1e-30;  // the reference forms 1 + tanh
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      ASSERT_NEAR(got[i], want[i], relative * std::abs(want[i]) + slack) << name_of(kind) << " at " << values[i];
+      ASSERT_NEAR(got_slope[i], want_slope[i], relative * (std::abs(want_slope[i]) + 0.01))
+          << name_of(kind) << " slope at " << values[i];
+    }
+  }
+}
+
+TEST_P(CpuElementwise, ActivationsOfExtremeValues) {
+  const Tensor x = tensor({1e4, -1e4, 1e30, -1e30, 1e-30, 0.0, nan}, {7}), y = blank({7}), dx = blank({7});
+  const Tensor one = tensor({1, 1, 1, 1, 1, 1, 1}, {7});
+  const auto xs = x.values();
+  for (const Activation kind : {Activation::gelu, Activation::gelu_tanh, Activation::silu}) {
+    backend_of(cpu).activation(kind, x, y);
+    backend_of(cpu).activation_backward(kind, x, one, dx);
+    const auto v = y.values(), slope = dx.values();
+    EXPECT_EQ(v[0], xs[0]);
+    EXPECT_EQ(v[1], 0.0);
+    EXPECT_EQ(v[2], xs[2]);
+    EXPECT_EQ(v[3], 0.0);
+    EXPECT_NEAR(v[4], 0.5 * xs[4], 1e-2 * xs[4]);
+    EXPECT_EQ(v[5], 0.0);
+    EXPECT_TRUE(std::isnan(v[6]));
+    EXPECT_EQ(slope[0], 1.0);
+    EXPECT_EQ(slope[1], 0.0);
+    EXPECT_EQ(slope[5], 0.5);
+    EXPECT_TRUE(std::isnan(slope[6]));
+  }
+}
+
+TEST_P(CpuElementwise, TheSameBitsForAnyThreads) {
+  const Tensor x = random({100003}, 1), y = blank({100003});
+  test::expect_same_for_any_threads([&] {
+    backend_of(cpu).activation(Activation::gelu, x, y);
+    return y.values();
+  });
+}
+
+TEST(CpuElementwiseChecks, NameTheOpTheShapesAndTheDtypes) {
+  const Tensor a = Tensor::empty({2, 3}, DType::f32, cpu), b = Tensor::empty({2}, DType::f32, cpu);
+  try {
+    backend_of(cpu).add(a, b, a);
+    FAIL() << "accepted";
+  } catch (const std::invalid_argument& e) {
+    EXPECT_NE(std::string(e.what()).find("[add]"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("(2, 3) f32"), std::string::npos) << e.what();
+  }
+}
+
+}  // namespace
+}  // namespace monge

@@ -1,0 +1,74 @@
+// The random kernels of the cpu backend draw the numbers that core/random.h defines.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "core/cpu_kernels.h"
+
+namespace monge {
+namespace {
+
+using test::cpu;
+using Tensors = std::vector<Tensor>;
+
+class CpuRandom : public test::CpuKernels {
+ protected:
+  static Random stream(std::uint64_t seed) { return {.seed = seed, .stream = 2, .step = {}}; }
+  static Random random_with_step(const Backend& backend) {
+    return {.seed = 0x123456789abcdef0ull,
+            .stream = 17,
+            .step = Tensor::from(std::vector<std::int32_t>{-5}, Shape{}, backend.device())};
+  }
+};
+MONGE_CPU_KERNEL_TESTS(CpuRandom);
+
+constexpr std::int64_t lengths[] = {1, 2, 3, 5, 7, 64, 1023, 1025, 16384, 16389, 40001};
+
+TEST_P(CpuRandom, Uniform) {
+  for (const std::int64_t n : lengths) {
+    compare({blank({n})}, {0}, [](Backend& d, const Tensors& t) { d.uniform(t[0], -0.25, 0.75, random_with_step(d)); });
+    compare({blank({n})}, {0}, [](Backend& d, const Tensors& t) { d.uniform(t[0], 0.0, 1.0, stream(3)); });
+  }
+}
+
+TEST_P(CpuRandom, Normal) {
+  for (const std::int64_t n : lengths) {
+    compare({blank({n})}, {0}, [](Backend& d, const Tensors& t) { d.normal(t[0], 0.5, 2.0, random_with_step(d)); });
+  }
+}
+
+TEST_P(CpuRandom, Dropout) {
+  for (const std::int64_t n : lengths) {
+    for (const double p : {0.0, 0.1, 0.5}) {
+      const Tensor x = random({n}, 1);
+      compare({x, blank({n})}, {1},
+              [&](Backend& d, const Tensors& t) { d.dropout(t[0], t[1], p, random_with_step(d)); });
+      compare({x}, {0}, [&](Backend& d, const Tensors& t) { d.dropout(t[0], t[0], p, random_with_step(d)); });
+    }
+  }
+}
+
+// The smallest p drops exactly the words below 2^-24, the kept elements are exactly those with to_unit(word) >= p.
+TEST_P(CpuRandom, DropoutKeepsWhatTheContractSays) {
+  constexpr std::int64_t n = 4096;
+  const Tensor x = blank({n}), y = blank({n}), u = blank({n}, DType::f32);
+  backend_of(cpu).fill(x, 1.0);
+  backend_of(cpu).uniform(u, 0.0, 1.0, stream(9));
+  const auto unit = u.values();
+  for (const double p : {1e-9, unit[5], std::nextafter(unit[5], 1.0), 0.9}) {
+    backend_of(cpu).dropout(x, y, p, stream(9));
+    const auto kept = y.values();
+    for (std::size_t i = 0; i < kept.size(); ++i) ASSERT_EQ(kept[i] != 0.0, unit[i] >= p) << i;
+  }
+}
+
+TEST_P(CpuRandom, TheSameBitsForAnyThreads) {
+  const Tensor x = blank({100003});
+  test::expect_same_for_any_threads([&] {
+    backend_of(cpu).normal(x, 0.0, 1.0, stream(5));
+    return x.values();
+  });
+}
+
+}  // namespace
+}  // namespace monge

@@ -1,0 +1,79 @@
+// Sums, their backward and the transpose of the cpu backend against the reference backend.
+#include <gtest/gtest.h>
+
+#include "core/cpu_kernels.h"
+
+namespace monge {
+namespace {
+
+using test::cpu;
+using Tensors = std::vector<Tensor>;
+
+class CpuReduce : public test::CpuKernels {};
+MONGE_CPU_KERNEL_TESTS(CpuReduce);
+
+struct Sizes {
+  std::int64_t outer, n, inner;
+};
+
+// Short and long sums, over rows and over columns, below and above one chunk.
+const std::vector<Sizes> sizes{{1, 1, 1},     {3, 7, 1},   {65, 33, 1},  {1, 40001, 1}, {2, 200003, 1},
+                               {1, 65, 7},    {1, 5, 257}, {3, 7, 33},   {1, 700, 257}, {2, 1500, 65},
+                               {1, 3, 40001}, {7, 0, 3},   {1, 70000, 2}};
+
+TEST_P(CpuReduce, Sum) {
+  for (const auto& [outer, n, inner] : sizes) {
+    SCOPED_TRACE(testing::Message() << outer << ' ' << n << ' ' << inner);
+    const Tensor x = random({outer, n, inner}, 1);
+    const auto sum = [&, o = outer, k = n, i = inner](bool accumulate) {
+      return [=](Backend& d, const Tensors& t) { d.sum(t[0], o, k, i, 0.5, t[1], accumulate); };
+    };
+    const Shape out{outer, inner};
+    compare({x, blank(out)}, {1}, sum(false));
+    compare({x, random(out, 2)}, {1}, sum(true));
+    compare({x, blank(out, DType::f32)}, {1}, sum(false));
+    compare({x, test::random_tensor(out, 3, DType::f32, cpu)}, {1}, sum(true));
+  }
+}
+
+// Two million times 0.1, added one by one into a float, would be off by some percent.
+TEST_P(CpuReduce, LongSumsKeepTheirDigits) {
+  constexpr std::int64_t n = 1 << 21;
+  const Tensor x = blank({n}), total = blank({1}, DType::f32);
+  backend_of(cpu).fill(x, 0.1);
+  backend_of(cpu).sum(x, 1, n, 1, 1.0, total, false);
+  const double element = x.slice(0, 1).item();
+  EXPECT_NEAR(total.item(), n * element, 4e-6 * n * element);
+}
+
+TEST_P(CpuReduce, Repeat) {
+  for (const auto& [outer, n, inner] : sizes) {
+    const Tensor x = random({outer, inner}, 1);
+    compare({x, blank({outer, n, inner})}, {1},
+            [o = outer, k = n, i = inner](Backend& d, const Tensors& t) { d.repeat(t[0], o, k, i, -1.5, t[1]); });
+  }
+}
+
+TEST_P(CpuReduce, SwapMiddle) {
+  for (const Shape& shape : {Shape{1, 1, 1, 1}, Shape{2, 3, 5, 7}, Shape{1, 65, 33, 1}, Shape{3, 64, 4, 32},
+                             Shape{1, 257, 129, 1}, Shape{2, 1, 7, 16}}) {
+    const Tensor x = random(shape, 1), y = blank({shape[0], shape[2], shape[1], shape[3]}), back = blank(shape);
+    compare({x, y}, {1}, [](Backend& d, const Tensors& t) { d.swap_middle(t[0], t[1]); });
+    backend_of(cpu).swap_middle(y, back);
+    EXPECT_EQ(back.values(), x.values());
+  }
+}
+
+TEST_P(CpuReduce, TheSameBitsForAnyThreads) {
+  const Tensor x = random({3000, 257}, 1), columns = blank({257}, DType::f32), total = blank({1}, DType::f32);
+  test::expect_same_for_any_threads([&] {
+    backend_of(cpu).sum(x, 1, 3000, 257, 1.0, columns, false);
+    backend_of(cpu).sum(x, 1, x.numel(), 1, 1.0, total, false);
+    auto values = columns.values();
+    values.push_back(total.item());
+    return values;
+  });
+}
+
+}  // namespace
+}  // namespace monge

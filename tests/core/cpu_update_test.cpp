@@ -1,0 +1,158 @@
+// Gradient norm and update rules of the cpu backend against the reference backend.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "core/cpu_kernels.h"
+
+namespace monge {
+namespace {
+
+using test::cpu;
+using Tensors = std::vector<Tensor>;
+
+/// Updates keep f32 state whatever the storage of the model; the dtype parameter says whether a bf16 copy is written.
+class CpuUpdate : public test::CpuKernels {
+ protected:
+  static bool with_copy() { return dtype() == DType::bf16; }
+  static Tensor f32(const Shape& shape, std::uint64_t seed, double stddev = 1.0) {
+    return test::random_tensor(shape, seed, DType::f32, cpu, stddev);
+  }
+  static Tensor control(double step, double clip = 0.7, double finite = 1.0) {
+    std::vector<double> slots(Control::size);
+    slots[Control::lr] = 1e-2;
+    slots[Control::step] = step;
+    slots[Control::clip] = clip;
+    slots[Control::finite] = finite;
+    return Tensor::from(slots, {Control::size}, DType::f32, cpu);
+  }
+  /// The same tensors on reference, which keeps no bf16 copy.
+  static Tensors expected_of(const Tensors& tensors, const test::Kernel& kernel) {
+    Tensors expected;
+    for (const Tensor& x : tensors) expected.push_back(test::to_reference(x));
+    kernel(backend_of(test::reference), expected);
+    return expected;
+  }
+  static void expect_copy(const Tensor& copy, const Tensor& param) {
+    for (std::int64_t i = 0; i < copy.numel(); ++i) {
+      ASSERT_EQ(copy.data_as<bf16>()[i].bits, bf16(param.data_as<float>()[i]).bits);
+    }
+  }
+};
+MONGE_CPU_KERNEL_TESTS(CpuUpdate);
+
+constexpr std::int64_t lengths[] = {1, 7, 16, 33, 257, 40001};
+
+enum StateTensor : std::size_t { Param, Grad, M, V, Steering };
+
+TEST_P(CpuUpdate, AdamW) {
+  for (const std::int64_t n : lengths) {
+    for (const double step : {1.0, 1000.0}) {
+      Tensors t{f32({n}, 1), f32({n}, 2), f32({n}, 3, 0.1), f32({n}, 4), control(step)};
+      backend_of(cpu).mul(t[V], t[V], t[V]);
+      const Tensor copy = with_copy() ? Tensor::zeros({n}, DType::bf16, cpu) : Tensor();
+      const auto adamw = [&](const Tensor& narrow) {
+        return [=](Backend& d, const Tensors& x) {
+          d.adamw({.param = x[Param],
+                   .grad = x[Grad],
+                   .m = x[M],
+                   .v = x[V],
+                   .copy = narrow,
+                   .control = x[Steering],
+                   .lr_scale = 0.5,
+                   .beta1 = 0.9,
+                   .beta2 = 0.99,
+                   .eps = 1e-8,
+                   .weight_decay = 0.1});
+        };
+      };
+      const Tensors expected = expected_of(t, adamw({}));
+      adamw(copy)(backend_of(cpu), t);
+      for (const std::size_t i : {Param, M, V}) EXPECT_TRUE(test::close(t[i], expected[i], 1e-6)) << i;
+      if (copy) expect_copy(copy, t[Param]);
+    }
+  }
+}
+
+TEST_P(CpuUpdate, Sgd) {
+  for (const std::int64_t n : lengths) {
+    for (const double momentum : {0.0, 0.9}) {
+      for (const bool nesterov : {false, true}) {
+        for (const double step : {1.0, 2.0}) {
+          const Tensors t{f32({n}, 1), f32({n}, 2), momentum == 0.0 ? Tensor() : f32({n}, 3), {}, control(step)};
+          const Tensor copy = with_copy() ? Tensor::zeros({n}, DType::bf16, cpu) : Tensor();
+          const auto sgd = [&](const Tensor& narrow) {
+            return [=](Backend& d, const Tensors& x) {
+              d.sgd({.param = x[Param],
+                     .grad = x[Grad],
+                     .buffer = x[M],
+                     .copy = narrow,
+                     .control = x[Steering],
+                     .momentum = momentum,
+                     .weight_decay = 0.1,
+                     .nesterov = nesterov});
+            };
+          };
+          const Tensors expected = expected_of(t, sgd({}));
+          sgd(copy)(backend_of(cpu), t);
+          EXPECT_TRUE(test::close(t[Param], expected[Param], 1e-6));
+          if (t[M]) {
+            EXPECT_TRUE(test::close(t[M], expected[M], 1e-6));
+          }
+          if (copy) expect_copy(copy, t[Param]);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(CpuUpdate, NothingChangesWhenTheGradientIsNotFinite) {
+  const Tensors t{f32({33}, 1), f32({33}, 2), f32({33}, 3), f32({33}, 4), control(2.0, 1.0, 0.0)};
+  const Tensor copy = Tensor::zeros({33}, DType::bf16, cpu);
+  const auto param = t[Param].values(), m = t[M].values(), v = t[V].values();
+  backend_of(cpu).adamw(
+      {.param = t[Param], .grad = t[Grad], .m = t[M], .v = t[V], .copy = copy, .control = t[Steering]});
+  backend_of(cpu).sgd(
+      {.param = t[Param], .grad = t[Grad], .buffer = t[M], .copy = copy, .control = t[Steering], .momentum = 0.9});
+  EXPECT_EQ(t[Param].values(), param);
+  EXPECT_EQ(t[M].values(), m);
+  EXPECT_EQ(t[V].values(), v);
+  EXPECT_EQ(copy.values(), std::vector<double>(33, 0.0));
+}
+
+TEST_P(CpuUpdate, ClipFactor) {
+  for (const std::int64_t n : lengths) {
+    for (const double stddev : {1e-20, 1.0, 1e25}) {  // 1e25 squared overflows a float
+      for (const double max_norm : {0.0, 1.0, 1e30}) {
+        const Tensors t{f32({n}, 1, stddev), control(1.0)};
+        const auto kernel = [=](Backend& d, const Tensors& x) { d.clip_factor(x[0], max_norm, x[1]); };
+        const auto expected = expected_of(t, kernel)[1].values();
+        kernel(backend_of(cpu), t);
+        const auto got = t[1].values();
+        for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], expected[i], 1e-6 * std::abs(expected[i]));
+      }
+    }
+  }
+}
+
+TEST_P(CpuUpdate, ClipFactorFindsWhatIsNotFinite) {
+  for (const double bad : {static_cast<double>(NAN), static_cast<double>(INFINITY)}) {
+    for (const std::int64_t at : {0, 20000, 40000}) {
+      const Tensor grads = f32({40001}, 1), slots = control(1.0);
+      grads.data_as<float>()[at] = static_cast<float>(bad);
+      backend_of(cpu).clip_factor(grads, 1.0, slots);
+      EXPECT_EQ(slots.values()[Control::finite], 0.0);
+    }
+  }
+}
+
+TEST_P(CpuUpdate, TheSameBitsForAnyThreads) {
+  const Tensor grads = f32({100003}, 1), slots = control(1.0);
+  test::expect_same_for_any_threads([&] {
+    backend_of(cpu).clip_factor(grads, 1.0, slots);
+    return slots.values();
+  });
+}
+
+}  // namespace
+}  // namespace monge

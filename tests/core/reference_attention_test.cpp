@@ -1,0 +1,210 @@
+// The reference attention against closed forms, identities and the same result composed of other kernels.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "support/compare.h"
+
+namespace monge {
+namespace {
+
+using test::close;
+using test::random_tensor;
+using test::reference;
+
+Backend& backend() { return backend_of(reference); }
+Tensor empty(const Shape& shape) { return Tensor::empty(shape, DType::f64, reference); }
+
+/// x (B, T, H D) as heads.
+HeadView heads_of(const Tensor& x) { return {x, 0, x.size(2), x.size(1) * x.size(2)}; }
+
+/// An attention call on tensors q (B, T, H D), k and v (B, S, G D); `out` and `row_stat` are made here.
+Attention call(const Tensor& q, const Tensor& k, const Tensor& v, std::int64_t heads, std::int64_t kv_heads) {
+  Attention a;
+  a.batch = q.size(0);
+  a.queries = q.size(1);
+  a.keys = k.size(1);
+  a.heads = heads;
+  a.kv_heads = kv_heads;
+  a.head_dim = q.size(2) / heads;
+  a.scale = 1.0 / std::sqrt(static_cast<double>(a.head_dim));
+  a.q = heads_of(q);
+  a.k = heads_of(k);
+  a.v = heads_of(v);
+  a.out = heads_of(empty(q.shape()));
+  a.row_stat = empty({a.batch, heads, a.queries});
+  return a;
+}
+
+Tensor run(const Attention& a) {
+  backend().attention(a);
+  return a.out.data;
+}
+
+TEST(Attention, OneKeyReturnsItsValue) {
+  const Tensor v = random_tensor({2, 1, 8}, 3);
+  EXPECT_EQ(run(call(random_tensor({2, 1, 8}, 1), random_tensor({2, 1, 8}, 2), v, 2, 2)).values(), v.values());
+}
+
+TEST(Attention, EqualScoresGiveTheRunningMean) {
+  const std::int64_t T = 5, D = 3;
+  const Tensor v = random_tensor({1, T, D}, 1);
+  Attention a = call(Tensor::zeros({1, T, D}, DType::f64, reference), random_tensor({1, T, D}, 2), v, 1, 1);
+  const auto out = run(a).values(), values = v.values(), stat = a.row_stat.values();
+  for (std::int64_t i = 0; i < T; ++i) {
+    EXPECT_NEAR(stat[i], std::log(static_cast<double>(i + 1)), 1e-15);
+    for (std::int64_t d = 0; d < D; ++d) {
+      double mean = 0.0;
+      for (std::int64_t j = 0; j <= i; ++j) mean += values[j * D + d] / static_cast<double>(i + 1);
+      EXPECT_NEAR(out[i * D + d], mean, 1e-15);
+    }
+  }
+}
+
+TEST(Attention, TheStrongestKeyWins) {
+  const Tensor q = Tensor::from(std::vector<double>{1e3}, {1, 1, 1}, DType::f64, reference);
+  const Tensor k = Tensor::from(std::vector<double>{0, 1, -1}, {1, 3, 1}, DType::f64, reference);
+  const Tensor v = Tensor::from(std::vector<double>{5, 6, 7}, {1, 3, 1}, DType::f64, reference);
+  Attention a = call(q, k, v, 1, 1);
+  a.causal = false;
+  EXPECT_EQ(run(a).item(), 6.0);
+  EXPECT_EQ(a.row_stat.item(), 1e3);
+}
+
+// softmax(scale Q K^T + prior), times the dropout mask, times V, out of the matmul, softmax and dropout kernels.
+TEST(Attention, EqualsTheComposedKernels) {
+  const std::int64_t B = 2, T = 3, S = 5, H = 2, D = 4, start = 2;
+  const Tensor q = random_tensor({B, T, H * D}, 1), k = random_tensor({B, S, H * D}, 2),
+               v = random_tensor(k.shape(), 3);
+  const Tensor slopes = Tensor::from(std::vector<double>{0.5, 0.25}, {H}, DType::f64, reference);
+  Attention a = call(q, k, v, H, H);
+  a.causal = false;
+  a.start = start;
+  a.slopes = slopes;
+  a.dropout = 0.4;
+  a.random = {.seed = 5, .stream = 6};
+
+  const auto per_head = [&](const Tensor& x) {  // (B, T, H D) -> (B H, T, D)
+    const Tensor y = empty({B, H, x.size(1), D});
+    backend().swap_middle(x.reshape({B, x.size(1), H, D}), y);
+    return y.reshape({B * H, x.size(1), D});
+  };
+  const Tensor scores = empty({B * H, T, S}), weights = empty(scores.shape()), prior = empty({B * H, T, S});
+  backend().matmul({.a = per_head(q), .b = per_head(k), .transpose_b = true, .out = scores});
+  backend().scale(scores, a.scale, scores);
+  for (std::int64_t n = 0; n < prior.numel(); ++n) {
+    const auto j = n % S, i = n / S % T, h = n / S / T % H;
+    prior.data_as<double>()[n] = -slopes.values()[h] * static_cast<double>(start + i - j);
+  }
+  backend().add(scores, prior, scores);
+  backend().softmax(scores, weights);
+  backend().dropout(weights, weights, a.dropout, a.random);
+  const Tensor out = empty({B * H, T, D}), expected = empty({B, T, H, D});
+  backend().matmul({.a = weights, .b = per_head(v), .out = out});
+  backend().swap_middle(out.reshape({B, H, T, D}), expected);
+  EXPECT_TRUE(close(run(a), expected.reshape({B, T, H * D}), 1e-14));
+}
+
+TEST(Attention, ACausalQueryIgnoresLaterKeys) {
+  const Tensor q = random_tensor({1, 4, 6}, 1), k = random_tensor({1, 4, 6}, 2), v = random_tensor({1, 4, 6}, 3);
+  const auto before = run(call(q, k, v, 2, 2)).values();
+  backend().fill(k.reshape({4, 6}).slice(3, 4), 50.0);
+  backend().fill(v.reshape({4, 6}).slice(3, 4), -50.0);
+  const auto after = run(call(q, k, v, 2, 2)).values();
+  for (std::size_t i = 0; i < 18; ++i) EXPECT_EQ(before[i], after[i]);
+  for (std::size_t i = 18; i < 24; ++i) EXPECT_NE(before[i], after[i]);
+}
+
+TEST(Attention, TokenByTokenEqualsAllAtOnce) {
+  const std::int64_t T = 6, C = 8;
+  const Tensor q = random_tensor({1, T, C}, 1), k = random_tensor({1, T, C}, 2), v = random_tensor({1, T, C}, 3);
+  const Tensor slopes = Tensor::from(std::vector<double>{0.5, 0.25}, {2}, DType::f64, reference);
+  Attention whole = call(q, k, v, 2, 2);
+  whole.slopes = slopes;
+  const Tensor expected = run(whole);
+  for (std::int64_t t = 0; t < T; ++t) {
+    const auto until = [&](const Tensor& x) { return x.flat_view(0, {1, t + 1, C}); };
+    Attention one = call(q.flat_view(t * C, {1, 1, C}), until(k), until(v), 2, 2);
+    one.start = t;
+    one.slopes = slopes;
+    EXPECT_EQ(run(one).values(), expected.flat_view(t * C, {C}).values());
+  }
+}
+
+TEST(Attention, AlibiEqualsABiasOnKeysUnderTheMask) {
+  // -slope (i - j) differs from slope j by a constant of the row, which softmax ignores: give each key the coordinate
+  // j.
+  const std::int64_t T = 5;
+  const Tensor zero = Tensor::zeros({1, T, 1}, DType::f64, reference), one = empty({1, T, 1}),
+               v = random_tensor({1, T, 1}, 1);
+  backend().fill(one, 1.0);
+  Attention alibi = call(zero, zero, v, 1, 1);
+  alibi.slopes = Tensor::from(std::vector<double>{0.3}, {1}, DType::f64, reference);
+  const Tensor position = empty({1, T, 1});
+  for (std::int64_t j = 0; j < T; ++j) position.data_as<double>()[j] = 0.3 * static_cast<double>(j);
+  EXPECT_TRUE(close(run(alibi), run(call(one, position, v, 1, 1)), 1e-15));
+}
+
+TEST(Attention, GroupedHeadsEqualRepeatedOnes) {
+  const std::int64_t B = 2, T = 4, H = 6, G = 2, D = 3;
+  const Tensor q = random_tensor({B, T, H * D}, 1), k = random_tensor({B, T, G * D}, 2),
+               v = random_tensor({B, T, G * D}, 3);
+  const auto repeated = [&](const Tensor& x) {  // each of the G heads H / G times in a row
+    const Tensor y = empty({B, T, H * D});
+    backend().repeat(x, B * T * G, H / G, D, 1.0, y);
+    return y;
+  };
+  EXPECT_TRUE(close(run(call(q, k, v, H, G)), run(call(q, repeated(k), repeated(v), H, H)), 1e-15));
+}
+
+TEST(Attention, ReadsAPackedProjection) {
+  const std::int64_t B = 2, T = 3, H = 4, G = 2, D = 2, W = (H + 2 * G) * D;
+  const Tensor packed = random_tensor({B, T, W}, 1);
+  const auto part = [&](std::int64_t begin, std::int64_t width) {
+    const Tensor x = empty({B, T, width});
+    for (std::int64_t row = 0; row < B * T; ++row) {
+      backend().copy(packed.flat_view(row * W + begin, {width}), x.flat_view(row * width, {width}));
+    }
+    return x;
+  };
+  const Attention separate = call(part(0, H * D), part(H * D, G * D), part((H + G) * D, G * D), H, G);
+  Attention a = separate;
+  a.q = {packed, 0, W, T * W};
+  a.k = {packed, H * D, W, T * W};
+  a.v = {packed, (H + G) * D, W, T * W};
+  a.out = heads_of(empty({B, T, H * D}));
+  EXPECT_EQ(run(a).values(), run(separate).values());
+}
+
+TEST(Attention, WithoutKeysTheOutputIsZero) {
+  const Tensor none = empty({1, 0, 2});
+  Attention a = call(random_tensor({1, 2, 2}, 1), none, none, 1, 1);
+  EXPECT_EQ(run(a).values(), std::vector<double>(4, 0.0));
+  for (const double stat : a.row_stat.values()) EXPECT_EQ(stat, -std::numeric_limits<double>::infinity());
+}
+
+// Attention is unchanged when all keys move by one vector, so the gradients of the keys sum to zero; and dv, summed
+// over keys, is dO summed over queries, because weights sum to one.
+TEST(AttentionBackward, ConservationLaws) {
+  const std::int64_t T = 5, D = 4;
+  const Tensor q = random_tensor({1, T, D}, 1), k = random_tensor({1, T, D}, 2), v = random_tensor({1, T, D}, 3);
+  AttentionBackward args{.forward = call(q, k, v, 1, 1)};
+  run(args.forward);
+  args.dout = heads_of(random_tensor({1, T, D}, 4));
+  args.dq = heads_of(empty(q.shape()));
+  args.dk = heads_of(empty(k.shape()));
+  args.dv = heads_of(empty(v.shape()));
+  backend().attention_backward(args);
+  const auto over_tokens = [&](const Tensor& x) {
+    const Tensor total = empty({D});
+    backend().sum(x, 1, T, D, 1.0, total, false);
+    return total;
+  };
+  EXPECT_GT(test::max_relative_error(args.dk.data.values(), std::vector<double>(T * D, 0.0)), 1e-2);
+  for (const double total : over_tokens(args.dk.data).values()) EXPECT_NEAR(total, 0.0, 1e-14);
+  EXPECT_TRUE(close(over_tokens(args.dv.data), over_tokens(args.dout.data), 1e-14));
+  EXPECT_TRUE(close(args.dq.data.flat_view(0, {D}).values(), std::vector<double>(D, 0.0), 1e-15));  // it sees one key
+}
+
+}  // namespace
+}  // namespace monge

@@ -1,0 +1,117 @@
+// The reference backend's updates: steps worked out by hand and what they must leave alone.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "support/compare.h"
+
+namespace monge {
+namespace {
+
+using test::close;
+using test::reference;
+
+Backend& backend() { return backend_of(reference); }
+
+Tensor tensor(const std::vector<double>& values) {
+  return Tensor::from(values, {static_cast<std::int64_t>(values.size())}, DType::f64, reference);
+}
+
+Tensor control(double lr, double step, double clip = 1.0, double finite = 1.0) {
+  return tensor({lr, step, clip, finite, 0.0});
+}
+
+TEST(Clip, ScalesDownToTheLargestNorm) {
+  const Tensor slots = control(0.1, 1);
+  backend().clip_factor(tensor({3, -4}), 1.0, slots);
+  EXPECT_TRUE(close(slots.values(), {0.1, 1, 0.2, 1, 5}, 1e-15));  // lr and step stay
+}
+
+TEST(Clip, LeavesSmallGradientsAndNoLimitAlone) {
+  const Tensor slots = control(0.1, 1);
+  for (const double limit : {5.0, 100.0, 0.0}) {
+    backend().clip_factor(tensor({3, -4}), limit, slots);
+    EXPECT_EQ(slots.values()[Control::clip], 1.0) << limit;
+  }
+  backend().clip_factor(tensor({0, 0}), 1.0, slots);
+  EXPECT_EQ(slots.values()[Control::clip], 1.0);
+}
+
+TEST(Clip, ReportsNonFiniteGradients) {
+  const Tensor slots = control(0.1, 1);
+  for (const double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    backend().clip_factor(tensor({1, bad}), 1.0, slots);
+    EXPECT_EQ(slots.values()[Control::finite], 0.0);
+  }
+  backend().clip_factor(tensor({1, 1}), 1.0, slots);
+  EXPECT_EQ(slots.values()[Control::finite], 1.0);
+}
+
+TEST(AdamW, TwoStepsByHand) {
+  // beta1 = 1/2, beta2 = 3/4, lr = 0.1, decay = 0.5, clip = 1/2: g = 2 in both steps.
+  // Step 1: m = 1, v = 1; unbiased 2 and 4: p = 0.95 * 3 - 0.1 * 2 / 2 = 2.75.
+  // Step 2: m = 3/2, v = 7/4; unbiased 2 and 4: p = 0.95 * 2.75 - 0.1 = 2.5125.
+  const Tensor param = tensor({3}), m = tensor({0}), v = tensor({0});
+  AdamW args{.param = param, .grad = tensor({4}), .m = m, .v = v, .control = control(0.2, 1, 0.5)};
+  args.lr_scale = 0.5;
+  args.beta1 = 0.5;
+  args.beta2 = 0.75;
+  args.eps = 0.0;
+  args.weight_decay = 0.5;
+  backend().adamw(args);
+  EXPECT_NEAR(param.item(), 2.75, 1e-15);
+  EXPECT_EQ(m.item(), 1.0);
+  EXPECT_EQ(v.item(), 1.0);
+  args.control = control(0.2, 2, 0.5);
+  backend().adamw(args);
+  EXPECT_NEAR(param.item(), 2.5125, 1e-15);
+  EXPECT_EQ(m.item(), 1.5);
+  EXPECT_EQ(v.item(), 1.75);
+}
+
+TEST(AdamW, EpsIsOutsideTheRoot) {
+  const Tensor param = tensor({0});
+  backend().adamw({.param = param,
+                   .grad = tensor({1e-8}),
+                   .m = tensor({0}),
+                   .v = tensor({0}),
+                   .control = control(1.0, 1),
+                   .eps = 1e-8});
+  EXPECT_NEAR(param.item(), -0.5, 1e-12);
+}
+
+TEST(Sgd, PlainStepWithDecay) {
+  const Tensor param = tensor({1, -2});
+  backend().sgd({.param = param, .grad = tensor({10, 20}), .control = control(0.1, 1), .weight_decay = 0.5});
+  EXPECT_TRUE(close(param.values(), {0.95 - 1, -1.9 - 2}, 1e-15));
+}
+
+TEST(Sgd, MomentumAndNesterovByHand) {
+  for (const bool nesterov : {false, true}) {
+    const Tensor param = tensor({0}), buffer = tensor({1e9});  // the first step overwrites the buffer
+    Sgd args{.param = param, .grad = tensor({1}), .buffer = buffer, .control = control(1.0, 1)};
+    args.momentum = 0.5;
+    args.nesterov = nesterov;
+    backend().sgd(args);
+    EXPECT_EQ(param.item(), nesterov ? -1.5 : -1.0);
+    args.control = control(1.0, 2);
+    backend().sgd(args);  // b = 1.5
+    EXPECT_EQ(buffer.item(), 1.5);
+    EXPECT_EQ(param.item(), nesterov ? -1.5 - 1.75 : -1.0 - 1.5);
+  }
+}
+
+TEST(Update, ANonFiniteGradientChangesNothing) {
+  const Tensor param = tensor({1}), m = tensor({2}), v = tensor({3}), buffer = tensor({4});
+  const Tensor grad = tensor({std::numeric_limits<double>::quiet_NaN()}), slots = control(0.1, 5, 1.0, 0.0);
+  backend().adamw({.param = param, .grad = grad, .m = m, .v = v, .control = slots, .weight_decay = 0.1});
+  backend().sgd({.param = param, .grad = grad, .buffer = buffer, .control = slots, .momentum = 0.9});
+  EXPECT_EQ(param.item(), 1.0);
+  EXPECT_EQ(m.item(), 2.0);
+  EXPECT_EQ(v.item(), 3.0);
+  EXPECT_EQ(buffer.item(), 4.0);
+}
+
+}  // namespace
+}  // namespace monge

@@ -1,0 +1,249 @@
+// Gpt with every choice of its parts: gradients, caching, recomputation, precision, what a user may add.
+#include "nn/gpt.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "autograd/gradcheck.h"
+#include "core/error.h"
+#include "support/compare.h"
+
+namespace monge::nn {
+namespace {
+
+using autograd::Tape;
+using test::cpu;
+using test::reference;
+
+struct Variant {
+  const char* name;
+  std::function<void(GptOptions&)> change;
+};
+
+void PrintTo(const Variant& v, std::ostream* out) { *out << v.name; }
+
+const Variant variants[] = {
+    {"plain", [](GptOptions&) {}},
+    {"untied", [](GptOptions& o) { o.tied_head = false; }},
+    {"biases", [](GptOptions& o) { o.bias = true; }},
+    {"rope", [](GptOptions& o) { o.position = positions().choose("rope"); }},
+    {"alibi", [](GptOptions& o) { o.position = positions().choose("alibi"); }},
+    {"no_position", [](GptOptions& o) { o.position = positions().choose("none"); }},
+    {"rmsnorm", [](GptOptions& o) { o.norm = norms().choose("rmsnorm"); }},
+    {"swiglu", [](GptOptions& o) { o.mlp = mlps().choose("swiglu"); }},
+    {"grouped", [](GptOptions& o) { o.kv_heads = 1; }},
+    {"grouped_rope", [](GptOptions& o) {
+       o.kv_heads = 2;
+       o.position = positions().choose("rope");
+     }},
+};
+
+GptOptions small(const Variant& variant) {
+  GptOptions o;
+  o.layers = 2;
+  o.heads = 4;
+  o.width = 24;
+  o.context = 9;
+  variant.change(o);
+  return o;
+}
+
+Tensor loss_gradients(Gpt& model, ParameterStore& store, const Tensor& tokens, const Tensor& targets) {
+  store.clear_grads();
+  Tape tape;
+  Var loss;
+  {
+    Tape::Recording recording(tape);
+    loss = model.loss(tokens, targets);
+  }
+  tape.backward(loss);
+  store.complete_grads();
+  return store.grads().clone();
+}
+
+class GptVariants : public testing::TestWithParam<Variant> {};
+
+TEST_P(GptVariants, GradientsAgreeWithCentralDifferences) {
+  Gpt model(small(GetParam()), 11);
+  ParameterStore store(model, reference, Precision::float32, 1);
+  // Larger weights than at the start, so that no gradient is lost in rounding.
+  store.values().backend().scale(store.values(), 5.0, store.values());
+  const Tensor tokens = test::random_ids({2, 9}, 11, 2), targets = test::random_ids({2, 9}, 11, 3);
+  const auto analytic = loss_gradients(model, store, tokens, targets).values();
+  auto values = store.values().values();
+  const auto loss_at = [&](std::size_t i, double x) {
+    std::vector<double> changed = values;
+    changed[i] = x;
+    store.values().backend().copy_from_host(changed.data(), store.values());
+    return model.loss(tokens, targets).value().item();
+  };
+  const double step = 1e-5;
+  double largest = 0.0;
+  for (const double g : analytic) largest = std::max(largest, std::abs(g));
+  for (const auto& e : store.entries()) {
+    for (int k = 0; k < 3; ++k) {  // three elements of every parameter
+      const auto i = static_cast<std::size_t>(e.begin + (k * 7919) % e.shape.numel());
+      const double numeric = (loss_at(i, values[i] + step) - loss_at(i, values[i] - step)) / (2 * step);
+      EXPECT_NEAR(analytic[i], numeric, 1e-7 * std::max(1.0, largest)) << e.name << " element " << i - e.begin;
+    }
+  }
+}
+
+TEST_P(GptVariants, CpuAgreesWithReference) {
+  Gpt a(small(GetParam()), 11), b(small(GetParam()), 11);
+  ParameterStore on_cpu(a, cpu, Precision::float32, 1), on_reference(b, reference, Precision::float32, 1);
+  const Tensor tokens = test::random_ids({3, 7}, 11, 2), targets = test::random_ids({3, 7}, 11, 3);
+  const Tensor tokens_cpu = test::on(cpu, DType::f32, tokens), targets_cpu = test::on(cpu, DType::f32, targets);
+  EXPECT_TRUE(test::close(a.forward(tokens_cpu).value(), b.forward(tokens).value(), 1e-5));
+  EXPECT_TRUE(test::close(loss_gradients(a, on_cpu, tokens_cpu, targets_cpu),
+                          loss_gradients(b, on_reference, tokens, targets), 1e-5));
+}
+
+TEST_P(GptVariants, Bfloat16StaysNearFloat32) {
+  Gpt a(small(GetParam()), 11), b(small(GetParam()), 11);
+  ParameterStore low(a, cpu, Precision::bfloat16, 1), full(b, cpu, Precision::float32, 1);
+  const Tensor tokens = test::random_ids({3, 7}, 11, 2, cpu), targets = test::random_ids({3, 7}, 11, 3, cpu);
+  EXPECT_NEAR(a.loss(tokens, targets).value().item(), b.loss(tokens, targets).value().item(), 2e-2);
+  EXPECT_TRUE(test::close(loss_gradients(a, low, tokens, targets), loss_gradients(b, full, tokens, targets), 5e-2));
+}
+
+TEST_P(GptVariants, CachedLogitsEqualUncachedOnes) {
+  Gpt model(small(GetParam()), 11);
+  ParameterStore store(model, cpu, Precision::float32, 1, false);
+  const Tensor tokens = test::random_ids({2, 9}, 11, 2, cpu);
+  const auto ids = tokens.values();
+  const auto all = model.forward(tokens).value().values();
+  Cache cache = model.make_cache(2, DType::f32, cpu);
+  std::int64_t at = 0;
+  for (const std::int64_t length : {3, 1, 1, 4}) {  // a prompt, two single tokens, several more
+    std::vector<std::int32_t> piece;
+    for (std::int64_t b = 0; b < 2; ++b) {
+      for (std::int64_t t = at; t < at + length; ++t) piece.push_back(static_cast<std::int32_t>(ids[b * 9 + t]));
+    }
+    at += length;
+    const auto last = model.forward_last(Tensor::from(piece, {2, length}, cpu), &cache).value().values();
+    std::vector<double> expected;
+    for (std::int64_t b = 0; b < 2; ++b) {
+      const auto row = all.begin() + (b * 9 + at - 1) * 11;
+      expected.insert(expected.end(), row, row + 11);
+    }
+    EXPECT_TRUE(test::close(last, expected, 1e-5)) << "after " << at << " tokens";
+  }
+  EXPECT_EQ(cache.length, 9);
+}
+
+TEST_P(GptVariants, RecomputationGivesTheSameBits) {
+  GptOptions o = small(GetParam());
+  o.dropout = 0.3;
+  Gpt model(o, 11);
+  ParameterStore store(model, cpu, Precision::float32, 1);
+  model.train({.seed = 4, .stream = 0, .step = {}});
+  const Tensor tokens = test::random_ids({2, 9}, 11, 2, cpu), targets = test::random_ids({2, 9}, 11, 3, cpu);
+  const auto kept = loss_gradients(model, store, tokens, targets).values();
+  model.set_recompute(true);
+  EXPECT_EQ(loss_gradients(model, store, tokens, targets).values(), kept);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GptVariants, testing::ValuesIn(variants),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(Gpt, StartsNearTheUniformLoss) {
+  Gpt model(small(variants[0]), 11);
+  ParameterStore store(model, cpu, Precision::float32, 1);
+  const Tensor tokens = test::random_ids({4, 9}, 11, 2, cpu), targets = test::random_ids({4, 9}, 11, 3, cpu);
+  EXPECT_NEAR(model.loss(tokens, targets).value().item(), std::log(11.0), 0.05);
+}
+
+TEST(Gpt, DoesNotLookAhead) {
+  Gpt model(small(variants[0]), 11);
+  ParameterStore store(model, cpu, Precision::float32, 1);
+  std::vector<std::int32_t> a(9, 1), b(9, 1);
+  b[5] = 7;
+  const auto x = model.forward(Tensor::from(a, {1, 9}, cpu)).value().values();
+  const auto y = model.forward(Tensor::from(b, {1, 9}, cpu)).value().values();
+  for (std::size_t i = 0; i < 5 * 11; ++i) EXPECT_EQ(x[i], y[i]);
+  EXPECT_NE(x[5 * 11], y[5 * 11]);
+}
+
+TEST(Gpt, DropsOnlyWhileTraining) {
+  GptOptions o = small(variants[0]);
+  o.dropout = 0.5;
+  Gpt model(o, 11);
+  ParameterStore store(model, cpu, Precision::float32, 1);
+  const Tensor tokens = test::random_ids({2, 9}, 11, 2, cpu);
+  const auto quiet = model.forward(tokens).value().values();
+  const Tensor step = Tensor::from(std::vector<std::int32_t>{1}, {1}, cpu);
+  model.train({.seed = 4, .stream = 0, .step = step});
+  const auto noisy = model.forward(tokens).value().values();
+  EXPECT_NE(noisy, quiet);
+  EXPECT_EQ(model.forward(tokens).value().values(), noisy);  // the same step draws the same numbers
+  const std::int32_t next = 2;
+  step.backend().copy_from_host(&next, step);
+  EXPECT_NE(model.forward(tokens).value().values(), noisy);
+  model.eval();
+  EXPECT_EQ(model.forward(tokens).value().values(), quiet);
+}
+
+TEST(Gpt, CountsFlops) {
+  GptOptions o;  // 0.8M: 4 layers, width 128, context 64
+  Gpt model(o, 65);
+  const double n = 4 * 12.0 * 128 * 128 + 9 * 128 + 65 * 128;  // the position table is only looked up
+  EXPECT_DOUBLE_EQ(model.flops_per_token(64), 6 * n + 6.0 * 4 * 128 * 64);
+}
+
+TEST(Gpt, RefusesSizesThatDoNotFit) {
+  GptOptions o;
+  o.heads = 3;
+  EXPECT_THROW(Gpt(o, 5), InputError);
+  o = {};
+  o.kv_heads = 3;
+  EXPECT_THROW(Gpt(o, 5), InputError);
+  o = {};
+  o.heads = 128;
+  o.position = positions().choose("rope");
+  EXPECT_THROW(Gpt(o, 5), InputError);
+  Gpt model({}, 5);
+  ParameterStore store(model, cpu, Precision::float32, 1);
+  EXPECT_THROW(model.forward(test::random_ids({1, 65}, 5, 1, cpu)), std::invalid_argument);
+}
+
+// What a user's program does: an MLP of plain ops, then its name in the options.
+struct SquareOptions : Options {
+  double power = 2.0;
+  void fields(Fields& f) override { f("power", power, {}); }
+};
+class SquareMlp : public Mlp {
+ public:
+  explicit SquareMlp(const LayerContext& c) : up_({.in = c.width, .out = c.width}) { add_module("up", up_); }
+  Var forward(const Var& x) override {
+    const Var h = up_.forward(x);
+    return autograd::mul(h, h);
+  }
+
+ private:
+  Linear up_;
+};
+
+TEST(Gpt, UsesRegisteredLayers) {
+  mlps().add<SquareOptions>("square", "h * h", [](const SquareOptions&, const LayerContext& c) {
+    return std::make_unique<SquareMlp>(c);
+  });
+  EXPECT_THROW(mlps().add<SquareOptions>("square", "again",
+                                         [](const SquareOptions&, const LayerContext& c) {
+                                           return std::make_unique<SquareMlp>(c);
+                                         }),
+               std::invalid_argument);
+  GptOptions o = small(variants[0]);
+  o.mlp = mlps().choose("square");
+  Gpt model(o, 11);
+  ParameterStore store(model, cpu, Precision::float32, 1);
+  EXPECT_EQ(store.entry("blocks.1.mlp.up.weight").shape, (Shape{24, 24}));
+  EXPECT_TRUE(std::isfinite(model.loss(test::random_ids({1, 9}, 11, 2, cpu), test::random_ids({1, 9}, 11, 3, cpu))
+                                .value()
+                                .item()));
+}
+
+}  // namespace
+}  // namespace monge::nn

@@ -1,0 +1,68 @@
+// Schedules at their corners, against the formulas.
+#include "optim/schedule.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "core/error.h"
+#include "core/options/yaml.h"
+
+namespace monge::optim {
+namespace {
+
+struct Holder : Options {
+  Choice schedule = schedules().choose("constant");
+  void fields(Fields& f) override { f("schedule", schedule, schedules(), {}); }
+};
+
+std::unique_ptr<Schedule> make(const std::string& yaml, double lr, std::int64_t steps) {
+  Holder holder;
+  read_yaml_text("schedule: " + yaml, "test", {}, holder);
+  return schedules().make(holder.schedule, {.lr = lr, .steps = steps});
+}
+
+TEST(Schedule, WarmsUpLinearly) {
+  for (const char* kind : {"constant", "cosine", "linear", "wsd"}) {
+    const auto s = make(std::string("{kind: ") + kind + ", warmup: 10}", 2.0, 100);
+    EXPECT_DOUBLE_EQ(s->lr(1), 0.2) << kind;
+    EXPECT_DOUBLE_EQ(s->lr(5), 1.0) << kind;
+    EXPECT_DOUBLE_EQ(s->lr(10), 2.0) << kind;
+  }
+}
+
+TEST(Schedule, ConstantStays) {
+  const auto s = make("{kind: constant}", 0.5, 100);
+  EXPECT_DOUBLE_EQ(s->lr(1), 0.5);
+  EXPECT_DOUBLE_EQ(s->lr(100), 0.5);
+}
+
+TEST(Schedule, CosineFallsAlongHalfAPeriod) {
+  const auto s = make("{kind: cosine, warmup: 100, final_lr: 1e-4}", 1e-3, 2000);
+  EXPECT_DOUBLE_EQ(s->lr(2000), 1e-4);
+  EXPECT_NEAR(s->lr(1050), 0.5 * (1e-3 + 1e-4), 1e-15);
+  EXPECT_NEAR(s->lr(575), 1e-4 + 9e-4 * 0.5 * (1 + std::cos(std::numbers::pi / 4)), 1e-15);
+}
+
+TEST(Schedule, LinearFallsOnALine) {
+  const auto s = make("{kind: linear, final_lr: 0.2}", 1.0, 100);
+  EXPECT_NEAR(s->lr(50), 0.6, 1e-12);
+  EXPECT_DOUBLE_EQ(s->lr(100), 0.2);
+}
+
+TEST(Schedule, WsdDecaysOverItsShareOfAllSteps) {
+  const auto s = make("{kind: wsd, warmup: 20, decay_fraction: 0.25, final_lr: 0}", 1.0, 200);
+  EXPECT_DOUBLE_EQ(s->lr(20), 1.0);
+  EXPECT_NEAR(s->lr(150), 1.0, 1e-12);
+  EXPECT_NEAR(s->lr(175), 0.5, 1e-12);
+  EXPECT_NEAR(s->lr(200), 0.0, 1e-12);
+  EXPECT_DOUBLE_EQ(make("{kind: wsd, decay_fraction: 0}", 1.0, 200)->lr(200), 1.0);
+}
+
+TEST(Schedule, RefusesAWarmupBeyondTheRun) {
+  EXPECT_THROW(make("{kind: cosine, warmup: 101}", 1.0, 100), InputError);
+}
+
+}  // namespace
+}  // namespace monge::optim

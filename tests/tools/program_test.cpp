@@ -1,0 +1,195 @@
+// The program as a person or a script meets it: exit codes, messages, and nothing half-written.
+#include <nlohmann/json.hpp>
+
+#include "support/expect_error.h"
+#include "support/program.h"
+
+namespace monge {
+namespace {
+
+using test::Program;
+using test::read_file;
+using test::Result;
+using test::write_file;
+
+class ProgramTest : public testing::Test {
+ protected:
+  void SetUp() override { program.write_config(); }
+  /// Wrong input: exit code 2, one message that has `part`, and no trace of a run.
+  void expect_refused(const std::string& arguments, const std::string& part) {
+    const Result result = program.run(arguments + " --out new_run");
+    EXPECT_EQ(result.code, 2) << arguments;
+    EXPECT_HAS(result.err, part);
+    EXPECT_TRUE(result.err.starts_with("monge: ")) << result.err;
+    EXPECT_FALSE(std::filesystem::exists(program / "new_run")) << arguments;
+  }
+  Program program;
+};
+
+TEST_F(ProgramTest, TrainsEvaluatesAndSamples) {
+  const Result train = program.run("train config.yaml train.steps=6 --out run");
+  EXPECT_EQ(train.code, 0) << train.err;
+  EXPECT_EQ(train.err, "");
+  for (const char* part : {"device ", "data ", " parameters: ", "memory: ", "step 6/6", "validation loss", "excess",
+                           "exact entropy of the language", "sample ("}) {
+    EXPECT_HAS(train.out, part);
+  }
+  EXPECT_EQ(train.out.find('\r'), std::string::npos) << "plain lines when not on a terminal";
+  for (const char* file : {"config.yaml", "metrics.jsonl", "sample.txt", "checkpoints/step_00000006/model.safetensors",
+                           "checkpoints/step_00000006/optimizer.safetensors", "checkpoints/step_00000006/state.json"}) {
+    EXPECT_TRUE(std::filesystem::exists(program / "run" / file)) << file;
+  }
+  const std::string metrics = read_file(program / "run/metrics.jsonl");
+  const auto last = nlohmann::json::parse(metrics.substr(metrics.rfind("{")));
+  for (const char* key : {"step", "tokens", "seconds", "train_loss", "val_loss", "excess_loss", "lr", "grad_norm",
+                          "tokens_per_second", "mfu", "peak_bytes"}) {
+    EXPECT_TRUE(last.contains(key)) << key;
+  }
+
+  const Result eval = program.run("eval run --json");
+  EXPECT_EQ(eval.code, 0) << eval.err;
+  EXPECT_EQ(nlohmann::json::parse(eval.out)["val_loss"], last["val_loss"]);
+  EXPECT_EQ(program.run("eval run/checkpoints/step_00000006").code, 0);
+
+  const std::string sample = "sample run --tokens 20 --seed 3 --temperature 0.8 --top-k 5 --top-p 0.9";
+  const Result first = program.run(sample);
+  EXPECT_EQ(first.code, 0) << first.err;
+  EXPECT_EQ(first.out.size(), 1u + 20u + 1u);
+  EXPECT_EQ(program.run(sample).out, first.out);
+  EXPECT_TRUE(program.run(sample + " --prompt abc").out.starts_with("abc"));
+}
+
+TEST_F(ProgramTest, InventsAFolderWhenNoneIsGiven) {
+  EXPECT_EQ(program.run("train config.yaml train.steps=1").code, 0);
+  EXPECT_EQ(program.run("train config.yaml train.steps=1").code, 0);
+  EXPECT_TRUE(std::filesystem::exists(program / "runs/config-1/metrics.jsonl"));
+  EXPECT_TRUE(std::filesystem::exists(program / "runs/config-2/metrics.jsonl"));
+}
+
+TEST_F(ProgramTest, WrongConfigIsRefused) {
+  expect_refused("train config.yaml model.widht=32", "Did you mean 'width'");
+  expect_refused("train config.yaml model.nothing.at.all=1", "model.nothing");
+  expect_refused("train config.yaml model.layers=two", "integer");
+  expect_refused("train config.yaml train.batch=0", "train.batch");
+  expect_refused("train config.yaml optimizer.lr=-1", "optimizer.lr");
+  expect_refused("train config.yaml model.heads=3", "model.heads (3) must divide model.width (16)");
+  expect_refused("train config.yaml device=tpu", "tpu");
+  expect_refused("train config.yaml steps", "steps");
+  expect_refused("train none.yaml", "none.yaml");
+  write_file(program / "empty.yaml", "");
+  expect_refused("train empty.yaml", "empty.yaml");
+  write_file(program / "unknown.yaml", "data: {kind: markov}\nmodle: {width: 16}\n");
+  expect_refused("train unknown.yaml", "unknown.yaml:2:1");
+  write_file(program / "syntax.yaml", "data: {kind: markov\n");
+  expect_refused("train syntax.yaml", "syntax.yaml");
+}
+
+TEST_F(ProgramTest, WrongDataIsRefused) {
+  const std::string text = "train config.yaml data.kind=text data.path=text.txt data.cache=cache";
+  expect_refused(text, "text.txt");
+  write_file(program / "text.txt", "");
+  expect_refused(text, "text.txt");
+  write_file(program / "text.txt", "short");
+  expect_refused(text, "model.context");
+  write_file(program / "text.txt", std::string(2000, 'a') + "\xff" + std::string(2000, 'b'));
+  expect_refused(text, "2000");
+}
+
+TEST_F(ProgramTest, WrongFoldersAreRefused) {
+  write_file(program / "file", "");
+  for (const char* out : {"file", "file/below", "/proc/monge"}) {
+    const Result result = program.run(std::string("train config.yaml --out ") + out);
+    EXPECT_EQ(result.code, 2) << out;
+    EXPECT_HAS(result.err, "--out");
+  }
+  std::filesystem::create_directory(program / "full");
+  write_file(program / "full/precious", "mine");
+  const Result result = program.run("train config.yaml --out full");
+  EXPECT_EQ(result.code, 2);
+  EXPECT_HAS(result.err, "--resume");
+  EXPECT_FALSE(std::filesystem::exists(program / "full/config.yaml"));
+  EXPECT_EQ(program.run("train config.yaml --resume").code, 2);
+}
+
+TEST_F(ProgramTest, WrongCommandsAreRefused) {
+  for (const char* arguments :
+       {"", "trian config.yaml", "train", "train config.yaml --ouput x", "sample", "sample none", "eval none", "eval .",
+        "info none.yaml", "bench none.yaml", "bench config.yaml --steps 0"}) {
+    const Result result = program.run(arguments);
+    EXPECT_EQ(result.code, 2) << arguments;
+    EXPECT_TRUE(result.err.starts_with("monge: ")) << arguments << ": " << result.err;
+  }
+  program.run("train config.yaml train.steps=1 --out run");
+  EXPECT_HAS(program.run("sample run --temperature -1").err, "temperature");
+  EXPECT_HAS(program.run("sample run --prompt '#'").err, "#");
+  EXPECT_HAS(program.run("eval run model.width=32").err, "model.width: 16 -> 32");
+  EXPECT_EQ(program.run("eval run data.kind=markov data.symbols=3").code, 2);
+}
+
+TEST_F(ProgramTest, ALossThatIsNotFiniteEndsTheRun) {
+  const Result result =
+      program.run("train config.yaml optimizer.lr=1e30 optimizer.schedule.warmup=0 train.checkpoint_every=1 --out run");
+  EXPECT_EQ(result.code, 3);
+  EXPECT_HAS(result.err, "not finite first: ");
+  EXPECT_HAS(result.err, "optimizer.lr");
+  EXPECT_EQ(program.run("eval run").code, 0);  // the last good checkpoint
+}
+
+TEST_F(ProgramTest, AFullDiskEndsTheRunAndKeepsTheCheckpoint) {
+  EXPECT_EQ(program.run("train config.yaml train.steps=4 --out run").code, 0);
+  const Result result = program.run("train config.yaml train.steps=8 --out run --resume", "ulimit -f 8; ");
+  EXPECT_EQ(result.code, 3) << result.err;
+  EXPECT_HAS(result.err, "the checkpoint of step 8 was not written");
+  EXPECT_EQ(program.run("eval run").code, 0);
+  EXPECT_EQ(program.run("train config.yaml train.steps=8 --out run --resume").code, 0);
+}
+
+TEST_F(ProgramTest, ADamagedCheckpointIsRefused) {
+  EXPECT_EQ(program.run("train config.yaml train.steps=2 --out run").code, 0);
+  const auto file = program / "run/checkpoints/step_00000002/model.safetensors";
+  std::string content = read_file(file);
+  content[content.size() / 2] = static_cast<char>(content[content.size() / 2] ^ 1);
+  write_file(file, content);
+  for (const char* arguments : {"train config.yaml train.steps=2 --out run --resume", "eval run", "sample run"}) {
+    const Result result = program.run(arguments);
+    EXPECT_EQ(result.code, 2) << arguments;
+    EXPECT_HAS(result.err, "is damaged");
+  }
+}
+
+TEST_F(ProgramTest, HelpShowsEveryKey) {
+  const Result help = program.run("train --help");
+  EXPECT_EQ(help.code, 0);
+  for (const char* part : {"--out", "--resume", "model.width", "optimizer.lr", "train.steps", "train.seed",
+                           "train.checkpoint_every", "data.path", "[steps]"}) {
+    EXPECT_HAS(help.out, part);
+  }
+  EXPECT_EQ(program.run("--help").code, 0);
+}
+
+TEST_F(ProgramTest, InfoDescribesAConfigAndTheBuild) {
+  const Result config = program.run("info config.yaml");
+  EXPECT_EQ(config.code, 0) << config.err;
+  for (const char* part : {"blocks.1.mlp.up.weight", "6 N + 6 L C T", "memory: ", "group: "})
+    EXPECT_HAS(config.out, part);
+  const Result build = program.run("info");
+  EXPECT_EQ(build.code, 0) << build.err;
+  for (const char* part : {"reference", "cuda", "not available", "adamw", "softmax"}) EXPECT_HAS(build.out, part);
+}
+
+TEST_F(ProgramTest, BenchSpeaksJson) {
+  const Result result = program.run("bench config.yaml --steps 2 --json");
+  EXPECT_EQ(result.code, 0) << result.err;
+  const auto json = nlohmann::json::parse(result.out);
+  for (const char* key : {"matmul_peak_f32", "matmul_peak_bf16", "memory_bandwidth", "peak_bytes"}) {
+    EXPECT_GT(json[key], 0.0) << key;
+  }
+  EXPECT_NEAR(json["step"]["tokens_per_second"].get<double>() * json["step"]["milliseconds"].get<double>() / 1e3, 4 * 8,
+              1e-6);
+  EXPECT_GT(json["step"]["mfu"], 0.0);
+  EXPECT_GT(json["ops"].size(), 15u);
+  for (const auto& op : json["ops"]) EXPECT_GT(op["milliseconds"], 0.0) << op;
+}
+
+}  // namespace
+}  // namespace monge

@@ -1,0 +1,208 @@
+#include "train/checkpoint.h"
+
+#include <sys/resource.h>
+
+#include <csignal>
+#include <functional>
+
+#include "core/error.h"
+#include "core/safetensors.h"
+#include "support/tiny_run.h"
+#include "train/checksum.h"
+#include "train/saved_model.h"
+
+namespace monge::train {
+namespace {
+
+namespace fs = std::filesystem;
+using test::checkpoint_dir;
+using test::read_file;
+using test::TempDirectory;
+using test::train_tiny;
+using test::write_file;
+
+const std::vector<std::string> files{"model.safetensors", "optimizer.safetensors", "state.json"};
+
+/// One short run that the tests of damage copy from.
+class CheckpointTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    origin_ = new TempDirectory();
+    train_tiny(*origin_ / "run", {"train.steps=4"});
+  }
+  static void TearDownTestSuite() {
+    delete origin_;
+    origin_ = nullptr;
+  }
+  void SetUp() override { restore(); }
+
+  /// The checkpoint as it was written.
+  void restore() {
+    fs::remove_all(dir_ / "run");
+    fs::copy(*origin_ / "run", dir_ / "run", fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+  }
+  fs::path run() const { return dir_ / "run"; }
+  fs::path file(const std::string& name) const { return checkpoint_dir(run(), 4) / name; }
+
+  /// What --resume says; "" when it works.
+  std::string resume() const {
+    try {
+      train_tiny(run(), {"train.steps=4"}, /*resume=*/true);
+      return "";
+    } catch (const InputError& e) {
+      return e.what();
+    }
+  }
+  void expect_damage_noticed(const std::string& name, const std::string& what) const {
+    const std::string metrics = read_file(run() / "metrics.jsonl");
+    const std::string message = resume();
+    EXPECT_NE(message.find("step_00000004' is damaged"), std::string::npos) << what << ": " << message;
+    EXPECT_NE(message.find(name), std::string::npos) << what << ": " << message;
+    EXPECT_EQ(read_file(run() / "metrics.jsonl"), metrics) << "a refused resume must not touch the run";
+  }
+
+  static TempDirectory* origin_;
+  TempDirectory dir_;
+};
+TempDirectory* CheckpointTest::origin_ = nullptr;
+
+TEST_F(CheckpointTest, UntouchedIsAccepted) { EXPECT_EQ(resume(), ""); }
+
+TEST_F(CheckpointTest, TruncationIsNoticed) {
+  for (const std::string& name : files) {
+    const std::string whole = read_file(file(name));
+    for (const std::size_t length : {std::size_t{0}, std::size_t{1}, std::size_t{7}, std::size_t{8}, std::size_t{100},
+                                     whole.size() / 2, whole.size() - 1}) {
+      write_file(file(name), whole.substr(0, length));
+      expect_damage_noticed(name, fmt::format("{} cut to {} bytes", name, length));
+    }
+    write_file(file(name), whole + "x");
+    expect_damage_noticed(name, name + " with a byte more");
+    restore();
+  }
+}
+
+TEST_F(CheckpointTest, EveryFlippedByteIsNoticed) {
+  RandomSequence random(1, 0);
+  for (const std::string& name : files) {
+    const std::string whole = read_file(file(name));
+    for (int trial = 0; trial < 200; ++trial) {
+      std::string damaged = whole;
+      const std::size_t at = random.below(whole.size());
+      damaged[at] = static_cast<char>(damaged[at] ^ static_cast<char>(1 + random.below(255)));
+      write_file(file(name), damaged);
+      EXPECT_THROW(Checkpoint(checkpoint_dir(run(), 4)).verify(), InputError) << name << ", byte " << at;
+    }
+    expect_damage_noticed(name, "last flip");
+    write_file(file(name), whole);
+  }
+  EXPECT_EQ(resume(), "");
+}
+
+TEST_F(CheckpointTest, MissingAndForeignFilesAreNoticed) {
+  for (const std::string& name : files) {
+    fs::remove(file(name));
+    EXPECT_NE(resume().find(name), std::string::npos) << name;
+    write_file(file(name), "PK\x03\x04 this is something else");
+    expect_damage_noticed(name, "foreign " + name);
+    restore();
+  }
+  // A whole file of the right kind, from another run.
+  train_tiny(dir_ / "other", {"train.steps=4", "train.seed=2"});
+  fs::copy_file(checkpoint_dir(dir_ / "other", 4) / "model.safetensors", file("model.safetensors"),
+                fs::copy_options::overwrite_existing);
+  expect_damage_noticed("model.safetensors", "model of another run");
+}
+
+TEST_F(CheckpointTest, RestoresWhatWasSaved) {
+  const SavedModel saved = load_model(run());
+  EXPECT_EQ(saved.state.step, 4);
+  EXPECT_EQ(saved.state.tokens, 4 * 64);
+  EXPECT_EQ(saved.state.vocab, 6);
+  EXPECT_EQ(saved.tokenizer->save(), saved.state.tokenizer);
+  const SafeTensors written(checkpoint_dir(run(), 4) / "model.safetensors");
+  for (const auto& entry : saved.store->entries()) {
+    EXPECT_EQ(written.tensor(entry.name, {}).values(), saved.store->value(entry).values()) << entry.name;
+  }
+}
+
+TEST_F(CheckpointTest, LoadingRefusesAnotherModel) {
+  EXPECT_THROW(load_model(run(), {"model.width=32"}), InputError);
+  EXPECT_THROW(load_model(run() / "checkpoints"), InputError);
+  EXPECT_THROW(load_model(dir_ / "nowhere"), InputError);
+  EXPECT_EQ(load_model(checkpoint_dir(run(), 4), {"train.batch=1"}).config.train.batch, 1);
+}
+
+TEST(Checkpoints, KeepsTheNewestAndTheBest) {
+  const TempDirectory dir;
+  // Diverges slowly on purpose: the first evaluation stays the best.
+  train_tiny(dir / "run", {"train.steps=12", "train.eval_every=2", "train.checkpoint_every=2",
+                           "train.keep_checkpoints=2", "optimizer.lr=1", "optimizer.schedule.warmup=11"});
+  double best = 1e9;
+  int best_step = 0;
+  for (const auto& line : test::metrics_of(dir / "run")) {
+    if (!line.contains("val_loss") || line["val_loss"].get<double>() >= best) continue;
+    best = line["val_loss"];
+    best_step = line["step"];
+  }
+  ASSERT_LT(best_step, 10) << "the test needs a run whose best checkpoint is not among the last";
+  std::vector<std::string> kept;
+  for (const auto& entry : fs::directory_iterator(dir / "run/checkpoints")) kept.push_back(entry.path().filename());
+  std::ranges::sort(kept);
+  const std::string best_name = fmt::format("step_{:08}", best_step);
+  EXPECT_EQ(kept, (std::vector<std::string>{"best", best_name, "step_00000010", "step_00000012"}));
+  EXPECT_EQ(fs::read_symlink(dir / "run/checkpoints/best"), best_name);
+  EXPECT_EQ(*Checkpoint(dir / "run/checkpoints/best").state().val_loss, best);
+}
+
+TEST(Checkpoints, AFullDiskKeepsTheOlderOnes) {
+  const TempDirectory dir;
+  train_tiny(dir / "run", {"train.steps=4"});
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  const auto previous = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{4096, before.rlim_max};  // less than the model needs
+  ::setrlimit(RLIMIT_FSIZE, &small);
+  std::string message;
+  try {
+    train_tiny(dir / "run", {"train.steps=8"}, /*resume=*/true);
+  } catch (const RunError& e) {
+    message = e.what();
+  }
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, previous);
+  EXPECT_NE(message.find("the checkpoint of step 8 was not written"), std::string::npos) << message;
+  for (const auto& entry : fs::directory_iterator(dir / "run/checkpoints")) {
+    EXPECT_FALSE(entry.path().filename().string().ends_with(".partial")) << entry.path();
+  }
+  train_tiny(dir / "run", {"train.steps=8"}, true);
+  train_tiny(dir / "whole", {"train.steps=4"});
+  train_tiny(dir / "whole", {"train.steps=8"}, true);
+  test::expect_same_run(dir / "whole", dir / "run", 8);
+}
+
+TEST(Checksum, SeesEveryByteAndTheLength) {
+  const std::string text = "0123456789abcdef012";
+  const std::uint64_t whole = checksum(text);
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string other = text;
+      other[i] = static_cast<char>(other[i] ^ (1 << bit));
+      EXPECT_NE(checksum(other), whole);
+    }
+  }
+  EXPECT_NE(checksum(text + '\0'), whole);
+  EXPECT_NE(checksum(""), checksum(std::string(8, '\0')));
+}
+
+TEST(Checksum, OfAFileIsThatOfItsBytesPlusItsLength) {
+  const TempDirectory dir;
+  std::string content(3 << 20, 'x');  // several blocks of reading
+  content += "odd";
+  write_file(dir / "file", content);
+  EXPECT_EQ(file_checksum(dir / "file"), checksum(content));
+  EXPECT_THROW(file_checksum(dir / "none"), InputError);
+}
+
+}  // namespace
+}  // namespace monge::train

@@ -1,0 +1,94 @@
+#include "train/config.h"
+
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "core/options/yaml.h"
+
+namespace monge::train {
+namespace {
+
+Config read(std::string_view yaml, const std::vector<std::string>& overrides = {}) {
+  Config config;
+  read_yaml_text(yaml, "run.yaml", overrides, config);
+  return config;
+}
+
+std::string refusal(std::string_view yaml, const std::vector<std::string>& overrides = {}) {
+  try {
+    read(yaml, overrides);
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(Config, OnlyDataIsRequired) {
+  Config config = read("data: grammar\n");
+  EXPECT_EQ(config.data.kind, "grammar");
+  EXPECT_EQ(config.model.mlp.kind, "gelu");
+  EXPECT_EQ(config.optimizer.rule.kind, "adamw");
+  EXPECT_EQ(precision_of(config), nn::Precision::float32);
+  EXPECT_NE(refusal("model: {}\n").find("data: this key is required and missing (what to train on); allowed: grammar"),
+            std::string::npos);
+  EXPECT_NE(refusal("data: {path: a.txt}\n").find("run.yaml:1:7: data.kind: this key is required"), std::string::npos);
+}
+
+TEST(Config, RecipeIsReadAndWrittenBack) {
+  Config config = read(R"(
+device: reference
+data:      {kind: text, path: data/shakespeare.txt, tokenizer: char, validation_fraction: 0.1}
+model:
+  layers: 4
+  heads: 4
+  kv_heads: 4
+  width: 128
+  context: 64
+  position: learned
+  norm: layernorm
+  mlp: {kind: gelu, ratio: 4}
+  attention: {kind: softmax}
+  dropout: 0.0
+  bias: false
+  tied_head: true
+optimizer:
+  name: adamw
+  lr: 1.0e-3
+  betas: [0.9, 0.99]
+  weight_decay: 0.1
+  schedule: {kind: cosine, warmup: 100, final_lr: 1.0e-4}
+  clip_norm: 1.0
+  groups: [{match: "*.norm.*", weight_decay: 0.0}]
+train:
+  steps: 2000
+  batch: 12
+  accumulate: 1
+  precision: float32
+  seed: 1337
+  eval_every: 250
+  checkpoint_every: 500
+  log_every: 10
+)",
+                       {"optimizer.betas.1=0.95", "train.precision=bfloat16", "device=cpu"});
+  EXPECT_EQ(config.device, "cpu");
+  EXPECT_EQ(precision_of(config), nn::Precision::bfloat16);
+  ASSERT_EQ(config.optimizer.groups.size(), 1u);
+  EXPECT_EQ(config.optimizer.groups[0].match, "*.norm.*");
+
+  const std::string resolved = write_yaml(config);
+  EXPECT_NE(resolved.find("  betas: [0.9, 0.95]\n"), std::string::npos) << resolved;
+  Config again = read(resolved);
+  EXPECT_EQ(write_yaml(again), resolved);
+}
+
+TEST(Config, ChecksDeviceAndPrecisionTogether) {
+  EXPECT_NE(refusal("data: grammar\ndevice: gpu\n").find("run.yaml:1:1: unknown device 'gpu'; allowed: cpu"),
+            std::string::npos);
+  EXPECT_NE(refusal("data: grammar\ndevice: reference\n", {"train.precision=bfloat16"}).find("train.precision is"),
+            std::string::npos);
+}
+
+TEST(Config, MissingFile) { EXPECT_THROW(load_config("/nowhere/run.yaml"), InputError); }
+
+}  // namespace
+}  // namespace monge::train

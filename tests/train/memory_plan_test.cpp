@@ -1,0 +1,67 @@
+#include "train/memory_plan.h"
+
+#include <cmath>
+
+#include "support/tiny_run.h"
+
+namespace monge::train {
+namespace {
+
+/// Planned total and measured peak of real training steps.
+struct Comparison {
+  double planned = 0.0, measured = 0.0;
+};
+
+Comparison compare(const std::vector<std::string>& overrides, std::int64_t vocab) {
+  const Config config = test::tiny_config(overrides);
+  nn::Gpt model(config.model, vocab);
+  model.set_recompute(config.train.recompute);
+  nn::ParameterStore store(model, parse_device("cpu"), precision_of(config), 1);
+  optim::Optimizer optimizer(config.optimizer, store, 10);
+  const std::vector<double> before = store.values().values();
+  const MemoryPlan plan = plan_memory(model, store, optimizer, config.train.batch);
+  EXPECT_EQ(store.values().values(), before);
+
+  MemoryPools& memory = store.values().backend().memory();
+  memory.reset_peak();
+  TrainingStep training({.batch = config.train.batch, .record = 2}, model, store, optimizer);
+  const auto tokens = static_cast<std::size_t>(config.train.batch * config.model.context);
+  const auto next = [&] { return Batch{std::vector<std::int32_t>(tokens, 1), std::vector<std::int32_t>(tokens, 0)}; };
+  for (int step = 1; step <= 2; ++step) training.run(step, next);
+  return {static_cast<double>(plan.total()), static_cast<double>(memory.usage().peak)};
+}
+
+TEST(MemoryPlan, IsCloseToWhatTrainingNeeds) {
+  const std::vector<std::string> recipe{"model.layers=4",   "model.heads=4",   "model.width=128",
+                                        "model.context=64", "model.dropout=0", "train.batch=12"};
+  const auto with = [&recipe](std::vector<std::string> more) {
+    more.insert(more.begin(), recipe.begin(), recipe.end());
+    return more;
+  };
+  for (const auto& overrides : {with({}), with({"train.precision=bfloat16"}), with({"train.recompute=true"}),
+                                with({"model.mlp.kind=swiglu", "model.norm=rmsnorm", "train.batch=3"})}) {
+    const Comparison c = compare(overrides, 65);
+    EXPECT_NEAR(c.planned, c.measured, 0.15 * c.measured) << overrides.back();
+  }
+}
+
+TEST(MemoryPlan, IsCloseWithALargeVocabulary) {
+  const Comparison c = compare({"model.width=64", "model.context=64", "train.batch=4"}, 50257);
+  EXPECT_NEAR(c.planned, c.measured, 0.15 * c.measured);
+}
+
+TEST(MemoryPlan, CountsParametersGradientsAndState) {
+  const Config config = test::tiny_config();
+  nn::Gpt model(config.model, 6);
+  nn::ParameterStore store(model, parse_device("cpu"), nn::Precision::bfloat16, 1);
+  const optim::Optimizer optimizer(config.optimizer, store, 10);
+  const MemoryPlan plan = plan_memory(model, store, optimizer, 1);
+  const auto n = static_cast<std::size_t>(store.flat_size());
+  EXPECT_EQ(plan.parameters, 6 * n);  // f32 and bf16
+  EXPECT_EQ(plan.gradients, 4 * n);
+  EXPECT_EQ(plan.optimizer, 8 * n);  // AdamW's two moments
+  EXPECT_EQ(plan.total(), plan.parameters + plan.gradients + plan.optimizer + plan.activations);
+}
+
+}  // namespace
+}  // namespace monge::train

@@ -1,0 +1,178 @@
+#include "train/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "support/compare.h"
+#include "support/tiny_run.h"
+
+namespace monge::train {
+namespace {
+
+struct SmallModel {
+  explicit SmallModel(const std::vector<std::string>& overrides = {}, std::int64_t vocab = 11)
+      : config(test::tiny_config(overrides)),
+        model(config.model, vocab),
+        store(model, parse_device(config.device), precision_of(config), 3, /*trainable=*/false) {
+    // Initial weights give nearly equal logits: make them differ.
+    store.values().backend().scale(store.values(), 20.0, store.values());
+    store.refresh_copies();
+  }
+  Config config;
+  nn::Gpt model;
+  nn::ParameterStore store;
+};
+
+/// Logits (V) after `tokens`, without a cache.
+std::vector<double> logits_after(SmallModel& m, const std::vector<std::int32_t>& tokens) {
+  const autograd::Tape::Pause pause;
+  m.model.eval();
+  const Tensor ids = Tensor::from(tokens, {1, static_cast<std::int64_t>(tokens.size())}, m.store.values().device());
+  const std::vector<double> all = m.model.forward(ids).value().values();
+  return {all.end() - m.model.vocab(), all.end()};
+}
+
+/// The filters by their definition: who has too many better ones, who comes after the mass is reached.
+std::vector<double> brute_force(const std::vector<double>& logits, const SamplingOptions& o) {
+  const std::size_t V = logits.size();
+  const auto better = [&](std::size_t a, std::size_t b) {
+    return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
+  };
+  std::vector<double> p(V);
+  double sum = 0.0;
+  for (std::size_t i = 0; i < V; ++i) {
+    std::int64_t ahead = 0;
+    for (std::size_t j = 0; j < V; ++j) ahead += better(j, i);
+    p[i] = o.top_k == 0 || ahead < o.top_k ? std::exp(logits[i] / o.temperature) : 0.0;
+    sum += p[i];
+  }
+  for (double& x : p) x /= sum;
+  std::vector<double> kept(V, 0.0);
+  sum = 0.0;
+  for (std::size_t i = 0; i < V; ++i) {
+    double ahead = 0.0;
+    for (std::size_t j = 0; j < V; ++j) ahead += better(j, i) ? p[j] : 0.0;
+    if (o.top_p == 1.0 || ahead < o.top_p) kept[i] = p[i];
+    sum += kept[i];
+  }
+  for (double& x : kept) x /= sum;
+  return kept;
+}
+
+TEST(NextTokenProbabilities, AgreeWithTheDefinition) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    std::vector<double> logits = test::random_values(17, seed, 0.0, 2.0);
+    logits[5] = logits[3];  // a tie
+    for (const double temperature : {0.5, 1.0, 3.0}) {
+      for (const std::int64_t k : {0, 1, 4, 17, 40}) {
+        for (const double p : {0.05, 0.5, 0.9, 1.0}) {
+          const SamplingOptions options{.temperature = temperature, .top_k = k, .top_p = p};
+          const auto expected = brute_force(logits, options);
+          const auto got = next_token_probabilities(logits, options);
+          for (std::size_t i = 0; i < logits.size(); ++i) EXPECT_NEAR(got[i], expected[i], 1e-12);
+        }
+      }
+    }
+  }
+}
+
+TEST(NextTokenProbabilities, TemperatureZeroTakesTheFirstBest) {
+  const auto p = next_token_probabilities(std::vector<double>{0.0, 3.0, 3.0}, {.temperature = 0.0});
+  EXPECT_EQ(p, (std::vector<double>{0.0, 1.0, 0.0}));
+}
+
+TEST(NextTokenProbabilities, HugeLogitsDoNotOverflow) {
+  const auto p = next_token_probabilities(std::vector<double>{1e5, 1e5, -1e5}, {});
+  EXPECT_DOUBLE_EQ(p[0], 0.5);
+  EXPECT_DOUBLE_EQ(p[2], 0.0);
+}
+
+TEST(SamplingOptions, OutOfRangeIsRefused) {
+  EXPECT_THROW((SamplingOptions{.temperature = -1.0}).check(), InputError);
+  EXPECT_THROW((SamplingOptions{.temperature = NAN}).check(), InputError);
+  EXPECT_THROW((SamplingOptions{.top_k = -1}).check(), InputError);
+  EXPECT_THROW((SamplingOptions{.top_p = 0.0}).check(), InputError);
+  EXPECT_THROW((SamplingOptions{.top_p = 1.5}).check(), InputError);
+  EXPECT_NO_THROW(SamplingOptions{}.check());
+}
+
+class CachedLogits : public testing::TestWithParam<const char*> {};
+
+TEST_P(CachedLogits, EqualThoseWithoutACache) {
+  for (const char* device : {"device=cpu", "device=reference"}) {
+    SmallModel m({device, std::string("model.position=") + GetParam(), "model.kv_heads=1"});
+    const autograd::Tape::Pause pause;
+    m.model.eval();
+    const Device d = m.store.values().device();
+    nn::Cache cache = m.model.make_cache(1, m.store.values().dtype(), d);
+    const std::vector<std::int32_t> tokens{1, 5, 2, 10, 0, 7, 7, 3};
+    std::size_t seen = 0;
+    for (const std::size_t step : {3u, 1u, 1u, 2u, 1u}) {
+      const std::vector<std::int32_t> fresh(tokens.begin() + seen, tokens.begin() + seen + step);
+      seen += step;
+      const Tensor ids = Tensor::from(fresh, {1, static_cast<std::int64_t>(step)}, d);
+      const auto cached = m.model.forward_last(ids, &cache).value().values();
+      const auto expected = logits_after(m, {tokens.begin(), tokens.begin() + seen});
+      EXPECT_TRUE(test::close(cached, expected, 1e-5)) << device << " after " << seen;
+    }
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Positions, CachedLogits, testing::Values("learned", "rope", "alibi", "none"));
+
+TEST(Generate, GreedyFollowsTheUncachedModelPastTheContext) {
+  SmallModel m({"device=reference"});
+  const std::vector<std::int32_t> prompt{4, 1, 9};
+  std::vector<std::int32_t> seen;
+  const auto got =
+      generate(m.model, m.store, prompt, 30, {.temperature = 0.0}, [&](std::int32_t t) { seen.push_back(t); });
+  EXPECT_EQ(got, seen);
+  std::vector<std::int32_t> window = prompt;
+  for (const std::int32_t token : got) {
+    if (window.size() > 8) window.erase(window.begin(), window.end() - 4);  // context 8: half of it stays
+    const auto logits = logits_after(m, window);
+    EXPECT_EQ(token, std::ranges::max_element(logits) - logits.begin());
+    window.push_back(token);
+  }
+}
+
+TEST(Generate, SameSeedSameText) {
+  SmallModel m;
+  const SamplingOptions seven{.temperature = 1.0, .seed = 7}, eight{.temperature = 1.0, .seed = 8};
+  const auto first = generate(m.model, m.store, {0}, 40, seven);
+  EXPECT_EQ(generate(m.model, m.store, {0}, 40, seven), first);
+  EXPECT_NE(generate(m.model, m.store, {0}, 40, eight), first);
+  EXPECT_EQ(first.size(), 40u);
+}
+
+TEST(Generate, DrawsWithTheModelsProbabilities) {
+  SmallModel m({}, 4);
+  const auto p = next_token_probabilities(logits_after(m, {2}), {});
+  std::vector<double> counts(4, 0.0);
+  constexpr int draws = 3000;
+  for (std::uint64_t seed = 0; seed < draws; ++seed) {
+    ++counts[static_cast<std::size_t>(generate(m.model, m.store, {2}, 1, {.seed = seed})[0])];
+  }
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_NEAR(counts[i] / draws, p[i], 5.0 * std::sqrt(p[i] * (1.0 - p[i]) / draws) + 1e-9);
+  }
+}
+
+TEST(Generate, TakesPromptsLongerThanTheContext) {
+  SmallModel m({"device=reference"});
+  const std::vector<std::int32_t> prompt{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 1};
+  const auto got = generate(m.model, m.store, prompt, 1, {.temperature = 0.0});
+  const auto logits = logits_after(m, {prompt.end() - 8, prompt.end()});
+  EXPECT_EQ(got[0], std::ranges::max_element(logits) - logits.begin());
+}
+
+TEST(PromptTokens, AnEmptyPromptIsALineBreakOrTokenZero) {
+  const auto byte = tokenizers().make(tokenizers().choose("byte"), "");
+  EXPECT_EQ(prompt_tokens(*byte, ""), (std::vector<std::int32_t>{'\n'}));
+  EXPECT_EQ(prompt_tokens(*byte, "ab"), (std::vector<std::int32_t>{'a', 'b'}));
+  const auto letters = tokenizers().make(tokenizers().choose("char"), "xyz");
+  EXPECT_EQ(prompt_tokens(*letters, ""), (std::vector<std::int32_t>{0}));
+}
+
+}  // namespace
+}  // namespace monge::train

@@ -1,0 +1,60 @@
+// monge eval RUN_OR_CHECKPOINT [key.path=value ...] [--json]
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "tools/commands.h"
+#include "train/data/dataset.h"
+#include "train/evaluate.h"
+#include "train/saved_model.h"
+
+namespace monge::tools {
+namespace {
+
+struct Arguments {
+  std::string from;
+  std::vector<std::string> overrides;
+  bool json = false;
+};
+
+void run(const Arguments& arguments) {
+  const train::SavedModel saved = train::load_model(arguments.from, arguments.overrides);
+  const train::Config& config = saved.config;
+  const auto dataset = train::datasets().make(
+      config.data, {.context = config.model.context, .seed = static_cast<std::uint64_t>(config.train.seed)});
+  if (dataset->tokenizer().save() != saved.state.tokenizer) {
+    throw InputError(
+        fmt::format("the data has another vocabulary ({} tokens) than the model ({} tokens) or orders it "
+                    "differently; give data with data.path=...",
+                    dataset->vocab(), saved.state.vocab));
+  }
+  const train::Evaluation e =
+      train::evaluate(*saved.model, *dataset, saved.store->values().device(), config.train.batch);
+  if (arguments.json) {
+    nlohmann::ordered_json out{{"checkpoint", saved.checkpoint.string()},
+                               {"step", saved.state.step},
+                               {"windows", e.windows},
+                               {"val_loss", e.loss}};
+    if (e.optimum) out["optimum"] = *e.optimum;
+    if (e.excess()) out["excess_loss"] = *e.excess();
+    fmt::print("{}\n", out.dump());
+    return;
+  }
+  fmt::print("{} (step {})\n", saved.checkpoint.string(), saved.state.step);
+  fmt::print("data: {}\n", dataset->description());
+  fmt::print("validation loss {:.4f} nats per token over {} windows of {} tokens\n", e.loss, e.windows,
+             config.model.context);
+  if (e.optimum) fmt::print("best possible on these windows {:.4f}, excess {:.4f}\n", *e.optimum, *e.excess());
+}
+
+}  // namespace
+
+void add_eval(CLI::App& program) {
+  auto a = std::make_shared<Arguments>();
+  CLI::App* command = program.add_subcommand("eval", "Validation loss of a trained model over a full pass");
+  command->add_option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint")->required();
+  command->add_option("overrides", a->overrides, "key.path=value: settings that replace those of the run");
+  command->add_flag("--json", a->json, "One JSON object instead of text");
+  command->callback([a] { run(*a); });
+}
+
+}  // namespace monge::tools

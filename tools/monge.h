@@ -1,0 +1,17 @@
+// Everything that a program built on Monge may want.
+#pragma once
+
+#include "autograd/gradcheck.h"
+#include "autograd/ops.h"
+#include "autograd/tape.h"
+#include "nn/gpt.h"
+#include "nn/registries.h"
+#include "optim/optimizer.h"
+#include "tools/program.h"
+#include "train/config.h"
+#include "train/data/dataset.h"
+#include "train/data/tokenizer.h"
+#include "train/evaluate.h"
+#include "train/sampler.h"
+#include "train/saved_model.h"
+#include "train/trainer.h"

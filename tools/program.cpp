@@ -1,0 +1,47 @@
+#include "tools/program.h"
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <new>
+
+#include "tools/commands.h"
+
+namespace monge::tools {
+namespace {
+
+int fail(ExitCode code, const std::string& message) {
+  fmt::print(stderr, "monge: {}\n", message);
+  return static_cast<int>(code);
+}
+
+}  // namespace
+
+int run(int argc, char** argv) {
+  // A write beyond a file size limit then fails like one to a full disk, with a message.
+  std::signal(SIGXFSZ, SIG_IGN);
+  ExitCode exit_code = ExitCode::done;
+  CLI::App program("Monge trains small GPT models described in YAML.", "monge");
+  program.require_subcommand(1);
+  add_train(program, exit_code);
+  add_sample(program);
+  add_eval(program);
+  add_info(program);
+  add_bench(program);
+  try {
+    program.parse(argc, argv);
+    return static_cast<int>(exit_code);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return program.exit(e);  // --help
+    return fail(ExitCode::wrong_input, fmt::format("{} (see monge --help)", e.what()));
+  } catch (const InputError& e) {
+    return fail(ExitCode::wrong_input, e.what());
+  } catch (const RunError& e) {
+    return fail(ExitCode::run_failed, e.what());
+  } catch (const std::bad_alloc&) {
+    return fail(ExitCode::run_failed, "out of memory; lower train.batch, model.context or the size of the model");
+  } catch (const std::exception& e) {
+    return fail(ExitCode::run_failed, fmt::format("internal error: {}; this is a bug in Monge", e.what()));
+  }
+}
+
+}  // namespace monge::tools

@@ -1,0 +1,58 @@
+// Dataset: where sequences of tokens come from. A batch is a function of (seed, step) alone, so a resumed run sees
+// the batches it would have seen, and nothing needs to be saved.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "core/options/registry.h"
+#include "train/data/tokenizer.h"
+
+namespace monge::train {
+
+/// What a dataset is made for.
+struct DatasetContext {
+  std::int64_t context = 0;  // T, tokens of a sequence
+  std::uint64_t seed = 0;    // of the data order
+};
+
+/// Immutable after construction; all members are thread-safe and throw std::invalid_argument for spans of another
+/// length and windows that do not exist.
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+
+  virtual std::int64_t vocab() const = 0;
+  /// How tokens read as text.
+  virtual const Tokenizer& tokenizer() const = 0;
+  /// One line for people: kind, size, split, entropy.
+  virtual std::string description() const = 0;
+
+  /// Sequence `row` of batch `step` of the training data: T input tokens and their T targets (the next tokens;
+  /// -1 where the position does not count). Both spans hold T elements; `step` counts modulo 2^32.
+  virtual void train_sequence(std::uint64_t step, std::int64_t row, std::span<std::int32_t> inputs,
+                              std::span<std::int32_t> targets) const = 0;
+
+  /// The validation data as consecutive windows of T tokens, always the same ones, in a fixed order.
+  virtual std::int64_t validation_windows() const = 0;
+  virtual void validation_window(std::int64_t index, std::span<std::int32_t> inputs,
+                                 std::span<std::int32_t> targets) const = 0;
+
+  /// Exact entropy rate of the language in nats per token, where it is known.
+  virtual std::optional<double> entropy_rate() const { return std::nullopt; }
+  /// Mean loss in nats per token over the first `windows` validation windows of the best possible predictor: one that
+  /// knows the language and sees each window from its start. An excess loss is measured from here. `windows` is in
+  /// 1 .. validation_windows().
+  virtual std::optional<double> validation_optimum(std::int64_t windows) const {
+    (void)windows;
+    return std::nullopt;
+  }
+};
+
+/// Registry `data.kind`.
+Registry<Dataset, DatasetContext>& datasets();
+
+}  // namespace monge::train

@@ -1,0 +1,156 @@
+#include "train/data/text_dataset.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "core/options/yaml.h"
+#include "core/random.h"
+#include "train/checksum.h"
+#include "train/data/random_streams.h"
+#include "train/data/token_store.h"
+
+namespace monge::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Appends the bytes of one file to `text`.
+void append_file(const std::string& path, std::string& text) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status))
+    throw InputError(fmt::format("data.path: there is no file '{}'", fs::absolute(path).string()));
+  if (fs::is_directory(status)) {
+    throw InputError(fmt::format("data.path: '{}' is a folder; name a text file, or a list of them", path));
+  }
+  std::ifstream file(path, std::ios::binary);
+  const std::size_t before = text.size();
+  if (const auto bytes = fs::file_size(path, error); !error) text.reserve(before + bytes);
+  std::array<char, 1 << 16> part;
+  while (file.read(part.data(), part.size()), file.gcount() > 0) {
+    text.append(part.data(), static_cast<std::size_t>(file.gcount()));
+  }
+  if (!file.eof()) throw InputError(fmt::format("data.path: '{}' cannot be read; check its permissions", path));
+  if (text.size() == before) throw InputError(fmt::format("data.path: '{}' is empty", path));
+}
+
+/// Where tokens are kept, or nothing when the environment names no place.
+fs::path cache_folder(const std::string& option) {
+  if (!option.empty()) return option;
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0') {
+    return fs::path(cache) / "monge";
+  }
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') {
+    return fs::path(home) / ".cache" / "monge";
+  }
+  return {};
+}
+
+/// Tokens of the files, from the cache or into it.
+TokenStore tokenize(const TextOptions& options) {
+  std::string text;
+  for (const std::string& path : options.path) append_file(path, text);
+
+  const std::string tokenizer = options.tokenizer.kind + "\n" + write_yaml(*options.tokenizer.options);
+  const std::uint64_t key = checksum(text) ^ checksum(tokenizer);
+  const fs::path folder = cache_folder(options.cache);
+  const std::string path = folder / (checksum_text(key) + ".tokens");
+  if (auto kept = TokenStore::open(path, key)) return std::move(*kept);
+
+  auto made = [&]() -> TokenStore {
+    try {
+      const auto fresh = tokenizers().make(options.tokenizer, text);
+      return {*fresh, fresh->encode(text), key};
+    } catch (const InputError& error) {
+      throw InputError(fmt::format("data.path: {}: {}", fmt::join(options.path, ", "), error.what()));
+    }
+  }();
+  const std::string problem = folder.empty() ? "neither XDG_CACHE_HOME nor HOME is set" : made.save(path);
+  if (problem.empty()) {
+    if (auto kept = TokenStore::open(path, key)) return std::move(*kept);
+  } else {
+    fmt::print(stderr,
+               "warning: the tokenized text is kept in memory only, because it cannot be written to '{}' ({}); "
+               "data.cache names another folder\n",
+               folder.string(), problem);
+  }
+  return made;
+}
+
+class TextDataset : public Dataset {
+ public:
+  TextDataset(const TextOptions& options, const DatasetContext& context)
+      : context_(context), paths_(fmt::format("{}", fmt::join(options.path, ", "))), tokens_(tokenize(options)) {
+    training_ = static_cast<std::int64_t>((1.0 - options.validation_fraction) * static_cast<double>(tokens_.size()));
+    const std::int64_t needed = context.context + 1;
+    if (training_ < needed || tokens_.size() - training_ < needed) {
+      throw InputError(fmt::format(
+          "data.path: {} has {} tokens: {} for training and {} for validation, and each part needs model.context + 1 = "
+          "{} at least; give a longer text in data.path, lower model.context or change data.validation_fraction (now "
+          "{})",
+          paths_, tokens_.size(), training_, tokens_.size() - training_, needed, options.validation_fraction));
+    }
+  }
+
+  std::int64_t vocab() const override { return tokens_.tokenizer().vocab(); }
+  const Tokenizer& tokenizer() const override { return tokens_.tokenizer(); }
+  std::string description() const override {
+    return fmt::format("text: {}, {} tokens ({}, vocabulary {}), {} for training, {} for validation ({} windows of {})",
+                       paths_, tokens_.size(), tokenizer().kind(), vocab(), training_, tokens_.size() - training_,
+                       validation_windows(), context_.context);
+  }
+
+  void train_sequence(std::uint64_t step, std::int64_t row, std::span<std::int32_t> inputs,
+                      std::span<std::int32_t> targets) const override {
+    RandomSequence random(context_.seed, training_stream + static_cast<std::uint32_t>(row),
+                          static_cast<std::uint32_t>(step));
+    const std::int64_t places = training_ - context_.context;
+    window(static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(places))), inputs, targets);
+  }
+
+  std::int64_t validation_windows() const override { return (tokens_.size() - training_ - 1) / context_.context; }
+  void validation_window(std::int64_t index, std::span<std::int32_t> inputs,
+                         std::span<std::int32_t> targets) const override {
+    require(index >= 0 && index < validation_windows(), "validation_window: window {} of {}", index,
+            validation_windows());
+    window(training_ + index * context_.context, inputs, targets);
+  }
+
+ private:
+  void window(std::int64_t begin, std::span<std::int32_t> inputs, std::span<std::int32_t> targets) const {
+    require(std::ssize(inputs) == context_.context && std::ssize(targets) == context_.context,
+            "dataset: a sequence has {} inputs and targets, not {} and {}", context_.context, inputs.size(),
+            targets.size());
+    tokens_.read(begin, inputs);
+    tokens_.read(begin + 1, targets);
+  }
+
+  DatasetContext context_;
+  std::string paths_;
+  TokenStore tokens_;
+  std::int64_t training_ = 0;  // tokens before the validation data
+};
+
+}  // namespace
+
+void TextOptions::fields(Fields& f) {
+  f("path", path, {.doc = "a text file, or a list of files that are read one after the other", .required = true});
+  f("tokenizer", tokenizer, tokenizers(), {.doc = "how text becomes tokens"});
+  f("validation_fraction", validation_fraction,
+    {.doc = "share of the tokens, at the end, that is kept for validation",
+     .min = 0.0,
+     .max = 0.9,
+     .exclusive_min = true});
+  f("cache", cache, {.doc = "folder that keeps the tokenized text; empty: $XDG_CACHE_HOME/monge or ~/.cache/monge"});
+}
+
+std::unique_ptr<Dataset> make_text_dataset(const TextOptions& options, const DatasetContext& context) {
+  if (options.path.empty()) throw InputError("data.path: name a text file, or a list of them");
+  return std::make_unique<TextDataset>(options, context);
+}
+
+}  // namespace monge::train

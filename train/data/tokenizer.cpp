@@ -1,0 +1,41 @@
+#include "train/data/tokenizer.h"
+
+#include <nlohmann/json.hpp>
+
+#include "train/data/byte_tokenizer.h"
+#include "train/data/char_tokenizer.h"
+
+namespace monge::train {
+using TokenizerRegistry = Registry<Tokenizer, std::string_view>;
+
+TokenizerRegistry& tokenizers() {
+  struct BuiltIn : TokenizerRegistry {
+    BuiltIn() : TokenizerRegistry("tokenizer") {
+      add<NoOptions>("byte", "one token per byte: takes any file, vocabulary 256", make_byte_tokenizer);
+      add<NoOptions>("char", "one token per character of the text, in code point order", make_char_tokenizer);
+    }
+  };
+  static BuiltIn registry;
+  return registry;
+}
+
+TokenizerRegistry& saved_tokenizers() {
+  struct BuiltIn : TokenizerRegistry {
+    BuiltIn() : TokenizerRegistry("saved tokenizer") {
+      add<NoOptions>("byte", "needs nothing but its name", make_byte_tokenizer);
+      add<NoOptions>("char", "keeps its characters in the order of their ids", load_char_tokenizer);
+    }
+  };
+  static BuiltIn registry;
+  return registry;
+}
+
+std::unique_ptr<Tokenizer> load_tokenizer(std::string_view json) {
+  const auto saved = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
+  if (!saved.is_object() || !saved.contains("kind") || !saved["kind"].is_string()) {
+    throw InputError("a saved tokenizer must be a JSON object with a \"kind\", such as {\"kind\": \"byte\"}");
+  }
+  return saved_tokenizers().make(saved_tokenizers().choose(saved["kind"].get<std::string>()), json);
+}
+
+}  // namespace monge::train

@@ -1,0 +1,39 @@
+// Tokenizer: text to token ids and back.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/options/registry.h"
+
+namespace monge::train {
+
+/// Immutable after construction; thread-safe.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+  /// The registered name.
+  virtual std::string kind() const = 0;
+  virtual std::int64_t vocab() const = 0;
+  /// Throws InputError naming the byte or character and its place when the text holds something outside the vocabulary.
+  virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
+  /// The bytes of the tokens, appended one after the other. Ids outside the vocabulary throw InputError.
+  virtual std::string decode(const std::vector<std::int32_t>& ids) const = 0;
+  /// JSON text that `load_tokenizer` turns back into this tokenizer: an object whose "kind" is kind(). Kept in
+  /// checkpoints.
+  virtual std::string save() const = 0;
+};
+
+/// Registry `data.tokenizer`: a factory is given the text to take a vocabulary from.
+Registry<Tokenizer, std::string_view>& tokenizers();
+
+/// How each kind is read back: a factory is given the JSON text of `save`. A new tokenizer is added here as well.
+Registry<Tokenizer, std::string_view>& saved_tokenizers();
+
+/// The inverse of Tokenizer::save. Throws InputError.
+std::unique_ptr<Tokenizer> load_tokenizer(std::string_view json);
+
+}  // namespace monge::train

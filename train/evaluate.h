@@ -1,0 +1,27 @@
+// Evaluation: the validation loss of a model, over a fixed pass.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "nn/gpt.h"
+#include "train/data/dataset.h"
+
+namespace monge::train {
+
+struct Evaluation {
+  double loss = 0.0;              // nats per token
+  std::int64_t windows = 0;       // how many validation windows were read
+  std::optional<double> optimum;  // loss of the best possible predictor on the same windows
+
+  /// What is left to learn: loss - optimum.
+  std::optional<double> excess() const { return optimum ? std::optional(loss - *optimum) : std::nullopt; }
+};
+
+/// Mean loss over the first `batches` batches of `batch` validation windows, or over all windows when `batches` is 0.
+/// Every counted token weighs the same, also where the last batch is smaller. Dropout is off. The same call on the
+/// same model gives the same bits.
+Evaluation evaluate(nn::Gpt& model, const Dataset& dataset, Device device, std::int64_t batch,
+                    std::int64_t batches = 0);
+
+}  // namespace monge::train

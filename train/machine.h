@@ -1,0 +1,25 @@
+// What a machine can do, measured: the yardsticks of MFU and of `monge bench`.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "core/backend.h"
+
+namespace monge::train {
+
+/// How many processor threads kernels use from now on; 0 leaves it as it is (OMP_NUM_THREADS, or all).
+void use_threads(std::int64_t threads);
+
+/// Seconds of one call of `work`, the best of as many as fit into `seconds`, two at least: kernels are prepared in the
+/// first call. Waits for the device after each.
+double best_time(Backend& backend, double seconds, const std::function<void()>& work);
+
+/// The best rate of a square matrix product, in FLOP per second (2 n^3 per product). Doubles n until one product takes
+/// some milliseconds; every n is repeated for `seconds`.
+double matmul_peak(Backend& backend, DType dtype, double seconds = 0.05);
+
+/// The best rate of copying a tensor much larger than the caches, in bytes read plus bytes written per second.
+double copy_bandwidth(Backend& backend, double seconds = 0.2);
+
+}  // namespace monge::train

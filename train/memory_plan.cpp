@@ -1,0 +1,48 @@
+#include "train/memory_plan.h"
+
+namespace monge::train {
+namespace {
+
+/// Most memory in use at once, beyond what was in use before, in forward and backward of `rows` sequences.
+std::size_t peak_of(nn::Gpt& model, nn::ParameterStore& store, std::int64_t rows) {
+  const Device device = store.values().device();
+  MemoryPools& memory = store.values().backend().memory();
+  memory.reset_peak();
+  const std::size_t before = memory.usage().active;
+  const Shape shape{rows, model.options().context};
+  const Tensor tokens = Tensor::zeros(shape, DType::i32, device, Pool::data);
+  const Tensor micro_step = Tensor::zeros({1}, DType::i32, device, Pool::data);
+  model.train({0, 0, micro_step});
+  store.clear_grads();
+  autograd::Tape tape;
+  autograd::Var loss;
+  {
+    const autograd::Tape::Recording recording(tape);
+    loss = model.loss(tokens, tokens);
+  }
+  tape.backward(loss);
+  store.clear_grads();
+  return memory.usage().peak - before;
+}
+
+std::size_t bytes_of(const Tensor& x) { return x.defined() ? x.bytes() : 0; }
+
+}  // namespace
+
+MemoryPlan plan_memory(nn::Gpt& model, nn::ParameterStore& store, const optim::Optimizer& optimizer,
+                       std::int64_t batch) {
+  MemoryPlan plan;
+  plan.parameters = bytes_of(store.values()) + bytes_of(store.copies());
+  plan.gradients = bytes_of(store.grads());
+  plan.optimizer = optimizer.state_bytes();
+  const std::size_t one = peak_of(model, store, 1);
+  const std::size_t two = peak_of(model, store, 2);
+  const double per_row = static_cast<double>(two) - static_cast<double>(one);
+  plan.activations = static_cast<std::size_t>(static_cast<double>(one) + per_row * static_cast<double>(batch - 1));
+  MemoryPools& memory = store.values().backend().memory();
+  memory.trim();  // blocks of these sizes are of no use to the run
+  memory.reset_peak();
+  return plan;
+}
+
+}  // namespace monge::train

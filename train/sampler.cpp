@@ -1,0 +1,109 @@
+#include "train/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/error.h"
+
+namespace monge::train {
+namespace {
+
+constexpr std::uint32_t sampling_stream = 0x60000000;  // continues data/random_streams.h
+
+/// Turns weights into probabilities.
+void normalise(std::vector<double>& weights) {
+  const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+  for (double& w : weights) w /= sum;
+}
+
+std::int32_t draw(const std::vector<double>& probabilities, double uniform) {
+  std::size_t last = 0;  // rounding may leave the sum just below 1
+  for (std::size_t i = 0; i < probabilities.size(); ++i) {
+    if (probabilities[i] == 0.0) continue;
+    last = i;
+    uniform -= probabilities[i];
+    if (uniform < 0.0) break;
+  }
+  return static_cast<std::int32_t>(last);
+}
+
+}  // namespace
+
+void SamplingOptions::check() const {
+  if (!(temperature >= 0.0) || !std::isfinite(temperature)) {
+    throw InputError(fmt::format("temperature is {}; allowed: >= 0", temperature));
+  }
+  if (top_k < 0) throw InputError(fmt::format("top-k is {}; allowed: >= 0 (0: all tokens)", top_k));
+  if (!(top_p > 0.0 && top_p <= 1.0)) throw InputError(fmt::format("top-p is {}; allowed: > 0 and <= 1", top_p));
+}
+
+std::vector<double> next_token_probabilities(std::span<const double> logits, const SamplingOptions& options) {
+  std::vector<std::size_t> order(logits.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  const bool filtered = options.temperature == 0.0 || options.top_k > 0 || options.top_p < 1.0;
+  if (filtered) std::ranges::stable_sort(order, std::greater{}, [&](std::size_t i) { return logits[i]; });
+
+  std::vector<double> p(logits.size(), 0.0);
+  if (options.temperature == 0.0) {
+    p[order[0]] = 1.0;
+    return p;
+  }
+  std::size_t kept = order.size();
+  if (options.top_k > 0) kept = std::min(kept, static_cast<std::size_t>(options.top_k));
+  const double largest = *std::ranges::max_element(logits);
+  for (std::size_t i = 0; i < kept; ++i) p[order[i]] = std::exp((logits[order[i]] - largest) / options.temperature);
+  normalise(p);
+  if (options.top_p < 1.0) {
+    double reached = 0.0;
+    for (std::size_t i = 0; i < kept; ++i) {
+      if (reached >= options.top_p) p[order[i]] = 0.0;
+      reached += p[order[i]];
+    }
+    normalise(p);
+  }
+  return p;
+}
+
+std::vector<std::int32_t> generate(nn::Gpt& model, const nn::ParameterStore& store,
+                                   const std::vector<std::int32_t>& prompt, std::int64_t count,
+                                   const SamplingOptions& options, const std::function<void(std::int32_t)>& emit) {
+  options.check();
+  require(!prompt.empty(), "[generate] the prompt is empty");
+  const autograd::Tape::Pause pause;
+  model.eval();
+  const Device device = store.values().device();
+  const DType dtype = store.copies().defined() ? store.copies().dtype() : store.values().dtype();
+  const std::int64_t context = model.options().context;
+  RandomSequence random(options.seed, sampling_stream);
+
+  std::vector<std::int32_t> tokens = prompt;
+  nn::Cache cache = model.make_cache(1, dtype, device);
+  std::size_t seen = 0;  // tokens that the cache knows about or has left behind
+  if (static_cast<std::int64_t>(tokens.size()) > context) seen = tokens.size() - static_cast<std::size_t>(context);
+  for (std::int64_t i = 0; i < count; ++i) {
+    // A full context slides: positions are absolute, so what is kept, the last half, is encoded anew.
+    if (cache.length + static_cast<std::int64_t>(tokens.size() - seen) > context) {
+      cache.length = 0;
+      seen = tokens.size() - static_cast<std::size_t>(std::max<std::int64_t>(1, context / 2));
+    }
+    const std::span<const std::int32_t> fresh = std::span(tokens).subspan(seen);
+    const Tensor ids = Tensor::from(fresh, {1, static_cast<std::int64_t>(fresh.size())}, device);
+    const std::vector<double> logits = model.forward_last(ids, &cache).value().values();
+    seen = tokens.size();
+    tokens.push_back(draw(next_token_probabilities(logits, options), random.uniform()));
+    emit(tokens.back());
+  }
+  return {tokens.begin() + static_cast<std::ptrdiff_t>(prompt.size()), tokens.end()};
+}
+
+std::vector<std::int32_t> prompt_tokens(const Tokenizer& tokenizer, const std::string& prompt) {
+  if (!prompt.empty()) return tokenizer.encode(prompt);
+  try {
+    return tokenizer.encode("\n");
+  } catch (const InputError&) {
+    return {0};
+  }
+}
+
+}  // namespace monge::train

@@ -1,0 +1,99 @@
+#include "train/training_step.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace monge::train {
+
+double StepRecord::mean_loss() const {
+  return std::accumulate(losses.begin(), losses.end(), 0.0) / static_cast<double>(losses.size());
+}
+
+std::size_t StepRecord::first_bad() const {
+  for (std::size_t i = 0; i < size(); ++i) {
+    if (!std::isfinite(losses[i]) || !std::isfinite(grad_norms[i])) return i;
+  }
+  return size();
+}
+
+TrainingStep::TrainingStep(const Options& options, nn::Gpt& model, nn::ParameterStore& store,
+                           optim::Optimizer& optimizer)
+    : options_(options), model_(model), store_(store), optimizer_(optimizer) {
+  const Device device = store.values().device();
+  const DType dtype = store.values().dtype();
+  const Shape tokens{options.batch, model.options().context};
+  inputs_ = Tensor::empty(tokens, DType::i32, device, Pool::data);
+  targets_ = Tensor::empty(tokens, DType::i32, device, Pool::data);
+  micro_step_ = Tensor::zeros({1}, DType::i32, device, Pool::data);
+  seed_ = Tensor::empty({1}, dtype, device, Pool::data);
+  store.values().backend().fill(seed_, 1.0 / static_cast<double>(options.accumulate));
+  losses_ = Tensor::zeros({options.record}, dtype, device, Pool::data);
+  norms_ = Tensor::zeros({options.record}, dtype, device, Pool::data);
+}
+
+void TrainingStep::gradients(std::int64_t step, const std::function<Batch()>& next) {
+  Backend& backend = store_.values().backend();
+  const Tensor step_loss = losses_.slice(recorded_, recorded_ + 1);
+  backend.fill(step_loss, 0.0);
+  model_.train({options_.seed, 0, micro_step_});
+  store_.clear_grads();
+  for (std::int64_t micro = 0; micro < options_.accumulate; ++micro) {
+    const Batch batch = next();
+    const auto index = static_cast<std::int32_t>(first_batch(step) + static_cast<std::uint64_t>(micro));
+    backend.copy_from_host(batch.inputs.data(), inputs_);
+    backend.copy_from_host(batch.targets.data(), targets_);
+    backend.copy_from_host(&index, micro_step_);
+    autograd::Tape tape;
+    autograd::Var loss;
+    {
+      const autograd::Tape::Recording recording(tape);
+      loss = model_.loss(inputs_, targets_);
+    }
+    backend.add_scaled(loss.value(), 1.0 / static_cast<double>(options_.accumulate), step_loss);
+    tape.backward(loss, seed_);
+  }
+  store_.complete_grads();
+}
+
+void TrainingStep::run(std::int64_t step, const std::function<Batch()>& next) {
+  require(recorded_ < losses_.size(0), "[training step] the record of {} steps is full", losses_.size(0));
+  gradients(step, next);
+  optimizer_.step(step);
+  store_.values().backend().copy(optimizer_.control().slice(Control::grad_norm, Control::grad_norm + 1),
+                                 norms_.slice(recorded_, recorded_ + 1));
+  ++recorded_;
+}
+
+StepRecord TrainingStep::record() const {
+  if (recorded_ == 0) return {};
+  return {losses_.slice(0, recorded_).values(), norms_.slice(0, recorded_).values()};
+}
+
+void TrainingStep::restore_record(const StepRecord& record) {
+  recorded_ = static_cast<std::int64_t>(record.size());
+  require(recorded_ <= losses_.size(0), "[training step] a record of {} steps does not fit in {}", recorded_,
+          losses_.size(0));
+  if (recorded_ == 0) return;
+  const auto restore = [&](const std::vector<double>& values, const Tensor& to) {
+    to.backend().copy(Tensor::from(values, {recorded_}, to.dtype(), to.device(), Pool::data), to.slice(0, recorded_));
+  };
+  restore(record.losses, losses_);
+  restore(record.grad_norms, norms_);
+}
+
+std::string first_nonfinite_tensor(const nn::ParameterStore& store, double loss) {
+  const auto finite = [](const Tensor& x) {
+    const std::vector<double> values = x.values();
+    return std::ranges::all_of(values, [](double v) { return std::isfinite(v); });
+  };
+  for (const auto& entry : store.entries()) {
+    if (!finite(store.value(entry))) return fmt::format("parameter {}", entry.name);
+  }
+  for (const auto& entry : store.entries()) {
+    if (!finite(store.grad(entry))) return fmt::format("the gradient of {}", entry.name);
+  }
+  return std::isfinite(loss) ? "the norm of all gradients (each of them is finite)" : "the loss";
+}
+
+}  // namespace monge::train

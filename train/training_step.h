@@ -1,0 +1,71 @@
+// TrainingStep: the arithmetic of one optimizer step, without files, clocks or output.
+//
+// A step is `accumulate` micro-batches whose gradients are averaged, then one update. Nothing in it waits for the
+// device: the loss and the gradient norm of each step are recorded in device memory and read when somebody asks.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "nn/gpt.h"
+#include "optim/optimizer.h"
+#include "train/batches.h"
+
+namespace monge::train {
+
+/// What the steps since the last clear() have shown, oldest first.
+struct StepRecord {
+  std::vector<double> losses;      // mean cross-entropy, nats per token
+  std::vector<double> grad_norms;  // before clipping
+
+  double mean_loss() const;
+  /// Position of the first step whose loss or norm is not finite; size() when there is none.
+  std::size_t first_bad() const;
+  std::size_t size() const { return losses.size(); }
+};
+
+class TrainingStep {
+ public:
+  struct Options {
+    std::int64_t batch = 0;       // B, rows of a micro-batch
+    std::int64_t accumulate = 1;  // micro-batches in a step
+    std::uint64_t seed = 0;       // of dropout
+    std::int64_t record = 1;      // how many steps may pass between two clear()
+  };
+  /// Everything passed outlives this.
+  TrainingStep(const Options& options, nn::Gpt& model, nn::ParameterStore& store, optim::Optimizer& optimizer);
+
+  /// One step, `step` from 1, on the micro-batches that `next` gives.
+  void run(std::int64_t step, const std::function<Batch()>& next);
+  /// The forward and backward half of a step: fills the store's gradients and the loss of the current record slot.
+  void gradients(std::int64_t step, const std::function<Batch()>& next);
+
+  /// Waits for the device.
+  StepRecord record() const;
+  void clear_record() { recorded_ = 0; }
+  /// Continues a record that a checkpoint has kept.
+  void restore_record(const StepRecord& record);
+
+  /// Index of the first micro-batch of a step.
+  std::uint64_t first_batch(std::int64_t step) const {
+    return static_cast<std::uint64_t>(step - 1) * static_cast<std::uint64_t>(options_.accumulate);
+  }
+
+ private:
+  const Options options_;
+  nn::Gpt& model_;
+  nn::ParameterStore& store_;
+  optim::Optimizer& optimizer_;
+  Tensor inputs_, targets_;  // (B, T) i32
+  Tensor micro_step_;        // (1) i32: which numbers dropout draws
+  Tensor seed_;              // (1): 1 / accumulate, the gradient of the mean with respect to one loss
+  Tensor losses_, norms_;    // (record)
+  std::int64_t recorded_ = 0;
+};
+
+/// Says which tensor is not finite: the first parameter value, else the first gradient by name, else the loss.
+/// Call it with the gradients of the step in question in the store.
+std::string first_nonfinite_tensor(const nn::ParameterStore& store, double loss);
+
+}  // namespace monge::train
