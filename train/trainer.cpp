@@ -30,7 +30,8 @@ Trainer::Trainer(Config config, const fs::path& out, bool resume, Progress& prog
       TrainingStep::Options{.batch = config_.train.batch,
                             .accumulate = config_.train.accumulate,
                             .seed = seed,
-                            .record = std::min(config_.train.log_every, config_.train.steps)},
+                            .record = std::min(config_.train.log_every, config_.train.steps) +
+                                      static_cast<std::int64_t>(checkpoint ? checkpoint->state().record.size() : 0)},
       *model_, *store_, *optimizer_);
   if (checkpoint) {
     checkpoint->restore(*store_);

@@ -34,7 +34,8 @@ const Variant variants[] = {
     {"rmsnorm", [](GptOptions& o) { o.norm = norms().choose("rmsnorm"); }},
     {"swiglu", [](GptOptions& o) { o.mlp = mlps().choose("swiglu"); }},
     {"grouped", [](GptOptions& o) { o.kv_heads = 1; }},
-    {"grouped_rope", [](GptOptions& o) {
+    {"grouped_rope",
+     [](GptOptions& o) {
        o.kv_heads = 2;
        o.position = positions().choose("rope");
      }},
@@ -227,22 +228,19 @@ class SquareMlp : public Mlp {
 };
 
 TEST(Gpt, UsesRegisteredLayers) {
-  mlps().add<SquareOptions>("square", "h * h", [](const SquareOptions&, const LayerContext& c) {
-    return std::make_unique<SquareMlp>(c);
-  });
-  EXPECT_THROW(mlps().add<SquareOptions>("square", "again",
-                                         [](const SquareOptions&, const LayerContext& c) {
-                                           return std::make_unique<SquareMlp>(c);
-                                         }),
+  mlps().add<SquareOptions>("square", "h * h",
+                            [](const SquareOptions&, const LayerContext& c) { return std::make_unique<SquareMlp>(c); });
+  EXPECT_THROW(mlps().add<SquareOptions>(
+                   "square", "again",
+                   [](const SquareOptions&, const LayerContext& c) { return std::make_unique<SquareMlp>(c); }),
                std::invalid_argument);
   GptOptions o = small(variants[0]);
   o.mlp = mlps().choose("square");
   Gpt model(o, 11);
   ParameterStore store(model, cpu, Precision::float32, 1);
   EXPECT_EQ(store.entry("blocks.1.mlp.up.weight").shape, (Shape{24, 24}));
-  EXPECT_TRUE(std::isfinite(model.loss(test::random_ids({1, 9}, 11, 2, cpu), test::random_ids({1, 9}, 11, 3, cpu))
-                                .value()
-                                .item()));
+  EXPECT_TRUE(std::isfinite(
+      model.loss(test::random_ids({1, 9}, 11, 2, cpu), test::random_ids({1, 9}, 11, 3, cpu)).value().item()));
 }
 
 }  // namespace

@@ -27,13 +27,21 @@ TEST(Module, NamesParametersByTheirPlaceInTheTree) {
   Gpt model(tiny(), 7);
   std::vector<std::string> names;
   for (const auto& [name, parameter] : model.parameters()) names.push_back(name);
-  const std::vector<std::string> expected{
-      "wte.weight", "position.weight",
-      "blocks.0.norm1.gain", "blocks.0.attention.qkv.weight", "blocks.0.attention.out.weight",
-      "blocks.0.norm2.gain", "blocks.0.mlp.up.weight", "blocks.0.mlp.down.weight",
-      "blocks.1.norm1.gain", "blocks.1.attention.qkv.weight", "blocks.1.attention.out.weight",
-      "blocks.1.norm2.gain", "blocks.1.mlp.up.weight", "blocks.1.mlp.down.weight",
-      "norm.gain"};
+  const std::vector<std::string> expected{"wte.weight",
+                                          "position.weight",
+                                          "blocks.0.norm1.gain",
+                                          "blocks.0.attention.qkv.weight",
+                                          "blocks.0.attention.out.weight",
+                                          "blocks.0.norm2.gain",
+                                          "blocks.0.mlp.up.weight",
+                                          "blocks.0.mlp.down.weight",
+                                          "blocks.1.norm1.gain",
+                                          "blocks.1.attention.qkv.weight",
+                                          "blocks.1.attention.out.weight",
+                                          "blocks.1.norm2.gain",
+                                          "blocks.1.mlp.up.weight",
+                                          "blocks.1.mlp.down.weight",
+                                          "norm.gain"};
   EXPECT_EQ(names, expected);
 }
 

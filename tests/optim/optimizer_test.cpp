@@ -35,7 +35,8 @@ OptimizerOptions parse(const std::string& yaml) {
 }
 
 /// Values of all parameters after `steps` updates with gradients drawn by (seed, step).
-std::map<std::string, std::vector<double>> run(const std::string& yaml, Device device, int steps, double gradient_scale = 1.0) {
+std::map<std::string, std::vector<double>> run(const std::string& yaml, Device device, int steps,
+                                               double gradient_scale = 1.0) {
   Toy toy;
   nn::ParameterStore store(toy, device, nn::Precision::float32, 1);
   Optimizer optimizer(parse(yaml), store, 100);
@@ -150,8 +151,8 @@ TEST(Optimizer, ANonFiniteGradientChangesNothing) {
 TEST(Optimizer, GroupsSelectByNameAndRole) {
   Toy toy;
   nn::ParameterStore store(toy, cpu, nn::Precision::float32, 1);
-  Optimizer optimizer(parse("{weight_decay: 0.1, groups: [{match: 'w*', lr_scale: 2}, {role: gain, weight_decay: 0.5}]}"),
-                      store, 10);
+  Optimizer optimizer(
+      parse("{weight_decay: 0.1, groups: [{match: 'w*', lr_scale: 2}, {role: gain, weight_decay: 0.5}]}"), store, 10);
   for (const auto& p : optimizer.grouped()) {
     EXPECT_EQ(p.lr_scale, p.name == "weight" ? 2.0 : 1.0) << p.name;
     const double decay = p.name == "gain" ? 0.5 : p.name == "bias" ? 0.0 : 0.1;
@@ -171,7 +172,8 @@ TEST(Optimizer, GroupsChangeTheUpdate) {
              scaled = run("{" + base + ", groups: [{match: weight, lr_scale: 3}]}", cpu, 1);
   EXPECT_EQ(scaled.at("table"), plain.at("table"));
   for (std::size_t i = 0; i < 15; ++i) {
-    EXPECT_NEAR(scaled.at("weight")[i] - start.at("weight")[i], 3 * (plain.at("weight")[i] - start.at("weight")[i]), 1e-6);
+    EXPECT_NEAR(scaled.at("weight")[i] - start.at("weight")[i], 3 * (plain.at("weight")[i] - start.at("weight")[i]),
+                1e-6);
   }
 }
 

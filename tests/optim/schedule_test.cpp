@@ -60,9 +60,7 @@ TEST(Schedule, WsdDecaysOverItsShareOfAllSteps) {
   EXPECT_DOUBLE_EQ(make("{kind: wsd, decay_fraction: 0}", 1.0, 200)->lr(200), 1.0);
 }
 
-TEST(Schedule, RefusesAWarmupBeyondTheRun) {
-  EXPECT_THROW(make("{kind: cosine, warmup: 101}", 1.0, 100), InputError);
-}
+TEST(Schedule, RefusesAWarmupBeyondTheRun) { EXPECT_THROW(make("{kind: cosine, warmup: 101}", 1.0, 100), InputError); }
 
 }  // namespace
 }  // namespace monge::optim

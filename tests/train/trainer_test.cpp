@@ -100,6 +100,25 @@ TEST(Trainer, ResumeAfterTheLastStepChangesNothing) {
   EXPECT_EQ(metrics_of(dir / "run"), before);
 }
 
+TEST(Trainer, ResumeMayChangeWhatIsWrittenWhen) {
+  const TempDirectory dir;
+  train_tiny(dir / "run", {"train.log_every=100", "train.eval_every=0"}, false, 7);
+  EXPECT_EQ(train_tiny(dir / "run", {"train.log_every=4", "train.eval_every=0"}, true), Outcome::done);
+  train_tiny(dir / "whole", {"train.log_every=100", "train.eval_every=0"});
+  EXPECT_EQ(metrics_of(dir / "run").front()["step"], 8);
+  EXPECT_EQ(metrics_of(dir / "run").back()["val_loss"], metrics_of(dir / "whole").back()["val_loss"]);
+}
+
+TEST(Trainer, ResumesInBfloat16AndOnTheReferenceDevice) {
+  for (const char* setting : {"train.precision=bfloat16", "device=reference"}) {
+    const TempDirectory dir;
+    train_tiny(dir / "whole", {setting});
+    train_tiny(dir / "parts", {setting}, false, 7);
+    train_tiny(dir / "parts", {setting}, true);
+    expect_same_run(dir / "whole", dir / "parts", 20);
+  }
+}
+
 TEST(Trainer, ResumeMayExtendTheRun) {
   const TempDirectory dir;
   train_tiny(dir / "run");
