@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/options/registry.h"
+#include "core/safetensors.h"
 #include "nn/parameter_store.h"
 
 namespace monge::optim {
@@ -18,18 +19,12 @@ struct Segment {
   double weight_decay = 0.0;
 };
 
-/// A tensor of optimizer state, as a checkpoint names it.
-struct NamedTensor {
-  std::string name;
-  Tensor tensor;
-};
-
 class Rule {
  public:
   virtual ~Rule() = default;
   /// Updates the parameters of the store from its gradients. `control`: see core Control.
   virtual void update(const Tensor& control) = 0;
-  /// All state, created by the constructor. Restoring writes into these tensors.
+  /// All state by the names a checkpoint gives it, created by the constructor. Restoring writes into these tensors.
   virtual std::vector<NamedTensor> state() const = 0;
 };
 

@@ -90,11 +90,10 @@ Json to_json(const CheckpointState& s, const std::string& model_checksum, const 
 
 void write_files(const fs::path& directory, const CheckpointState& state, const nn::ParameterStore& store,
                  const optim::Optimizer& optimizer) {
-  std::vector<NamedTensor> model, rule;
+  std::vector<NamedTensor> model;
   for (const auto& entry : store.entries()) model.push_back({entry.name, store.value(entry)});
-  for (const auto& [name, tensor] : optimizer.state()) rule.push_back({name, tensor});
   write_safetensors(directory / model_file, model);
-  write_safetensors(directory / optimizer_file, rule);
+  write_safetensors(directory / optimizer_file, optimizer.state());
   write_text_file(directory / state_file, render(to_json(state, checksum_text(file_checksum(directory / model_file)),
                                                          checksum_text(file_checksum(directory / optimizer_file)))));
   flush_directory(directory);

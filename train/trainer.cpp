@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "core/error.h"
 #include "core/options/yaml.h"
@@ -89,13 +90,20 @@ void Trainer::print_banner() {
                              folder_.path().string()));
 }
 
-/// MFU is measured against what this machine reaches now, in the precision of the run.
+/// MFU is measured against what this machine reaches, in the precision of the run. Once per process: the peak is the
+/// machine's, not the run's.
 void Trainer::measure_peak() {
   if (device_.kind == DeviceKind::reference) return;
   Backend& backend = store_->values().backend();
-  matmul_peak_ = matmul_peak(backend, store_->copies().defined() ? DType::bf16 : DType::f32);
-  backend.memory().trim();
-  backend.memory().reset_peak();
+  const DType dtype = store_->copies().defined() ? DType::bf16 : DType::f32;
+  static std::map<std::pair<std::string, DType>, double> peaks;
+  double& peak = peaks[{device_.str(), dtype}];
+  if (peak == 0.0) {
+    peak = matmul_peak(backend, dtype);
+    backend.memory().trim();
+    backend.memory().reset_peak();
+  }
+  matmul_peak_ = peak;
   progress_.note(fmt::format("matmul   {}FLOP/s measured, the reference for MFU", count_text(matmul_peak_)));
 }
 

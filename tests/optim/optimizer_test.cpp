@@ -138,13 +138,13 @@ TEST(Optimizer, ANonFiniteGradientChangesNothing) {
     store.grads().backend().fill(store.grads(), 1.0);
     optimizer.step(1);
     const auto values = store.values().values();
-    const auto m = optimizer.state()[0].tensor.values();
+    const auto m = optimizer.state()[0].value.values();
     EXPECT_EQ(optimizer.control().values()[Control::finite], 1.0);
     store.grads().backend().fill(store.grads().slice(20, 21), bad);
     optimizer.step(2);
     EXPECT_EQ(optimizer.control().values()[Control::finite], 0.0);
     EXPECT_EQ(store.values().values(), values);
-    EXPECT_EQ(optimizer.state()[0].tensor.values(), m);
+    EXPECT_EQ(optimizer.state()[0].value.values(), m);
   }
 }
 
