@@ -59,8 +59,8 @@ Tensor Tensor::like(const Tensor& other, Pool pool) {
 
 Tensor Tensor::reshape(const Shape& shape) const {
   if (shape.numel() != numel()) [[unlikely]] {
-    throw std::invalid_argument(fmt::format("[reshape] {} has {} elements, {} has {}", shape_.str(), numel(),
-                                            shape.str(), shape.numel()));
+    throw std::invalid_argument(
+        fmt::format("[reshape] {} has {} elements, {} has {}", shape_.str(), numel(), shape.str(), shape.numel()));
   }
   Tensor t = *this;
   t.shape_ = shape;

@@ -1,4 +1,4 @@
-// Small helpers that several op files share.
+// What several op files share.
 #pragma once
 
 #include "autograd/tape.h"

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs Monge into a scratch prefix, builds examples/custom_layer against it as a user would, and trains a few steps.
-# Usage: custom_layer.sh SOURCE_DIR BINARY_DIR CXX_COMPILER
+# Usage: custom_layer.sh SOURCE_DIR BINARY_DIR CXX_COMPILER GENERATOR
 set -euo pipefail
 source_dir=$1
 binary_dir=$2
 compiler=$3
+generator=$4
 
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
@@ -15,8 +16,8 @@ cmake --install "$binary_dir" --prefix "$scratch/prefix" >"$scratch/install.log"
 
 # A copy, so that nothing is found through the checkout.
 cp -r "$source_dir/examples/custom_layer" "$scratch/example"
-cmake -S "$scratch/example" -B "$scratch/build" -DCMAKE_PREFIX_PATH="$scratch/prefix" -DCMAKE_CXX_COMPILER="$compiler" \
-  >"$scratch/configure.log" 2>&1 || { cat "$scratch/configure.log"; fail "the example does not configure"; }
+cmake -G "$generator" -S "$scratch/example" -B "$scratch/build" -DCMAKE_PREFIX_PATH="$scratch/prefix" \
+  -DCMAKE_CXX_COMPILER="$compiler" >"$scratch/configure.log" 2>&1 || { cat "$scratch/configure.log"; fail "the example does not configure"; }
 cmake --build "$scratch/build"
 
 program="$scratch/build/custom_layer"
