@@ -17,7 +17,8 @@ cmake --install "$binary_dir" --prefix "$scratch/prefix" >"$scratch/install.log"
 # A copy, so that nothing is found through the checkout.
 cp -r "$source_dir/examples/custom_layer" "$scratch/example"
 cmake -G "$generator" -S "$scratch/example" -B "$scratch/build" -DCMAKE_PREFIX_PATH="$scratch/prefix" \
-  -DCMAKE_CXX_COMPILER="$compiler" >"$scratch/configure.log" 2>&1 || { cat "$scratch/configure.log"; fail "the example does not configure"; }
+  -DCMAKE_CXX_COMPILER="$compiler" >"$scratch/configure.log" 2>&1 ||
+  fail "the example does not configure: $(cat "$scratch/configure.log")"
 cmake --build "$scratch/build"
 
 program="$scratch/build/custom_layer"
