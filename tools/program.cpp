@@ -14,6 +14,16 @@ int fail(ExitCode code, const std::string& message) {
   return static_cast<int>(code);
 }
 
+/// What to say when no subcommand was understood.
+std::string about_subcommands(CLI::App& program, int argc, char** argv) {
+  std::vector<std::string> names;
+  for (const CLI::App* subcommand : program.get_subcommands([](CLI::App*) { return true; })) {
+    names.push_back(subcommand->get_name());
+  }
+  const std::string problem = argc > 1 ? fmt::format("unknown subcommand '{}'", argv[1]) : "a subcommand is needed";
+  return fmt::format("{}; allowed: {} (see monge --help)", problem, fmt::join(names, ", "));
+}
+
 }  // namespace
 
 int run(int argc, char** argv) {
@@ -32,6 +42,7 @@ int run(int argc, char** argv) {
     return static_cast<int>(exit_code);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return program.exit(e);  // --help
+    if (program.get_subcommands().empty()) return fail(ExitCode::wrong_input, about_subcommands(program, argc, argv));
     return fail(ExitCode::wrong_input, fmt::format("{} (see monge --help)", e.what()));
   } catch (const InputError& e) {
     return fail(ExitCode::wrong_input, e.what());
