@@ -151,12 +151,29 @@ Var attention(const Var& qkv, const AttentionSpec& spec) {
   const Var v = per_row(matmul(shares, slice(by_head, heads + kv_heads, all_heads)));
 
   const std::vector<double> slopes = spec.slopes.defined() ? spec.slopes.values() : std::vector<double>();
-  const Tensor prior = constant({batch * heads, tokens, tokens}, qkv, [&](std::int64_t i) {
-    const std::int64_t key = i % tokens, query = i / tokens % tokens, head = i / (tokens * tokens) % heads;
+  const Tensor constants = constant({heads, tokens, tokens}, qkv, [&](std::int64_t i) {
+    const std::int64_t key = i % tokens, query = i / tokens % tokens, head = i / (tokens * tokens);
     if (spec.causal && key > query) return -1e30;
     return slopes.empty() ? 0.0 : -slopes[static_cast<std::size_t>(head)] * static_cast<double>(query - key);
   });
-  const Var scores = add(scale(matmul(q, k, false, true), spec.scale), prior);
+  // A table (H, N) of the prior as a matrix (T, T) for each head: element (i, j) is column `index(i, j)`. The term of
+  // the head moves all scores of a row alike, which softmax does not see.
+  const auto spread = [&](const Var& table, const auto& index) {
+    const std::int64_t columns = table.size(1);
+    const Tensor places = constant({columns, tokens * tokens}, qkv, [&](std::int64_t n) {
+      return index(n / tokens % tokens, n % tokens) == n / (tokens * tokens) ? 1.0 : 0.0;
+    });
+    return reshape(matmul(table, places), {heads, tokens, tokens});
+  };
+  Var prior = constants;
+  if (spec.distance_prior.defined()) {
+    prior = add(prior, spread(spec.distance_prior, [](std::int64_t i, std::int64_t j) { return std::abs(i - j); }));
+  }
+  if (spec.key_prior.defined()) {
+    prior = add(prior, spread(spec.key_prior, [](std::int64_t, std::int64_t j) { return j; }));
+  }
+  const Var products = reshape(scale(matmul(q, k, false, true), spec.scale), {batch, heads, tokens, tokens});
+  const Var scores = reshape(add(products, prior), {batch * heads, tokens, tokens});
   const Var weights = dropout(softmax(scores), spec.dropout, spec.random);
   const Var out = reshape(matmul(weights, v), {batch, heads, tokens, head_dim});
   return reshape(swap_middle(out), {batch, tokens, heads * head_dim});

@@ -16,6 +16,12 @@ namespace monge::autograd {
 Var matmul(const Var& a, const Var& b, bool transpose_a = false, bool transpose_b = false);
 /// activation(x W^T + bias): x (..., K), weight (M, K), bias (M) or undefined -> (..., M).
 Var linear(const Var& x, const Var& weight, const Var& bias = {}, Activation activation = Activation::none);
+/// One product x W^T + bias read twice: the gradient of `for_input` goes on to x and the bias, that of `for_weight` to W.
+struct SplitLinear {
+  Var for_input;
+  Var for_weight;
+};
+SplitLinear split_linear(const Var& x, const Var& weight, const Var& bias = {});
 
 // --- elementwise (ops/elementwise.cpp) ---
 /// a + b, where b has the shape of a, a suffix of it, or one element.
@@ -70,14 +76,24 @@ struct AttentionSpec {
   bool causal = true;
   double scale = 1.0;
   RowMap map;
-  Tensor slopes;         // ALiBi slopes (H) or undefined
+  // The log-prior of core LogPrior, each may be undefined. The tables have the dtype of qkv or f32.
+  Var head_prior;        // (H)
+  Var distance_prior;    // (H, N)
+  Var key_prior;         // (H, N)
+  Tensor slopes;         // (H) f32/f64: ALiBi
   double dropout = 0.0;  // of the weights
   Random random;
+  RowDamping damping;  // of the rows' natural gradient
 };
+/// The call of the backend that attention() makes of a packed projection; `out` and `row_stat` are left to the caller.
+Attention attention_call(const Tensor& qkv, const AttentionSpec& spec);
 /// Rotates the first `heads` heads of width `head_dim` of x (B, T, W); see core Rope.
 Var rope(const Var& x, std::int64_t heads, std::int64_t head_dim, double base = 10000.0, std::int64_t start = 0);
 /// Attention over a packed projection qkv (B, T, (H + 2 G) D), laid out queries, keys, values -> (B, T, H D).
-Var attention(const Var& qkv, const AttentionSpec& spec);
+///
+/// With `row_qkv`, a second reading of the same values, gradients take two ways: true ones go to `qkv`, and `row_qkv`
+/// receives those of the values and, for queries and keys, what the damped natural gradient of each row makes of them.
+Var attention(const Var& qkv, const AttentionSpec& spec, const Var& row_qkv = {});
 
 // --- for users (ops/custom.cpp, ops/recompute.cpp) ---
 /// A differentiable op from two functions. `backward(inputs, y, dy)` returns one gradient for each input (undefined:

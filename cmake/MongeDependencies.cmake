@@ -58,6 +58,9 @@ monge_find(nlohmann_json nlohmann_json::nlohmann_json nlohmann-json3-dev [[
 monge_find(CLI11 CLI11::CLI11 libcli11-dev [[
   #include <CLI/CLI.hpp>
   int main() { return CLI::App().get_name().size(); }]] CONFIG)
+monge_find(Eigen3 Eigen3::Eigen libeigen3-dev [[
+  #include <Eigen/Cholesky>
+  int main() { return Eigen::Matrix2d::Identity().llt().info() != Eigen::Success; }]] NO_MODULE)
 if(MONGE_TESTS)
   monge_find(GTest GTest::gtest libgtest-dev [[
     #include <gtest/gtest.h>

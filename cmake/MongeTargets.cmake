@@ -30,7 +30,7 @@ function(monge_tests folder)
     get_filename_component(name ${source} NAME_WE)
     set(target ${folder}_${name})
     add_executable(${target} ${source})
-    target_link_libraries(${target} PRIVATE monge_${folder} ${ARGN} GTest::gtest_main)
+    target_link_libraries(${target} PRIVATE monge_${folder} ${ARGN} Eigen3::Eigen GTest::gtest_main)
     target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
     target_compile_definitions(${target} PRIVATE MONGE_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                                                  MONGE_BINARY_DIR="${PROJECT_BINARY_DIR}")

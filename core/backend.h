@@ -16,6 +16,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "core/device.h"
 #include "core/dtype.h"
@@ -86,6 +87,17 @@ struct HeadView {
   std::int64_t batch_stride = 0;
 };
 
+/// Terms added to the scores: the logarithm of the prior under which a row is transported (for softmax; a bias for
+/// maps without normalisation). With i, j the positions of query and key:
+///   prior_ij = head_h + distance_h[|i - j|] + key_h[j] - slope_h (i - j).
+/// All f32 (reference: f64), each may be none.
+struct LogPrior {
+  Tensor head;      // (H)
+  Tensor distance;  // (H, N), N > every distance
+  Tensor key;       // (H, N), N >= keys
+  Tensor slopes;    // (H): ALiBi; not trained
+};
+
 /// out_i = sum_j a_ij v_j with a_i = map(scale <q_i, k_j> + prior_ij), for each sequence and head.
 /// Query i stands at position `start + i`; under `causal` it sees the keys 0 .. start + i.
 /// Query head h reads key/value head h / (H / G).
@@ -95,7 +107,7 @@ struct Attention {
   bool causal = true;
   double scale = 1.0;
   RowMap map;
-  Tensor slopes;         // (H) f32/f64 or none: ALiBi, prior_ij = -slopes_h * (start + i - j)
+  LogPrior prior;
   double dropout = 0.0;  // probability of dropping a weight; element ((b H + h) T + i) S + j of the stream `random`
   Random random;
   HeadView q, k, v;
@@ -103,10 +115,37 @@ struct Attention {
   Tensor row_stat;  // (B, H, T) f32/f64: what the map keeps of each row for backward (softmax: log-sum-exp)
 };
 
+/// lambda_i of a row of n_i keys, in the damped row solve (H_i + lambda_i I)^-1 H_i u of core/row_map/row_map.h.
+struct RowDamping {
+  enum class Scale : std::uint8_t {
+    per_key,   // lambda / n_i: how far keys are damped does not depend on n_i
+    absolute,  // lambda
+    trace,     // lambda max(trace H_i, least_trace) / n_i
+  };
+  static constexpr double least_trace = 0.01;  // peaked rows would leave their unlikely keys undamped
+  double lambda = 0.1;
+  Scale scale = Scale::per_key;
+};
+
 struct AttentionBackward {
   Attention forward;  // as it was called, `out` and `row_stat` filled
   HeadView dout;
   HeadView dq, dk, dv;  // overwritten
+  LogPrior dprior;      // overwritten; each defined or none like its prior, slopes none
+  RowDamping damping;
+  HeadView row_dq, row_dk, row_dv;  // overwritten: dq and dk with the damped natural gradient of each row in the place
+                                    // of dL/dz, from the same pass, and dv once more; or all none
+};
+
+/// What the metric H_i = diag(s_i) - s_i s_i^T / c_i of the rows of one head makes of vectors y_j at the keys:
+///   column_sums_j = sum_i s_ij,    products_i = sum_j s_ij y_j / sqrt(c_i)    (0 where c_i is infinite),
+/// so that sum_i Y^T H_i Y = Y^T diag(column_sums) Y - products^T products. Dropout plays no part.
+struct AttentionMetric {
+  Attention forward;  // q, k, map and prior are read; v, out and row_stat are not
+  std::int64_t head = 0;
+  Tensor y;            // (B, S, E) f32/f64
+  Tensor column_sums;  // (B, S) f32/f64
+  Tensor products;     // (B, T, E) f32/f64
 };
 
 /// Rotates the pairs (x[i], x[i + D/2]) of the first `heads` heads of each token by angle position * base^(-2i/D)
@@ -163,6 +202,23 @@ struct Sgd {
   bool nesterov = false;
 };
 
+/// Replaces the update that a rule has made of some matrices by steps along given directions v:
+///   ref = param - (1 - lr lr_scale weight_decay) before        what the rule did, its decay apart
+///   f   = graft |ref| / |v| with graft > 0, else lr lr_scale   for each matrix
+///   f   = f min(1, sqrt(kl / sum f^2 <v, gradient>))           with kl > 0; the sum is over the matrices
+///   param = (1 - lr lr_scale weight_decay) before - f v
+/// A matrix whose v is 0 only decays. When control[finite] is 0 nothing changes. All f32 (reference: f64) but `copy`.
+struct DirectedStep {
+  struct Matrix {
+    Tensor param, before, direction, gradient;  // (n)
+    Tensor copy;                                // (n) bf16 or none: receives the new parameters
+    double lr_scale = 1.0, weight_decay = 0.0;
+  };
+  std::vector<Matrix> matrices;
+  double graft = 0.0, kl = 0.0;
+  Tensor control;  // (Control::size)
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -217,6 +273,8 @@ class Backend {
   /// out = [out +] factor * sum over n; out may be f32 when x is bf16.
   virtual void sum(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor,
                    const Tensor& out, bool accumulate) = 0;
+  /// out (1) = <a, b> over equal numel; all f32 (reference: f64).
+  virtual void dot(const Tensor& a, const Tensor& b, const Tensor& out) = 0;
   /// out (outer, n, inner) = factor * x (outer, inner), repeated over n: the backward of sum.
   virtual void repeat(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor,
                       const Tensor& out) = 0;
@@ -240,6 +298,7 @@ class Backend {
   // --- attention ---
   virtual void attention(const Attention& args) = 0;
   virtual void attention_backward(const AttentionBackward& args) = 0;
+  virtual void attention_metric(const AttentionMetric& args) = 0;
 
   // --- update ---
   /// control[grad_norm] = |grads|; control[clip] = min(1, max_norm / norm) (1 when max_norm = 0);
@@ -247,6 +306,7 @@ class Backend {
   virtual void clip_factor(const Tensor& grads, double max_norm, const Tensor& control) = 0;
   virtual void adamw(const AdamW& args) = 0;
   virtual void sgd(const Sgd& args) = 0;
+  virtual void directed_step(const DirectedStep& args) = 0;
 };
 
 }  // namespace monge

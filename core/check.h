@@ -42,6 +42,7 @@ void swap_middle(Device device, const Tensor& x, const Tensor& y);
 // reductions
 void sum(Device device, const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, const Tensor& out);
 void repeat(Device device, const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, const Tensor& out);
+void dot(Device device, const Tensor& a, const Tensor& b, const Tensor& out);
 
 // rows
 void softmax(Device device, const Tensor& x, const Tensor& y);
@@ -59,10 +60,12 @@ void cross_entropy_backward(Device device, const CrossEntropyBackward& args);
 // attention
 void attention(Device device, const Attention& args);
 void attention_backward(Device device, const AttentionBackward& args);
+void attention_metric(Device device, const AttentionMetric& args);
 
 // update
 void clip_factor(Device device, const Tensor& grads, double max_norm, const Tensor& control);
 void adamw(Device device, const AdamW& args);
 void sgd(Device device, const Sgd& args);
+void directed_step(Device device, const DirectedStep& args);
 
 }  // namespace monge::check

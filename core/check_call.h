@@ -129,7 +129,7 @@ class Call {
 
   const char* op_;
   Device device_;
-  std::array<Arg, 12> args_;
+  std::array<Arg, 24> args_;
   std::size_t size_;
 };
 

@@ -22,6 +22,16 @@ class InputError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Wrong input in a section of options, at one key of it ("attention.bias").
+class KeyError : public InputError {
+ public:
+  KeyError(std::string key, const std::string& problem) : InputError(problem), key_(std::move(key)) {}
+  const std::string& key() const { return key_; }
+
+ private:
+  std::string key_;
+};
+
 /// A run that was well described but could not be finished.
 class RunError : public std::runtime_error {
  public:

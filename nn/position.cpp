@@ -41,6 +41,7 @@ class RopePosition : public Position {
   Var rotate(const Var& qkv, std::int64_t start) override {
     return autograd::rope(qkv, heads_, head_dim_, base_, start);
   }
+  bool rotates() const override { return true; }
 
  private:
   double base_;

@@ -58,6 +58,8 @@ class Position : public Module {
     (void)start;
     return qkv;
   }
+  /// Whether `rotate` does anything. It has to be linear.
+  virtual bool rotates() const { return false; }
   /// ALiBi slopes (H) on the given device, or none.
   virtual Tensor slopes(Device device) {
     (void)device;

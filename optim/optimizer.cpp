@@ -2,7 +2,9 @@
 
 #include <fnmatch.h>
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "core/backend.h"
 #include "core/error.h"
@@ -76,16 +78,26 @@ void OptimizerOptions::fields(Fields& f) {
   f("weight_decay", weight_decay, {.doc = "decoupled decay of matrices, embeddings and the head", .min = 0.0});
   f("clip_norm", clip_norm, {.doc = "largest global gradient norm; 0: no clipping", .min = 0.0});
   f("schedule", schedule, schedules(), {.doc = "learning rate over the run"});
+  f("attention", attention, attention_updates(), {.doc = "how W_q and W_k of the attention layers are updated"}, "update");
   f("groups", groups, {.doc = "settings for some parameters; the last group that matches wins"});
 }
 
-Optimizer::Optimizer(const OptimizerOptions& options, nn::ParameterStore& store, std::int64_t steps)
+Optimizer::Optimizer(const OptimizerOptions& options, nn::Module& model, nn::ParameterStore& store, std::int64_t steps)
     : store_(store),
       clip_norm_(options.clip_norm),
       grouped_(group_parameters(options, store)),
       schedule_(schedules().make(options.schedule, {.lr = options.lr, .steps = steps})),
       rule_(rules().make(options.rule, store, segments_of(grouped_, store))),
-      control_(Tensor::zeros({Control::size}, store.values().dtype(), store.values().device(), Pool::optimizer)) {}
+      control_(Tensor::zeros({Control::size}, store.values().dtype(), store.values().device(), Pool::optimizer)) {
+  std::vector<AttentionLayer> layers = attention_layers(model);
+  for (AttentionLayer& layer : layers) {
+    const auto projection = std::ranges::find(grouped_, layer.name + ".qkv.weight", &GroupedParameter::name);
+    layer.lr_scale = projection->lr_scale;
+    layer.weight_decay = projection->weight_decay;
+  }
+  attention_ = attention_updates().make(options.attention, layers);
+  attention_->bind(store);
+}
 
 void Optimizer::step(std::int64_t step) {
   Backend& backend = control_.backend();
@@ -98,7 +110,15 @@ void Optimizer::step(std::int64_t step) {
     backend.copy_from_host(host.data(), given);
   }
   backend.clip_factor(store_.grads(), clip_norm_, control_);
+  attention_->before_rule();
   rule_->update(control_);
+  attention_->after_rule(step, control_);
+}
+
+std::vector<NamedTensor> Optimizer::state() const {
+  std::vector<NamedTensor> out = rule_->state();
+  std::ranges::move(attention_->state(), std::back_inserter(out));
+  return out;
 }
 
 std::size_t Optimizer::state_bytes() const {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "optim/attention_update.h"
 #include "optim/rule.h"
 #include "optim/schedule.h"
 
@@ -25,6 +26,7 @@ struct OptimizerOptions : Options {
   double weight_decay = 0.1;  // on matrices, embeddings and the head; gains and biases are not decayed
   double clip_norm = 1.0;     // 0: no clipping
   Choice schedule = schedules().choose("cosine");
+  Choice attention = attention_updates().choose("backprop");  // of W_q and W_k
   std::vector<GroupOptions> groups;
   void fields(Fields& f) override;
 };
@@ -38,17 +40,23 @@ struct GroupedParameter {
 
 class Optimizer {
  public:
-  /// All state is created here. Throws InputError when a group matches no parameter. The store outlives the optimizer.
-  Optimizer(const OptimizerOptions& options, nn::ParameterStore& store, std::int64_t steps);
+  /// All state is created here. Throws InputError when a group matches no parameter or the attention layers of `model`
+  /// cannot be updated as asked. Model and store outlive the optimizer.
+  Optimizer(const OptimizerOptions& options, nn::Module& model, nn::ParameterStore& store, std::int64_t steps);
 
-  /// Updates the parameters with the store's gradients, as step `step` (from 1). Waits for nothing: the norm and the
-  /// verdict on its finiteness stay in control(). A non-finite gradient changes no parameter and no state.
+  /// Before the forward passes of step `step` (from 1).
+  void begin(std::int64_t step) { attention_->begin(step); }
+
+  /// Updates the parameters with the store's gradients, as step `step` (from 1). Waits for nothing (but see
+  /// optimizer.attention): the norm and the verdict on its finiteness stay in control(). A non-finite gradient changes no parameter and no state of the rule.
   void step(std::int64_t step);
 
   double lr(std::int64_t step) const { return schedule_->lr(step); }
   /// Device scalars (Control::size), of the last step.
   const Tensor& control() const { return control_; }
-  std::vector<NamedTensor> state() const { return rule_->state(); }
+  std::vector<NamedTensor> state() const;
+  /// What a user should know of these settings for this model, a sentence each.
+  std::vector<std::string> notes() const { return attention_->notes(); }
   std::size_t state_bytes() const;
   const std::vector<GroupedParameter>& grouped() const { return grouped_; }
 
@@ -58,6 +66,7 @@ class Optimizer {
   std::vector<GroupedParameter> grouped_;
   std::unique_ptr<Schedule> schedule_;
   std::unique_ptr<Rule> rule_;
+  std::unique_ptr<AttentionUpdate> attention_;
   Tensor control_;
 };
 

@@ -128,7 +128,7 @@ void run(const Arguments& arguments) {
   nn::Gpt model(config.model, dataset->vocab());
   model.set_recompute(config.train.recompute);
   nn::ParameterStore store(model, device, train::precision_of(config), seed);
-  optim::Optimizer optimizer(config.optimizer, store, std::max(config.train.steps, arguments.steps + 2));
+  optim::Optimizer optimizer(config.optimizer, model, store, std::max(config.train.steps, arguments.steps + 2));
   const double peak = store.copies().defined() ? machine.peak_bf16 : machine.peak_f32;
   const std::vector<OpTiming> ops = bench_ops(model, store, config.train.batch);
   backend.memory().trim();

@@ -15,5 +15,6 @@ void add_sample(CLI::App& program);
 void add_eval(CLI::App& program);
 void add_info(CLI::App& program);
 void add_bench(CLI::App& program);
+void add_verify(CLI::App& program);
 
 }  // namespace monge::tools

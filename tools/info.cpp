@@ -35,7 +35,7 @@ void describe_build() {
   }
   for (const RegistryBase* registry : std::initializer_list<const RegistryBase*>{
            &train::datasets(), &train::tokenizers(), &nn::blocks(), &nn::attentions(), &nn::positions(), &nn::norms(),
-           &nn::mlps(), &optim::rules(), &optim::schedules()}) {
+           &nn::mlps(), &optim::rules(), &optim::attention_updates(), &optim::schedules()}) {
     print_registry(*registry);
   }
 }
@@ -71,7 +71,7 @@ void describe_config(const Arguments& arguments) {
   nn::Gpt model(config.model, dataset->vocab());
   model.set_recompute(config.train.recompute);
   nn::ParameterStore store(model, parse_device(config.device), train::precision_of(config), seed);
-  const optim::Optimizer optimizer(config.optimizer, store, config.train.steps);
+  const optim::Optimizer optimizer(config.optimizer, model, store, config.train.steps);
 
   print_parameters(model, optimizer);
   const double flops = model.flops_per_token(config.model.context);
@@ -83,6 +83,7 @@ void describe_config(const Arguments& arguments) {
              train::count_text(flops), train::count_text(flops * static_cast<double>(tokens)),
              train::thousands(tokens));
   fmt::print("{}\n", train::groups_text(optimizer, store));
+  for (const std::string& note : optimizer.notes()) fmt::print("note     {}\n", note);
   fmt::print("{}\n", train::memory_text(train::plan_memory(model, store, optimizer, config.train.batch)));
 }
 

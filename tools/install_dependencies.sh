@@ -8,6 +8,7 @@ packages=(
   libdnnl-dev ocl-icd-opencl-dev   # oneDNN, and the OpenCL loader that its CMake package asks for
   libhwy-dev                       # Highway: SIMD with run-time dispatch
   libfmt-dev libyaml-cpp-dev nlohmann-json3-dev libcli11-dev
+  libeigen3-dev                    # Eigen: factorisations of small symmetric matrices
   libgtest-dev                     # for the tests
 )
 

@@ -111,7 +111,7 @@ class OpBench {
                             .head_dim = head_dim,
                             .scale = 1.0,
                             .map = {},
-                            .slopes = {},
+                            .prior = {},
                             .random = {},
                             .q = view(qkv, 0),
                             .k = view(qkv, heads_),

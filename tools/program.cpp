@@ -37,6 +37,7 @@ int run(int argc, char** argv) {
   add_eval(program);
   add_info(program);
   add_bench(program);
+  add_verify(program);
   try {
     program.parse(argc, argv);
     return static_cast<int>(exit_code);

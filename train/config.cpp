@@ -50,6 +50,15 @@ void Config::check() const {
         "float32, or take another device",
         train.precision));
   }
+  // What depends on several sections shows when the model is put together, which takes no memory.
+  try {
+    nn::Gpt gpt(model, 1);
+    optim::attention_updates().make(optimizer.attention, optim::attention_layers(gpt));
+  } catch (const KeyError&) {
+    throw;
+  } catch (const InputError& error) {
+    throw KeyError("model", error.what());
+  }
 }
 
 Config load_config(const std::string& path, const std::vector<std::string>& overrides) {

@@ -37,6 +37,7 @@ void TrainingStep::gradients(std::int64_t step, const std::function<Batch()>& ne
   const Tensor step_loss = losses_.slice(recorded_, recorded_ + 1);
   backend.fill(step_loss, 0.0);
   model_.train({options_.seed, 0, micro_step_});
+  optimizer_.begin(step);
   store_.clear_grads();
   for (std::int64_t micro = 0; micro < options_.accumulate; ++micro) {
     const Batch batch = next();

@@ -14,6 +14,11 @@ HeadView heads_at(const Tensor& x, std::int64_t offset) {
   return {.data = x, .offset = offset, .token_stride = x.size(2), .batch_stride = x.size(1) * x.size(2)};
 }
 
+/// A table of the prior as the kernels read it: f32 beside bf16.
+Tensor as_stat(const Tensor& table) {
+  return table.defined() && table.dtype() == DType::bf16 ? table.to(DType::f32, table.device()) : table;
+}
+
 }  // namespace
 
 Var rope(const Var& x, std::int64_t heads, std::int64_t head_dim, double base, std::int64_t start) {
@@ -33,46 +38,73 @@ Var rope(const Var& x, std::int64_t heads, std::int64_t head_dim, double base, s
   });
 }
 
-Var attention(const Var& qkv, const AttentionSpec& spec) {
+Attention attention_call(const Tensor& qkv, const AttentionSpec& spec) {
   const std::int64_t all_heads = spec.heads + 2 * spec.kv_heads;
   require(spec.kv_heads >= 1 && spec.heads >= 1 && spec.heads % spec.kv_heads == 0,
           "[attention] {} heads for {} key/value heads: the first must be a multiple of the second", spec.heads,
           spec.kv_heads);
-  require(qkv.shape().rank() == 3 && qkv.size(2) % all_heads == 0,
+  require(qkv.rank() == 3 && qkv.size(2) % all_heads == 0,
           "[attention] qkv {} for {} heads and {} key/value heads: qkv (B, T, (H + 2 G) D)", qkv.shape().str(),
           spec.heads, spec.kv_heads);
-  const Tensor x = qkv.value();
-  const std::int64_t batch = x.size(0), tokens = x.size(1), head_dim = x.size(2) / all_heads;
-  const std::int64_t keys_at = spec.heads * head_dim, values_at = keys_at + spec.kv_heads * head_dim;
+  const std::int64_t head_dim = qkv.size(2) / all_heads, keys_at = spec.heads * head_dim;
+  return {.batch = qkv.size(0),
+          .queries = qkv.size(1),
+          .keys = qkv.size(1),
+          .heads = spec.heads,
+          .kv_heads = spec.kv_heads,
+          .head_dim = head_dim,
+          .causal = spec.causal,
+          .scale = spec.scale,
+          .map = spec.map,
+          .prior = {.head = as_stat(spec.head_prior.value()),
+                    .distance = as_stat(spec.distance_prior.value()),
+                    .key = as_stat(spec.key_prior.value()),
+                    .slopes = spec.slopes},
+          .dropout = spec.dropout,
+          .random = spec.random,
+          .q = heads_at(qkv, 0),
+          .k = heads_at(qkv, keys_at),
+          .v = heads_at(qkv, keys_at + spec.kv_heads * head_dim),
+          .out = {},
+          .row_stat = {}};
+}
 
-  const Tensor y = Tensor::empty({batch, tokens, spec.heads * head_dim}, x.dtype(), x.device());
-  const Attention args{.batch = batch,
-                       .queries = tokens,
-                       .keys = tokens,
-                       .heads = spec.heads,
-                       .kv_heads = spec.kv_heads,
-                       .head_dim = head_dim,
-                       .causal = spec.causal,
-                       .scale = spec.scale,
-                       .map = spec.map,
-                       .slopes = spec.slopes,
-                       .dropout = spec.dropout,
-                       .random = spec.random,
-                       .q = heads_at(x, 0),
-                       .k = heads_at(x, keys_at),
-                       .v = heads_at(x, values_at),
-                       .out = heads_at(y, 0),
-                       .row_stat = Tensor::empty({batch, spec.heads, tokens}, stat_dtype(x), x.device())};
+Var attention(const Var& qkv, const AttentionSpec& spec, const Var& row_qkv) {
+  require(!row_qkv.defined() || row_qkv.shape() == qkv.shape(), "[attention] row_qkv {} for qkv {}",
+          row_qkv.shape().str(), qkv.shape().str());
+  const Tensor x = qkv.value();
+  Attention args = attention_call(x, spec);
+  const Tensor y = Tensor::empty(x.shape().with(-1, args.heads * args.head_dim), x.dtype(), x.device());
+  args.out = heads_at(y, 0);
+  args.row_stat = Tensor::empty({args.batch, args.heads, args.queries}, stat_dtype(x), x.device());
   x.backend().attention(args);
 
-  return Tape::record(op_attention, y, {qkv}, [=](Gradients& g) {
-    const Tensor dx = Tensor::like(x);
-    dx.backend().attention_backward({.forward = args,
-                                     .dout = heads_at(g.out(), 0),
-                                     .dq = heads_at(dx, 0),
-                                     .dk = heads_at(dx, keys_at),
-                                     .dv = heads_at(dx, values_at)});
-    g.add(0, dx);
+  const std::initializer_list<Var> inputs{qkv, row_qkv, spec.head_prior, spec.distance_prior, spec.key_prior};
+  return Tape::record(op_attention, y, inputs, [=, damping = spec.damping](Gradients& g) {
+    const Tensor dx = Tensor::like(x), row_dx = g.wants(1) ? Tensor::like(x) : Tensor();
+    const auto like = [&](std::size_t input, const Tensor& table) {
+      return g.wants(input) ? Tensor::like(table) : Tensor();
+    };
+    AttentionBackward back{.forward = args,
+                           .dout = heads_at(g.out(), 0),
+                           .dq = heads_at(dx, args.q.offset),
+                           .dk = heads_at(dx, args.k.offset),
+                           .dv = heads_at(dx, args.v.offset),
+                           .dprior = {.head = like(2, args.prior.head),
+                                      .distance = like(3, args.prior.distance),
+                                      .key = like(4, args.prior.key)},
+                           .damping = damping};
+    if (row_dx.defined()) {
+      back.row_dq = heads_at(row_dx, args.q.offset);
+      back.row_dk = heads_at(row_dx, args.k.offset);
+      back.row_dv = heads_at(row_dx, args.v.offset);
+    }
+    dx.backend().attention_backward(back);
+    if (g.wants(0)) g.add(0, dx);
+    if (g.wants(1)) g.add(1, row_dx);
+    if (g.wants(2)) g.add(2, back.dprior.head);
+    if (g.wants(3)) g.add(3, back.dprior.distance);
+    if (g.wants(4)) g.add(4, back.dprior.key);
   });
 }
 

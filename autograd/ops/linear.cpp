@@ -8,6 +8,7 @@ namespace {
 
 const Op op_matmul("matmul");
 const Op op_linear("linear");
+const Op op_split_linear("split_linear");
 
 /// Shape of op(a) op(b).
 Shape product_shape(const Shape& a, const Shape& b, bool transpose_a, bool transpose_b) {
@@ -16,6 +17,31 @@ Shape product_shape(const Shape& a, const Shape& b, bool transpose_a, bool trans
           "[matmul] {}{} by {}{}: two matrices or two equally long batches of them, with inner sizes that agree",
           a.str(), transpose_a ? " transposed" : "", b.str(), transpose_b ? " transposed" : "");
   return a.with(-2, a[transpose_a ? -1 : -2]).with(-1, b[transpose_b ? -2 : -1]);
+}
+
+void check_linear(const Var& x, const Tensor& w, const Var& bias) {
+  require(w.rank() == 2 && x.shape().rank() >= 1 && x.shape().last() == w.size(1),
+          "[linear] x {} by weight {}: x (..., K), weight (M, K)", x.shape().str(), w.shape().str());
+  require(!bias.defined() || bias.shape() == Shape{w.size(0)},
+          "[linear] bias {} for weight {}: bias (M), weight (M, K)", bias.shape().str(), w.shape().str());
+}
+
+// The three parts of the backward of y = x W^T + bias; dy and x as matrices.
+
+void weight_gradient(Gradients& g, std::size_t input, const Tensor& dy, const Tensor& x) {
+  if (!g.wants(input)) return;
+  const auto [dw, accumulate] = g.slot(input);
+  dw.backend().matmul({.a = dy, .transpose_a = true, .b = x, .out = dw, .accumulate = accumulate});
+}
+void bias_gradient(Gradients& g, std::size_t input, const Tensor& dy) {
+  if (!g.wants(input)) return;
+  const auto [dbias, accumulate] = g.slot(input);
+  dbias.backend().sum(dy, 1, dy.size(0), dy.size(1), 1.0, dbias, accumulate);
+}
+void input_gradient(Gradients& g, std::size_t input, const Tensor& dy, const Tensor& w) {
+  if (!g.wants(input)) return;
+  const auto [dx, accumulate] = g.slot(input);
+  dx.backend().matmul({.a = dy, .b = w, .out = as_rows(dx), .accumulate = accumulate});
 }
 
 }  // namespace
@@ -38,10 +64,7 @@ Var matmul(const Var& a, const Var& b, bool transpose_a, bool transpose_b) {
 
 Var linear(const Var& x, const Var& weight, const Var& bias, Activation activation) {
   const Tensor w = weight.value();
-  require(w.rank() == 2 && x.shape().rank() >= 1 && x.shape().last() == w.size(1),
-          "[linear] x {} by weight {}: x (..., K), weight (M, K)", x.shape().str(), w.shape().str());
-  require(!bias.defined() || bias.shape() == Shape{w.size(0)},
-          "[linear] bias {} for weight {}: bias (M), weight (M, K)", bias.shape().str(), w.shape().str());
+  check_linear(x, w, bias);
 
   const Tensor rows = as_rows(x.value());
   const Tensor y = Tensor::empty(x.shape().with(-1, w.size(0)), rows.dtype(), rows.device());
@@ -57,24 +80,30 @@ Var linear(const Var& x, const Var& weight, const Var& bias, Activation activati
 
   return Tape::record(op_linear, y, {x, weight, bias}, [=](Gradients& g) {
     Tensor dz = as_rows(g.out());
-    Backend& backend = dz.backend();
     if (z.defined()) {
       dz = as_rows(g.reuse_out());
-      backend.activation_backward(activation, z, as_rows(g.out()), dz);
+      dz.backend().activation_backward(activation, z, as_rows(g.out()), dz);
     }
-    if (g.wants(1)) {
-      const auto [dw, accumulate] = g.slot(1);
-      backend.matmul({.a = dz, .transpose_a = true, .b = rows, .out = dw, .accumulate = accumulate});
-    }
-    if (g.wants(2)) {
-      const auto [dbias, accumulate] = g.slot(2);
-      backend.sum(dz, 1, dz.size(0), dz.size(1), 1.0, dbias, accumulate);
-    }
-    if (g.wants(0)) {
-      const auto [dx, accumulate] = g.slot(0);
-      backend.matmul({.a = dz, .b = w, .out = as_rows(dx), .accumulate = accumulate});
-    }
+    weight_gradient(g, 1, dz, rows);
+    bias_gradient(g, 2, dz);
+    input_gradient(g, 0, dz, w);
   });
+}
+
+SplitLinear split_linear(const Var& x, const Var& weight, const Var& bias) {
+  const Tensor w = weight.value();
+  check_linear(x, w, bias);
+  const Tensor rows = as_rows(x.value());
+  const Tensor y = Tensor::empty(x.shape().with(-1, w.size(0)), rows.dtype(), rows.device());
+  y.backend().matmul({.a = rows, .b = w, .transpose_b = true, .out = as_rows(y), .bias = bias.value()});
+
+  const auto out = Tape::record(op_split_linear, {y, y}, std::initializer_list<Var>{x, weight, bias}, [=](Gradients& g) {
+    if (g.out(1).defined()) weight_gradient(g, 1, as_rows(g.out(1)), rows);
+    if (!g.out(0).defined()) return;
+    bias_gradient(g, 2, as_rows(g.out(0)));
+    input_gradient(g, 0, as_rows(g.out(0)), w);
+  });
+  return {out[0], out[1]};
 }
 
 }  // namespace monge::autograd

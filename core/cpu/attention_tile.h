@@ -20,6 +20,8 @@
 #include "core/cpu/simd.h"
 #include "core/cpu/tile_product.h"
 
+#include <hwy/contrib/math/math-inl.h>
+
 HWY_BEFORE_NAMESPACE();
 namespace monge::cpu::HWY_NAMESPACE {
 
@@ -84,12 +86,13 @@ HWY_INLINE void for_each_tile(const Plan& plan, const Item& item, const F& f) {
   }
 }
 
-/// Hands out parts of a buffer of floats, cache line by cache line; over a null buffer it only counts.
+/// Hands out parts of a buffer of floats, cache line by cache line; over a null buffer it only counts. A part of no
+/// elements is null.
 class Carver {
  public:
   explicit Carver(float* base) : base_(base) {}
   float* take(std::int64_t n) {
-    float* const part = base_ == nullptr ? nullptr : base_ + used_;
+    float* const part = base_ == nullptr || n == 0 ? nullptr : base_ + used_;
     used_ += (n + 15) / 16 * 16;
     return part;
   }
@@ -99,6 +102,9 @@ class Carver {
   float* base_;
   std::int64_t used_ = 0;
 };
+
+/// f32 work space from the scratch pool.
+HWY_INLINE Tensor scratch(std::int64_t n) { return Tensor::empty({n}, DType::f32, here, Pool::scratch); }
 
 // --- between tensors and tiles ---
 
@@ -205,6 +211,88 @@ HWY_INLINE void clear_hidden(float* scores, std::int64_t visible) {
   std::fill(scores + visible, scores + visible + block_rows, 0.0f);
 }
 
+// --- scores ---
+
+/// row_j += table[|position - j|] for the n visible keys.
+HWY_INLINE void add_distances(const float* table, std::int64_t position, std::int64_t n, float* row) {
+  std::int64_t j = 0;
+  for (; j + lanes() <= std::min(n, position + 1); j += lanes()) {
+    const Floats falling = hn::Reverse(f32_tag, load(table + position - j - lanes() + 1));
+    store(hn::Add(load(row + j), falling), row + j);
+  }
+  for (; j < n; ++j) row[j] += table[std::abs(position - j)];
+}
+
+/// sums[|position - j|] += row_j: the backward of add_distances.
+HWY_INLINE void add_to_distances(const float* row, std::int64_t position, std::int64_t n, float* sums) {
+  std::int64_t j = 0;
+  for (; j + lanes() <= std::min(n, position + 1); j += lanes()) {
+    float* const to = sums + position - j - lanes() + 1;
+    store(hn::Add(load(to), hn::Reverse(f32_tag, load(row + j))), to);
+  }
+  for (; j < n; ++j) sums[std::abs(position - j)] += row[j];
+}
+
+/// to_j += from_j.
+HWY_INLINE void add_row(const float* from, std::int64_t n, float* to) {
+  map(
+      n, to, [](Floats x, Floats y) HWY_ATTR { return hn::Add(x, y); }, to, from);
+}
+
+/// The row of head h in a table (H, N) of the prior.
+HWY_INLINE float* table_row(const Tensor& table, std::int64_t h) {
+  return table.data_as<float>() + h * table.shape().last();
+}
+
+HWY_INLINE void add_prior(const Plan& plan, std::int64_t h, std::int64_t query, float* row) {
+  const LogPrior& prior = plan.a.prior;
+  const std::int64_t position = plan.a.start + query, n = plan.visible(query);
+  if (prior.slopes || prior.head) {
+    const double slope = prior.slopes ? prior.slopes.data_as<float>()[h] : 0.0;
+    const double bias = prior.head ? prior.head.data_as<float>()[h] : 0.0;
+    const Floats ramp = hn::Mul(splat(slope), hn::Iota(f32_tag, 0.0f));
+    for (std::int64_t j = 0; j < n; j += lanes()) {
+      const auto term = hn::Add(ramp, splat(bias - slope * static_cast<double>(position - j)));
+      store(hn::Add(load(row + j), term), row + j);
+    }
+  }
+  if (prior.key) add_row(table_row(prior.key, h), n, row);
+  if (prior.distance) add_distances(table_row(prior.distance, h), position, n, row);
+}
+
+/// The scores of a tile: scale <q_i, k_j> + prior_ij; `q` is already scaled.
+HWY_INLINE void compute_scores(const Plan& plan, const Tile& tile, const float* q, RightFactor k, float* scores) {
+  multiply_scores(plan, tile, q, k, scores);
+  const LogPrior& prior = plan.a.prior;
+  if (!prior.slopes && !prior.head && !prior.key && !prior.distance) return;
+  for (std::int64_t r = 0; r < tile.rows; ++r) add_prior(plan, tile.h, tile.first + r, scores + r * plan.stride);
+}
+
+/// The place of row (b, h, i) in row_stat.
+HWY_INLINE std::int64_t row_index(const Plan& plan, const Tile& tile, std::int64_t r) {
+  return (tile.b * plan.a.heads + tile.h) * plan.a.queries + tile.first + r;
+}
+
+/// mask_j = what dropout multiplies the weight of key j by, for the `n` visible keys of a row.
+HWY_INLINE void draw_mask(const Attention& a, std::int64_t row, std::int64_t n, float* mask) {
+  const auto step = a.random.step ? static_cast<std::uint32_t>(*a.random.step.data_as<std::int32_t>()) : 0u;
+  const auto dropped = static_cast<std::uint32_t>(std::ceil(a.dropout * 0x1.0p24));  // to_unit(word) < p, in integers
+  const auto kept = static_cast<float>(1.0 / (1.0 - a.dropout));
+  const std::int64_t first = row * a.keys;
+  for (std::int64_t block = first / 4; block * 4 < first + n; ++block) {
+    const auto words = random_words(a.random.seed, a.random.stream, step, static_cast<std::uint64_t>(block));
+    for (std::int64_t w = 0; w < 4; ++w) {
+      const std::int64_t j = block * 4 + w - first;
+      if (j >= 0 && j < n) mask[j] = (words[static_cast<std::size_t>(w)] >> 8) >= dropped ? kept : 0.0f;
+    }
+  }
+}
+
+HWY_INLINE void multiply_by(float* row, const float* mask, std::int64_t n) {
+  map(
+      n, row, [](Floats x, Floats m) HWY_ATTR { return hn::Mul(x, m); }, row, mask);
+}
+
 // --- rows ---
 
 /// Several neighbouring elements of a row, in the lanes of a vector.
@@ -227,6 +315,8 @@ class SimdRow {
 
   HWY_INLINE SimdRow(float* data, std::int64_t size) : data_(data), size_(size) {}
 
+  float* data() const { return data_; }
+  std::int64_t size() const { return size_; }
   HWY_INLINE Number max() const { return max_of(size_, data_); }
   template <class F>
   HWY_INLINE Number sum(const F& f) const {
@@ -259,7 +349,23 @@ class SimdRow {
   }
 
   static HWY_INLINE Lanes exp(Lanes x) { return HWY_NAMESPACE::exp(x.v); }
+  static HWY_INLINE Lanes log(Lanes x) { return hn::Log(f32_tag, x.v); }
+  static HWY_INLINE Lanes expm1(Lanes x) { return hn::Expm1(f32_tag, x.v); }
+  static HWY_INLINE Lanes log1p(Lanes x) { return hn::Log1p(f32_tag, x.v); }
+  static HWY_INLINE Lanes sqrt(Lanes x) { return hn::Sqrt(x.v); }
+  static HWY_INLINE Lanes relu(Lanes x) { return hn::IfThenZeroElse(hn::Lt(x.v, hn::Zero(f32_tag)), x.v); }
+  static HWY_INLINE Lanes positive(Lanes x) {
+    return hn::IfThenElseZero(hn::Gt(x.v, hn::Zero(f32_tag)), hn::Set(f32_tag, 1.0f));
+  }
+  static Number exp(Number x) { return std::exp(x); }
   static Number log(Number x) { return std::log(x); }
+  template <class F>
+  static HWY_INLINE Lanes each(const F& f, Lanes x) {
+    HWY_ALIGN float values[hn::MaxLanes(f32_tag)];
+    store(x.v, values);
+    for (std::int64_t i = 0; i < lanes(); ++i) values[i] = f(values[i]);
+    return load(values);
+  }
 
  private:
   float* data_;

@@ -87,6 +87,7 @@ class CpuBackend final : public Backend {
               const Tensor& out) override {
     cpu::repeat(x, outer, n, inner, factor, out);
   }
+  void dot(const Tensor& a, const Tensor& b, const Tensor& out) override { cpu::dot(a, b, out); }
 
   void softmax(const Tensor& x, const Tensor& y) override { cpu::softmax(x, y); }
   void softmax_backward(const Tensor& y, const Tensor& dy, const Tensor& dx) override {
@@ -107,12 +108,14 @@ class CpuBackend final : public Backend {
 
   void attention(const Attention& args) override { cpu::attention(args); }
   void attention_backward(const AttentionBackward& args) override { cpu::attention_backward(args); }
+  void attention_metric(const AttentionMetric& args) override { cpu::attention_metric(args); }
 
   void clip_factor(const Tensor& grads, double max_norm, const Tensor& control) override {
     cpu::clip_factor(grads, max_norm, control);
   }
   void adamw(const AdamW& args) override { cpu::adamw(args); }
   void sgd(const Sgd& args) override { cpu::sgd(args); }
+  void directed_step(const DirectedStep& args) override { cpu::directed_step(args); }
 
  private:
   MemoryPools memory_{"cpu", allocate_block, [](void* block, std::size_t) { std::free(block); }};

@@ -40,6 +40,7 @@ void swap_middle(const Tensor& x, const Tensor& y);
 void sum(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor, const Tensor& out,
          bool accumulate);
 void repeat(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor, const Tensor& out);
+void dot(const Tensor& a, const Tensor& b, const Tensor& out);
 
 // --- kernels_rows.cpp ---
 void softmax(const Tensor& x, const Tensor& y);
@@ -56,13 +57,15 @@ void embedding_backward(const Tensor& ids, const Tensor& dout, const Tensor& dta
 void cross_entropy(const CrossEntropy& args);
 void cross_entropy_backward(const CrossEntropyBackward& args);
 
-// --- attention.cpp ---
+// --- attention.cpp, attention_backward.cpp, attention_metric.cpp ---
 void attention(const Attention& args);
 void attention_backward(const AttentionBackward& args);
+void attention_metric(const AttentionMetric& args);
 
 // --- kernels_update.cpp ---
 void clip_factor(const Tensor& grads, double max_norm, const Tensor& control);
 void adamw(const AdamW& args);
 void sgd(const Sgd& args);
+void directed_step(const DirectedStep& args);
 
 }  // namespace monge::cpu

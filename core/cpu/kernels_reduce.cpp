@@ -1,4 +1,7 @@
 // Sums over one dimension, their backward, and the transpose of two middle dimensions.
+#include <numeric>
+#include <vector>
+
 #include "core/check.h"
 #include "core/cpu/kernels.h"
 #include "core/cpu/parallel.h"
@@ -131,6 +134,29 @@ void Repeat(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t in
   });
 }
 
+/// <a, b> in double.
+double DotProduct(const float* x, const float* y, std::int64_t n) {
+  const hn::ScalableTag<double> f64_tag;
+  const hn::Rebind<float, decltype(f64_tag)> half_tag;
+  const auto step = static_cast<std::int64_t>(hn::Lanes(f64_tag));
+  auto a = hn::Zero(f64_tag), b = a, c = a, d = a;
+  const auto product = [&](std::int64_t i, auto acc) HWY_ATTR {
+    const auto u = hn::PromoteTo(f64_tag, hn::LoadU(half_tag, x + i));
+    const auto v = hn::PromoteTo(f64_tag, hn::LoadU(half_tag, y + i));
+    return hn::MulAdd(u, v, acc);
+  };
+  std::int64_t i = 0;
+  for (; i + 4 * step <= n; i += 4 * step) {
+    a = product(i, a);
+    b = product(i + step, b);
+    c = product(i + 2 * step, c);
+    d = product(i + 3 * step, d);
+  }
+  double total = hn::GetLane(hn::SumOfLanes(f64_tag, hn::Add(hn::Add(a, b), hn::Add(c, d))));
+  for (; i < n; ++i) total += static_cast<double>(x[i]) * y[i];
+  return total;
+}
+
 }  // namespace monge::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -140,6 +166,7 @@ namespace monge::cpu {
 HWY_EXPORT(AddParts);
 HWY_EXPORT(Sum);
 HWY_EXPORT(Repeat);
+HWY_EXPORT(DotProduct);
 
 void add_parts(const Tensor& parts, double factor, const Tensor& out, bool accumulate) {
   HWY_DYNAMIC_DISPATCH(AddParts)(parts, factor, out, accumulate);
@@ -154,6 +181,20 @@ void sum(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner
 void repeat(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor, const Tensor& out) {
   check::repeat(here, x, outer, n, inner, out);
   HWY_DYNAMIC_DISPATCH(Repeat)(x, outer, n, inner, factor, out);
+}
+
+double dot_product(const float* a, const float* b, std::int64_t n) {
+  std::vector<double> parts(static_cast<std::size_t>(chunk_count(n, elements_per_chunk)));
+  parallel_elements(n, [&](std::int64_t begin, std::int64_t end) {
+    parts[static_cast<std::size_t>(begin / elements_per_chunk)] =
+        HWY_DYNAMIC_DISPATCH(DotProduct)(a + begin, b + begin, end - begin);
+  });
+  return std::accumulate(parts.begin(), parts.end(), 0.0);
+}
+
+void dot(const Tensor& a, const Tensor& b, const Tensor& out) {
+  check::dot(here, a, b, out);
+  *out.data_as<float>() = static_cast<float>(dot_product(a.data_as<float>(), b.data_as<float>(), a.numel()));
 }
 
 namespace {

@@ -1,10 +1,12 @@
 // Gradient norm and the update rules: each is one pass over the flat buffers.
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "core/check.h"
 #include "core/cpu/kernels.h"
 #include "core/cpu/parallel.h"
+#include "core/cpu/reduce.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/cpu/kernels_update.cpp"
@@ -12,28 +14,6 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace monge::cpu::HWY_NAMESPACE {
-
-/// Sum of squares, in double: a float square overflows from 2e19 on.
-double SquaredNorm(const float* x, std::int64_t n) {
-  const hn::ScalableTag<double> f64_tag;
-  const hn::Rebind<float, decltype(f64_tag)> half_tag;
-  const auto step = static_cast<std::int64_t>(hn::Lanes(f64_tag));
-  auto a = hn::Zero(f64_tag), b = a, c = a, d = a;
-  const auto square = [&](std::int64_t i, auto acc) HWY_ATTR {
-    const auto v = hn::PromoteTo(f64_tag, hn::LoadU(half_tag, x + i));
-    return hn::MulAdd(v, v, acc);
-  };
-  std::int64_t i = 0;
-  for (; i + 4 * step <= n; i += 4 * step) {
-    a = square(i, a);
-    b = square(i + step, b);
-    c = square(i + 2 * step, c);
-    d = square(i + 3 * step, d);
-  }
-  double total = hn::GetLane(hn::SumOfLanes(f64_tag, hn::Add(hn::Add(a, b), hn::Add(c, d))));
-  for (; i < n; ++i) total += static_cast<double>(x[i]) * x[i];
-  return total;
-}
 
 /// What an update reads from the control tensor and its arguments.
 struct Step {
@@ -112,27 +92,47 @@ void SgdStep(const Sgd& args) {
   });
 }
 
+/// What the base rule has done: sum of (param - decay before)^2.
+double SquaredChange(const float* param, const float* before, double decay, std::int64_t n) {
+  const Floats kept = splat(decay);
+  return sum_of(
+      n, [&](Floats p, Floats b) HWY_ATTR {
+        const Floats d = hn::NegMulAdd(kept, b, p);
+        return hn::Mul(d, d);
+      },
+      param, before);
+}
+
+/// param = decay before - factor direction.
+void Directed(const DirectedStep::Matrix& m, double decay, double factor) {
+  float* param = m.param.data_as<float>();
+  const float *before = m.before.data_as<float>(), *direction = m.direction.data_as<float>();
+  bf16* copy = m.copy ? m.copy.data_as<bf16>() : nullptr;
+  parallel_elements(m.param.numel(), [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+    const Floats kept = splat(decay), rate = splat(factor);
+    each_vector(begin, end, [&](const auto& read, const auto& write) HWY_ATTR {
+      const Floats new_param = hn::NegMulAdd(rate, read(direction), hn::Mul(kept, read(before)));
+      write(new_param, param);
+      if (copy) write(new_param, copy);
+    });
+  });
+}
+
 }  // namespace monge::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace monge::cpu {
 
-HWY_EXPORT(SquaredNorm);
 HWY_EXPORT(AdamWStep);
 HWY_EXPORT(SgdStep);
+HWY_EXPORT(SquaredChange);
+HWY_EXPORT(Directed);
 
 void clip_factor(const Tensor& grads, double max_norm, const Tensor& control) {
   check::clip_factor(here, grads, max_norm, control);
   const float* g = grads.data_as<float>();
-  std::vector<double> parts(static_cast<std::size_t>(chunk_count(grads.numel(), elements_per_chunk)));
-  parallel_elements(grads.numel(), [&](std::int64_t begin, std::int64_t end) {
-    parts[static_cast<std::size_t>(begin / elements_per_chunk)] =
-        HWY_DYNAMIC_DISPATCH(SquaredNorm)(g + begin, end - begin);
-  });
-  double squares = 0.0;
-  for (const double part : parts) squares += part;
-  const double norm = std::sqrt(squares);
+  const double norm = std::sqrt(dot_product(g, g, grads.numel()));
   float* slots = control.data_as<float>();
   slots[Control::grad_norm] = static_cast<float>(norm);
   slots[Control::clip] = max_norm > 0.0 && norm > max_norm ? static_cast<float>(max_norm / norm) : 1.0f;
@@ -149,6 +149,40 @@ void sgd(const Sgd& args) {
   check::sgd(here, args);
   if (args.control.data_as<float>()[Control::finite] == 0.0f) return;
   HWY_DYNAMIC_DISPATCH(SgdStep)(args);
+}
+
+void directed_step(const DirectedStep& args) {
+  check::directed_step(here, args);
+  const float* control = args.control.data_as<float>();
+  if (control[Control::finite] == 0.0f) return;
+  const auto decay_of = [&](const DirectedStep::Matrix& m) {
+    return 1.0 - control[Control::lr] * m.lr_scale * m.weight_decay;
+  };
+  std::vector<double> factors;
+  double quadratic = 0.0;  // the length of the step in the metric, with <v, gradient> for <v, F v>
+  for (const auto& m : args.matrices) {
+    const std::int64_t n = m.param.numel();
+    const float *param = m.param.data_as<float>(), *before = m.before.data_as<float>();
+    const float* direction = m.direction.data_as<float>();
+    const double length = std::sqrt(dot_product(direction, direction, n));
+    double factor = control[Control::lr] * m.lr_scale;
+    if (args.graft > 0.0) {
+      std::vector<double> parts(static_cast<std::size_t>(chunk_count(n, elements_per_chunk)));
+      parallel_elements(n, [&](std::int64_t begin, std::int64_t end) {
+        parts[static_cast<std::size_t>(begin / elements_per_chunk)] =
+            HWY_DYNAMIC_DISPATCH(SquaredChange)(param + begin, before + begin, decay_of(m), end - begin);
+      });
+      const double change = std::accumulate(parts.begin(), parts.end(), 0.0);
+      factor = length > 0.0 ? args.graft * std::sqrt(change) / length : 0.0;
+    }
+    factors.push_back(factor);
+    quadratic += factor * factor * dot_product(direction, m.gradient.data_as<float>(), n);
+  }
+  const double kept = args.kl > 0.0 && quadratic > args.kl ? std::sqrt(args.kl / quadratic) : 1.0;
+  for (std::size_t k = 0; k < factors.size(); ++k) {
+    const auto& m = args.matrices[k];
+    HWY_DYNAMIC_DISPATCH(Directed)(m, decay_of(m), kept * factors[k]);
+  }
 }
 
 }  // namespace monge::cpu

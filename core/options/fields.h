@@ -26,7 +26,8 @@ class Fields;
 struct Options {
   virtual ~Options() = default;
   virtual void fields(Fields& f) = 0;
-  /// Checks what one range cannot say (for example heads dividing width); throws InputError that names the keys.
+  /// Checks what one range cannot say (for example heads dividing width); throws InputError that names the keys, or
+  /// KeyError at one of them.
   virtual void check() const {}
 };
 
@@ -67,6 +68,7 @@ class Fields {
   void operator()(std::string_view key, bool& value, const Field& field) { boolean(key, value, field); }
   void operator()(std::string_view key, double& value, const Field& field) { number(key, value, field); }
   void operator()(std::string_view key, std::string& value, const Field& field) { text(key, value, field); }
+  /// A list of numbers; YAML may give one number alone.
   void operator()(std::string_view key, std::vector<double>& value, const Field& field) { numbers(key, value, field); }
   /// A list of strings; YAML may give one string alone.
   void operator()(std::string_view key, std::vector<std::string>& value, const Field& field) {

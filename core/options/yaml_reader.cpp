@@ -62,8 +62,12 @@ class Reader : public Fields {
 
   void numbers(std::string_view key, std::vector<double>& value, const Field& field) override {
     for (const YamlNode* node : given(key, field)) {
+      if (node->kind == YamlNode::Kind::scalar) {
+        value = {number_of(*node, path_of(key), field)};
+        continue;
+      }
       elements(
-          key, *node, "a list of numbers", value.size(), [&](std::size_t n) { value.assign(n, 0.0); },
+          key, *node, "a number or a list of numbers", value.size(), [&](std::size_t n) { value.assign(n, 0.0); },
           [&](std::size_t i, const YamlNode& item, const std::string& path) {
             value[i] = number_of(item, path, field);
           });
@@ -302,6 +306,28 @@ class Reader : public Fields {
     }
   }
 
+  /// Where the last layer has a key of this section ("mlp.ratio"), or as much of its path as is there.
+  Place place_of(std::string_view key) const {
+    Place place = place_;
+    std::size_t deepest = 0;
+    for (const Section& section : storage_) {
+      const YamlNode* node = section.map;
+      std::size_t begin = 0, depth = 0;
+      while (begin < key.size()) {
+        const std::size_t end = std::min(key.find('.', begin), key.size());
+        const YamlEntry* entry = node->find_entry(key.substr(begin, end - begin));
+        if (entry == nullptr) break;
+        node = &entry->value;
+        begin = end + 1;
+        if (++depth >= deepest) {
+          deepest = depth;
+          place = entry->place;
+        }
+      }
+    }
+    return place;
+  }
+
   void judge(const Options& options) {
     if (!judged_) return;
     if (!missing_.empty()) fail_at(place_, missing_, missing_problem_);
@@ -309,6 +335,8 @@ class Reader : public Fields {
     for (const Options* checked : to_check_) {
       try {
         checked->check();
+      } catch (const KeyError& error) {
+        fail_at(place_of(error.key()), path_of(error.key()), error.what());
       } catch (const InputError& error) {
         fail_at(place_, path_, error.what());
       }

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "core/check.h"
@@ -14,7 +16,7 @@ double* head(const HeadView& view, std::int64_t b, std::int64_t t, std::int64_t 
   return view.data.data_as<double>() + view.offset + b * view.batch_stride + t * view.token_stride + h * D;
 }
 
-double dot(const double* x, const double* y, std::int64_t n) {
+double inner(const double* x, const double* y, std::int64_t n) {
   double total = 0.0;
   for (std::int64_t i = 0; i < n; ++i) total += x[i] * y[i];
   return total;
@@ -51,13 +53,26 @@ void for_each_query(const Attention& a, F f) {
   }
 }
 
+/// Calls f(table, index) for each table of the prior that is there, `index` being where it holds its term for key j.
+template <class F>
+void for_each_prior(const Attention& a, const LogPrior& tables, const Query& at, std::int64_t j, F f) {
+  const auto distance = std::abs(a.start + at.i - j);
+  if (tables.head) f(tables.head, at.h);
+  if (tables.distance) f(tables.distance, at.h * tables.distance.shape().last() + distance);
+  if (tables.key) f(tables.key, at.h * tables.key.shape().last() + j);
+}
+
 std::vector<double> scores(const Attention& a, const Query& at) {
   std::vector<double> z(static_cast<std::size_t>(at.visible));
-  const double slope = a.slopes ? a.slopes.data_as<double>()[at.h] : 0.0;
+  const double slope = a.prior.slopes ? a.prior.slopes.data_as<double>()[at.h] : 0.0;
   const double* const q = head(a.q, at.b, at.i, at.h, a.head_dim);
   for (std::int64_t j = 0; j < at.visible; ++j) {
-    z[static_cast<std::size_t>(j)] = a.scale * dot(q, head(a.k, at.b, j, at.g, a.head_dim), a.head_dim) -
-                                     slope * static_cast<double>(a.start + at.i - j);
+    double& score = z[static_cast<std::size_t>(j)];
+    score = a.scale * inner(q, head(a.k, at.b, j, at.g, a.head_dim), a.head_dim) -
+            slope * static_cast<double>(a.start + at.i - j);
+    for_each_prior(a, a.prior, at, j, [&](const Tensor& table, std::int64_t index) {
+      score += table.data_as<double>()[index];
+    });
   }
   return z;
 }
@@ -81,7 +96,7 @@ void ReferenceBackend::attention(const Attention& a) {
   for_each_query(a, [&](const Query& at) {
     auto weights = scores(a, at);
     HostRow<double> row(weights.data(), at.visible);
-    visit_row_map(a.map, [&](auto map) { a.row_stat.data_as<double>()[at.row] = map.weights(row); });
+    visit_row_map(a.map, [&](const auto& map) { a.row_stat.data_as<double>()[at.row] = map.weights(row); });
     const auto keep = dropout_factors(a, at);
     double* const out = head(a.out, at.b, at.i, at.h, D);
     std::fill_n(out, D, 0.0);
@@ -91,8 +106,59 @@ void ReferenceBackend::attention(const Attention& a) {
   });
 }
 
-// With u_j = dL/da_j = keep_j <dO, v_j>, row by row:  dz = s (u - baseline),  dq = scale sum_j dz_j k_j,
-// dk_j += scale dz_j q,  dv_j += keep_j a_j dO.
+namespace {
+
+/// The Jacobian H = diag(s) - s s^T / c of one row, with c = sum s + slack.
+struct RowMetric {
+  std::vector<double> s;
+  double slack;
+
+  double sum() const { return std::accumulate(s.begin(), s.end(), 0.0); }
+  double c() const { return sum() + slack; }
+  /// H u.
+  std::vector<double> times(const std::vector<double>& u) const {
+    const double mean = c() > 0.0 ? std::inner_product(s.begin(), s.end(), u.begin(), 0.0) / c() : 0.0;
+    std::vector<double> out(u.size());
+    for (std::size_t j = 0; j < u.size(); ++j) out[j] = s[j] * (u[j] - mean);
+    return out;
+  }
+  double trace() const { return sum() - std::inner_product(s.begin(), s.end(), s.begin(), 0.0) / c(); }
+  double lambda(const RowDamping& damping) const {
+    const auto n = static_cast<double>(s.size());
+    switch (damping.scale) {
+      case RowDamping::Scale::per_key: return damping.lambda / n;
+      case RowDamping::Scale::absolute: return damping.lambda;
+      case RowDamping::Scale::trace: return damping.lambda * std::max(trace(), RowDamping::least_trace) / n;
+    }
+    return 0.0;
+  }
+  /// (H + lambda I)^-1 H u. Where nothing couples the keys (sum w = 0 and no slack) there is nothing to average.
+  std::vector<double> solve(const std::vector<double>& u, double lambda) const {
+    double total = slack / lambda, weighted = 0.0;
+    for (std::size_t j = 0; j < u.size(); ++j) {
+      const double w = s[j] / (s[j] + lambda);
+      total += w;
+      weighted += w * u[j];
+    }
+    const double mean = total > 0.0 ? weighted / total : 0.0;
+    std::vector<double> out(u.size());
+    for (std::size_t j = 0; j < u.size(); ++j) out[j] = s[j] / (s[j] + lambda) * (u[j] - mean);
+    return out;
+  }
+};
+
+template <class Map>
+RowMetric metric_of_row(const Map& map, const std::vector<double>& weights, double stat) {
+  using Row = HostRow<double>;
+  RowMetric metric{weights, map.template slack<Row>(stat)};
+  for (double& s : metric.s) s = map.template curvature<Row>(s, static_cast<double>(weights.size()));
+  return metric;
+}
+
+}  // namespace
+
+// With u_j = dL/da_j = keep_j <dO, v_j>, row by row:  dz = H u,  dq = scale sum_j dz_j k_j,  dk_j += scale dz_j q,
+// dv_j += keep_j a_j dO,  dprior += dz_j.
 void ReferenceBackend::attention_backward(const AttentionBackward& args) {
   check::attention_backward(device(), args);
   const Attention& a = args.forward;
@@ -100,29 +166,85 @@ void ReferenceBackend::attention_backward(const AttentionBackward& args) {
   clear(args.dq, a.batch, a.queries, a.heads, D);
   clear(args.dk, a.batch, a.keys, a.kv_heads, D);
   clear(args.dv, a.batch, a.keys, a.kv_heads, D);
+  const bool solves_rows = args.row_dq.data.defined();
+  if (solves_rows) {
+    clear(args.row_dq, a.batch, a.queries, a.heads, D);
+    clear(args.row_dk, a.batch, a.keys, a.kv_heads, D);
+    clear(args.row_dv, a.batch, a.keys, a.kv_heads, D);
+  }
+  for (const Tensor& table : {args.dprior.head, args.dprior.distance, args.dprior.key}) {
+    if (table) fill(table, 0.0);
+  }
+
+  /// dq and dk of one row, from what stands for dL/dz.
+  const auto add_product = [&](const Query& at, const std::vector<double>& dz, const HeadView& dq, const HeadView& dk) {
+    for (std::size_t j = 0; j < dz.size(); ++j) {
+      const auto key = static_cast<std::int64_t>(j);
+      add_to(head(dq, at.b, at.i, at.h, D), a.scale * dz[j], head(a.k, at.b, key, at.g, D), D);
+      add_to(head(dk, at.b, key, at.g, D), a.scale * dz[j], head(a.q, at.b, at.i, at.h, D), D);
+    }
+  };
+
   for_each_query(a, [&](const Query& at) {
-    auto weights = scores(a, at);
+    const auto z = scores(a, at);
+    auto weights = z;
     const auto keep = dropout_factors(a, at);
     const double* const dout = head(args.dout, at.b, at.i, at.h, D);
-    visit_row_map(a.map, [&](auto map) {
+    const double stat = a.row_stat.data_as<double>()[at.row];
+    visit_row_map(a.map, [&](const auto& map) {
       HostRow<double> row(weights.data(), at.visible);
-      map.recompute(row, a.row_stat.data_as<double>()[at.row]);
+      map.recompute(row, stat);
 
       std::vector<double> u(weights.size());
-      double weights_dot_u = 0.0;
       for (std::size_t j = 0; j < u.size(); ++j) {
         const auto key = static_cast<std::int64_t>(j);
-        u[j] = keep[j] * dot(dout, head(a.v, at.b, key, at.g, D), D);
-        weights_dot_u += weights[j] * u[j];
+        u[j] = keep[j] * inner(dout, head(a.v, at.b, key, at.g, D), D);
         add_to(head(args.dv, at.b, key, at.g, D), keep[j] * weights[j], dout, D);
+        if (solves_rows) add_to(head(args.row_dv, at.b, key, at.g, D), keep[j] * weights[j], dout, D);
       }
 
-      const double baseline = map.baseline(weights_dot_u);
-      for (std::size_t j = 0; j < u.size(); ++j) {
-        const auto key = static_cast<std::int64_t>(j);
-        const double dz = map.curvature(weights[j]) * (u[j] - baseline);
-        add_to(head(args.dq, at.b, at.i, at.h, D), a.scale * dz, head(a.k, at.b, key, at.g, D), D);
-        add_to(head(args.dk, at.b, key, at.g, D), a.scale * dz, head(a.q, at.b, at.i, at.h, D), D);
+      std::vector<double> dz(u.size());
+      if constexpr (std::decay_t<decltype(map)>::metric == Metric::none) {
+        const double weights_dot_u = std::inner_product(weights.begin(), weights.end(), u.begin(), 0.0);
+        for (std::size_t j = 0; j < u.size(); ++j) {
+          dz[j] = map.template backward<HostRow<double>>(z[j], u[j], stat, weights_dot_u);
+        }
+      } else {
+        const RowMetric metric = metric_of_row(map, weights, stat);
+        dz = metric.times(u);
+        if (solves_rows) add_product(at, metric.solve(u, metric.lambda(args.damping)), args.row_dq, args.row_dk);
+      }
+      add_product(at, dz, args.dq, args.dk);
+      for (std::size_t j = 0; j < dz.size(); ++j) {
+        for_each_prior(a, args.dprior, at, static_cast<std::int64_t>(j), [&](const Tensor& table, std::int64_t index) {
+          table.data_as<double>()[index] += dz[j];
+        });
+      }
+    });
+  });
+}
+
+void ReferenceBackend::attention_metric(const AttentionMetric& args) {
+  check::attention_metric(device(), args);
+  const Attention& a = args.forward;
+  const auto E = args.y.shape().last();
+  fill(args.column_sums, 0.0);
+  fill(args.products, 0.0);
+  for_each_query(a, [&](const Query& at) {
+    if (at.h != args.head) return;
+    auto weights = scores(a, at);
+    HostRow<double> row(weights.data(), at.visible);
+    visit_row_map(a.map, [&](const auto& map) {
+      if constexpr (std::decay_t<decltype(map)>::metric != Metric::none) {
+        const double stat = map.weights(row);
+        const RowMetric metric = metric_of_row(map, weights, stat);
+        const double share = metric.c() > 0.0 ? 1.0 / std::sqrt(metric.c()) : 0.0;
+        for (std::size_t j = 0; j < weights.size(); ++j) {
+          const auto key = at.b * a.keys + static_cast<std::int64_t>(j);
+          args.column_sums.data_as<double>()[key] += metric.s[j];
+          add_to(args.products.data_as<double>() + (at.b * a.queries + at.i) * E, share * metric.s[j],
+                 args.y.data_as<double>() + key * E, E);
+        }
       }
     });
   });

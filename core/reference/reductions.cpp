@@ -44,4 +44,11 @@ void ReferenceBackend::repeat(const Tensor& x, std::int64_t outer, std::int64_t 
   }
 }
 
+void ReferenceBackend::dot(const Tensor& a, const Tensor& b, const Tensor& out) {
+  check::dot(device(), a, b, out);
+  double total = 0.0;
+  for (std::int64_t i = 0; i < a.numel(); ++i) total += a.data_as<double>()[i] * b.data_as<double>()[i];
+  *out.data_as<double>() = total;
+}
+
 }  // namespace monge

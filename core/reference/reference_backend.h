@@ -48,6 +48,7 @@ class ReferenceBackend final : public Backend {
            bool accumulate) override;
   void repeat(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor,
               const Tensor& out) override;
+  void dot(const Tensor& a, const Tensor& b, const Tensor& out) override;
 
   // rows.cpp
   void softmax(const Tensor& x, const Tensor& y) override;
@@ -65,11 +66,13 @@ class ReferenceBackend final : public Backend {
   // attention.cpp
   void attention(const Attention& args) override;
   void attention_backward(const AttentionBackward& args) override;
+  void attention_metric(const AttentionMetric& args) override;
 
   // update.cpp
   void clip_factor(const Tensor& grads, double max_norm, const Tensor& control) override;
   void adamw(const AdamW& args) override;
   void sgd(const Sgd& args) override;
+  void directed_step(const DirectedStep& args) override;
 
  private:
   MemoryPools memory_;

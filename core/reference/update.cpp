@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "core/check.h"
 #include "core/reference/reference_backend.h"
@@ -54,6 +55,37 @@ void ReferenceBackend::sgd(const Sgd& args) {
       u = args.nesterov ? g + args.momentum * b : b;
     }
     p = (1.0 - lr * args.weight_decay) * p - lr * u;
+  }
+}
+
+void ReferenceBackend::directed_step(const DirectedStep& args) {
+  check::directed_step(device(), args);
+  const double* const control = args.control.data_as<double>();
+  if (control[Control::finite] == 0.0) return;
+  std::vector<double> factors;
+  double quadratic = 0.0;  // <f v, f F v>, with <v, gradient> for <v, F v>
+  for (const auto& m : args.matrices) {
+    const double lr = control[Control::lr] * m.lr_scale;
+    double reference = 0.0, length = 0.0, along = 0.0;
+    for (std::int64_t i = 0; i < m.param.numel(); ++i) {
+      const double v = m.direction.data_as<double>()[i];
+      const double done = m.param.data_as<double>()[i] - (1.0 - lr * m.weight_decay) * m.before.data_as<double>()[i];
+      reference += done * done;
+      length += v * v;
+      along += v * m.gradient.data_as<double>()[i];
+    }
+    const double factor = args.graft > 0.0 ? args.graft * std::sqrt(reference / length) : lr;
+    factors.push_back(length > 0.0 ? factor : 0.0);
+    quadratic += factors.back() * factors.back() * along;
+  }
+  const double kept = args.kl > 0.0 && quadratic > args.kl ? std::sqrt(args.kl / quadratic) : 1.0;
+  for (std::size_t k = 0; k < factors.size(); ++k) {
+    const auto& m = args.matrices[k];
+    const double decay = 1.0 - control[Control::lr] * m.lr_scale * m.weight_decay;
+    for (std::int64_t i = 0; i < m.param.numel(); ++i) {
+      m.param.data_as<double>()[i] =
+          decay * m.before.data_as<double>()[i] - kept * factors[k] * m.direction.data_as<double>()[i];
+    }
   }
 }
 

@@ -15,6 +15,8 @@ class HostRow {
 
   HostRow(T* data, std::int64_t size) : data_(data), size_(size) {}
 
+  T* data() const { return data_; }
+  std::int64_t size() const { return size_; }
   Number max() const {
     Number top = -std::numeric_limits<Number>::infinity();
     for (std::int64_t j = 0; j < size_; ++j) top = std::max(top, data_[j]);
@@ -35,6 +37,15 @@ class HostRow {
 
   static Number exp(Number x) { return std::exp(x); }
   static Number log(Number x) { return std::log(x); }
+  static Number expm1(Number x) { return std::expm1(x); }
+  static Number log1p(Number x) { return std::log1p(x); }
+  static Number sqrt(Number x) { return std::sqrt(x); }
+  static Number relu(Number x) { return x < 0 ? Number(0) : x; }  // NaN stays NaN
+  static Number positive(Number x) { return x > 0 ? Number(1) : Number(0); }
+  template <class F>
+  static Number each(F f, Number x) {
+    return f(x);
+  }
 
  private:
   T* data_;

@@ -1,13 +1,13 @@
-// Softmax: weights p = exp(z - LSE(z)); s = p, c = 1; the metric is the Fisher information of a categorical row.
-// Part of core/row_map/maps.h.
+// Softmax: weights p = exp(z - LSE(z)); s = p, c = 1. Part of core/row_map/maps.h.
 
 struct SoftmaxMap {
   static constexpr const char* name = "softmax";
+  static constexpr Metric metric = Metric::categorical;
+  static constexpr bool curvature_is_weight = true, separable = false;
 
-  /// Turns the scores of `row` into weights in place; returns the statistic kept for backward: log-sum-exp.
-  /// An empty row gives -infinity.
+  /// Returns log-sum-exp; -infinity for an empty row.
   template <class Row>
-  static typename Row::Number weights(Row& row) {
+  typename Row::Number weights(Row& row) const {
     const auto top = row.max();
     const auto total = row.apply([top](auto z) MONGE_LAMBDA { return Row::exp(z - top); });
     const auto share = 1 / total;
@@ -15,21 +15,18 @@ struct SoftmaxMap {
     return top + Row::log(total);
   }
 
-  /// The weights again, from the scores and the kept statistic.
   template <class Row>
-  static void recompute(Row& row, typename Row::Number log_sum_exp) {
+  void recompute(Row& row, typename Row::Number log_sum_exp) const {
     row.apply([log_sum_exp](auto z) MONGE_LAMBDA { return Row::exp(z - log_sum_exp); });
   }
 
-  /// s_j from the weight a_j.
-  template <class Element>
-  static Element curvature(Element weight) {
+  template <class Row, class Element, class Number>
+  Element curvature(Element weight, Number) const {
     return weight;
   }
 
-  /// <s, u> / c, given <a, u> = <dO, o>, which attention has for free.
-  template <class Number>
-  static Number baseline(Number weights_dot_u) {
-    return weights_dot_u;
+  template <class Row>
+  typename Row::Number slack(typename Row::Number) const {
+    return 0;
   }
 };

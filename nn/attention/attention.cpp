@@ -1,96 +1,174 @@
-// The attention kinds that `model.attention` names. Every kind is a row map between scores and weights.
+#include "nn/attention/attention.h"
+
 #include <cmath>
 
-#include "core/backend.h"
 #include "core/error.h"
-#include "nn/registries.h"
 
 namespace monge::nn {
-namespace {
 
-/// Multi-head self-attention with grouped key/value heads (Vaswani et al. 2017; Ainslie et al. 2023, arXiv:2305.13245).
-class RowMapAttention : public SelfAttention {
+/// LayerNorm of every query and key head on its own, the gains shared by the heads (Henry et al. 2020,
+/// arXiv:2010.04245; Dehghani et al. 2023, arXiv:2302.05442). Values pass through.
+class QueryKeyNorm : public Module {
  public:
-  RowMapAttention(RowMap map, const LayerContext& c, Position& position)
-      : heads_(c.heads),
-        kv_heads_(c.kv_heads),
-        head_dim_(c.head_dim()),
-        map_(map),
-        position_(position),
-        qkv_({.in = c.width, .out = (c.heads + 2 * c.kv_heads) * c.head_dim(), .bias = c.bias}),
-        out_({.in = c.width, .out = c.width, .bias = c.bias, .stddev = c.residual_stddev}),
-        weight_dropout_(*c.dropout) {
-    add_module("qkv", qkv_);
-    add_module("out", out_);
-  }
+  QueryKeyNorm(std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim)
+      : heads_(heads),
+        kv_heads_(kv_heads),
+        head_dim_(head_dim),
+        gain_(add_parameter("gain", {2, head_dim}, Role::gain, Init::constant(1.0))) {}
 
-  Var forward(const Var& x, LayerCache* cache, std::int64_t start) override {
-    const Var qkv = position_.rotate(qkv_.forward(x), start);
-    if (cache != nullptr) return out_.forward(cached(qkv.value(), *cache, start));
-    return out_.forward(autograd::attention(qkv, {.heads = heads_,
-                                                  .kv_heads = kv_heads_,
-                                                  .causal = true,
-                                                  .scale = scale(),
-                                                  .map = map_,
-                                                  .slopes = position_.slopes(x.value().device()),
-                                                  .dropout = weight_dropout_.p(),
-                                                  .random = weight_dropout_.random()}));
+  /// qkv (B, T, (H + 2 G) D). With `trains_gain` false the gain is a constant.
+  Var forward(const Var& qkv, bool trains_gain) {
+    const Tensor& value = qkv.value();
+    if (!spread_.defined() || !(spread_.device() == value.device()) || spread_.dtype() != value.dtype()) make(value);
+    const Var gain = trains_gain ? gain_.var() : Var(gain_.var().value());
+    const std::int64_t all_heads = heads_ + 2 * kv_heads_, rows = qkv.shape().rows();
+    const Var gains = autograd::reshape(autograd::matmul(autograd::reshape(gain, {1, 2 * head_dim_}), Var(spread_)),
+                                        {all_heads, head_dim_});
+    const Var heads = autograd::reshape(qkv, {rows, all_heads, head_dim_});
+    const Var normalised = autograd::mul(autograd::layer_norm(heads, {}, {}), gains);
+    return autograd::reshape(autograd::add(normalised, autograd::mul(heads, Var(values_))), qkv.shape());
   }
 
  private:
-  double scale() const { return 1.0 / std::sqrt(static_cast<double>(head_dim_)); }
-
-  /// Queries of the new tokens against the keys and values of all tokens so far.
-  Tensor cached(const Tensor& qkv, LayerCache& cache, std::int64_t start) const {
-    const std::int64_t batch = qkv.size(0), tokens = qkv.size(1), width = qkv.size(2), context = cache.qkv.size(1);
-    require(start + tokens <= context, "[attention] {} tokens after {} do not fit into a cache of {}", tokens, start,
-            context);
-    Backend& backend = qkv.backend();
-    for (std::int64_t b = 0; b < batch; ++b) {
-      backend.copy(qkv.slice(b, b + 1), cache.qkv.flat_view((b * context + start) * width, {1, tokens, width}));
+  /// Constants: what repeats the two gains over the heads, and ones where the values stand.
+  void make(const Tensor& like) {
+    const std::int64_t width = (heads_ + 2 * kv_heads_) * head_dim_;
+    std::vector<double> spread(static_cast<std::size_t>(2 * head_dim_ * width), 0.0);
+    std::vector<double> values(static_cast<std::size_t>(width), 0.0);
+    for (std::int64_t column = 0; column < width; ++column) {
+      const std::int64_t head = column / head_dim_, d = column % head_dim_;
+      if (head < heads_ + kv_heads_) {
+        spread[static_cast<std::size_t>(((head < heads_ ? 0 : head_dim_) + d) * width + column)] = 1.0;
+      } else {
+        values[static_cast<std::size_t>(column)] = 1.0;
+      }
     }
-    const Tensor out = Tensor::empty({batch, tokens, heads_ * head_dim_}, qkv.dtype(), qkv.device());
-    const std::int64_t stride = context * width;
-    backend.attention({.batch = batch,
-                       .queries = tokens,
-                       .keys = start + tokens,
-                       .heads = heads_,
-                       .kv_heads = kv_heads_,
-                       .head_dim = head_dim_,
-                       .start = start,
-                       .causal = true,
-                       .scale = scale(),
-                       .map = map_,
-                       .slopes = position_.slopes(qkv.device()),
-                       .dropout = 0.0,
-                       .random = {},
-                       .q = {qkv, 0, width, tokens * width},
-                       .k = {cache.qkv, heads_ * head_dim_, width, stride},
-                       .v = {cache.qkv, (heads_ + kv_heads_) * head_dim_, width, stride},
-                       .out = {out, 0, heads_ * head_dim_, tokens * heads_ * head_dim_},
-                       .row_stat = Tensor::empty({batch, heads_, tokens}, backend.default_float(), qkv.device())});
-    return out;
+    spread_ = Tensor::from(spread, {2 * head_dim_, width}, like.dtype(), like.device(), Pool::parameters);
+    values_ = Tensor::from(values, {width / head_dim_, head_dim_}, like.dtype(), like.device(), Pool::parameters);
   }
 
   std::int64_t heads_, kv_heads_, head_dim_;
-  RowMap map_;
-  Position& position_;
-  Linear qkv_, out_;
-  Dropout weight_dropout_;
+  Parameter& gain_;  // (2, D): of queries and of keys
+  Tensor spread_;    // (2 D, (H + 2 G) D)
+  Tensor values_;    // (H + 2 G, D)
 };
 
-}  // namespace
+void AttentionOptions::fields(Fields& f) {
+  f("qk_norm", qk_norm, {.doc = "LayerNorm of every query and key head, which bounds the scores"});
+  f("relative_prior", relative_prior, {.doc = "a learned log-prior for each head and distance, 0 at the start"});
+  f("key_prior", key_prior,
+    {.doc = "a learned log-prior for each head and position of the key (a sink is one that grows), 0 at the start"});
+}
 
-Registry<SelfAttention, const LayerContext&, Position&>& attentions() {
-  static auto& registry = *[] {
-    auto* r = new Registry<SelfAttention, const LayerContext&, Position&>("attention");
-    r->add<NoOptions>("softmax", "weights exp(z) / sum exp(z)",
-                      [](const NoOptions&, const LayerContext& c, Position& position) {
-                        return std::make_unique<RowMapAttention>(RowMap{RowMapKind::softmax}, c, position);
-                      });
-    return r;
-  }();
-  return registry;
+RowMapAttention::RowMapAttention(RowMap map, const AttentionOptions& options, const LayerContext& c,
+                                 Position& position, const HeadBias& bias)
+    : heads_(c.heads),
+      kv_heads_(c.kv_heads),
+      head_dim_(c.head_dim()),
+      map_(std::move(map)),
+      position_(position),
+      qkv_({.in = c.width, .out = (c.heads + 2 * c.kv_heads) * c.head_dim(), .bias = c.bias}),
+      out_({.in = c.width, .out = c.width, .bias = c.bias, .stddev = c.residual_stddev}),
+      weight_dropout_(*c.dropout),
+      head_bias_(bias.initial) {
+  add_module("qkv", qkv_);
+  add_module("out", out_);
+  if (options.qk_norm) {
+    query_key_norm_ = std::make_unique<QueryKeyNorm>(heads_, kv_heads_, head_dim_);
+    add_module("qk_norm", *query_key_norm_);
+  }
+  if (options.relative_prior) {
+    distance_prior_ = &add_parameter("relative_prior", {heads_, c.context}, Role::bias, Init::constant(0.0));
+  }
+  if (options.key_prior) {
+    key_prior_ = &add_parameter("key_prior", {heads_, c.context}, Role::bias, Init::constant(0.0));
+  }
+  const auto given = static_cast<std::int64_t>(bias.initial.size());
+  if (given > 1 && given != heads_) {
+    throw KeyError("model.attention.bias",
+                   fmt::format("{} numbers for {} heads; give one number, or one for each head", given, heads_));
+  }
+  if (given == 1) head_bias_.assign(static_cast<std::size_t>(heads_), bias.initial.front());
+  if (bias.learned) head_prior_ = &add_parameter("bias", {heads_}, Role::bias, Init::constant(0.0));
+}
+
+RowMapAttention::~RowMapAttention() = default;
+
+double RowMapAttention::scale() const { return 1.0 / std::sqrt(static_cast<double>(head_dim_)); }
+
+void RowMapAttention::set_row_damping(std::optional<RowDamping> damping) {
+  require(!damping || metric_of(map_) != Metric::none, "{} has no symmetric Jacobian, so no natural gradient",
+          name_of(map_));
+  row_damping_ = damping;
+}
+
+Var RowMapAttention::place(const Var& qkv, std::int64_t start, bool trains_gain) const {
+  return position_.rotate(query_key_norm_ ? query_key_norm_->forward(qkv, trains_gain) : qkv, start);
+}
+
+autograd::AttentionSpec RowMapAttention::spec(Device device) const {
+  const auto var = [](const Parameter* p) { return p != nullptr ? p->var() : Var(); };
+  Var head_prior = var(head_prior_);
+  if (!head_bias_.empty()) {
+    const DType dtype = head_prior.defined() ? head_prior.value().dtype() : backend_of(device).default_float();
+    const Tensor fixed = Tensor::from(head_bias_, {heads_}, dtype, device);
+    head_prior = head_prior.defined() ? autograd::add(head_prior, Var(fixed)) : Var(fixed);
+  }
+  return {.heads = heads_,
+          .kv_heads = kv_heads_,
+          .causal = true,
+          .scale = scale(),
+          .map = map_,
+          .head_prior = head_prior,
+          .distance_prior = var(distance_prior_),
+          .key_prior = var(key_prior_),
+          .slopes = position_.slopes(device),
+          .dropout = weight_dropout_.p(),
+          .random = weight_dropout_.random(),
+          .damping = row_damping_.value_or(RowDamping{})};
+}
+
+Var RowMapAttention::forward(const Var& x, LayerCache* cache, std::int64_t start) {
+  if (cache != nullptr) return out_.forward(cached(place(qkv_.forward(x), start, true).value(), *cache, start));
+
+  const autograd::AttentionSpec how = spec(x.value().device());
+  Var qkv, row_qkv;
+  if (row_damping_) {
+    const auto projected = autograd::split_linear(x, qkv_.weight(), qkv_.bias() ? qkv_.bias()->var() : Var());
+    qkv = place(projected.for_input, start, true);
+    row_qkv = place(projected.for_weight, start, false);
+  } else {
+    qkv = place(qkv_.forward(x), start, true);
+  }
+  if (observer_ != nullptr && autograd::Tape::recording()) {
+    observer_->observe({x.value(), qkv.value(), autograd::attention_call(qkv.value(), how), &position_});
+  }
+  return out_.forward(autograd::attention(qkv, how, row_qkv));
+}
+
+// Queries of the new tokens against the keys and values of all tokens so far.
+Tensor RowMapAttention::cached(const Tensor& qkv, LayerCache& cache, std::int64_t start) const {
+  const std::int64_t batch = qkv.size(0), tokens = qkv.size(1), width = qkv.size(2), context = cache.qkv.size(1);
+  require(start + tokens <= context, "[attention] {} tokens after {} do not fit into a cache of {}", tokens, start,
+          context);
+  Backend& backend = qkv.backend();
+  for (std::int64_t b = 0; b < batch; ++b) {
+    backend.copy(qkv.slice(b, b + 1), cache.qkv.flat_view((b * context + start) * width, {1, tokens, width}));
+  }
+  Attention call = autograd::attention_call(qkv, spec(qkv.device()));
+  const Tensor out = Tensor::empty({batch, tokens, heads_ * head_dim_}, qkv.dtype(), qkv.device());
+  const auto in_cache = [&](const HeadView& view) {
+    return HeadView{cache.qkv, view.offset, width, context * width};
+  };
+  call.keys = start + tokens;
+  call.start = start;
+  call.dropout = 0.0;
+  call.k = in_cache(call.k);
+  call.v = in_cache(call.v);
+  call.out = {out, 0, heads_ * head_dim_, tokens * heads_ * head_dim_};
+  call.row_stat = Tensor::empty({batch, heads_, tokens}, backend.default_float(), qkv.device());
+  backend.attention(call);
+  return out;
 }
 
 }  // namespace monge::nn

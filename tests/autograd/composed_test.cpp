@@ -93,13 +93,24 @@ std::vector<Pair> attention_pairs() {
     std::int64_t batch, tokens, heads, kv_heads, head_dim;
     bool causal, slopes;
     double dropout;
+    bool priors = false;
   };
   std::vector<Pair> pairs;
-  for (const Settings s : {Settings{"plain", 2, 9, 3, 3, 8, true, false, 0.0},
+  // With priors, the inputs are qkv and the tables of distance and key.
+  const auto with_tables = [](AttentionSpec spec, const Vars& v) {
+    if (v.size() > 1) {
+      spec.distance_prior = v[1];
+      spec.key_prior = v[2];
+    }
+    return spec;
+  };
+  for (const Settings& s : {Settings{"plain", 2, 9, 3, 3, 8, true, false, 0.0},
                            {"grouped", 2, 7, 6, 2, 5, true, false, 0.0},
                            {"full", 1, 33, 2, 1, 16, false, false, 0.0},
                            {"slopes", 2, 17, 4, 4, 8, true, true, 0.0},
-                           {"dropout", 2, 13, 4, 2, 8, true, false, 0.3}}) {
+                           {"dropout", 2, 13, 4, 2, 8, true, false, 0.3},
+                           {"priors", 2, 11, 4, 2, 8, true, true, 0.2, true},
+                           {"full_priors", 2, 11, 4, 2, 8, false, false, 0.0, true}}) {
     const auto spec = [=](Device device) {
       AttentionSpec out;
       out.heads = s.heads;
@@ -110,16 +121,24 @@ std::vector<Pair> attention_pairs() {
         const std::vector<double> slopes{0.5, 0.25, 0.125, 0.0625};
         out.slopes = Tensor::from(slopes, {4}, backend_of(device).default_float(), device);
       }
+      if (s.priors) {
+        out.head_prior = random_tensor({s.heads}, 8, backend_of(device).default_float(), device);
+      }
       out.dropout = s.dropout;
       out.random = {.seed = 3, .stream = 9, .step = {}};
       return out;
     };
-    const Shape qkv{s.batch, s.tokens, (s.heads + 2 * s.kv_heads) * s.head_dim};
-    pairs.push_back(
-        {std::string("attention_") + s.name,
-         {qkv},
-         [=](Device d) { return [a = spec(d)](const Vars& v) { return Vars{attention(v[0], a)}; }; },
-         [=](Device d) { return [a = spec(d)](const Vars& v) { return Vars{composed::attention(v[0], a)}; }; }});
+    std::vector<Shape> inputs{{s.batch, s.tokens, (s.heads + 2 * s.kv_heads) * s.head_dim}};
+    if (s.priors) inputs.insert(inputs.end(), {{s.heads, s.tokens + 1}, {s.heads, s.tokens}});
+    pairs.push_back({std::string("attention_") + s.name, inputs,
+                     [=](Device d) {
+                       return [=, a = spec(d)](const Vars& v) { return Vars{attention(v[0], with_tables(a, v))}; };
+                     },
+                     [=](Device d) {
+                       return [=, a = spec(d)](const Vars& v) {
+                         return Vars{composed::attention(v[0], with_tables(a, v))};
+                       };
+                     }});
   }
   return pairs;
 }

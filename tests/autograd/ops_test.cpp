@@ -88,6 +88,17 @@ std::vector<Case> product_cases() {
                        return linear(v[0], v[1], v[2], kind);
                      }});
   }
+  // Each reading alone gives true gradients: the first to x and the bias, the second to the weight.
+  const Tensor x = random_tensor({2, 3, 5}, 1), w = random_tensor({7, 5}, 2);
+  cases.push_back({"split_linear", "for_input", {{2, 3, 5}, {7}}, [=](const Vars& v) {
+                     return gelu(split_linear(v[0], w, v[1]).for_input);
+                   }});
+  cases.push_back(
+      {"split_linear", "for_weight", {{7, 5}}, [=](const Vars& v) { return gelu(split_linear(x, v[0]).for_weight); }});
+  cases.push_back({"split_linear", "both", {{7, 5}}, [=](const Vars& v) {
+                     const SplitLinear y = split_linear(x, v[0]);
+                     return add(y.for_weight, scale(linear(x, v[0]), 0.5));
+                   }});
   cases.push_back({"linear", "twice", {{3, 5}, {5, 5}, {5}}, [](const Vars& v) {
                      return linear(linear(v[0], v[1], v[2], Activation::gelu), v[1], v[2]);
                    }});
@@ -313,6 +324,10 @@ TEST(Ops, AnswerWrongShapesWithTheirNameAndTheShapes) {
        [&] {
          linear(v({2, 5}), v({4, 5}), v({3}));
        }},
+      {"[linear] x (2, 3) by weight (4, 5)",
+       [&] {
+         split_linear(v({2, 3}), v({4, 5}));
+       }},
       {"[add] (2, 3) and (2)",
        [&] {
          add(v({2, 3}), v({2}));
@@ -373,6 +388,10 @@ TEST(Ops, AnswerWrongShapesWithTheirNameAndTheShapes) {
       {"[attention] 3 heads",
        [&] {
          attention(v({1, 2, 14}), heads(3, 2));
+       }},
+      {"[attention] row_qkv (1, 3, 8) for qkv (1, 2, 8)",
+       [&] {
+         attention(v({1, 2, 8}), heads(2, 1), v({1, 3, 8}));
        }},
       {"[attention] qkv (1, 2, 7)",
        [&] {

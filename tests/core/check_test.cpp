@@ -200,7 +200,7 @@ TEST(Check, Attention) {
   refused("q reads up to element 49 of 48", [](Attention& a) { a.q.offset = 1; });
   refused("k reads up to element 30 of 24", [](Attention& a) { a.k.batch_stride = 18; });
   refused("v has offset 0, token stride 3", [](Attention& a) { a.v.token_stride = 3; });
-  refused("slopes must have 4 elements", [](Attention& a) { a.slopes = f64({2}); });
+  refused("prior.slopes must have 4 elements", [](Attention& a) { a.prior.slopes = f64({2}); });
   refused("row_stat must have 24 elements", [](Attention& a) { a.row_stat = f64({2, 3}); });
   refused("dropout must be in [0, 1)", [](Attention& a) { a.dropout = 1.5; });
   refused("start -1", [](Attention& a) { a.start = -1; });

@@ -102,7 +102,7 @@ const BadInput from_files[] = {
     {"word_for_boolean", ok + "model: {bias: yes}\n", {}, {"model.bias: expected true or false, got 'yes'"}},
     {"list_for_text", ok + "run: {prompt: [a]}\n", {}, {"run.prompt: expected text, got a list"}},
     {"nothing_for_text", ok + "run: {prompt: }\n", {}, {"run.prompt: expected text, got nothing"}},
-    {"number_for_numbers", ok + "run: {betas: 0.9}\n", {}, {"run.betas: expected a list of numbers, got '0.9'"}},
+    {"map_for_numbers", ok + "run: {betas: {a: 1}}\n", {}, {"run.betas: expected a number or a list of numbers, got a map"}},
     {"word_in_numbers",
      ok + "run: {betas: [0.9, x]}\n",
      {},

@@ -80,7 +80,7 @@ TEST(Attention, EqualsTheComposedKernels) {
   Attention a = call(q, k, v, H, H);
   a.causal = false;
   a.start = start;
-  a.slopes = slopes;
+  a.prior.slopes = slopes;
   a.dropout = 0.4;
   a.random = {.seed = 5, .stream = 6};
 
@@ -120,13 +120,13 @@ TEST(Attention, TokenByTokenEqualsAllAtOnce) {
   const Tensor q = random_tensor({1, T, C}, 1), k = random_tensor({1, T, C}, 2), v = random_tensor({1, T, C}, 3);
   const Tensor slopes = Tensor::from(std::vector<double>{0.5, 0.25}, {2}, DType::f64, reference);
   Attention whole = call(q, k, v, 2, 2);
-  whole.slopes = slopes;
+  whole.prior.slopes = slopes;
   const Tensor expected = run(whole);
   for (std::int64_t t = 0; t < T; ++t) {
     const auto until = [&](const Tensor& x) { return x.flat_view(0, {1, t + 1, C}); };
     Attention one = call(q.flat_view(t * C, {1, 1, C}), until(k), until(v), 2, 2);
     one.start = t;
-    one.slopes = slopes;
+    one.prior.slopes = slopes;
     EXPECT_EQ(run(one).values(), expected.flat_view(t * C, {C}).values());
   }
 }
@@ -139,7 +139,7 @@ TEST(Attention, AlibiEqualsABiasOnKeysUnderTheMask) {
                v = random_tensor({1, T, 1}, 1);
   backend().fill(one, 1.0);
   Attention alibi = call(zero, zero, v, 1, 1);
-  alibi.slopes = Tensor::from(std::vector<double>{0.3}, {1}, DType::f64, reference);
+  alibi.prior.slopes = Tensor::from(std::vector<double>{0.3}, {1}, DType::f64, reference);
   const Tensor position = empty({1, T, 1});
   for (std::int64_t j = 0; j < T; ++j) position.data_as<double>()[j] = 0.3 * static_cast<double>(j);
   EXPECT_TRUE(close(run(alibi), run(call(one, position, v, 1, 1)), 1e-15));

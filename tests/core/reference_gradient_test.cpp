@@ -185,7 +185,7 @@ TEST_P(AttentionGradient, MatchesCentralDifferences) {
   a.start = c.start;
   a.causal = c.causal;
   a.scale = 0.7;
-  if (c.slope > 0.0) a.slopes = Tensor::from(std::vector<double>(H, c.slope), {H}, DType::f64, reference);
+  if (c.slope > 0.0) a.prior.slopes = Tensor::from(std::vector<double>(H, c.slope), {H}, DType::f64, reference);
   a.dropout = c.dropout;
   a.random = {.seed = 8, .stream = 9};
   a.q = heads_of(q);

@@ -84,7 +84,7 @@ TEST_P(GptFixture, TenAdamWLossesAgree) {
   read_yaml_text(
       "{name: adamw, lr: 1e-3, betas: [0.9, 0.99], eps: 1e-8, weight_decay: 0.1, clip_norm: 1, schedule: constant}",
       "test", {}, options);
-  Optimizer optimizer(options, store_, 10);
+  Optimizer optimizer(options, model_, store_, 10);
   const Tensor tokens = tensor("adamw/tokens"), targets = tensor("adamw/targets");
   const auto losses = tensor("adamw/losses").values(), norms = tensor("adamw/grad_norms").values();
   const Shape batch{tokens.size(1), tokens.size(2)};

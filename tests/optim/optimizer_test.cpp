@@ -39,7 +39,7 @@ std::map<std::string, std::vector<double>> run(const std::string& yaml, Device d
                                                double gradient_scale = 1.0) {
   Toy toy;
   nn::ParameterStore store(toy, device, nn::Precision::float32, 1);
-  Optimizer optimizer(parse(yaml), store, 100);
+  Optimizer optimizer(parse(yaml), toy, store, 100);
   for (int step = 1; step <= steps; ++step) {
     for (const auto& e : store.entries()) {
       auto g = test::random_values(e.shape.numel(), static_cast<std::uint64_t>(step * 100 + e.shape.numel()));
@@ -106,7 +106,7 @@ TEST(Sgd, TwentyStepsFollowTheFormula) {
 TEST(Sgd, WithoutMomentumHasNoState) {
   Toy toy;
   nn::ParameterStore store(toy, cpu, nn::Precision::float32, 1);
-  Optimizer optimizer(parse("{name: sgd, momentum: 0}"), store, 10);
+  Optimizer optimizer(parse("{name: sgd, momentum: 0}"), toy, store, 10);
   EXPECT_EQ(optimizer.state_bytes(), 0u);
   const auto expected = by_hand(3, [](double p, double g, double&, double&, int, bool) { return p - 0.01 * g; });
   expect_close(run("{name: sgd, lr: 0.01, momentum: 0, weight_decay: 0, clip_norm: 0, schedule: constant}", cpu, 3),
@@ -134,7 +134,7 @@ TEST(Optimizer, ANonFiniteGradientChangesNothing) {
   for (const double bad : {std::nan(""), HUGE_VAL}) {
     Toy toy;
     nn::ParameterStore store(toy, cpu, nn::Precision::float32, 1);
-    Optimizer optimizer(parse("{name: adamw}"), store, 10);
+    Optimizer optimizer(parse("{name: adamw}"), toy, store, 10);
     store.grads().backend().fill(store.grads(), 1.0);
     optimizer.step(1);
     const auto values = store.values().values();
@@ -152,14 +152,14 @@ TEST(Optimizer, GroupsSelectByNameAndRole) {
   Toy toy;
   nn::ParameterStore store(toy, cpu, nn::Precision::float32, 1);
   Optimizer optimizer(
-      parse("{weight_decay: 0.1, groups: [{match: 'w*', lr_scale: 2}, {role: gain, weight_decay: 0.5}]}"), store, 10);
+      parse("{weight_decay: 0.1, groups: [{match: 'w*', lr_scale: 2}, {role: gain, weight_decay: 0.5}]}"), toy, store, 10);
   for (const auto& p : optimizer.grouped()) {
     EXPECT_EQ(p.lr_scale, p.name == "weight" ? 2.0 : 1.0) << p.name;
     const double decay = p.name == "gain" ? 0.5 : p.name == "bias" ? 0.0 : 0.1;
     EXPECT_EQ(p.weight_decay, decay) << p.name;
   }
   try {
-    Optimizer(parse("{groups: [{match: 'nothing.*'}]}"), store, 10);
+    Optimizer(parse("{groups: [{match: 'nothing.*'}]}"), toy, store, 10);
     FAIL() << "a group that matches nothing was accepted";
   } catch (const InputError& e) {
     EXPECT_NE(std::string(e.what()).find("nothing.*"), std::string::npos) << e.what();
@@ -180,7 +180,7 @@ TEST(Optimizer, GroupsChangeTheUpdate) {
 TEST(Optimizer, StateIsThereFromTheStart) {
   Toy toy;
   nn::ParameterStore store(toy, cpu, nn::Precision::float32, 1);
-  Optimizer optimizer(parse("{name: adamw}"), store, 10);
+  Optimizer optimizer(parse("{name: adamw}"), toy, store, 10);
   EXPECT_EQ(optimizer.state().size(), 2u);
   EXPECT_EQ(optimizer.state_bytes(), 2 * store.values().bytes());
   const auto allocations = backend_of(cpu).memory().usage().system_allocations;

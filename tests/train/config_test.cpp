@@ -88,6 +88,40 @@ TEST(Config, ChecksDeviceAndPrecisionTogether) {
             std::string::npos);
 }
 
+TEST(Config, RefusesAttentionThatCannotBeAtItsKey) {
+  const auto expect = [](const std::string& yaml, const std::string& message) {
+    EXPECT_NE(refusal("data: grammar\n" + yaml).find(message), std::string::npos)
+        << refusal("data: grammar\n" + yaml);
+  };
+  expect("model:\n  attention: softmaxx\n",
+         "run.yaml:3:14: model.attention: unknown attention 'softmaxx'; allowed: entmax, entmax15, relu, sigmoid, "
+         "softmax, softmax1, softpick, softplus, sparsemax. Did you mean 'softmax'?");
+  for (const char* alpha : {"1", "2.5", "-1", ".nan"}) {
+    expect(fmt::format("model:\n  attention:\n    kind: entmax\n    alpha: {}\n", alpha),
+           "run.yaml:5:12: model.attention.alpha: ");
+  }
+  expect("model:\n  attention: {kind: softplus, beta: 0}\n", "model.attention.beta: ");
+  expect("model:\n  heads: 4\n  attention:\n    kind: sigmoid\n    bias: [-1, -2]\n",
+         "run.yaml:6:5: model.attention.bias: 2 numbers for 4 heads; give one number, or one for each head");
+  for (const char* update : {"row", "fisher", "fisher_cg"}) {
+    expect(fmt::format("optimizer:\n  attention:\n    update: {}\n    damping: 0\n", update),
+           "run.yaml:5:14: optimizer.attention.damping: ");
+    expect(fmt::format("model: {{attention: softpick}}\noptimizer:\n  attention: {{update: {}}}\n", update),
+           fmt::format("run.yaml:4:15: optimizer.attention.update: {} needs a row map with a symmetric Jacobian",
+                       update));
+  }
+  expect("model: {attention: {kind: softmax, qk_norm: true}}\noptimizer:\n  attention: fisher\n",
+         "run.yaml:4:3: optimizer.attention.update: fisher does not know the Jacobian of normalised queries and keys");
+  expect("optimizer:\n  attention: natural\n",
+         "run.yaml:3:14: optimizer.attention: unknown attention update 'natural'; allowed: backprop, fisher, "
+         "fisher_cg, row");
+  expect("optimizer:\n  attention: {update: fisher, momentum: 1}\n", "run.yaml:3:31: optimizer.attention.momentum: ");
+}
+
+TEST(Config, OneNumberIsAListOfOne) {
+  EXPECT_EQ(refusal("data: grammar\nmodel: {attention: {kind: sigmoid, bias: -3}}\n"), "accepted");
+}
+
 TEST(Config, MissingFile) { EXPECT_THROW(load_config("/nowhere/run.yaml"), InputError); }
 
 }  // namespace

@@ -17,7 +17,7 @@ Comparison compare(const std::vector<std::string>& overrides, std::int64_t vocab
   nn::Gpt model(config.model, vocab);
   model.set_recompute(config.train.recompute);
   nn::ParameterStore store(model, parse_device("cpu"), precision_of(config), 1);
-  optim::Optimizer optimizer(config.optimizer, store, 10);
+  optim::Optimizer optimizer(config.optimizer, model, store, 10);
   const std::vector<double> before = store.values().values();
   const MemoryPlan plan = plan_memory(model, store, optimizer, config.train.batch);
   EXPECT_EQ(store.values().values(), before);
@@ -54,7 +54,7 @@ TEST(MemoryPlan, CountsParametersGradientsAndState) {
   const Config config = test::tiny_config();
   nn::Gpt model(config.model, 6);
   nn::ParameterStore store(model, parse_device("cpu"), nn::Precision::bfloat16, 1);
-  const optim::Optimizer optimizer(config.optimizer, store, 10);
+  const optim::Optimizer optimizer(config.optimizer, model, store, 10);
   const MemoryPlan plan = plan_memory(model, store, optimizer, 1);
   const auto n = static_cast<std::size_t>(store.flat_size());
   EXPECT_EQ(plan.parameters, 6 * n);  // f32 and bf16

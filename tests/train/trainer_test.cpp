@@ -119,6 +119,21 @@ TEST(Trainer, ResumesInBfloat16AndOnTheReferenceDevice) {
   }
 }
 
+TEST(Trainer, ResumesWithEveryAttentionUpdate) {
+  for (const char* update : {"{update: row}", "{update: fisher, every: 3}", "{update: fisher, every: 4, momentum: 0, kl_clip: 1.0e-3}",
+                             "{update: fisher_cg, iterations: 3}"}) {
+    for (const char* setting : {"train.precision=float32", "train.precision=bfloat16", "train.recompute=true"}) {
+      SCOPED_TRACE(std::string(update) + " " + setting);
+      const TempDirectory dir;
+      const std::vector<std::string> overrides{std::string("optimizer.attention=") + update, setting};
+      train_tiny(dir / "whole", overrides);
+      train_tiny(dir / "parts", overrides, false, 7);
+      train_tiny(dir / "parts", overrides, true);
+      expect_same_run(dir / "whole", dir / "parts", 20);
+    }
+  }
+}
+
 TEST(Trainer, ResumeMayExtendTheRun) {
   const TempDirectory dir;
   train_tiny(dir / "run");
@@ -170,7 +185,7 @@ struct Parts {
     dataset = datasets().make(config.data, {.context = config.model.context, .seed = 1});
     model = std::make_unique<nn::Gpt>(config.model, dataset->vocab());
     store = std::make_unique<nn::ParameterStore>(*model, parse_device(config.device), precision_of(config), 1);
-    optimizer = std::make_unique<optim::Optimizer>(config.optimizer, *store, config.train.steps);
+    optimizer = std::make_unique<optim::Optimizer>(config.optimizer, *model, *store, config.train.steps);
     step = std::make_unique<TrainingStep>(
         TrainingStep::Options{
             .batch = config.train.batch, .accumulate = config.train.accumulate, .seed = 1, .record = 100},
@@ -206,17 +221,18 @@ TEST(TrainingStep, AccumulationEqualsALargerBatch) {
 }
 
 TEST(TrainingStep, AllocatesNothingAfterTheFirst) {
-  for (const char* precision : {"train.precision=float32", "train.precision=bfloat16"}) {
-    Parts parts({precision});
+  for (const char* setting : {"train.precision=float32", "train.precision=bfloat16", "optimizer.attention=fisher",
+                              "optimizer.attention=fisher_cg"}) {
+    Parts parts({setting});
     BatchQueue queue(*parts.dataset, 0, parts.config.train.batch, parts.config.model.context);
     MemoryPools& memory = parts.store->values().backend().memory();
     const auto next = [&queue] { return queue.next(); };
     parts.step->run(1, next);
     const MemoryUsage first = memory.usage();
     for (int step = 2; step <= 20; ++step) parts.step->run(step, next);
-    EXPECT_EQ(memory.usage().system_allocations, first.system_allocations) << precision;
-    EXPECT_EQ(memory.usage().active, first.active) << precision;
-    EXPECT_EQ(memory.usage().peak, first.peak) << precision;
+    EXPECT_EQ(memory.usage().system_allocations, first.system_allocations) << setting;
+    EXPECT_EQ(memory.usage().active, first.active) << setting;
+    EXPECT_EQ(memory.usage().peak, first.peak) << setting;
   }
 }
 

@@ -1,0 +1,302 @@
+// Backward of attention, in the tiles of attention.cpp: the weights come again from q, k and the kept row statistic. A
+// tile holds whole rows, so the row sums that a map's Jacobian and its damped inverse ask for cost no pass over q or k.
+#include "core/check.h"
+#include "core/cpu/kernels.h"
+#include "core/cpu/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/cpu/attention_backward.cpp"
+#include "core/cpu/simd.h"
+
+#include "core/cpu/attention_tile.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace monge::cpu::HWY_NAMESPACE {
+
+// With u_ij = mask_ij <dO_i, v_j>:  dz = H u,  dq = scale dz k,  dk = dz^T (scale q),  dv = (mask a)^T dO. The row solve
+// puts (H + lambda I)^-1 H u in the place of dz and gives a second pair of dq and dk.
+
+struct BackwardScratch {
+  BackwardScratch(const Plan& plan, bool solves_rows, Carver carver)
+      : four_rows(carver.take(4 * plan.width)),
+        k(carver.take(plan.keys * plan.width)),
+        k_transposed(carver.take(plan.keys * plan.width)),
+        v_transposed(carver.take(plan.keys * plan.width)),
+        q(carver.take(plan.tile_rows * plan.width)),
+        dout(carver.take(plan.tile_rows * plan.width)),
+        dq(carver.take(plan.tile_rows * plan.width)),
+        weights(carver.take(plan.tile_rows * plan.stride)),
+        dscores(carver.take(plan.tile_rows * plan.stride)),
+        solved(carver.take(solves_rows ? plan.tile_rows * plan.stride : 0)),
+        mask(carver.take(plan.keys)),
+        size(carver.used()) {}
+
+  float *four_rows, *k, *k_transposed, *v_transposed, *q, *dout, *dq, *weights, *dscores, *solved, *mask;
+  std::int64_t size;
+};
+
+/// What one item adds up: the gradients of its keys and values, (keys, width) each.
+struct ItemSums {
+  ItemSums(const AttentionBackward& args, const Plan& plan, Carver carver)
+      : dk(carver.take(plan.a.keys * plan.width)),
+        dv(carver.take(plan.a.keys * plan.width)),
+        row_dk(carver.take(args.row_dq.data.defined() ? plan.a.keys * plan.width : 0)),
+        size(carver.used()) {}
+
+  float *dk, *dv, *row_dk;
+  std::int64_t size;
+};
+
+/// The gradients of one head's prior, side by side.
+struct PriorSums {
+  PriorSums(const LogPrior& dprior, Carver carver)
+      : head(carver.take(dprior.head ? 1 : 0)),
+        distance(carver.take(dprior.distance ? dprior.distance.shape().last() : 0)),
+        key(carver.take(dprior.key ? dprior.key.shape().last() : 0)),
+        size(carver.used()) {}
+
+  float *head, *distance, *key;
+  std::int64_t size;
+};
+
+HWY_INLINE float lambda_of(const RowDamping& damping, float n, float trace) {
+  switch (damping.scale) {
+    case RowDamping::Scale::per_key: return static_cast<float>(damping.lambda) / n;
+    case RowDamping::Scale::absolute: return static_cast<float>(damping.lambda);
+    case RowDamping::Scale::trace:
+      return static_cast<float>(damping.lambda) * std::max(trace, static_cast<float>(RowDamping::least_trace)) / n;
+  }
+  return 0.0f;
+}
+
+/// One row: u becomes dz = H u in place, and `solved`, unless null, the damped natural gradient. `weights_dot_u` is
+/// <dO, o>.
+template <class Map>
+HWY_INLINE void differentiate_row(const Map& row_map, const RowDamping& damping, std::int64_t keys,
+                                  const float* weights, float stat, float weights_dot_u, float* u, float* solved) {
+  const auto n = static_cast<float>(keys);
+  const float slack = row_map.template slack<SimdRow>(stat);
+  const auto curvature = [&](Floats a) HWY_ATTR { return row_map.template curvature<SimdRow>(Lanes(a), n).v; };
+  const auto sum_s = [&]() HWY_ATTR { return sum_of(keys, curvature, weights); };
+
+  if (solved != nullptr) {
+    float trace = 0.0f;
+    if (damping.scale == RowDamping::Scale::trace) {
+      const float total = sum_s();
+      trace = total - sum_of(
+                          keys, [&](Floats a) HWY_ATTR { return hn::Mul(curvature(a), curvature(a)); }, weights) /
+                          (total + slack);
+    }
+    const float lambda = lambda_of(damping, n, trace);
+    const Floats damp = splat(lambda);
+    map(
+        keys, solved, [&](Floats a) HWY_ATTR {
+          const Floats s = curvature(a);
+          return hn::Div(s, hn::Add(s, damp));
+        },
+        weights);
+    float mean = 0.0f;
+    if constexpr (!Map::separable) {
+      const float total = slack / lambda + sum_of(
+                                               keys, [](Floats w) HWY_ATTR { return w; }, solved);
+      const float weighted = sum_of(
+          keys, [](Floats w, Floats x) HWY_ATTR { return hn::Mul(w, x); }, solved, u);
+      if (total > 0.0f) mean = weighted / total;
+    }
+    const Floats center = splat(mean);
+    map(
+        keys, solved, [&](Floats w, Floats x) HWY_ATTR { return hn::Mul(w, hn::Sub(x, center)); }, solved, u);
+  }
+
+  float mean = 0.0f;
+  if constexpr (Map::curvature_is_weight) {
+    mean = weights_dot_u;
+  } else if constexpr (!Map::separable) {
+    const float c = sum_s() + slack;
+    const float weighted = sum_of(
+        keys, [&](Floats a, Floats x) HWY_ATTR { return hn::Mul(curvature(a), x); }, weights, u);
+    if (c > 0.0f) mean = weighted / c;
+  }
+  const Floats baseline = splat(mean);
+  map(
+      keys, u, [&](Floats x, Floats a) HWY_ATTR { return hn::Mul(curvature(a), hn::Sub(x, baseline)); }, u, weights);
+}
+
+/// Scores become weights and u becomes dz, row by row.
+template <class Map, class T>
+HWY_INLINE void differentiate(const Map& row_map, const AttentionBackward& args, const Plan& plan, const Tile& tile,
+                              const BackwardScratch& to) {
+  const Attention& a = plan.a;
+  const bool solves_rows = args.row_dq.data.defined();
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    const std::int64_t n = plan.visible(tile.first + r), index = row_index(plan, tile, r);
+    float* const weights = to.weights + r * plan.stride;
+    float* const u = to.dscores + r * plan.stride;
+    float* const solved = solves_rows ? to.solved + r * plan.stride : nullptr;
+    const float stat = a.row_stat.data_as<float>()[index];
+    if (a.dropout > 0.0) {
+      draw_mask(a, index, n, to.mask);
+      multiply_by(u, to.mask, n);
+    }
+    const float weights_dot_u = sum_of(
+        a.head_dim, [](Floats o, Floats d) HWY_ATTR { return hn::Mul(o, d); },
+        head<T>(a.out, tile.b, tile.first + r, tile.h, a.head_dim),
+        head<T>(args.dout, tile.b, tile.first + r, tile.h, a.head_dim));
+    SimdRow row(weights, n);
+    if constexpr (Map::metric == Metric::none) {
+      map(
+          n, u, [&](Floats z, Floats x) HWY_ATTR {
+            return row_map.template backward<SimdRow>(Lanes(z), Lanes(x), stat, weights_dot_u).v;
+          },
+          weights, u);
+      row_map.recompute(row, stat);
+    } else {
+      row_map.recompute(row, stat);
+      differentiate_row(row_map, args.damping, n, weights, stat, weights_dot_u, u, solved);
+    }
+    if (a.dropout > 0.0) multiply_by(weights, to.mask, n);
+    clear_hidden(weights, n);
+    clear_hidden(u, n);
+    if (solves_rows) clear_hidden(solved, n);
+  }
+}
+
+HWY_INLINE void add_prior_gradient(const Plan& plan, const Tile& tile, const float* dscores, const PriorSums& to) {
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    const std::int64_t n = plan.visible(tile.first + r);
+    const float* const dz = dscores + r * plan.stride;
+    if (to.head) *to.head += sum_of(n, [](Floats x) HWY_ATTR { return x; }, dz);
+    if (to.key) add_row(dz, n, to.key);
+    if (to.distance) add_to_distances(dz, plan.a.start + tile.first + r, n, to.distance);
+  }
+}
+
+/// dq = scale dscores k, into the tile's rows of the gradient.
+template <class T>
+HWY_INLINE void store_query_gradient(const Plan& plan, const Tile& tile, const float* dscores,
+                                     const BackwardScratch& to, const HeadView& dq) {
+  multiply_values(plan, tile, dscores, row_major(plan, to.k), to.dq);
+  const Floats scale = splat(plan.a.scale);
+  map(
+      tile.rows * plan.width, to.dq, [&](Floats x) HWY_ATTR { return hn::Mul(scale, x); }, to.dq);
+  store_rows(to.dq, plan.width, tile.rows, plan.a.head_dim,
+             head<T>(dq, tile.b, tile.first, tile.h, plan.a.head_dim), dq.token_stride);
+}
+
+template <class T>
+HWY_INLINE void backward_tile(const AttentionBackward& args, const Plan& plan, const Tile& tile,
+                              const BackwardScratch& to, const ItemSums& sums, const PriorSums& prior) {
+  const Attention& a = plan.a;
+  load_rows(head<T>(a.q, tile.b, tile.first, tile.h, a.head_dim), a.q.token_stride, tile.rows, a.head_dim, a.scale,
+            to.q, plan.width);
+  load_rows(head<T>(args.dout, tile.b, tile.first, tile.h, a.head_dim), args.dout.token_stride, tile.rows, a.head_dim,
+            1.0, to.dout, plan.width);
+  compute_scores(plan, tile, to.q, transposed(plan, to.k_transposed), to.weights);
+  multiply_scores(plan, tile, to.dout, transposed(plan, to.v_transposed), to.dscores);
+  HWY_NAMESPACE::visit_row_map(a.map, [&](const auto& row_map) HWY_ATTR {
+    differentiate<std::decay_t<decltype(row_map)>, T>(row_map, args, plan, tile, to);
+  });
+  if (prior.size > 0) add_prior_gradient(plan, tile, to.dscores, prior);
+
+  add_transposed(plan, tile, to.weights, row_major(plan, to.dout), sums.dv);
+  add_transposed(plan, tile, to.dscores, row_major(plan, to.q), sums.dk);
+  store_query_gradient<T>(plan, tile, to.dscores, to, args.dq);
+  if (!args.row_dq.data.defined()) return;
+  add_transposed(plan, tile, to.solved, row_major(plan, to.q), sums.row_dk);
+  store_query_gradient<T>(plan, tile, to.solved, to, args.row_dq);
+}
+
+template <class T>
+void backward(const AttentionBackward& args, const Plan& plan) {
+  const Attention& a = plan.a;
+  const bool solves_rows = args.row_dq.data.defined();
+  const std::int64_t size = BackwardScratch(plan, solves_rows, Carver(nullptr)).size;
+  const Tensor space = scratch(thread_count() * size);
+  // Items that share a key/value head keep their sums apart until all are done; otherwise one place per thread will do.
+  const bool shared = plan.parts > 1;
+  const std::int64_t sums_size = ItemSums(args, plan, Carver(nullptr)).size;
+  const Tensor sums_space = scratch((shared ? plan.items() : thread_count()) * sums_size);
+  // The prior is shared by the sequences too, so every item keeps its part of that gradient.
+  const std::int64_t prior_size = PriorSums(args.dprior, Carver(nullptr)).size;
+  const Tensor prior_space = scratch(plan.items() * plan.group * prior_size);
+
+  const auto sums_at = [&](std::int64_t place) HWY_ATTR {
+    return ItemSums(args, plan, Carver(sums_space.data_as<float>() + place * sums_size));
+  };
+  const auto prior_at = [&](std::int64_t index, std::int64_t member) HWY_ATTR {
+    return PriorSums(args.dprior, Carver(prior_space.data_as<float>() + (index * plan.group + member) * prior_size));
+  };
+  const auto store_gradients = [&](const Item& item, const ItemSums& sums) HWY_ATTR {
+    const auto store_one = [&](const float* from, const HeadView& to) HWY_ATTR {
+      store_rows(from, plan.width, a.keys, a.head_dim, head<T>(to, item.b, 0, item.g, a.head_dim), to.token_stride);
+    };
+    store_one(sums.dk, args.dk);
+    store_one(sums.dv, args.dv);
+    if (!solves_rows) return;
+    store_one(sums.row_dk, args.row_dk);
+    store_one(sums.dv, args.row_dv);
+  };
+
+  parallel_items(plan.items(), [&](std::int64_t index, int worker) HWY_ATTR {
+    const Item item(plan, index);
+    const BackwardScratch to(plan, solves_rows, Carver(space.data_as<float>() + worker * size));
+    const ItemSums sums = sums_at(shared ? index : worker);
+    std::fill_n(sums.dk, sums_size, 0.0f);
+    std::fill_n(prior_space.data_as<float>() + index * plan.group * prior_size, plan.group * prior_size, 0.0f);
+    const T* const k = head<T>(a.k, item.b, 0, item.g, a.head_dim);
+    load_rows(k, a.k.token_stride, a.keys, a.head_dim, 1.0, to.k, plan.width);
+    load_transposed(plan, k, a.k.token_stride, to.four_rows, to.k_transposed);
+    load_transposed(plan, head<T>(a.v, item.b, 0, item.g, a.head_dim), a.v.token_stride, to.four_rows, to.v_transposed);
+    for_each_tile(plan, item, [&](const Tile& tile) HWY_ATTR {
+      backward_tile<T>(args, plan, tile, to, sums, prior_at(index, tile.h % plan.group));
+    });
+    if (!shared) store_gradients(item, sums);
+  });
+  if (shared) {
+    parallel_items(a.batch * a.kv_heads, [&](std::int64_t index, int) HWY_ATTR {
+      const ItemSums sums = sums_at(index * plan.parts);
+      for (std::int64_t part = 1; part < plan.parts; ++part) {
+        add_row(sums_at(index * plan.parts + part).dk, sums_size, sums.dk);
+      }
+      store_gradients(Item(plan, index * plan.parts), sums);
+    });
+  }
+  if (prior_size == 0) return;
+
+  parallel_items(a.heads, [&](std::int64_t h, int) HWY_ATTR {
+    const auto put = [&](const Tensor& to, float* PriorSums::*part) HWY_ATTR {
+      if (!to) return;
+      float* const row = table_row(to, h);
+      const std::int64_t n = to.shape().last();
+      std::fill_n(row, n, 0.0f);
+      for (std::int64_t b = 0; b < a.batch; ++b) {
+        const std::int64_t first = (b * a.kv_heads + h / plan.group) * plan.parts;
+        for (std::int64_t p = 0; p < plan.parts; ++p) add_row(prior_at(first + p, h % plan.group).*part, n, row);
+      }
+    };
+    put(args.dprior.distance, &PriorSums::distance);
+    put(args.dprior.key, &PriorSums::key);
+    if (args.dprior.head) put(args.dprior.head.reshape({a.heads, 1}), &PriorSums::head);
+  });
+}
+
+void Backward(const AttentionBackward& args) {
+  const Plan plan(args.forward);
+  with_storage(args.forward.q.data.dtype(), [&](auto zero) HWY_ATTR { backward<decltype(zero)>(args, plan); });
+}
+
+}  // namespace monge::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace monge::cpu {
+
+HWY_EXPORT(Backward);
+
+void attention_backward(const AttentionBackward& args) {
+  check::attention_backward(here, args);
+  HWY_DYNAMIC_DISPATCH(Backward)(args);
+}
+
+}  // namespace monge::cpu
+#endif

@@ -1,0 +1,120 @@
+// What the metric of one attention head makes of vectors at its keys, in the tiles of attention.cpp.
+#include <cmath>
+
+#include "core/check.h"
+#include "core/cpu/kernels.h"
+#include "core/cpu/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/cpu/attention_metric.cpp"
+#include "core/cpu/simd.h"
+
+#include "core/cpu/attention_tile.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace monge::cpu::HWY_NAMESPACE {
+
+/// The call of one head alone.
+Attention head_call(const Attention& a, std::int64_t h) {
+  Attention one = a;
+  one.heads = one.kv_heads = 1;
+  one.q.offset += h * a.head_dim;
+  one.k.offset += h / (a.heads / a.kv_heads) * a.head_dim;
+  for (Tensor* table : {&one.prior.head, &one.prior.distance, &one.prior.key, &one.prior.slopes}) {
+    if (*table) *table = table->slice(h, h + 1);
+  }
+  return one;
+}
+
+struct MetricScratch {
+  MetricScratch(const Plan& plan, std::int64_t y_width, Carver carver)
+      : four_rows(carver.take(4 * plan.width)),
+        k_transposed(carver.take(plan.keys * plan.width)),
+        q(carver.take(plan.tile_rows * plan.width)),
+        y(carver.take(plan.keys * y_width)),
+        products(carver.take(plan.tile_rows * y_width)),
+        scores(carver.take(plan.tile_rows * plan.stride)),
+        size(carver.used()) {}
+
+  float *four_rows, *k_transposed, *q, *y, *products, *scores;
+  std::int64_t size;
+};
+
+/// Scores become s / sqrt(c), row by row; s is added to column_sums.
+template <class Map>
+HWY_INLINE void measure(const Map& row_map, const Plan& plan, const Tile& tile, float* scores, float* column_sums) {
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    const std::int64_t keys = plan.visible(tile.first + r);
+    const auto n = static_cast<float>(keys);
+    float* const s = scores + r * plan.stride;
+    if constexpr (Map::metric != Metric::none) {
+      SimdRow row(s, keys);
+      const float stat = row_map.weights(row);
+      const float sum = row.apply([&](Lanes a) HWY_ATTR { return row_map.template curvature<SimdRow>(a, n); });
+      add_row(s, keys, column_sums);
+      const float c = sum + row_map.template slack<SimdRow>(stat);
+      const float share = c > 0.0f ? 1.0f / std::sqrt(c) : 0.0f;
+      row.apply([share](Lanes x) HWY_ATTR { return x * share; });
+    }
+    clear_hidden(s, keys);
+  }
+}
+
+template <class T>
+void metric(const Attention& a, const Plan& plan, const AttentionMetric& args) {
+  const std::int64_t E = args.y.shape().last(), y_width = round_up(E, lanes());
+  const std::int64_t size = MetricScratch(plan, y_width, Carver(nullptr)).size;
+  const Tensor space = scratch(thread_count() * size);
+  const Tensor sums = scratch(plan.items() * a.keys);
+  parallel_items(plan.items(), [&](std::int64_t index, int worker) HWY_ATTR {
+    const Item item(plan, index);
+    const MetricScratch to(plan, y_width, Carver(space.data_as<float>() + worker * size));
+    float* const column_sums = sums.data_as<float>() + index * a.keys;
+    std::fill_n(column_sums, a.keys, 0.0f);
+    load_transposed(plan, head<T>(a.k, item.b, 0, 0, a.head_dim), a.k.token_stride, to.four_rows, to.k_transposed);
+    load_rows(args.y.data_as<float>() + item.b * a.keys * E, E, a.keys, E, 1.0, to.y, y_width);
+    for_each_tile(plan, item, [&](const Tile& tile) HWY_ATTR {
+      load_rows(head<T>(a.q, tile.b, tile.first, 0, a.head_dim), a.q.token_stride, tile.rows, a.head_dim, a.scale, to.q,
+                plan.width);
+      compute_scores(plan, tile, to.q, transposed(plan, to.k_transposed), to.scores);
+      HWY_NAMESPACE::visit_row_map(a.map, [&](const auto& row_map) HWY_ATTR {
+        measure(row_map, plan, tile, to.scores, column_sums);
+      });
+      multiply(tile.rows, y_width, {to.scores, plan.stride, 1}, {to.y, y_width, panel_width()}, to.products, y_width,
+               false, [&](std::int64_t, std::int64_t end) HWY_ATTR {
+                 return Extent{y_width, 0, plan.visible(tile.first + end - 1)};
+               });
+      store_rows(to.products, y_width, tile.rows, E,
+                 args.products.data_as<float>() + (tile.b * a.queries + tile.first) * E, E);
+    });
+  });
+  parallel_items(a.batch, [&](std::int64_t b, int) HWY_ATTR {
+    float* const to = args.column_sums.data_as<float>() + b * a.keys;
+    std::fill_n(to, a.keys, 0.0f);
+    for (std::int64_t part = 0; part < plan.parts; ++part) {
+      add_row(sums.data_as<float>() + (b * plan.parts + part) * a.keys, a.keys, to);
+    }
+  });
+}
+
+void MetricOfHead(const AttentionMetric& args) {
+  const Attention a = head_call(args.forward, args.head);
+  const Plan plan(a);
+  with_storage(a.q.data.dtype(), [&](auto zero) HWY_ATTR { metric<decltype(zero)>(a, plan, args); });
+}
+
+}  // namespace monge::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace monge::cpu {
+
+HWY_EXPORT(MetricOfHead);
+
+void attention_metric(const AttentionMetric& args) {
+  check::attention_metric(here, args);
+  HWY_DYNAMIC_DISPATCH(MetricOfHead)(args);
+}
+
+}  // namespace monge::cpu
+#endif

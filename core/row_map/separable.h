@@ -1,0 +1,99 @@
+// The separable maps: each weight depends on its own score, so c is infinite. Part of core/row_map/maps.h.
+
+/// What they share: no statistic, no normalisation. `Self` gives weight<Row>(z, n) in a row of n keys, and curvature.
+template <class Self>
+struct SeparableMap {
+  static constexpr bool curvature_is_weight = false, separable = true;
+
+  template <class Row>
+  typename Row::Number weights(Row& row) const {
+    recompute(row, 0);
+    return 0;
+  }
+
+  template <class Row>
+  void recompute(Row& row, typename Row::Number) const {
+    using Number = typename Row::Number;
+    if (row.size() == 0) return;
+    const Self& self = static_cast<const Self&>(*this);
+    const auto at = self.template prepare<Row>(static_cast<Number>(row.size()));
+    row.apply([&](auto z) MONGE_LAMBDA { return self.template weight<Row>(z, at); });
+  }
+
+  template <class Row>
+  typename Row::Number slack(typename Row::Number) const {
+    return std::numeric_limits<typename Row::Number>::infinity();
+  }
+};
+
+/// sigmoid(z + b), s = a (1 - a): the mean of independent draws of each key (Ramapuram et al. 2024, arXiv:2409.04431).
+/// Balanced, b = -log n: the prior 1 / (n + 1), under which a row of zero scores sums to about one. Another b is a
+/// prior of its own (LogPrior).
+struct SigmoidMap : SeparableMap<SigmoidMap> {
+  static constexpr const char* name = "sigmoid";
+  static constexpr Metric metric = Metric::bernoulli;
+
+  explicit SigmoidMap(bool balanced) : balanced_(balanced) {}
+
+  /// The bias of a row of n keys.
+  template <class Row, class Number>
+  Number prepare(Number n) const {
+    return balanced_ ? -Row::log(n) : Number(0);
+  }
+  template <class Row, class Element, class Number>
+  Element weight(Element z, Number bias) const {
+    return Number(1) / (Number(1) + Row::exp(Number(0) - (z + bias)));
+  }
+  template <class Row, class Element, class Number>
+  Element curvature(Element weight, Number) const {
+    return weight * (Number(1) - weight);
+  }
+
+ private:
+  bool balanced_;
+};
+
+/// relu(z) / n, s = 1[z > 0] / n (Wortsman et al. 2023, arXiv:2309.08586).
+struct ReluMap : SeparableMap<ReluMap> {
+  static constexpr const char* name = "relu";
+  static constexpr Metric metric = Metric::conjugate_hessian;
+
+  template <class Row, class Number>
+  Number prepare(Number n) const {
+    return 1 / n;
+  }
+  template <class Row, class Element, class Number>
+  Element weight(Element z, Number share) const {
+    return Row::relu(z) * share;
+  }
+  template <class Row, class Element, class Number>
+  Element curvature(Element weight, Number n) const {
+    return Row::positive(weight) * (1 / n);
+  }
+};
+
+/// log(1 + e^(beta z)) / (beta n), s = sigmoid(beta z) / n = (1 - e^(-beta n a)) / n: relu with a rounded corner.
+struct SoftplusMap : SeparableMap<SoftplusMap> {
+  static constexpr const char* name = "softplus";
+  static constexpr Metric metric = Metric::conjugate_hessian;
+
+  explicit SoftplusMap(double beta) : beta_(beta) {}
+
+  template <class Row, class Number>
+  Number prepare(Number n) const {
+    return 1 / (static_cast<Number>(beta_) * n);
+  }
+  template <class Row, class Element, class Number>
+  Element weight(Element z, Number share) const {
+    const Element x = z * static_cast<Number>(beta_);
+    const Element top = Row::relu(x);
+    return (top + Row::log1p(Row::exp(x - top - top))) * share;  // x - 2 relu(x) = -|x|
+  }
+  template <class Row, class Element, class Number>
+  Element curvature(Element weight, Number n) const {
+    return Row::expm1(weight * (-static_cast<Number>(beta_) * n)) * (-1 / n);
+  }
+
+ private:
+  double beta_;
+};

@@ -1,0 +1,97 @@
+// The attention layer: one class for every row map.
+//
+// A kind of one's own, from a row map of one's own (core/row_map/custom.h), is one line in the user's program:
+//
+//   nn::attentions().add<nn::AttentionOptions>("mine", "what it is", [](const auto& o, const auto& c, auto& position) {
+//     return std::make_unique<nn::RowMapAttention>(custom_row_map(MyMap{}), o, c, position);
+//   });
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "core/backend.h"
+#include "nn/registries.h"
+
+namespace monge::nn {
+
+/// What every kind of attention can be told.
+struct AttentionOptions : Options {
+  bool qk_norm = false;
+  bool relative_prior = false;
+  bool key_prior = false;
+  void fields(Fields& f) override;
+};
+
+/// A bias that the kinds whose weights do not sum to one can add to the scores of each head.
+struct HeadBias {
+  std::vector<double> initial;  // one for each head, or one for all; empty: 0
+  bool learned = false;
+};
+
+/// One forward call of a layer while training.
+struct AttentionCall {
+  Tensor x;                      // (B, T, C): what the projection has read
+  Tensor qkv;                    // (B, T, (H + 2 G) D): the projection as attention reads it, rotated where positions are
+  Attention args;                // the call itself; q and k are views of `qkv`
+  Position* position = nullptr;  // which rotates it
+};
+
+class QueryKeyNorm;
+
+/// Somebody who wants to see the forward calls of a layer, for statistics of them.
+class AttentionObserver {
+ public:
+  virtual ~AttentionObserver() = default;
+  virtual void observe(const AttentionCall& call) = 0;
+};
+
+/// Multi-head self-attention with grouped key/value heads (Vaswani et al. 2017; Ainslie et al. 2023, arXiv:2305.13245).
+/// The map turns scores <q, k> / sqrt(D) + prior into weights.
+class RowMapAttention : public SelfAttention {
+ public:
+  /// Throws KeyError when `bias` has neither one value nor one for each head.
+  RowMapAttention(RowMap map, const AttentionOptions& options, const LayerContext& c, Position& position,
+                  const HeadBias& bias = {});
+  ~RowMapAttention() override;
+
+  Var forward(const Var& x, LayerCache* cache, std::int64_t start) override;
+
+  /// From now on the gradients of W_q and W_k come from the damped natural gradient of each row; all others stay true.
+  /// Throws std::invalid_argument for a map without a symmetric Jacobian.
+  void set_row_damping(std::optional<RowDamping> damping);
+  /// Shows every recorded forward call to `observer`; null: to nobody.
+  void set_observer(AttentionObserver* observer) { observer_ = observer; }
+
+  const RowMap& map() const { return map_; }
+  std::int64_t heads() const { return heads_; }
+  std::int64_t kv_heads() const { return kv_heads_; }
+  std::int64_t head_dim() const { return head_dim_; }
+  bool has_qk_norm() const { return query_key_norm_ != nullptr; }
+  /// W_q, W_k and W_v on top of each other: ((H + 2 G) D, C).
+  const Parameter& projection() const { return qkv_.weight(); }
+  const Position& position() const { return position_; }
+
+ private:
+  /// The packed projection with normalised heads and rotated queries and keys.
+  Var place(const Var& qkv, std::int64_t start, bool trains_gain) const;
+  autograd::AttentionSpec spec(Device device) const;
+  Tensor cached(const Tensor& qkv, LayerCache& cache, std::int64_t start) const;
+  double scale() const;
+
+  std::int64_t heads_, kv_heads_, head_dim_;
+  RowMap map_;
+  Position& position_;
+  Linear qkv_, out_;
+  std::unique_ptr<QueryKeyNorm> query_key_norm_;
+  Dropout weight_dropout_;
+  std::vector<double> head_bias_;        // (H) or empty
+  Parameter* head_prior_ = nullptr;      // (H)
+  Parameter* distance_prior_ = nullptr;  // (H, context)
+  Parameter* key_prior_ = nullptr;       // (H, context)
+  std::optional<RowDamping> row_damping_;
+  AttentionObserver* observer_ = nullptr;
+};
+
+}  // namespace monge::nn

@@ -1,0 +1,165 @@
+#include "nn/attention/fisher.h"
+
+#include "core/error.h"
+
+namespace monge::nn {
+namespace {
+
+Tensor wide(const Tensor& x) { return x.dtype() == DType::bf16 ? x.to(DType::f32, x.device()) : x; }
+
+/// x (N, C) less its mean row.
+Tensor centred(const Tensor& x) {
+  const std::int64_t rows = x.size(0), columns = x.size(1);
+  Backend& backend = x.backend();
+  const Tensor mean = Tensor::empty({columns}, x.dtype(), x.device()), out = Tensor::like(x);
+  backend.sum(x, 1, rows, columns, -1.0 / static_cast<double>(rows), mean, false);
+  backend.add(x, mean, out);
+  return out;
+}
+
+/// out (M, M) = [out +] x^T x, for x (N, M) times `factor`.
+void add_gram(const Tensor& x, double factor, const Tensor& out, bool accumulate) {
+  const Tensor scaled = Tensor::like(x);
+  x.backend().scale(x, factor, scaled);
+  x.backend().matmul({.a = scaled, .transpose_a = true, .b = x, .out = out, .accumulate = accumulate});
+}
+
+/// How many rows have a metric. Under a map that no shift of the scores moves, a row that sees one key has none.
+struct CountedRows {
+  explicit CountedRows(const Attention& a)
+      : skips_first(a.causal && a.start == 0 && a.queries > 1 && shift_invariant(a.map)),
+        count(a.batch * (a.queries - (skips_first ? 1 : 0))) {}
+
+  static bool shift_invariant(const RowMap& map) {
+    double slack = 0.0;
+    visit_row_map(map, [&](const auto& kind) {
+      if constexpr (std::decay_t<decltype(kind)>::metric != Metric::none) {
+        slack = kind.template slack<HostRow<double>>(0.0);
+      }
+    });
+    return slack == 0.0;
+  }
+
+  /// x (B T, M) with zeros in the rows that do not count.
+  Tensor keep(const Tensor& x, const Attention& a) const {
+    if (!skips_first) return x;
+    const Tensor out = x.clone();
+    for (std::int64_t b = 0; b < a.batch; ++b) out.backend().fill(out.slice(b * a.queries, b * a.queries + 1), 0.0);
+    return out;
+  }
+
+  bool skips_first;
+  std::int64_t count;
+};
+
+/// out (M, M) += factor sum_i Y^T H_i Y for the rows of one head and y (B S, M).
+void add_covariance(const Attention& a, std::int64_t head, const Tensor& y, double factor, const Tensor& out) {
+  Backend& backend = y.backend();
+  const std::int64_t width = y.size(1);
+  const Tensor sums = Tensor::empty({a.batch, a.keys}, y.dtype(), y.device());
+  const Tensor products = Tensor::empty({a.batch * a.queries, width}, y.dtype(), y.device());
+  backend.attention_metric({.forward = a, .head = head, .y = y, .column_sums = sums, .products = products});
+  const Tensor weights = Tensor::like(y), weighted = Tensor::like(y);
+  backend.repeat(sums, a.batch * a.keys, width, 1, factor, weights);
+  backend.mul(weights, y, weighted);
+  backend.matmul({.a = weighted, .transpose_a = true, .b = y, .out = out, .accumulate = true});
+  add_gram(products, -factor, out, true);
+}
+
+}  // namespace
+
+FisherFactors fisher_factors(const AttentionCall& call) {
+  const Attention& a = call.args;
+  const std::int64_t C = call.x.shape().last(), D = a.head_dim, rows = a.batch * a.queries;
+  const std::int64_t all_heads = call.qkv.size(2) / D, group = a.heads / a.kv_heads;
+  const Tensor x = wide(call.x).reshape({rows, C}), qkv = wide(call.qkv);
+  Backend& backend = x.backend();
+  const auto zeros = [&](const Shape& shape) { return Tensor::zeros(shape, x.dtype(), x.device()); };
+  FisherFactors f{zeros({a.heads, D, D}), zeros({C, C}), zeros({a.kv_heads, D, D}), zeros({C, C})};
+
+  const Tensor by_head = Tensor::empty({1, all_heads, rows, D}, x.dtype(), x.device());
+  backend.swap_middle(qkv.reshape({1, rows, all_heads, D}), by_head);
+  const auto head = [&](std::int64_t h) { return by_head.flat_view(h * rows * D, {rows, D}); };
+
+  const CountedRows counted(a);
+  const double share = 1.0 / static_cast<double>(counted.count), metric_share = share * a.scale * a.scale;
+  add_gram(counted.keep(x, a), share, f.query_right, false);
+  // A shift of the vectors at the keys leaves Y^T H Y as it is only where H 1 = 0.
+  const auto about_mean = [&](const Tensor& y) { return CountedRows::shift_invariant(a.map) ? centred(y) : y; };
+  const Tensor inputs = about_mean(x);
+  for (std::int64_t h = 0; h < a.heads; ++h) {
+    const std::int64_t g = h / group;
+    add_gram(counted.keep(head(h), a), metric_share, f.key_left.slice(g, g + 1).reshape({D, D}), true);
+    add_covariance(a, h, about_mean(head(a.heads + g)), metric_share, f.query_left.slice(h, h + 1).reshape({D, D}));
+    add_covariance(a, h, inputs, share / static_cast<double>(a.heads), f.key_right);
+  }
+  return f;
+}
+
+// With V_q, V_k the parts of v, dz_ij = scale (<V_q x_i, k_j> + <q_i, V_k x_j>): two inner products of the form
+// <dO_i, v_j>. So H_i dz_i and what it gives for q and k are two calls of the plain backward of attention, with keys and
+// V_k x in the place of the values.
+Tensor fisher_product(const AttentionCall& call, const Tensor& v) {
+  const Attention& a = call.args;
+  const std::int64_t C = call.x.shape().last(), width = call.qkv.size(2), rows = a.batch * a.queries;
+  const std::int64_t moved = (a.heads + a.kv_heads) * a.head_dim;
+  require(v.shape() == Shape({moved, C}), "[fisher_product] v {} for W_q and W_k ({}, {})", v.shape().str(), moved, C);
+  Backend& backend = v.backend();
+  const Tensor x = call.x.reshape({rows, C});
+
+  // The packed change of the projection, rotated like the projection itself; rotations are linear.
+  const Tensor whole = Tensor::zeros({width, C}, v.dtype(), v.device());
+  backend.copy(v, whole.slice(0, moved));
+  const Tensor change = Tensor::like(call.qkv);
+  backend.matmul({.a = x, .b = whole, .transpose_b = true, .out = change.reshape({rows, width})});
+  const Tensor turned = call.position->rotate(autograd::Var(change), a.start).value();
+
+  const auto view = [&](const Tensor& t, std::int64_t offset) { return HeadView{t, offset, width, a.queries * width}; };
+  const std::int64_t out_width = a.heads * a.head_dim;
+  const Tensor out = Tensor::empty({a.batch, a.queries, out_width}, v.dtype(), v.device());
+  const Tensor moved_values = Tensor::like(change), total = Tensor::zeros(change.shape(), v.dtype(), v.device());
+  const Tensor gradient = Tensor::zeros(change.shape(), v.dtype(), v.device());
+  const auto add_term = [&](const HeadView& left, const HeadView& right) {
+    Attention plain = a;
+    plain.dropout = 0.0;
+    plain.v = right;
+    plain.out = {out, 0, out_width, a.queries * out_width};
+    plain.row_stat = Tensor::empty({a.batch, a.heads, a.queries}, backend.default_float(), v.device());
+    backend.attention(plain);
+    backend.attention_backward({.forward = plain,
+                                .dout = left,
+                                .dq = view(gradient, a.q.offset),
+                                .dk = view(gradient, a.k.offset),
+                                .dv = view(moved_values, a.v.offset),
+                                .dprior = {},
+                                .damping = {},
+                                .row_dq = {},
+                                .row_dk = {},
+                                .row_dv = {}});
+    backend.add(total, gradient, total);
+  };
+  add_term(view(turned, a.q.offset), a.k);
+  add_term(a.q, view(turned, a.k.offset));
+
+  // Back through the rotation, by its own backward.
+  Tensor unturned = total;
+  {
+    autograd::Tape tape;
+    const autograd::Var probe = autograd::Var::leaf(change);
+    autograd::Var rotated;
+    {
+      const autograd::Tape::Recording recording(tape);
+      rotated = call.position->rotate(probe, a.start);
+    }
+    if (!rotated.value().same_memory(change)) {
+      tape.backward(rotated, total);
+      unturned = probe.grad();
+    }
+  }
+  const Tensor product = Tensor::empty({width, C}, v.dtype(), v.device());
+  backend.scale(unturned, a.scale / static_cast<double>(CountedRows(a).count), unturned);
+  backend.matmul({.a = unturned.reshape({rows, width}), .transpose_a = true, .b = x, .out = product});
+  return product.slice(0, moved);
+}
+
+}  // namespace monge::nn

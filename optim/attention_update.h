@@ -1,0 +1,58 @@
+// AttentionUpdate: how W_q and W_k of the attention layers are updated, beside the rule that updates everything. What
+// `optimizer.attention` names:
+//
+//   backprop    like all other parameters
+//   row         their gradients come from the damped natural gradient of each row of scores; a heuristic
+//   fisher      natural gradient under the attention-local Fisher, by Kronecker factors
+//   fisher_cg   the same under the exact Fisher, by conjugate gradients; for small models
+//
+// The last two replace the step that the base rule has made of these two matrices, whatever the rule is.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/options/registry.h"
+#include "core/safetensors.h"
+#include "nn/attention/attention.h"
+#include "nn/parameter_store.h"
+
+namespace monge::optim {
+
+/// An attention layer of the model, and what the groups of the optimizer say of its projection.
+struct AttentionLayer {
+  std::string name;  // "blocks.0.attention"
+  nn::RowMapAttention* layer = nullptr;
+  double lr_scale = 1.0;
+  double weight_decay = 0.0;
+};
+
+/// All attention layers below `model`.
+std::vector<AttentionLayer> attention_layers(nn::Module& model);
+
+class AttentionUpdate {
+ public:
+  virtual ~AttentionUpdate() = default;
+
+  /// Makes all state. The store outlives the update.
+  virtual void bind(nn::ParameterStore& store) { (void)store; }
+  /// Before the forward passes of step `step` (from 1): asks the layers for what the step will need.
+  virtual void begin(std::int64_t step) { (void)step; }
+  /// Before and after the base rule of step `step`. `control`: see core Control.
+  virtual void before_rule() {}
+  virtual void after_rule(std::int64_t step, const Tensor& control) {
+    (void)step;
+    (void)control;
+  }
+  /// State by the names a checkpoint gives it; restoring writes into these tensors.
+  virtual std::vector<NamedTensor> state() const { return {}; }
+  /// What a user should know of it for this model, a sentence each; for `monge info`.
+  virtual std::vector<std::string> notes() const { return {}; }
+};
+
+/// Registry `optimizer.attention`. A factory throws KeyError when the layers cannot be updated that way; the layers
+/// outlive the update.
+Registry<AttentionUpdate, const std::vector<AttentionLayer>&>& attention_updates();
+
+}  // namespace monge::optim

@@ -1,0 +1,111 @@
+#include "optim/directed_update.h"
+
+#include <fmt/format.h>
+
+#include "core/backend.h"
+#include "core/error.h"
+
+namespace monge::optim {
+
+void DirectedOptions::fields(Fields& f) {
+  f("damping", damping,
+    {.doc = "added to the Fisher, relative to its mean eigenvalue", .min = 0.0, .exclusive_min = true});
+  f("momentum", momentum, {.doc = "decay of the averaged gradient that is preconditioned; 0: none", .min = 0.0, .max = 1.0});
+  f("graft", graft,
+    {.doc = "length of the step, as a multiple of what the base rule would do to the matrix; 0: lr alone", .min = 0.0});
+  f("kl_clip", kl_clip,
+    {.doc = "largest squared length of a layer's step under the Fisher, twice the KL divergence of its attention rows; "
+            "0: no limit",
+     .min = 0.0});
+}
+
+void DirectedOptions::check() const {
+  if (momentum >= 1.0) throw KeyError("momentum", "must be below 1, for example 0.9");
+}
+
+DirectedUpdate::DirectedUpdate(std::string name, const DirectedOptions& options,
+                               const std::vector<AttentionLayer>& layers)
+    : name_(std::move(name)), options_(options) {
+  const auto refuse = [&](const std::string& why) {
+    throw KeyError("optimizer.attention.update",
+                   fmt::format("{} {}; allowed for this model: backprop", name_, why));
+  };
+  if (layers.empty()) refuse("needs attention layers, and this model has none");
+  for (const AttentionLayer& at : layers) {
+    const RowMap& map = at.layer->map();
+    if (metric_of(map) == Metric::none) {
+      refuse(fmt::format("needs a row map with a symmetric Jacobian, and that of attention kind {} is not",
+                         name_of(map)));
+    }
+    if (at.layer->has_qk_norm()) {
+      refuse("does not know the Jacobian of normalised queries and keys (model.attention.qk_norm)");
+    }
+    Target t{.at = at};
+    t.H = at.layer->heads();
+    t.G = at.layer->kv_heads();
+    t.D = at.layer->head_dim();
+    t.C = at.layer->projection().shape()[1];
+    targets_.push_back(std::move(t));
+  }
+}
+
+std::string DirectedUpdate::state_name(std::size_t i, const char* what) const {
+  return fmt::format("{}.{}.{}", name_, targets_[i].at.name, what);
+}
+
+void DirectedUpdate::bind(nn::ParameterStore& store) {
+  store_ = &store;
+  for (std::size_t i = 0; i < targets_.size(); ++i) {
+    Target& t = targets_[i];
+    t.begin = store.entry(t.at.name + ".qkv.weight").begin;
+    if (options_.momentum > 0.0) t.momentum = Tensor::zeros(t.shape(), dtype(), device(), Pool::optimizer);
+    bind_target(i);
+  }
+}
+
+void DirectedUpdate::before_rule() {
+  for (Target& t : targets_) t.before = store_->values().flat_view(t.begin, t.shape()).clone();
+}
+
+void DirectedUpdate::after_rule(std::int64_t step, const Tensor& control) {
+  prepare(step);
+  Backend& backend = control.backend();
+  for (std::size_t i = 0; i < targets_.size(); ++i) {
+    Target& t = targets_[i];
+    const Tensor gradient = Tensor::empty(t.shape(), dtype(), device()), direction = Tensor::like(gradient);
+    backend.mul(store_->grads().flat_view(t.begin, t.shape()), control.slice(Control::clip, Control::clip + 1), gradient);
+    if (t.momentum.defined()) {
+      backend.scale(t.momentum, options_.momentum, t.momentum);
+      backend.add_scaled(gradient, 1.0 - options_.momentum, t.momentum);
+    }
+    const Tensor& averaged = t.momentum.defined() ? t.momentum : gradient;
+    direct(i, step, averaged, direction);
+
+    DirectedStep args{.matrices = {}, .graft = options_.graft, .kl = options_.kl_clip, .control = control};
+    const std::int64_t query_size = t.H * t.D * t.C, key_size = t.G * t.D * t.C;
+    for (const auto& [offset, size] : {std::pair{std::int64_t{0}, query_size}, std::pair{query_size, key_size}}) {
+      const auto flat = [&](const Tensor& buffer) {
+        return buffer.defined() ? buffer.flat_view(t.begin + offset, {size}) : Tensor();
+      };
+      args.matrices.push_back({.param = flat(store_->values()),
+                               .before = t.before.flat_view(offset, {size}),
+                               .direction = direction.flat_view(offset, {size}),
+                               .gradient = averaged.flat_view(offset, {size}),
+                               .copy = flat(store_->copies()),
+                               .lr_scale = t.at.lr_scale,
+                               .weight_decay = t.at.weight_decay});
+    }
+    backend.directed_step(args);
+    t.before = {};
+  }
+}
+
+std::vector<NamedTensor> DirectedUpdate::state() const {
+  std::vector<NamedTensor> out;
+  for (std::size_t i = 0; i < targets_.size(); ++i) {
+    if (targets_[i].momentum.defined()) out.push_back({state_name(i, "momentum"), targets_[i].momentum});
+  }
+  return out;
+}
+
+}  // namespace monge::optim

@@ -1,0 +1,61 @@
+// DirectedUpdate: what the natural updates of W_q and W_k share. Gradient -> momentum -> direction (by the derived
+// class) -> a step whose length is that of the base rule's step, or is limited by the change of the attention rows.
+#pragma once
+
+#include "optim/attention_update.h"
+
+namespace monge::optim {
+
+struct DirectedOptions : Options {
+  double damping = 0.1;
+  double momentum = 0.9;
+  double graft = 1.0;
+  double kl_clip = 0.0;
+  void fields(Fields& f) override;
+  void check() const override;
+};
+
+class DirectedUpdate : public AttentionUpdate {
+ public:
+  /// Throws KeyError for a model without attention layers, maps without a symmetric Jacobian and normalised queries and
+  /// keys. `name` is the update's, for messages and for the names of its state.
+  DirectedUpdate(std::string name, const DirectedOptions& options, const std::vector<AttentionLayer>& layers);
+
+  void bind(nn::ParameterStore& store) override;
+  void before_rule() override;
+  void after_rule(std::int64_t step, const Tensor& control) override;
+  std::vector<NamedTensor> state() const override;
+
+ protected:
+  /// Sizes of one layer's W_q on top of W_k: ((H + G) D, C).
+  struct Target {
+    AttentionLayer at;
+    std::int64_t begin = 0;  // of W_q in the flat buffers; W_k follows it
+    std::int64_t H = 0, G = 0, D = 0, C = 0;
+    Tensor momentum;         // ((H + G) D, C) or none
+    Tensor before;           // the same: W_q and W_k before the base rule, during a step
+
+    Shape shape() const { return {(H + G) * D, C}; }
+  };
+
+  /// Makes the state of target `i`; its sizes are known.
+  virtual void bind_target(std::size_t i) = 0;
+  /// Once a step, before the directions.
+  virtual void prepare(std::int64_t step) = 0;
+  /// Writes into `direction` the natural gradient of `gradient`, ((H + G) D, C) both.
+  virtual void direct(std::size_t i, std::int64_t step, const Tensor& gradient, const Tensor& direction) = 0;
+
+  const std::vector<Target>& targets() const { return targets_; }
+  DType dtype() const { return store_->values().dtype(); }
+  Device device() const { return store_->values().device(); }
+  /// "fisher.blocks.0.attention.<what>"
+  std::string state_name(std::size_t i, const char* what) const;
+
+ private:
+  std::string name_;
+  DirectedOptions options_;
+  std::vector<Target> targets_;
+  nn::ParameterStore* store_ = nullptr;
+};
+
+}  // namespace monge::optim

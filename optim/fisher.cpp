@@ -1,0 +1,168 @@
+// fisher: the natural gradient of W_q and W_k under the attention-local Fisher (nn/attention/fisher.h), by Kronecker
+// factors (after Martens & Grosse 2015, arXiv:1503.05671), per head, with M the averaged gradient:
+//
+//   V_q[h] = (A_h + a I)^-1 M_q[h] (B + b I)^-1        V_k[g] likewise
+//
+// A and B are running averages of the factors with bias correction. The damping lambda I of A (x) B is split so that
+// each factor gets sqrt(lambda) times its own mean eigenvalue; for the left factors, that of all heads.
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "core/backend.h"
+#include "nn/attention/fisher.h"
+#include "optim/attention_updates.h"
+#include "optim/directed_update.h"
+#include "optim/symmetric.h"
+
+namespace monge::optim {
+namespace {
+
+struct FisherOptions : DirectedOptions {
+  std::int64_t every = 10;
+  double decay = 0.9;
+  void fields(Fields& f) override {
+    DirectedOptions::fields(f);
+    f("every", every, {.doc = "steps between two measurements and inversions of the factors", .unit = "steps", .min = 1});
+    f("decay", decay, {.doc = "of the running average of the factors, from one measurement to the next", .min = 0.0, .max = 1.0});
+  }
+  void check() const override {
+    DirectedOptions::check();
+    if (decay >= 1.0) throw KeyError("decay", "must be below 1, for example 0.9");
+  }
+};
+
+class FisherUpdate : public DirectedUpdate {
+ public:
+  FisherUpdate(const FisherOptions& options, const std::vector<AttentionLayer>& layers)
+      : DirectedUpdate("fisher", options, layers), options_(options), factors_(layers.size()) {}
+
+  void begin(std::int64_t step) override {
+    if (!refreshes(step)) return;
+    for (std::size_t i = 0; i < factors_.size(); ++i) targets()[i].at.layer->set_observer(&factors_[i]);
+  }
+
+  std::vector<NamedTensor> state() const override {
+    std::vector<NamedTensor> out = DirectedUpdate::state();
+    for (std::size_t i = 0; i < factors_.size(); ++i) {
+      for (std::size_t f = 0; f < factor_names.size(); ++f) {
+        out.push_back({state_name(i, factor_names[f].average), factors_[i].average[f]});
+        out.push_back({state_name(i, factor_names[f].inverse), factors_[i].inverse[f]});
+      }
+    }
+    return out;
+  }
+
+  std::vector<std::string> notes() const override {
+    for (const Target& t : targets()) {
+      if (t.at.layer->position().rotates()) {
+        return {"optimizer.attention fisher: with rope, the left factor of W_q is that of the rotated keys, which is an "
+                "approximation; fisher_cg is exact"};
+      }
+    }
+    return {};
+  }
+
+ private:
+  enum Factor : std::size_t { query_left, query_right, key_left, key_right };
+  struct FactorNames {
+    const char *average, *inverse;
+  };
+  static constexpr std::array<FactorNames, 4> factor_names{{{"query_left", "query_left_inverse"},
+                                                            {"query_right", "query_right_inverse"},
+                                                            {"key_left", "key_left_inverse"},
+                                                            {"key_right", "key_right_inverse"}}};
+
+  /// The factors of one layer: (n, size, size) each. Measures them in the first forward pass that it sees.
+  struct LayerFactors : nn::AttentionObserver {
+    std::array<Tensor, 4> average, inverse, measured;
+
+    void observe(const nn::AttentionCall& call) override {
+      if (measured[0].defined()) return;
+      const nn::FisherFactors f = nn::fisher_factors(call);
+      measured = {f.query_left, f.query_right, f.key_left, f.key_right};
+    }
+  };
+
+  bool refreshes(std::int64_t step) const { return (step - 1) % options_.every == 0; }
+
+  void bind_target(std::size_t i) override {
+    const Target& t = targets()[i];
+    const std::array<Shape, 4> shapes{Shape{t.H, t.D, t.D}, Shape{1, t.C, t.C}, Shape{t.G, t.D, t.D}, Shape{1, t.C, t.C}};
+    for (std::size_t f = 0; f < shapes.size(); ++f) {
+      factors_[i].average[f] = Tensor::zeros(shapes[f], dtype(), device(), Pool::optimizer);
+      factors_[i].inverse[f] = Tensor::zeros(shapes[f], dtype(), device(), Pool::optimizer);
+    }
+  }
+
+  void prepare(std::int64_t step) override {
+    if (!refreshes(step)) return;
+    const std::int64_t measurements = (step - 1) / options_.every + 1;
+    const double unbias = 1.0 / (1.0 - std::pow(options_.decay, measurements));
+    for (std::size_t i = 0; i < factors_.size(); ++i) {
+      LayerFactors& layer = factors_[i];
+      targets()[i].at.layer->set_observer(nullptr);
+      for (std::size_t f = 0; f < factor_names.size(); ++f) {
+        Backend& backend = layer.average[f].backend();
+        backend.scale(layer.average[f], options_.decay, layer.average[f]);
+        backend.add_scaled(layer.measured[f].reshape(layer.average[f].shape()), 1.0 - options_.decay, layer.average[f]);
+        layer.measured[f] = {};
+      }
+    }
+    invert(unbias);
+  }
+
+  /// Waits for the device, on the steps that measure.
+  void invert(double unbias) {
+    for (LayerFactors& layer : factors_) {
+      for (std::size_t f = 0; f < factor_names.size(); ++f) {
+        const Tensor& average = layer.average[f];
+        const std::int64_t count = average.size(0), n = average.size(1);
+        std::vector<double> values = average.values(), inverses;
+        double trace = 0.0;
+        for (std::int64_t m = 0; m < count; ++m) {
+          for (std::int64_t j = 0; j < n; ++j) trace += values[static_cast<std::size_t>((m * n + j) * n + j)];
+        }
+        if (!std::isfinite(trace)) return;  // the loss is not finite either, which ends the run
+        for (double& v : values) v *= unbias;
+        const double mean = unbias * trace / static_cast<double>(count * n);
+        const double shift = std::max(std::sqrt(options_.damping) * mean, 1e-30);
+        for (std::int64_t m = 0; m < count; ++m) {
+          const auto one = damped_inverse(std::span(values).subspan(static_cast<std::size_t>(m * n * n), static_cast<std::size_t>(n * n)), n, shift);
+          inverses.insert(inverses.end(), one.begin(), one.end());
+        }
+        average.backend().copy(Tensor::from(inverses, average.shape(), dtype(), device()), layer.inverse[f]);
+      }
+    }
+  }
+
+  void direct(std::size_t i, std::int64_t, const Tensor& gradient, const Tensor& direction) override {
+    const Target& t = targets()[i];
+    const auto& inverse = factors_[i].inverse;
+    Backend& backend = gradient.backend();
+    const auto solve = [&](std::int64_t first, std::int64_t heads, const Tensor& left, const Tensor& right) {
+      const Tensor m = gradient.slice(first * t.D, (first + heads) * t.D);
+      const Tensor half = Tensor::empty({heads, t.D, t.C}, dtype(), device());
+      backend.matmul({.a = left, .b = m.reshape({heads, t.D, t.C}), .out = half});
+      backend.matmul({.a = half.reshape({heads * t.D, t.C}),
+                      .b = right.reshape({t.C, t.C}),
+                      .out = direction.slice(first * t.D, (first + heads) * t.D)});
+    };
+    solve(0, t.H, inverse[query_left], inverse[query_right]);
+    solve(t.H, t.G, inverse[key_left], inverse[key_right]);
+  }
+
+  FisherOptions options_;
+  std::vector<LayerFactors> factors_;
+};
+
+}  // namespace
+
+void add_fisher(AttentionUpdateRegistry& registry) {
+  registry.add<FisherOptions>("fisher", "natural gradient of W_q and W_k by Kronecker factors of the attention-local Fisher",
+                              [](const FisherOptions& o, const std::vector<AttentionLayer>& layers) {
+                                return std::make_unique<FisherUpdate>(o, layers);
+                              });
+}
+
+}  // namespace monge::optim

@@ -1,0 +1,38 @@
+#include "optim/symmetric.h"
+
+#include <Eigen/Cholesky>
+#include <Eigen/Eigenvalues>
+
+#include "core/error.h"
+
+namespace monge::optim {
+namespace {
+
+using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+Eigen::Map<const Matrix> as_matrix(std::span<const double> m, std::int64_t n) {
+  require(static_cast<std::int64_t>(m.size()) == n * n, "{} elements are no {} x {} matrix", m.size(), n, n);
+  return {m.data(), n, n};
+}
+
+}  // namespace
+
+std::vector<double> damped_inverse(std::span<const double> m, std::int64_t n, double shift) {
+  const Matrix shifted = as_matrix(m, n) + shift * Matrix::Identity(n, n);
+  const Eigen::LLT<Matrix> factor(shifted);
+  require(factor.info() == Eigen::Success && shifted.allFinite(), "a {} x {} matrix is not positive definite", n, n);
+  std::vector<double> inverse(static_cast<std::size_t>(n * n));
+  Eigen::Map<Matrix>(inverse.data(), n, n) = factor.solve(Matrix::Identity(n, n));
+  return inverse;
+}
+
+Eigensystem eigensystem(std::span<const double> m, std::int64_t n) {
+  const Eigen::SelfAdjointEigenSolver<Matrix> solver(as_matrix(m, n));
+  require(solver.info() == Eigen::Success, "a {} x {} matrix has no eigenvalues that could be found", n, n);
+  Eigensystem out{std::vector<double>(static_cast<std::size_t>(n)), std::vector<double>(static_cast<std::size_t>(n * n))};
+  Eigen::Map<Eigen::VectorXd>(out.values.data(), n) = solver.eigenvalues();
+  Eigen::Map<Matrix>(out.vectors.data(), n, n) = solver.eigenvectors();
+  return out;
+}
+
+}  // namespace monge::optim

@@ -1,0 +1,20 @@
+// Factorisations of symmetric matrices, on the host in double precision (by Eigen).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace monge::optim {
+
+/// (M + shift I)^-1 of a symmetric positive semi-definite M (n, n), row-major, by Cholesky. Throws
+/// std::invalid_argument when M + shift I is not positive definite, NaN included.
+std::vector<double> damped_inverse(std::span<const double> m, std::int64_t n, double shift);
+
+/// M = V diag(values) V^T: `vectors` (n, n) row-major holds the eigenvectors as columns, values rise.
+struct Eigensystem {
+  std::vector<double> values, vectors;
+};
+Eigensystem eigensystem(std::span<const double> m, std::int64_t n);
+
+}  // namespace monge::optim

@@ -1,0 +1,190 @@
+// Attention calls for the tests of the cpu backend: a case, its inputs, and all results of its kernels on a device.
+#pragma once
+
+#include <cmath>
+#include <map>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "core/backend.h"
+#include "support/compare.h"
+
+namespace monge::test {
+
+struct AttentionCase {
+  std::int64_t batch, queries, keys, heads, kv_heads, head_dim;
+  std::int64_t start = 0;
+  bool causal = true, slopes = false;
+  double dropout = 0.0;
+  RowMap map;
+  bool priors = false;                // tables for head, distance and key
+  std::optional<RowDamping> damping;  // solves rows
+};
+
+inline std::ostream& operator<<(std::ostream& to, const AttentionCase& c) {
+  return to << name_of(c.map) << " B=" << c.batch << " T=" << c.queries << " S=" << c.keys << " H=" << c.heads
+            << " G=" << c.kv_heads << " D=" << c.head_dim << " start=" << c.start << (c.causal ? " causal" : "")
+            << (c.slopes ? " slopes" : "") << (c.priors ? " priors" : "") << " dropout=" << c.dropout;
+}
+
+/// Queries, keys and values: packed in one projection, or a projection of the queries beside a longer cache.
+struct AttentionInputs {
+  Tensor q, kv, dout;
+};
+
+inline AttentionInputs inputs_of(const AttentionCase& c, DType dtype) {
+  const auto q_width = c.heads * c.head_dim, kv_width = 2 * c.kv_heads * c.head_dim;
+  AttentionInputs in;
+  in.dout = random_tensor({c.batch, c.queries, q_width}, 3, dtype, cpu);
+  if (c.queries == c.keys) {
+    in.q = random_tensor({c.batch, c.queries, q_width + kv_width}, 1, dtype, cpu);
+  } else {
+    in.q = random_tensor({c.batch, c.queries, q_width}, 1, dtype, cpu);
+    in.kv = random_tensor({c.batch, c.keys + 3, kv_width}, 2, dtype, cpu);
+  }
+  return in;
+}
+
+/// The head views of q, k and v, or of their gradients.
+struct HeadViews {
+  HeadView q, k, v;
+};
+
+inline HeadViews views_of(const AttentionCase& c, const Tensor& q, const Tensor& kv) {
+  const auto view = [](const Tensor& t, std::int64_t offset) {
+    return HeadView{t, offset, t.size(2), t.size(1) * t.size(2)};
+  };
+  const auto q_width = c.heads * c.head_dim, v_offset = c.kv_heads * c.head_dim;
+  if (!kv) return {view(q, 0), view(q, q_width), view(q, q_width + v_offset)};
+  return {view(q, 0), view(kv, 0), view(kv, v_offset)};
+}
+
+/// A copy full of sevens: what a kernel must not write keeps them.
+inline Tensor sevens_like(const Tensor& x) {
+  if (!x) return x;
+  const Tensor out = Tensor::like(x);
+  out.backend().fill(out, 7.0);
+  return out;
+}
+
+/// Forward, backward and metric on `device`, by the name of what they write. A packed gradient is dq, dk and dv.
+using AttentionResults = std::map<std::string, std::vector<double>>;
+
+inline AttentionResults run_attention(const AttentionCase& c, const AttentionInputs& given, Device device) {
+  const DType dtype = device == reference ? DType::f64 : given.q.dtype();
+  const DType wide = backend_of(device).default_float();
+  const Tensor q = on(device, dtype, given.q), kv = on(device, dtype, given.kv), dout = on(device, dtype, given.dout);
+  const HeadViews in = views_of(c, q, kv);
+  const auto output = [&](const Tensor& t) {
+    return HeadView{t, 0, c.heads * c.head_dim, c.queries * c.heads * c.head_dim};
+  };
+  // The values of f32 on both devices.
+  const auto table = [&](const Shape& shape, std::uint64_t seed) {
+    return on(device, wide, random_tensor(shape, seed, DType::f32, cpu, 0.5));
+  };
+
+  Attention a;
+  a.batch = c.batch;
+  a.queries = c.queries;
+  a.keys = c.keys;
+  a.heads = c.heads;
+  a.kv_heads = c.kv_heads;
+  a.head_dim = c.head_dim;
+  a.start = c.start;
+  a.causal = c.causal;
+  a.scale = 1.0 / std::sqrt(static_cast<double>(c.head_dim));
+  a.map = c.map;
+  if (c.slopes) {
+    std::vector<double> slopes;
+    for (std::int64_t h = 0; h < c.heads; ++h) slopes.push_back(std::exp2(-static_cast<double>(h + 1)));
+    a.prior.slopes = Tensor::from(slopes, {c.heads}, wide, device);
+  }
+  if (c.priors) {
+    a.prior.head = table({c.heads}, 21);
+    a.prior.distance = table({c.heads, std::max(c.start + c.queries, c.keys) + 3}, 22);
+    a.prior.key = table({c.heads, c.keys + 2}, 23);
+  }
+  a.dropout = c.dropout;
+  a.random = {.seed = 11, .stream = 5, .step = Tensor::from(std::vector<std::int32_t>{9}, {1}, device)};
+  a.q = in.q;
+  a.k = in.k;
+  a.v = in.v;
+  a.out = output(Tensor::like(dout));
+  a.row_stat = Tensor::zeros({c.batch, c.heads, c.queries}, wide, device);
+  backend_of(device).attention(a);
+
+  const Tensor dq = sevens_like(q), dkv = sevens_like(kv);
+  const HeadViews grads = views_of(c, dq, dkv);
+  AttentionBackward back{a, output(dout), grads.q, grads.k, grads.v};
+  back.dprior = {sevens_like(a.prior.head), sevens_like(a.prior.distance), sevens_like(a.prior.key), {}};
+  Tensor row_dq, row_dkv;
+  if (c.damping) {
+    row_dq = sevens_like(q);
+    row_dkv = sevens_like(kv);
+    const HeadViews rows = views_of(c, row_dq, row_dkv);
+    back.damping = *c.damping;
+    back.row_dq = rows.q;
+    back.row_dk = rows.k;
+    back.row_dv = rows.v;
+  }
+  backend_of(device).attention_backward(back);
+
+  AttentionResults results;
+  const auto keep = [&](const char* name, const Tensor& x) {
+    if (x) results[name] = x.values();
+  };
+  if (metric_of(c.map) != Metric::none) {
+    const Tensor y = table({c.batch, c.keys, 5}, 24);
+    const Tensor column_sums = sevens_like(Tensor::zeros({c.batch, c.keys}, wide, device));
+    const Tensor products = sevens_like(Tensor::zeros({c.batch, c.queries, 5}, wide, device));
+    backend_of(device).attention_metric({a, c.heads - 1, y, column_sums, products});
+    keep("column_sums", column_sums);
+    keep("products", products);
+  }
+  keep("out", a.out.data);
+  keep("row_stat", a.row_stat);
+  keep("dq", dq);
+  keep("dkv", dkv);
+  // One list: where a shift of the scores changes nothing, the gradient of the head's term is a sum of these to zero.
+  for (const Tensor& x : {back.dprior.head, back.dprior.distance, back.dprior.key}) {
+    const auto values = x ? x.values() : std::vector<double>{};
+    results["dprior"].insert(results["dprior"].end(), values.begin(), values.end());
+  }
+  keep("row_dq", row_dq);
+  keep("row_dkv", row_dkv);
+  return results;
+}
+
+/// How far f32 may be off: 1e-5, with two exceptions. Scores are right to about 3e-7, and at the edge of the support of
+/// entmax with alpha > 1.5 that is much: s = x^((2 - alpha) / (alpha - 1)) rises steeply with the distance x from it. And
+/// w = s / (s + lambda / n) multiplies an error of a small s by up to n / lambda: next to an edge, and where a sigmoid is
+/// near 1, so that s = a (1 - a) has lost its digits.
+inline double f32_tolerance(const RowMap& map, const std::string& result) {
+  const bool steep = map.kind == RowMapKind::entmax && map.alpha > 1.5;
+  const bool small_s =
+      map.kind == RowMapKind::entmax || map.kind == RowMapKind::entmax15 || map.kind == RowMapKind::sigmoid;
+  const bool solved = result == "row_dq" || result == "row_dkv";
+  return (small_s && solved) || (steep && result != "out" && result != "row_stat") ? 5e-5 : 1e-5;
+}
+
+/// Row statistics and metrics are f32 in every storage; of the rest, outputs are right to 1e-2 in bf16 and gradients to
+/// 2e-2. `slack` is for cases that are harder than most.
+inline void expect_equal(const AttentionCase& c, const AttentionInputs& in, double slack = 1.0) {
+  SCOPED_TRACE(testing::Message() << c << " " << name_of(in.q.dtype()));
+  const AttentionResults got = run_attention(c, in, cpu), expected = run_attention(c, in, reference);
+  ASSERT_EQ(got.size(), expected.size());
+  for (const auto& [name, values] : expected) {
+    const bool wide = name == "row_stat" || name == "column_sums" || name == "products";
+    const double tolerance =
+        in.q.dtype() == DType::f32 || wide ? slack * f32_tolerance(c.map, name) : name == "out" ? 1e-2 : 2e-2;
+    EXPECT_TRUE(close(got.at(name), values, tolerance)) << name;
+  }
+}
+
+inline void expect_equal(const AttentionCase& c) {
+  for (const DType dtype : {DType::f32, DType::bf16}) expect_equal(c, inputs_of(c, dtype));
+}
+
+}  // namespace monge::test

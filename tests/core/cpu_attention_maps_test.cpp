@@ -1,0 +1,145 @@
+// Every row map in the attention of the cpu backend, against the reference backend: priors and their gradients, solved
+// rows, the metric; on every instruction set and with extreme scores.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "core/cpu_attention.h"
+#include "core/cpu_kernels.h"
+#include "support/row_maps.h"
+
+namespace monge {
+namespace {
+
+using namespace test;
+using Case = AttentionCase;
+
+std::optional<RowDamping> damping_for(const RowMap& map, RowDamping damping = {}) {
+  return metric_of(map) == Metric::none ? std::nullopt : std::optional(damping);
+}
+
+class CpuRowMap : public testing::TestWithParam<Named> {
+ protected:
+  static const RowMap& map() { return GetParam().map; }
+};
+INSTANTIATE_TEST_SUITE_P(RowMaps, CpuRowMap, testing::ValuesIn(every_row_map()), name_of_test);
+
+TEST_P(CpuRowMap, OddSizesMatchReference) {
+  const auto damping = damping_for(map());
+  for (const std::int64_t tokens : {1, 2, 7, 64, 65}) {
+    for (const bool causal : {true, false}) {
+      expect_equal({2, tokens, tokens, 2, 1, 16, 0, causal, false, 0.0, map(), false, damping});
+    }
+  }
+  expect_equal({1, 150, 150, 1, 1, 33, 0, true, false, 0.0, map(), false, damping});
+}
+
+TEST_P(CpuRowMap, PriorsAndTheirGradientsMatchReference) {
+  const auto damping = damping_for(map());
+  for (const bool slopes : {false, true}) {
+    expect_equal({2, 37, 37, 4, 2, 16, 0, true, slopes, 0.0, map(), true, damping});
+    expect_equal({3, 9, 50, 2, 2, 8, 20, false, slopes, 0.0, map(), true, damping});  // distances to both sides
+    expect_equal({1, 3, 70, 4, 1, 8, 67, true, slopes, 0.0, map(), true, damping});   // a cache of keys
+  }
+}
+
+TEST_P(CpuRowMap, DropoutMatchesReference) {
+  expect_equal({2, 65, 65, 4, 2, 16, 0, true, true, 0.3, map(), true, damping_for(map())});
+}
+
+TEST_P(CpuRowMap, EveryDampingMatchesReference) {
+  if (metric_of(map()) == Metric::none) return;
+  using Scale = RowDamping::Scale;
+  for (const Scale scale : {Scale::per_key, Scale::absolute, Scale::trace}) {
+    for (const double lambda : {0.01, 0.1, 10.0}) {
+      expect_equal({1, 40, 40, 2, 2, 16, 0, true, false, 0.0, map(), false, RowDamping{lambda, scale}});
+    }
+  }
+}
+
+/// Scores of q_0 k_0 / sqrt(D) with q_0 = sqrt(D): `score(j)` for key j, exactly.
+AttentionInputs given_scores(const Case& c, double (*score)(std::int64_t j)) {
+  AttentionInputs in = inputs_of(c, DType::f32);
+  auto values = in.q.values();
+  const auto width = in.q.size(2);
+  for (std::int64_t t = 0; t < c.batch * c.queries; ++t) {
+    for (std::int64_t i = 0; i < (c.heads + c.kv_heads) * c.head_dim; ++i) {
+      const bool first = i % c.head_dim == 0, key = i >= c.heads * c.head_dim;
+      values[static_cast<std::size_t>(t * width + i)] =
+          !first ? 0.0 : key ? score(t % c.queries) : std::sqrt(static_cast<double>(c.head_dim));
+    }
+  }
+  in.q = Tensor::from(values, in.q.shape(), DType::f32, cpu);
+  return in;
+}
+
+void expect_finite(const Case& c, const AttentionInputs& in) {
+  SCOPED_TRACE(testing::Message() << c);
+  for (const auto& [name, values] : run_attention(c, in, cpu)) {
+    for (const double x : values) ASSERT_TRUE(std::isfinite(x)) << name;
+  }
+}
+
+// Equal scores of four make steps that f32 holds exactly: attention is a running mean, and matches to rounding.
+TEST_P(CpuRowMap, EqualScoresMatchReference) {
+  const Case c{1, 33, 33, 2, 2, 16, 0, true, false, 0.0, map(), false, damping_for(map())};
+  expect_equal(c, given_scores(c, [](std::int64_t) { return 4.0; }));
+  expect_equal(c, given_scores(c, [](std::int64_t) { return 0.5; }));
+}
+
+TEST_P(CpuRowMap, HugeScoresStayFinite) {
+  for (const std::int64_t tokens : {1, 2, 33}) {
+    const Case c{2, tokens, tokens, 2, 1, 16, 0, true, false, 0.0, map(), false, damping_for(map())};
+    expect_finite(c, given_scores(c, [](std::int64_t) { return 1e4; }));
+    expect_finite(c, given_scores(c, [](std::int64_t) { return -1e4; }));
+    expect_finite(c, given_scores(c, [](std::int64_t j) { return j % 2 == 0 ? 1e4 : -1e4; }));
+  }
+}
+
+// What is far below the largest score of a row gets no weight at all, not a small one.
+TEST_P(CpuRowMap, KeysFarBelowGetExactlyNothing) {
+  constexpr std::int64_t n = 40;
+  Vector z(n, -1e4);
+  z[7] = z[21] = 50.0;
+  const Vector u = random_values(n, 1);
+  const RowResults row = run_rows(cpu, map(), z, u, n, damping_for(map()));
+  for (std::size_t j = 0; j < z.size(); ++j) {
+    if (z[j] > 0.0) {
+      EXPECT_GT(row.weights[j], 0.0);
+      continue;
+    }
+    EXPECT_EQ(row.weights[j], 0.0);
+    EXPECT_EQ(row.dz[j], 0.0);
+    if (!row.solved.empty()) {
+      EXPECT_EQ(row.solved[j], 0.0);
+    }
+  }
+}
+
+class CpuRowMapsOn : public CpuKernels {};
+MONGE_CPU_KERNEL_TESTS(CpuRowMapsOn);
+
+TEST_P(CpuRowMapsOn, EveryInstructionSetMatchesReference) {
+  for (const auto& [name, map] : every_row_map()) {
+    const auto damping = damping_for(map);
+    for (const Case& c : {Case{2, 7, 7, 2, 2, 33, 0, true, false, 0.0, map, true, damping},
+                          Case{1, 37, 37, 2, 1, 16, 0, true, true, 0.3, map, true, damping},
+                          Case{1, 3, 70, 2, 2, 8, 67, true, false, 0.0, map, false, damping},
+                          Case{1, 33, 33, 1, 1, 64, 0, false, false, 0.0, map, true, damping}}) {
+      expect_equal(c, inputs_of(c, dtype()));
+    }
+  }
+}
+
+// alpha -> 1: weights are (y - t)^p with p = 1 / (alpha - 1), so the rounding of y - t, near 1, counts p times.
+TEST_P(CpuRowMapsOn, EntmaxNearSoftmaxLosesDigitsAsItsPowerGrows) {
+  for (const double alpha : {1.1, 1.01, 1.001}) {
+    const RowMap map{.kind = RowMapKind::entmax, .alpha = alpha};
+    const Case c{1, 33, 33, 2, 2, 16, 0, true, false, 0.0, map, false, RowDamping{}};
+    expect_equal(c, inputs_of(c, dtype()), std::max(1.0, 0.03 / (alpha - 1.0)));
+  }
+}
+
+}  // namespace
+}  // namespace monge

@@ -1,0 +1,212 @@
+// What the tests of the row maps share: every kind with its settings, a map of a user, where a map has kinks, and one
+// row of scores through a map or through the attention of a device.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "core/backend.h"
+#include "core/row_map/custom.h"
+#include "core/row_map/row_map.h"
+#include "support/compare.h"
+
+namespace monge::test {
+
+using Vector = std::vector<double>;
+
+inline double dot(const Vector& a, const Vector& b) { return std::inner_product(a.begin(), a.end(), b.begin(), 0.0); }
+inline double total(const Vector& a) { return std::accumulate(a.begin(), a.end(), 0.0); }
+inline double log_sum_exp(const Vector& z) {
+  const double top = *std::max_element(z.begin(), z.end());
+  double sum = 0.0;
+  for (const double x : z) sum += std::exp(x - top);
+  return top + std::log(sum);
+}
+
+/// The values rounded to f32, so that f32 and f64 computations start from the same.
+inline Vector as_floats(Vector x) {
+  for (double& value : x) value = static_cast<float>(value);
+  return x;
+}
+
+/// A map that the framework does not know: a = relu(z)^2 / (2 n), so s = relu(z) / n = sqrt(2 a / n).
+struct SquaredReluMap {
+  static constexpr const char* name = "squared_relu";
+  static constexpr Metric metric = Metric::conjugate_hessian;
+
+  template <class Row>
+  typename Row::Number weights(Row& row) const {
+    recompute(row, 0);
+    return 0;
+  }
+  template <class Row>
+  void recompute(Row& row, typename Row::Number) const {
+    if (row.size() == 0) return;
+    const auto share = 1 / (2 * static_cast<typename Row::Number>(row.size()));
+    row.apply([&](auto z) { return Row::relu(z) * Row::relu(z) * share; });
+  }
+  template <class Row, class Element, class Number>
+  Element curvature(Element weight, Number n) const {
+    return Row::sqrt(weight * (2 / n));
+  }
+  template <class Row>
+  typename Row::Number slack(typename Row::Number) const {
+    return std::numeric_limits<typename Row::Number>::infinity();
+  }
+};
+
+/// A row map under the name of its test.
+struct Named {
+  std::string name;
+  RowMap map;
+};
+inline void PrintTo(const Named& named, std::ostream* out) { *out << named.name; }
+inline std::string name_of_test(const testing::TestParamInfo<Named>& info) { return info.param.name; }
+
+/// Every kind; where a kind has settings, several.
+inline std::vector<Named> every_row_map() {
+  using Kind = RowMapKind;
+  return {{"softmax", {.kind = Kind::softmax}},
+          {"softmax1", {.kind = Kind::softmax1}},
+          {"sparsemax", {.kind = Kind::sparsemax}},
+          {"entmax15", {.kind = Kind::entmax15}},
+          {"entmax_1_2", {.kind = Kind::entmax, .alpha = 1.2}},
+          {"entmax_1_75", {.kind = Kind::entmax, .alpha = 1.75}},
+          {"sigmoid", {.kind = Kind::sigmoid}},
+          {"sigmoid_unbalanced", {.kind = Kind::sigmoid, .balanced = false}},
+          {"relu", {.kind = Kind::relu}},
+          {"softplus", {.kind = Kind::softplus}},
+          {"softplus_4", {.kind = Kind::softplus, .beta = 4.0}},
+          {"softpick", {.kind = Kind::softpick}},
+          {"custom", custom_row_map(SquaredReluMap{})}};
+}
+
+/// Those that are metrics: all but softpick.
+inline std::vector<Named> every_metric() {
+  std::vector<Named> metrics;
+  for (const Named& each : every_row_map()) {
+    if (metric_of(each.map) != Metric::none) metrics.push_back(each);
+  }
+  return metrics;
+}
+
+/// A row of scores after its map; c = sum s + slack.
+struct MappedRow {
+  Vector weights, s;
+  double stat = 0.0, slack = 0.0;
+
+  double c() const { return total(s) + slack; }
+};
+
+/// Of softpick, which has no s, the weights and the statistic only.
+inline MappedRow map_row(const RowMap& map, const Vector& scores) {
+  MappedRow out{.weights = scores, .s = {}};
+  const auto n = static_cast<std::int64_t>(scores.size());
+  visit_row_map(map, [&](const auto& kind) {
+    using Row = HostRow<double>;
+    Row row(out.weights.data(), n);
+    out.stat = kind.weights(row);
+    if constexpr (std::decay_t<decltype(kind)>::metric != Metric::none) {
+      for (const double a : out.weights) {
+        out.s.push_back(kind.template curvature<Row>(a, static_cast<double>(n)));
+      }
+      out.slack = kind.template slack<Row>(out.stat);
+    }
+  });
+  return out;
+}
+
+/// Those whose weights sum to one, so that a shift of the scores changes nothing: c = sum s.
+inline std::vector<Named> every_normalised() {
+  std::vector<Named> normalised;
+  for (const Named& each : every_metric()) {
+    if (map_row(each.map, {0.0}).slack == 0.0) normalised.push_back(each);
+  }
+  return normalised;
+}
+
+/// The score at which the map has a kink in a row of this statistic.
+inline std::optional<double> kink_of(const RowMap& map, double stat) {
+  switch (map.kind) {
+    case RowMapKind::sparsemax: return stat;
+    case RowMapKind::entmax15: return stat / 0.5;
+    case RowMapKind::entmax: return stat / (map.alpha - 1.0);
+    case RowMapKind::relu:
+    case RowMapKind::softpick:
+    case RowMapKind::custom: return 0.0;
+    default: return std::nullopt;
+  }
+}
+
+/// No score within 1e-4 of a kink, where a finite difference would see both sides; nor near the edge of the support of
+/// entmax with alpha > 1.5, where third derivatives grow without bound.
+inline bool away_from_kinks(const RowMap& map, const Vector& scores) {
+  const auto kink = kink_of(map, map_row(map, scores).stat);
+  const double margin = map.kind == RowMapKind::entmax && map.alpha > 1.5 ? 0.1 : 1e-4;
+  return !kink || std::none_of(scores.begin(), scores.end(), [&](double z) { return std::abs(z - *kink) < margin; });
+}
+
+/// n scores of N(0, stddev), away from the map's kinks.
+inline Vector smooth_scores(const RowMap& map, std::int64_t n, std::uint64_t seed, double stddev = 1.0) {
+  for (;; seed += 1000) {
+    Vector z = random_values(n, seed, 0.0, stddev);
+    if (away_from_kinks(map, z)) return z;
+  }
+}
+
+/// What attention makes of single rows of scores z (R, n), with u_ij = dL/da_ij.
+struct RowResults {
+  Vector weights, dz, solved;  // (R, n): a, H u and (H + lambda I)^-1 H u
+  Vector stat;                 // (R)
+};
+
+/// Attention of one head in which keys and values are the n unit vectors: q is the scores, the output the weights, dO
+/// is u, dq is H u and row_dq the row solve. Without a damping the rows are not solved.
+inline RowResults run_rows(Device device, const RowMap& map, const Vector& scores, const Vector& u, std::int64_t n,
+                           std::optional<RowDamping> damping = {}, bool causal = false) {
+  const DType dtype = backend_of(device).default_float();
+  const auto rows = n == 0 ? 1 : static_cast<std::int64_t>(scores.size()) / n;
+  const std::int64_t width = std::max<std::int64_t>(1, n);
+  Vector units(static_cast<std::size_t>(n * n), 0.0);
+  for (std::int64_t j = 0; j < n; ++j) units[static_cast<std::size_t>(j * n + j)] = 1.0;
+  const Tensor identity = Tensor::from(units, {1, n, width}, dtype, device);
+  const auto matrix = [&](const Vector& values) {
+    return Tensor::from(n == 0 ? Vector(1, 0.0) : values, {1, rows, width}, dtype, device);
+  };
+  const auto view = [&](const Tensor& x) { return HeadView{x, 0, width, x.size(1) * width}; };
+
+  Attention a;
+  a.batch = a.heads = a.kv_heads = 1;
+  a.queries = rows;
+  a.keys = n;
+  a.head_dim = width;
+  a.causal = causal;
+  a.map = map;
+  a.q = view(matrix(scores));
+  a.k = a.v = view(identity);
+  a.out = view(Tensor::zeros({1, rows, width}, dtype, device));
+  a.row_stat = Tensor::zeros({1, 1, rows}, dtype, device);
+  backend_of(device).attention(a);
+
+  const auto like = [&](const HeadView& x) { return view(Tensor::like(x.data)); };
+  AttentionBackward back{a, view(matrix(u)), like(a.q), like(a.k), like(a.v)};
+  if (damping) {
+    back.damping = *damping;
+    back.row_dq = like(a.q);
+    back.row_dk = like(a.k);
+    back.row_dv = like(a.v);
+  }
+  backend_of(device).attention_backward(back);
+  return {a.out.data.values(), back.dq.data.values(), damping ? back.row_dq.data.values() : Vector{},
+          a.row_stat.values()};
+}
+
+}  // namespace monge::test

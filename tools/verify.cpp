@@ -1,0 +1,52 @@
+// monge verify attention [RUN_OR_CHECKPOINT] [--json] [--seed n] [--figure FILE.svg]
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "tools/commands.h"
+#include "tools/verify/claims.h"
+#include "tools/verify/figure.h"
+
+namespace monge::tools {
+namespace {
+
+struct Arguments {
+  std::string from, figure;
+  std::uint64_t seed = 1;
+  bool json = false;
+};
+
+void run(const Arguments& arguments) {
+  if (!arguments.figure.empty()) write_figure(arguments.figure);
+  std::vector<Findings> all{examine_random(arguments.seed)};
+  if (!arguments.from.empty()) all.push_back(examine(checkpoint_problems(arguments.from, arguments.seed), arguments.seed));
+  if (arguments.json) {
+    fmt::print("{}\n", to_json(all).dump());
+  } else {
+    for (const Findings& findings : all) fmt::print("{}\n", table_text(findings));
+    fmt::print("{}", references_text(all));
+  }
+  const auto wrong = missed(all);
+  if (!wrong.empty()) {
+    throw RunError(fmt::format("{} of the claims missed its bound, first: {} ({:.1e})", wrong.size(),
+                               wrong.front().text, wrong.front().measured));
+  }
+}
+
+}  // namespace
+
+void add_verify(CLI::App& program) {
+  auto a = std::make_shared<Arguments>();
+  CLI::App* verify = program.add_subcommand("verify", "Check the mathematics against independent computations");
+  verify->require_subcommand(1);
+  CLI::App* attention = verify->add_subcommand(
+      "attention", "Attention as entropic optimal transport and its natural gradient: on random problems, and on the "
+                   "layers of a trained model; exit code 3 when a bound is missed");
+  attention->add_option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint");
+  attention->add_option("--seed", a->seed, "Of the random problems")->capture_default_str();
+  attention->add_option("--figure", a->figure, "Draw attention rows of every kind into this SVG file");
+  attention->add_flag("--json", a->json, "One JSON object instead of tables");
+  attention->callback([a] { run(*a); });
+}
+
+}  // namespace monge::tools

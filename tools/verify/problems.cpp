@@ -1,0 +1,202 @@
+#include "tools/verify/problems.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "autograd/ops.h"
+#include "core/error.h"
+#include "train/data/dataset.h"
+#include "train/saved_model.h"
+
+namespace monge::tools {
+namespace {
+
+constexpr Device reference{DeviceKind::reference, 0};
+
+/// Random streams of this program.
+enum Stream : std::uint32_t { row_stream, layer_stream, payoff_stream };
+
+Vector normal(RandomSequence& random, std::int64_t n, double stddev = 1.0) {
+  Vector out(n);
+  for (double& x : out) x = stddev * random.normal();
+  return out;
+}
+Tensor normal_tensor(RandomSequence& random, const Shape& shape, double stddev = 1.0) {
+  const Vector values = normal(random, shape.numel(), stddev);
+  return Tensor::from({values.data(), static_cast<std::size_t>(values.size())}, shape, DType::f64, reference);
+}
+
+Tensor in_double(const Tensor& x) { return x.defined() ? x.to(DType::f64, reference) : x; }
+
+nn::AttentionCall in_double(const nn::AttentionCall& call) {
+  nn::AttentionCall out = call;
+  out.x = in_double(call.x);
+  out.qkv = out.args.q.data = out.args.k.data = out.args.v.data = in_double(call.qkv);
+  const LogPrior& prior = call.args.prior;
+  out.args.prior = {in_double(prior.head), in_double(prior.distance), in_double(prior.key), in_double(prior.slopes)};
+  out.args.dropout = 0.0;
+  return out;
+}
+
+/// A row of any sequence, head and position, with the payoffs of a random loss.
+RowProblem draw_row(const nn::AttentionCall& call, const LayerScores& scores, RandomSequence& random) {
+  const Attention& a = call.args;
+  const auto below = [&](std::int64_t n) {
+    return static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(n)));
+  };
+  const std::int64_t b = below(a.batch), h = below(a.heads), i = below(a.queries);
+  RowProblem row{a.map, scores.scores(b, h, i), Vector(scores.visible(i))};
+  const Vector dout = normal(random, a.head_dim);
+  for (Eigen::Index j = 0; j < row.payoffs.size(); ++j) row.payoffs[j] = dout.dot(scores.value(b, h, j));
+  return row;
+}
+
+}  // namespace
+
+Matrix to_matrix(const Tensor& x) {
+  const auto values = x.values();
+  return Eigen::Map<const Matrix>(values.data(), x.shape().rows(), x.shape().last());
+}
+
+LayerScores::LayerScores(const nn::AttentionCall& call) : args_(call.args), packed_(to_matrix(call.qkv)) {
+  const auto table = [](const Tensor& t) { return t.defined() ? to_matrix(t) : Matrix(); };
+  distance_ = table(args_.prior.distance);
+  key_ = table(args_.prior.key);
+  head_ = table(args_.prior.head);
+  slopes_ = table(args_.prior.slopes);
+}
+
+std::int64_t LayerScores::visible(std::int64_t i) const { return args_.causal ? i + 1 : args_.keys; }
+
+Vector LayerScores::segment(std::int64_t b, std::int64_t t, std::int64_t packed_head) const {
+  return packed_.row(b * args_.queries + t).segment(packed_head * args_.head_dim, args_.head_dim);
+}
+Vector LayerScores::query(std::int64_t b, std::int64_t h, std::int64_t i) const { return segment(b, i, h); }
+Vector LayerScores::key(std::int64_t b, std::int64_t h, std::int64_t j) const {
+  return segment(b, j, args_.heads + h / (args_.heads / args_.kv_heads));
+}
+Vector LayerScores::value(std::int64_t b, std::int64_t h, std::int64_t j) const {
+  return segment(b, j, args_.heads + args_.kv_heads + h / (args_.heads / args_.kv_heads));
+}
+
+Vector LayerScores::scores(std::int64_t b, std::int64_t h, std::int64_t i) const {
+  const Vector q = query(b, h, i);
+  Vector z(visible(i));
+  for (Eigen::Index j = 0; j < z.size(); ++j) {
+    z[j] = args_.scale * q.dot(key(b, h, j));
+    if (distance_.size() > 0) z[j] += distance_(h, std::abs(i - j));
+    if (key_.size() > 0) z[j] += key_(h, j);
+    if (head_.size() > 0) z[j] += head_(0, h);
+    if (slopes_.size() > 0) z[j] -= slopes_(0, h) * static_cast<double>(i - j);
+  }
+  return z;
+}
+
+LayerScores LayerScores::moved(const Matrix& change) const {
+  LayerScores out = *this;
+  out.packed_ += change;
+  return out;
+}
+
+Problems random_problems(std::uint64_t seed) {
+  Problems out{.title = fmt::format("random problems (seed {})", seed)};
+  RandomSequence random(seed, row_stream);
+  for (const std::int64_t n : {2, 3, 8, 16, 33}) {
+    for (const double sharpness : {0.5, 2.0}) {
+      out.rows.push_back({RowMap{}, normal(random, n, sharpness), normal(random, n)});
+    }
+  }
+  for (const RowMap& map : {RowMap{RowMapKind::softmax1}, RowMap{RowMapKind::sparsemax}, RowMap{RowMapKind::entmax15},
+                            RowMap{.kind = RowMapKind::entmax, .alpha = 1.25}, RowMap{RowMapKind::sigmoid},
+                            RowMap{RowMapKind::relu}, RowMap{RowMapKind::softplus}, RowMap{RowMapKind::softpick}}) {
+    for (const std::int64_t n : {3, 16}) out.rows.push_back({map, normal(random, n, 1.5), normal(random, n)});
+  }
+
+  struct Sizes {
+    std::int64_t heads, kv_heads;
+    const char* position;
+    bool prior;
+  };
+  const auto owned = std::make_shared<std::vector<std::unique_ptr<nn::Position>>>();
+  RandomSequence layers(seed, layer_stream);
+  for (const Sizes s : {Sizes{2, 2, "none", false}, Sizes{4, 2, "alibi", true}, Sizes{2, 1, "rope", false}}) {
+    constexpr std::int64_t B = 2, T = 8, D = 4;
+    const std::int64_t C = s.heads * D;
+    const nn::LayerContext context{.width = C, .heads = s.heads, .kv_heads = s.kv_heads, .context = T};
+    owned->push_back(nn::positions().make(nn::positions().choose(s.position), context));
+    nn::Position& position = *owned->back();
+    const Tensor x = normal_tensor(layers, {B, T, C});
+    const Tensor w = normal_tensor(layers, {(s.heads + 2 * s.kv_heads) * D, C}, 1.0 / std::sqrt(static_cast<double>(C)));
+    const Tensor qkv = position.rotate(autograd::linear(x, w), 0).value();
+    autograd::AttentionSpec spec{.heads = s.heads, .kv_heads = s.kv_heads, .scale = 0.5};
+    spec.slopes = position.slopes(reference);
+    if (s.prior) spec.distance_prior = normal_tensor(layers, {s.heads, T});
+    out.layers.push_back({.call = {x, qkv, autograd::attention_call(qkv, spec), &position}});
+  }
+  out.owner = owned;
+  return out;
+}
+
+namespace {
+
+/// Keeps the first forward call of a layer.
+struct FirstCall : nn::AttentionObserver {
+  std::unique_ptr<nn::AttentionCall> call;
+  void observe(const nn::AttentionCall& seen) override {
+    if (!call) call = std::make_unique<nn::AttentionCall>(seen);
+  }
+};
+
+}  // namespace
+
+Problems checkpoint_problems(const std::filesystem::path& run_or_checkpoint, std::uint64_t seed) {
+  constexpr std::int64_t longest = 128, rows_per_layer = 8;
+  const auto saved = std::make_shared<train::SavedModel>(train::load_model(run_or_checkpoint));
+  const auto dataset = train::datasets().make(
+      saved->config.data,
+      {.context = saved->config.model.context, .seed = static_cast<std::uint64_t>(saved->config.train.seed)});
+  const auto context = static_cast<std::size_t>(saved->config.model.context);
+  const std::int64_t tokens = std::min(longest, saved->config.model.context);
+  const std::int64_t windows = std::min<std::int64_t>(2, dataset->validation_windows());
+  std::vector<std::int32_t> inputs, window(context), targets(context);
+  for (std::int64_t w = 0; w < windows; ++w) {
+    dataset->validation_window(w, window, targets);
+    inputs.insert(inputs.end(), window.begin(), window.begin() + tokens);
+  }
+
+  std::vector<std::pair<nn::RowMapAttention*, FirstCall>> layers;
+  std::vector<std::string> notes;
+  saved->model->visit([&](const std::string& name, nn::Module& module) {
+    if (auto* layer = dynamic_cast<nn::RowMapAttention*>(&module)) {
+      layers.emplace_back(layer, FirstCall{});
+    } else if (dynamic_cast<nn::SelfAttention*>(&module) != nullptr) {
+      notes.push_back(fmt::format("{} is not an attention with a row map and was left out.", name));
+    }
+  });
+  saved->model->eval();
+  for (auto& [layer, first] : layers) layer->set_observer(&first);
+  {
+    autograd::Tape tape;  // observers see recorded calls only
+    const autograd::Tape::Recording recording(tape);
+    saved->model->forward(Tensor::from(inputs, {windows, tokens}, saved->store->values().device()));
+  }
+
+  Problems out{.title = fmt::format("{} (step {}): {} attention layers, {} validation windows of {} tokens, {} rows "
+                                    "drawn from each layer",
+                                    saved->checkpoint.string(), saved->state.step, layers.size(), windows, tokens,
+                                    rows_per_layer),
+               .notes = std::move(notes),
+               .owner = saved};
+  RandomSequence random(seed, payoff_stream);
+  for (auto& [layer, first] : layers) {
+    layer->set_observer(nullptr);
+    out.layers.push_back({in_double(*first.call), layer->has_qk_norm()});
+    const LayerScores scores(out.layers.back().call);
+    for (std::int64_t r = 0; r < rows_per_layer; ++r) {
+      out.rows.push_back(draw_row(out.layers.back().call, scores, random));
+    }
+  }
+  return out;
+}
+
+}  // namespace monge::tools
