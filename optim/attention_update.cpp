@@ -65,6 +65,7 @@ AttentionUpdateRegistry& attention_updates() {
                        });
     add_fisher(*r);
     add_fisher_cg(*r);
+    add_scaled(*r);
     return r;
   }();
   return registry;

@@ -5,8 +5,9 @@
 //   row         their gradients come from the damped natural gradient of each row of scores; a heuristic
 //   fisher      natural gradient under the attention-local Fisher, by Kronecker factors
 //   fisher_cg   the same under the exact Fisher, by conjugate gradients; for small models
+//   scaled      a multiple of the rule's step: the control of the two before
 //
-// The last two replace the step that the base rule has made of these two matrices, whatever the rule is.
+// These three replace the step that the base rule has made of these two matrices, whatever the rule is.
 #pragma once
 
 #include <memory>

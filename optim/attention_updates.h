@@ -9,5 +9,6 @@ using AttentionUpdateRegistry = Registry<AttentionUpdate, const std::vector<Atte
 
 void add_fisher(AttentionUpdateRegistry& registry);
 void add_fisher_cg(AttentionUpdateRegistry& registry);
+void add_scaled(AttentionUpdateRegistry& registry);
 
 }  // namespace monge::optim

@@ -1,10 +1,12 @@
 // monge bench [CONFIG [key.path=value ...]] [--steps N] [--json]: what the machine can do, and how close a training
-// step comes to it.
+// step comes to it. monge bench --attention [--json]: attention alone, for every kind and a range of lengths.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
+#include "tools/attention_bench.h"
 #include "tools/commands.h"
 #include "tools/op_bench.h"
 #include "train/config.h"
@@ -22,6 +24,7 @@ struct Arguments {
   std::vector<std::string> overrides;
   std::int64_t steps = 20;
   bool json = false;
+  bool attention = false;
 };
 
 struct Machine {
@@ -31,6 +34,7 @@ struct Machine {
 
 struct StepTiming {
   double seconds = 0.0;  // median
+  double mean = 0.0;     // seconds; work that is done every few steps shows here
   double tokens_per_second = 0.0;
   double mfu = 0.0;
   std::size_t peak_bytes = 0;
@@ -59,8 +63,11 @@ StepTiming time_steps(train::TrainingStep& training, const train::Dataset& datas
       seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     }
   }
+  const double total = std::accumulate(seconds.begin(), seconds.end(), 0.0);
   std::ranges::nth_element(seconds, seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2));
-  StepTiming timing{.seconds = seconds[seconds.size() / 2], .peak_bytes = backend.memory().usage().peak};
+  StepTiming timing{.seconds = seconds[seconds.size() / 2],
+                    .mean = total / static_cast<double>(seconds.size()),
+                    .peak_bytes = backend.memory().usage().peak};
   const std::int64_t tokens = config.train.batch * config.train.accumulate * config.model.context;
   timing.tokens_per_second = static_cast<double>(tokens) / timing.seconds;
   timing.mfu = model.flops_per_token(config.model.context) * timing.tokens_per_second / peak;
@@ -83,8 +90,8 @@ void print_text(const Machine& machine, const std::vector<OpTiming>& ops, const 
                train::count_text(rate) + (op.flops > 0.0 ? "FLOP/s" : "B/s"),
                100.0 * share(op, peak, machine.bandwidth));
   }
-  fmt::print("\nwhole step   {:.2f} ms, {}tok/s, MFU {:.1f}% of the matmul peak, peak memory {}\n", 1e3 * step->seconds,
-             train::count_text(step->tokens_per_second), 100.0 * step->mfu,
+  fmt::print("\nwhole step   {:.2f} ms (mean {:.2f}), {}tok/s, MFU {:.1f}% of the matmul peak, peak memory {}\n", 1e3 * step->seconds,
+             1e3 * step->mean, train::count_text(step->tokens_per_second), 100.0 * step->mfu,
              train::bytes_text(static_cast<double>(step->peak_bytes)));
 }
 
@@ -102,13 +109,42 @@ void print_json(const Machine& machine, const std::vector<OpTiming>& ops, const 
       out["ops"].push_back(std::move(entry));
     }
     out["step"] = {
-        {"milliseconds", 1e3 * step->seconds}, {"tokens_per_second", step->tokens_per_second}, {"mfu", step->mfu}};
+        {"milliseconds", 1e3 * step->seconds}, {"mean_milliseconds", 1e3 * step->mean}, {"tokens_per_second", step->tokens_per_second}, {"mfu", step->mfu}};
     out["peak_bytes"] = step->peak_bytes;
   }
   fmt::print("{}\n", out.dump(2));
 }
 
+void run_attention(const Arguments& arguments) {
+  const std::vector<AttentionTiming> timings = bench_attention(parse_device("cpu"), DType::f32);
+  if (arguments.json) {
+    Json out = Json::array();
+    for (const AttentionTiming& t : timings) {
+      Json entry{{"kind", t.kind},
+                 {"tokens", t.tokens},
+                 {"forward_milliseconds", 1e3 * t.forward},
+                 {"backward_milliseconds", 1e3 * t.backward}};
+      if (t.row_backward > 0.0) entry["row_backward_milliseconds"] = 1e3 * t.row_backward;
+      entry["scratch_bytes"] = t.scratch;
+      out.push_back(std::move(entry));
+    }
+    fmt::print("{}\n", out.dump(2));
+    return;
+  }
+  const AttentionShape shape;
+  fmt::print("{} tokens, {} heads of {}, causal, f32; ms\n\n{:<10} {:>6} {:>10} {:>10} {:>14} {:>8} {:>12}\n", shape.rows,
+             shape.heads, shape.head_dim, "kind", "T", "forward", "backward", "row backward", "ratio", "work space");
+  for (const AttentionTiming& t : timings) {
+    const bool solves = t.row_backward > 0.0;
+    fmt::print("{:<10} {:>6} {:>10.2f} {:>10.2f} {:>14} {:>8} {:>12}\n", t.kind, t.tokens, 1e3 * t.forward,
+               1e3 * t.backward, solves ? fmt::format("{:.2f}", 1e3 * t.row_backward) : "-",
+               solves ? fmt::format("{:.2f}", t.row_backward / t.backward) : "-",
+               train::bytes_text(static_cast<double>(t.scratch)));
+  }
+}
+
 void run(const Arguments& arguments) {
+  if (arguments.attention) return run_attention(arguments);
   const auto print = arguments.json ? print_json : print_text;
   if (arguments.config.empty()) {
     print(measure_machine(backend_of(parse_device("cpu"))), {}, nullptr, 0.0);
@@ -150,6 +186,7 @@ void add_bench(CLI::App& program) {
   command->add_option("--steps", a->steps, "Training steps to time; the median counts")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  command->add_flag("--attention", a->attention, "Attention alone: every kind, 64 to 4096 tokens");
   command->add_flag("--json", a->json, "One JSON object instead of tables");
   command->callback([a] { run(*a); });
 }

@@ -3,9 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/commands.h"
-#include "train/data/dataset.h"
+#include "tools/saved_data.h"
 #include "train/evaluate.h"
-#include "train/saved_model.h"
 
 namespace monge::tools {
 namespace {
@@ -19,14 +18,7 @@ struct Arguments {
 void run(const Arguments& arguments) {
   const train::SavedModel saved = train::load_model(arguments.from, arguments.overrides);
   const train::Config& config = saved.config;
-  const auto dataset = train::datasets().make(
-      config.data, {.context = config.model.context, .seed = static_cast<std::uint64_t>(config.train.seed)});
-  if (dataset->tokenizer().save() != saved.state.tokenizer) {
-    throw InputError(
-        fmt::format("the data has another vocabulary ({} tokens) than the model ({} tokens) or orders it "
-                    "differently; give data with data.path=...",
-                    dataset->vocab(), saved.state.vocab));
-  }
+  const auto dataset = data_of(saved);
   const train::Evaluation e =
       train::evaluate(*saved.model, *dataset, saved.store->values().device(), config.train.batch);
   if (arguments.json) {

@@ -4,6 +4,8 @@
 #include "autograd/gradcheck.h"
 #include "autograd/ops.h"
 #include "autograd/tape.h"
+#include "core/row_map/custom.h"
+#include "nn/attention/attention.h"
 #include "nn/gpt.h"
 #include "nn/registries.h"
 #include "optim/optimizer.h"

@@ -19,7 +19,8 @@ struct Arguments {
 void run(const Arguments& arguments) {
   if (!arguments.figure.empty()) write_figure(arguments.figure);
   std::vector<Findings> all{examine_random(arguments.seed)};
-  if (!arguments.from.empty()) all.push_back(examine(checkpoint_problems(arguments.from, arguments.seed), arguments.seed));
+  if (!arguments.from.empty())
+    all.push_back(examine(checkpoint_problems(arguments.from, arguments.seed), arguments.seed));
   if (arguments.json) {
     fmt::print("{}\n", to_json(all).dump());
   } else {
@@ -40,8 +41,9 @@ void add_verify(CLI::App& program) {
   CLI::App* verify = program.add_subcommand("verify", "Check the mathematics against independent computations");
   verify->require_subcommand(1);
   CLI::App* attention = verify->add_subcommand(
-      "attention", "Attention as entropic optimal transport and its natural gradient: on random problems, and on the "
-                   "layers of a trained model; exit code 3 when a bound is missed");
+      "attention",
+      "Attention as entropic optimal transport and its natural gradient: on random problems, and on the "
+      "layers of a trained model; exit code 3 when a bound is missed");
   attention->add_option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint");
   attention->add_option("--seed", a->seed, "Of the random problems")->capture_default_str();
   attention->add_option("--figure", a->figure, "Draw attention rows of every kind into this SVG file");

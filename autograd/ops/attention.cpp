@@ -19,6 +19,18 @@ Tensor as_stat(const Tensor& table) {
   return table.defined() && table.dtype() == DType::bf16 ? table.to(DType::f32, table.device()) : table;
 }
 
+/// The gradient of a table in the dtype that the input wants: f32 for a parameter, bf16 for what an op has made.
+void add_table(Gradients& g, std::size_t input, const Tensor& gradient) {
+  if (!g.wants(input)) return;
+  const auto [to, accumulate] = g.slot(input);
+  const Tensor same = gradient.dtype() == to.dtype() ? gradient : gradient.to(to.dtype(), to.device());
+  if (accumulate) {
+    to.backend().add_scaled(same, 1.0, to);
+  } else {
+    to.backend().copy(same, to);
+  }
+}
+
 }  // namespace
 
 Var rope(const Var& x, std::int64_t heads, std::int64_t head_dim, double base, std::int64_t start) {
@@ -102,9 +114,9 @@ Var attention(const Var& qkv, const AttentionSpec& spec, const Var& row_qkv) {
     dx.backend().attention_backward(back);
     if (g.wants(0)) g.add(0, dx);
     if (g.wants(1)) g.add(1, row_dx);
-    if (g.wants(2)) g.add(2, back.dprior.head);
-    if (g.wants(3)) g.add(3, back.dprior.distance);
-    if (g.wants(4)) g.add(4, back.dprior.key);
+    add_table(g, 2, back.dprior.head);
+    add_table(g, 3, back.dprior.distance);
+    add_table(g, 4, back.dprior.key);
   });
 }
 

@@ -21,7 +21,7 @@ struct ForwardScratch {
         q(carver.take(plan.tile_rows * plan.width)),
         out(carver.take(plan.tile_rows * plan.width)),
         scores(carver.take(plan.tile_rows * plan.stride)),
-        mask(carver.take(plan.keys)),
+        mask(carver.take(mask_size(plan.keys))),
         size(carver.used()) {}
 
   float *four_rows, *k_transposed, *v, *q, *out, *scores, *mask;
@@ -37,10 +37,7 @@ HWY_INLINE void weigh(const Map& row_map, const Plan& plan, const Tile& tile, co
     float* const weights = to.scores + r * plan.stride;
     SimdRow row(weights, n);
     a.row_stat.data_as<float>()[index] = row_map.weights(row);
-    if (a.dropout > 0.0) {
-      draw_mask(a, index, n, to.mask);
-      multiply_by(weights, to.mask, n);
-    }
+    if (a.dropout > 0.0) multiply_by(weights, draw_mask(a, index, n, to.mask), n);
     clear_hidden(weights, n);
   }
 }

@@ -1,5 +1,7 @@
 // Backward of attention, in the tiles of attention.cpp: the weights come again from q, k and the kept row statistic. A
 // tile holds whole rows, so the row sums that a map's Jacobian and its damped inverse ask for cost no pass over q or k.
+#include <limits>
+
 #include "core/check.h"
 #include "core/cpu/kernels.h"
 #include "core/cpu/parallel.h"
@@ -13,8 +15,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace monge::cpu::HWY_NAMESPACE {
 
-// With u_ij = mask_ij <dO_i, v_j>:  dz = H u,  dq = scale dz k,  dk = dz^T (scale q),  dv = (mask a)^T dO. The row solve
-// puts (H + lambda I)^-1 H u in the place of dz and gives a second pair of dq and dk.
+// With u_ij = mask_ij <dO_i, v_j>:  dz = H u,  dq = scale dz k,  dk = dz^T (scale q),  dv = (mask a)^T dO. The row
+// solve puts (H + lambda I)^-1 H u in the place of dz and gives a second pair of dq and dk.
 
 struct BackwardScratch {
   BackwardScratch(const Plan& plan, bool solves_rows, Carver carver)
@@ -28,10 +30,11 @@ struct BackwardScratch {
         weights(carver.take(plan.tile_rows * plan.stride)),
         dscores(carver.take(plan.tile_rows * plan.stride)),
         solved(carver.take(solves_rows ? plan.tile_rows * plan.stride : 0)),
-        mask(carver.take(plan.keys)),
+        mask(carver.take(mask_size(plan.keys))),
+        s(carver.take(plan.keys)),
         size(carver.used()) {}
 
-  float *four_rows, *k, *k_transposed, *v_transposed, *q, *dout, *dq, *weights, *dscores, *solved, *mask;
+  float *four_rows, *k, *k_transposed, *v_transposed, *q, *dout, *dq, *weights, *dscores, *solved, *mask, *s;
   std::int64_t size;
 };
 
@@ -59,67 +62,67 @@ struct PriorSums {
   std::int64_t size;
 };
 
-HWY_INLINE float lambda_of(const RowDamping& damping, float n, float trace) {
+HWY_INLINE float total(const float* x, std::int64_t n) {
+  return sum_of(
+      n, [](Floats v) HWY_ATTR { return v; }, x);
+}
+HWY_INLINE float inner(const float* x, const float* y, std::int64_t n) {
+  return sum_of(
+      n, [](Floats v, Floats w) HWY_ATTR { return hn::Mul(v, w); }, x, y);
+}
+
+/// <w, u> / (<w, 1> + slack), the baseline of a row; 0 where the slack is infinite or nothing weighs.
+HWY_INLINE float mean_under(const float* w, float slack, const float* u, std::int64_t n) {
+  if (slack == std::numeric_limits<float>::infinity()) return 0.0f;
+  const float weight = total(w, n) + slack;
+  return weight > 0.0f ? inner(w, u, n) / weight : 0.0f;
+}
+
+/// lambda of a row of `keys` with H = diag(s) - s s^T / (sum s + slack).
+HWY_INLINE float lambda_of(const RowDamping& damping, const float* s, float slack, std::int64_t keys) {
+  const auto lambda = static_cast<float>(damping.lambda), n = static_cast<float>(keys);
   switch (damping.scale) {
-    case RowDamping::Scale::per_key: return static_cast<float>(damping.lambda) / n;
-    case RowDamping::Scale::absolute: return static_cast<float>(damping.lambda);
-    case RowDamping::Scale::trace:
-      return static_cast<float>(damping.lambda) * std::max(trace, static_cast<float>(RowDamping::least_trace)) / n;
+    case RowDamping::Scale::per_key: return lambda / n;
+    case RowDamping::Scale::absolute: return lambda;
+    case RowDamping::Scale::trace: {
+      const float sum = total(s, keys), trace = sum - inner(s, s, keys) / (sum + slack);
+      return lambda * std::max(trace, static_cast<float>(RowDamping::least_trace)) / n;
+    }
   }
   return 0.0f;
 }
 
-/// One row: u becomes dz = H u in place, and `solved`, unless null, the damped natural gradient. `weights_dot_u` is
-/// <dO, o>.
+/// solved = (H + lambda I)^-1 H u.
+HWY_INLINE void solve_row(const RowDamping& damping, const float* s, float slack, std::int64_t keys, const float* u,
+                          float* solved) {
+  const float lambda = lambda_of(damping, s, slack, keys);
+  const Floats damp = splat(lambda);
+  map(
+      keys, solved, [&](Floats x) HWY_ATTR { return hn::Div(x, hn::Add(x, damp)); }, s);
+  const Floats baseline = splat(mean_under(solved, slack / lambda, u, keys));
+  map(
+      keys, solved, [&](Floats w, Floats x) HWY_ATTR { return hn::Mul(w, hn::Sub(x, baseline)); }, solved, u);
+}
+
+/// One row: u becomes dz = H u in place; `solved`, unless null, the damped natural gradient. `weights_dot_u` is
+/// <dO, o>, `s_space` room for the keys.
 template <class Map>
 HWY_INLINE void differentiate_row(const Map& row_map, const RowDamping& damping, std::int64_t keys,
-                                  const float* weights, float stat, float weights_dot_u, float* u, float* solved) {
-  const auto n = static_cast<float>(keys);
+                                  const float* weights, float stat, float weights_dot_u, float* s_space, float* u,
+                                  float* solved) {
   const float slack = row_map.template slack<SimdRow>(stat);
-  const auto curvature = [&](Floats a) HWY_ATTR { return row_map.template curvature<SimdRow>(Lanes(a), n).v; };
-  const auto sum_s = [&]() HWY_ATTR { return sum_of(keys, curvature, weights); };
-
-  if (solved != nullptr) {
-    float trace = 0.0f;
-    if (damping.scale == RowDamping::Scale::trace) {
-      const float total = sum_s();
-      trace = total - sum_of(
-                          keys, [&](Floats a) HWY_ATTR { return hn::Mul(curvature(a), curvature(a)); }, weights) /
-                          (total + slack);
-    }
-    const float lambda = lambda_of(damping, n, trace);
-    const Floats damp = splat(lambda);
+  const float* s = weights;
+  if constexpr (!Map::curvature_is_weight) {
+    const auto n = static_cast<float>(keys);
     map(
-        keys, solved, [&](Floats a) HWY_ATTR {
-          const Floats s = curvature(a);
-          return hn::Div(s, hn::Add(s, damp));
-        },
-        weights);
-    float mean = 0.0f;
-    if constexpr (!Map::separable) {
-      const float total = slack / lambda + sum_of(
-                                               keys, [](Floats w) HWY_ATTR { return w; }, solved);
-      const float weighted = sum_of(
-          keys, [](Floats w, Floats x) HWY_ATTR { return hn::Mul(w, x); }, solved, u);
-      if (total > 0.0f) mean = weighted / total;
-    }
-    const Floats center = splat(mean);
-    map(
-        keys, solved, [&](Floats w, Floats x) HWY_ATTR { return hn::Mul(w, hn::Sub(x, center)); }, solved, u);
+        keys, s_space, [&](Floats a) HWY_ATTR { return row_map.template curvature<SimdRow>(Lanes(a), n).v; }, weights);
+    s = s_space;
   }
+  if (solved != nullptr) solve_row(damping, s, slack, keys, u, solved);
 
-  float mean = 0.0f;
-  if constexpr (Map::curvature_is_weight) {
-    mean = weights_dot_u;
-  } else if constexpr (!Map::separable) {
-    const float c = sum_s() + slack;
-    const float weighted = sum_of(
-        keys, [&](Floats a, Floats x) HWY_ATTR { return hn::Mul(curvature(a), x); }, weights, u);
-    if (c > 0.0f) mean = weighted / c;
-  }
-  const Floats baseline = splat(mean);
+  const Floats baseline = splat(Map::curvature_is_weight ? weights_dot_u : mean_under(s, slack, u, keys));
   map(
-      keys, u, [&](Floats x, Floats a) HWY_ATTR { return hn::Mul(curvature(a), hn::Sub(x, baseline)); }, u, weights);
+      keys, u, [&](Floats x, Floats y) HWY_ATTR { return hn::Mul(y, hn::Sub(x, baseline)); }, u, s);
 }
 
 /// Scores become weights and u becomes dz, row by row.
@@ -134,10 +137,8 @@ HWY_INLINE void differentiate(const Map& row_map, const AttentionBackward& args,
     float* const u = to.dscores + r * plan.stride;
     float* const solved = solves_rows ? to.solved + r * plan.stride : nullptr;
     const float stat = a.row_stat.data_as<float>()[index];
-    if (a.dropout > 0.0) {
-      draw_mask(a, index, n, to.mask);
-      multiply_by(u, to.mask, n);
-    }
+    const float* const mask = a.dropout > 0.0 ? draw_mask(a, index, n, to.mask) : nullptr;
+    if (mask != nullptr) multiply_by(u, mask, n);
     const float weights_dot_u = sum_of(
         a.head_dim, [](Floats o, Floats d) HWY_ATTR { return hn::Mul(o, d); },
         head<T>(a.out, tile.b, tile.first + r, tile.h, a.head_dim),
@@ -145,16 +146,16 @@ HWY_INLINE void differentiate(const Map& row_map, const AttentionBackward& args,
     SimdRow row(weights, n);
     if constexpr (Map::metric == Metric::none) {
       map(
-          n, u, [&](Floats z, Floats x) HWY_ATTR {
-            return row_map.template backward<SimdRow>(Lanes(z), Lanes(x), stat, weights_dot_u).v;
-          },
+          n, u,
+          [&](Floats z, Floats x)
+              HWY_ATTR { return row_map.template backward<SimdRow>(Lanes(z), Lanes(x), stat, weights_dot_u).v; },
           weights, u);
       row_map.recompute(row, stat);
     } else {
       row_map.recompute(row, stat);
-      differentiate_row(row_map, args.damping, n, weights, stat, weights_dot_u, u, solved);
+      differentiate_row(row_map, args.damping, n, weights, stat, weights_dot_u, to.s, u, solved);
     }
-    if (a.dropout > 0.0) multiply_by(weights, to.mask, n);
+    if (mask != nullptr) multiply_by(weights, mask, n);
     clear_hidden(weights, n);
     clear_hidden(u, n);
     if (solves_rows) clear_hidden(solved, n);
@@ -165,7 +166,7 @@ HWY_INLINE void add_prior_gradient(const Plan& plan, const Tile& tile, const flo
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     const std::int64_t n = plan.visible(tile.first + r);
     const float* const dz = dscores + r * plan.stride;
-    if (to.head) *to.head += sum_of(n, [](Floats x) HWY_ATTR { return x; }, dz);
+    if (to.head) *to.head += total(dz, n);
     if (to.key) add_row(dz, n, to.key);
     if (to.distance) add_to_distances(dz, plan.a.start + tile.first + r, n, to.distance);
   }
@@ -179,8 +180,8 @@ HWY_INLINE void store_query_gradient(const Plan& plan, const Tile& tile, const f
   const Floats scale = splat(plan.a.scale);
   map(
       tile.rows * plan.width, to.dq, [&](Floats x) HWY_ATTR { return hn::Mul(scale, x); }, to.dq);
-  store_rows(to.dq, plan.width, tile.rows, plan.a.head_dim,
-             head<T>(dq, tile.b, tile.first, tile.h, plan.a.head_dim), dq.token_stride);
+  store_rows(to.dq, plan.width, tile.rows, plan.a.head_dim, head<T>(dq, tile.b, tile.first, tile.h, plan.a.head_dim),
+             dq.token_stride);
 }
 
 template <class T>

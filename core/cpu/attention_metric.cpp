@@ -77,9 +77,8 @@ void metric(const Attention& a, const Plan& plan, const AttentionMetric& args) {
       load_rows(head<T>(a.q, tile.b, tile.first, 0, a.head_dim), a.q.token_stride, tile.rows, a.head_dim, a.scale, to.q,
                 plan.width);
       compute_scores(plan, tile, to.q, transposed(plan, to.k_transposed), to.scores);
-      HWY_NAMESPACE::visit_row_map(a.map, [&](const auto& row_map) HWY_ATTR {
-        measure(row_map, plan, tile, to.scores, column_sums);
-      });
+      HWY_NAMESPACE::visit_row_map(
+          a.map, [&](const auto& row_map) HWY_ATTR { measure(row_map, plan, tile, to.scores, column_sums); });
       multiply(tile.rows, y_width, {to.scores, plan.stride, 1}, {to.y, y_width, panel_width()}, to.products, y_width,
                false, [&](std::int64_t, std::int64_t end) HWY_ATTR {
                  return Extent{y_width, 0, plan.visible(tile.first + end - 1)};

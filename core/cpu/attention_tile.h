@@ -17,6 +17,7 @@
 
 #include "core/backend.h"
 #include "core/cpu/parallel.h"
+#include "core/cpu/philox.h"
 #include "core/cpu/simd.h"
 #include "core/cpu/tile_product.h"
 
@@ -273,19 +274,22 @@ HWY_INLINE std::int64_t row_index(const Plan& plan, const Tile& tile, std::int64
   return (tile.b * plan.a.heads + tile.h) * plan.a.queries + tile.first + r;
 }
 
-/// mask_j = what dropout multiplies the weight of key j by, for the `n` visible keys of a row.
-HWY_INLINE void draw_mask(const Attention& a, std::int64_t row, std::int64_t n, float* mask) {
-  const auto step = a.random.step ? static_cast<std::uint32_t>(*a.random.step.data_as<std::int32_t>()) : 0u;
-  const auto dropped = static_cast<std::uint32_t>(std::ceil(a.dropout * 0x1.0p24));  // to_unit(word) < p, in integers
-  const auto kept = static_cast<float>(1.0 / (1.0 - a.dropout));
-  const std::int64_t first = row * a.keys;
-  for (std::int64_t block = first / 4; block * 4 < first + n; ++block) {
-    const auto words = random_words(a.random.seed, a.random.stream, step, static_cast<std::uint64_t>(block));
-    for (std::int64_t w = 0; w < 4; ++w) {
-      const std::int64_t j = block * 4 + w - first;
-      if (j >= 0 && j < n) mask[j] = (words[static_cast<std::size_t>(w)] >> 8) >= dropped ? kept : 0.0f;
-    }
+/// Room that draw_mask needs for a row of `keys`.
+HWY_INLINE std::int64_t mask_size(std::int64_t keys) { return keys + 2 * words_unit; }
+
+/// Returns what dropout multiplies the weights of the first `n` keys of a row by; it lies in `space`.
+HWY_INLINE const float* draw_mask(const Attention& a, std::int64_t row, std::int64_t n, float* space) {
+  constexpr std::int64_t batch = 8 * words_unit;
+  HWY_ALIGN std::uint32_t words[batch];
+  const std::uint32_t step = step_of(a.random);
+  const std::int64_t skipped = row * a.keys % 4, first = row * a.keys - skipped;  // a draw starts at a whole block
+  const std::int64_t drawn = round_up(skipped + n, words_unit);
+  for (std::int64_t i = 0; i < drawn; i += batch) {
+    const std::int64_t count = std::min(batch, drawn - i);
+    draw_words(a.random, step, first + i, count, words);
+    dropout_factors(words, count, a.dropout, space + i);
   }
+  return space + skipped;
 }
 
 HWY_INLINE void multiply_by(float* row, const float* mask, std::int64_t n) {

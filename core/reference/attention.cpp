@@ -70,9 +70,8 @@ std::vector<double> scores(const Attention& a, const Query& at) {
     double& score = z[static_cast<std::size_t>(j)];
     score = a.scale * inner(q, head(a.k, at.b, j, at.g, a.head_dim), a.head_dim) -
             slope * static_cast<double>(a.start + at.i - j);
-    for_each_prior(a, a.prior, at, j, [&](const Tensor& table, std::int64_t index) {
-      score += table.data_as<double>()[index];
-    });
+    for_each_prior(a, a.prior, at, j,
+                   [&](const Tensor& table, std::int64_t index) { score += table.data_as<double>()[index]; });
   }
   return z;
 }
@@ -216,9 +215,8 @@ void ReferenceBackend::attention_backward(const AttentionBackward& args) {
       }
       add_product(at, dz, args.dq, args.dk);
       for (std::size_t j = 0; j < dz.size(); ++j) {
-        for_each_prior(a, args.dprior, at, static_cast<std::int64_t>(j), [&](const Tensor& table, std::int64_t index) {
-          table.data_as<double>()[index] += dz[j];
-        });
+        for_each_prior(a, args.dprior, at, static_cast<std::int64_t>(j),
+                       [&](const Tensor& table, std::int64_t index) { table.data_as<double>()[index] += dz[j]; });
       }
     });
   });

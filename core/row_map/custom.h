@@ -27,9 +27,7 @@ RowMap custom_row_map(Map map) {
     double weights(HostRow<double>& row) const override { return map_.weights(row); }
     void recompute(HostRow<float>& row, float stat) const override { map_.recompute(row, stat); }
     void recompute(HostRow<double>& row, double stat) const override { map_.recompute(row, stat); }
-    float curvature(float weight, float n) const override {
-      return map_.template curvature<HostRow<float>>(weight, n);
-    }
+    float curvature(float weight, float n) const override { return map_.template curvature<HostRow<float>>(weight, n); }
     double curvature(double weight, double n) const override {
       return map_.template curvature<HostRow<double>>(weight, n);
     }

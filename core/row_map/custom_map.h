@@ -4,7 +4,7 @@
 struct CustomMap {
   static constexpr const char* name = "custom";
   static constexpr Metric metric = Metric::conjugate_hessian;
-  static constexpr bool curvature_is_weight = false, separable = false;
+  static constexpr bool curvature_is_weight = false;
 
   explicit CustomMap(const CustomRowMap& custom) : custom_(&custom) {}
 

@@ -9,7 +9,7 @@
 template <class Self>
 struct EntmaxFamily {
   static constexpr Metric metric = Metric::conjugate_hessian;
-  static constexpr bool curvature_is_weight = false, separable = false;
+  static constexpr bool curvature_is_weight = false;
 
   /// Returns the threshold t; -infinity for an empty row.
   template <class Row>
@@ -20,9 +20,7 @@ struct EntmaxFamily {
     // Scores count from the largest, so that large ones lose nothing: rest = y - t with t = slope top - 1 + climb.
     const Number climb = climb_to_root(row, slope, top);
     const auto& map = self();
-    row.apply([&](auto z) MONGE_LAMBDA {
-      return map.template power<Row>(Row::relu((z - top) * slope + (1 - climb)));
-    });
+    row.apply([&](auto z) MONGE_LAMBDA { return map.template power<Row>(Row::relu((z - top) * slope + (1 - climb))); });
     return slope * top - 1 + climb;
   }
 
@@ -51,12 +49,10 @@ struct EntmaxFamily {
     Number climb = 0;
     for (int step = 0; step < 100; ++step) {
       const Number start = 1 - climb;
-      const Number total = row.sum([&](auto z) MONGE_LAMBDA {
-        return map.template power<Row>(Row::relu((z - top) * slope + start));
-      });
-      const Number rate = row.sum([&](auto z) MONGE_LAMBDA {
-        return map.template slope_power<Row>(Row::relu((z - top) * slope + start));
-      });
+      const Number total =
+          row.sum([&](auto z) MONGE_LAMBDA { return map.template power<Row>(Row::relu((z - top) * slope + start)); });
+      const Number rate = row.sum(
+          [&](auto z) MONGE_LAMBDA { return map.template slope_power<Row>(Row::relu((z - top) * slope + start)); });
       const Number move = (total - Row::exp((1 - slope) * Row::log(total))) / rate;
       if (!(move > std::numeric_limits<Number>::epsilon())) break;
       climb += move;

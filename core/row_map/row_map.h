@@ -11,11 +11,11 @@
 //
 //   static constexpr const char* name, Metric metric
 //   static constexpr bool curvature_is_weight      s = a and c = 1, so <s, u> / c = <a, u> = <dO, o> costs nothing
-//   static constexpr bool separable                c is infinite: each weight depends on its own score only
 //   weights<Row>(row)            scores -> weights in place; returns the statistic kept for backward
 //   recompute<Row>(row, stat)    scores -> weights in place, from the kept statistic
 //   curvature<Row>(a, n)         s_j from the weight a_j, in a row of n keys
-//   slack<Row>(stat)             c - sum_j s_j: 0 when a shift of the scores changes nothing, infinite when separable
+//   slack<Row>(stat)             c - sum_j s_j: 0 when a shift of the scores changes nothing, infinite when each
+//                                weight depends on its own score only
 //
 // and what it may use of a Row:
 //
@@ -64,7 +64,8 @@ enum class Metric : std::uint8_t {
 };
 std::string_view name_of(Metric metric);
 
-/// A user's own map behind virtual calls; made by custom_row_map (custom.h). Rows are plain memory, f32 on cpu and f64 on reference.
+/// A user's own map behind virtual calls; made by custom_row_map (custom.h). Rows are plain memory, f32 on cpu and f64
+/// on reference. Called from several threads at once.
 class CustomRowMap {
  public:
   virtual ~CustomRowMap() = default;

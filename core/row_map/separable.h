@@ -3,7 +3,7 @@
 /// What they share: no statistic, no normalisation. `Self` gives weight<Row>(z, n) in a row of n keys, and curvature.
 template <class Self>
 struct SeparableMap {
-  static constexpr bool curvature_is_weight = false, separable = true;
+  static constexpr bool curvature_is_weight = false;
 
   template <class Row>
   typename Row::Number weights(Row& row) const {

@@ -3,7 +3,7 @@
 struct SoftmaxMap {
   static constexpr const char* name = "softmax";
   static constexpr Metric metric = Metric::categorical;
-  static constexpr bool curvature_is_weight = true, separable = false;
+  static constexpr bool curvature_is_weight = true;
 
   /// Returns log-sum-exp; -infinity for an empty row.
   template <class Row>

@@ -5,7 +5,7 @@
 struct Softmax1Map {
   static constexpr const char* name = "softmax1";
   static constexpr Metric metric = Metric::categorical;
-  static constexpr bool curvature_is_weight = true, separable = false;
+  static constexpr bool curvature_is_weight = true;
 
   /// Returns log(1 + sum exp(z)).
   template <class Row>

@@ -5,7 +5,7 @@
 struct SoftpickMap {
   static constexpr const char* name = "softpick";
   static constexpr Metric metric = Metric::none;
-  static constexpr bool curvature_is_weight = false, separable = false;
+  static constexpr bool curvature_is_weight = false;
 
   /// Returns the logarithm of the denominator, log(tiny + sum |e^z - 1|).
   template <class Row>

@@ -1,8 +1,9 @@
-// The whole `monge` program with one more MLP, which YAML calls `squared_gelu`: down(gelu(up(x))^2), the square after
-// So et al. 2021, "Primer", arXiv:2109.08668.
+// The whole `monge` program with one more MLP and one more attention. YAML calls them `squared_gelu`, down(gelu(up(x))^2),
+// and `squared_relu`, weights relu(z)^2 / n; the squares are after So et al. 2021, "Primer", arXiv:2109.08668.
 #include <tools/monge.h>
 
 #include <cmath>
+#include <limits>
 #include <memory>
 
 namespace {
@@ -35,11 +36,42 @@ class SquaredGelu : public monge::nn::Mlp {
   monge::nn::Linear up_, down_;
 };
 
+/// relu(z)^2 / n in a row of n keys: each weight depends on its own score, so c is infinite; s = 2 relu(z) / n.
+struct SquaredReluMap {
+  static constexpr const char* name = "squared_relu";
+  static constexpr monge::Metric metric = monge::Metric::conjugate_hessian;
+
+  template <class Row>
+  typename Row::Number weights(Row& row) const {
+    recompute(row, 0);
+    return 0;  // nothing needs to be kept for backward
+  }
+  template <class Row>
+  void recompute(Row& row, typename Row::Number) const {
+    using Number = typename Row::Number;
+    const auto n = static_cast<Number>(row.size());
+    row.apply([n](Number z) { return Row::relu(z) * Row::relu(z) / n; });
+  }
+  template <class Row, class Number>
+  Number curvature(Number weight, Number n) const {
+    return 2 * Row::sqrt(weight / n);
+  }
+  template <class Row>
+  typename Row::Number slack(typename Row::Number) const {
+    return std::numeric_limits<typename Row::Number>::infinity();
+  }
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
   monge::nn::mlps().add<SquaredGeluOptions>(
       "squared_gelu", "two products with gelu squared between",
       [](const SquaredGeluOptions& o, const LayerContext& c) { return std::make_unique<SquaredGelu>(o, c); });
+  monge::nn::attentions().add<monge::nn::AttentionOptions>(
+      "squared_relu", "weights relu(z)^2 / n",
+      [](const monge::nn::AttentionOptions& o, const LayerContext& c, monge::nn::Position& position) {
+        return std::make_unique<monge::nn::RowMapAttention>(monge::custom_row_map(SquaredReluMap{}), o, c, position);
+      });
   return monge::tools::run(argc, argv);
 }

@@ -109,14 +109,13 @@ class AttentionGradient : public testing::TestWithParam<Named> {
 INSTANTIATE_TEST_SUITE_P(RowMaps, AttentionGradient, testing::ValuesIn(test::every_row_map()), test::name_of_test);
 
 TEST_P(AttentionGradient, AgreesWithCentralDifferences) {
-  for (const Setting& s : {Setting{"one_token", 2, 1, 2, 2, 3, true, true},
-                           Setting{"two_tokens", 1, 2, 2, 1, 2, true, true},
-                           Setting{"grouped_priors", 1, 5, 4, 2, 2, true, true},
-                           Setting{"full", 1, 4, 1, 1, 3, false, true},
-                           Setting{"slopes_and_dropout", 1, 5, 2, 2, 2, true, true, true, 0.4}}) {
+  for (const Setting& s :
+       {Setting{"one_token", 2, 1, 2, 2, 3, true, true}, Setting{"two_tokens", 1, 2, 2, 1, 2, true, true},
+        Setting{"grouped_priors", 1, 5, 4, 2, 2, true, true}, Setting{"full", 1, 4, 1, 1, 3, false, true},
+        Setting{"slopes_and_dropout", 1, 5, 2, 2, 2, true, true, true, 0.4}}) {
     const AttentionSpec spec = spec_of(s, map());
-    const auto result = gradcheck([&](const Vars& v) { return attend(spec, v); }, smooth_inputs(s, spec),
-                                  {.tolerance = 1e-8});
+    const auto result =
+        gradcheck([&](const Vars& v) { return attend(spec, v); }, smooth_inputs(s, spec), {.tolerance = 1e-8});
     EXPECT_TRUE(result.ok) << s.name << ": " << result.message;
   }
 }
@@ -204,6 +203,27 @@ TEST(SolvedRows, ApproachTheTrueGradientAsDampingGrows) {
   auto solved = p.weight_gradient(true);
   for (std::size_t i = 0; i < 12 * 6; ++i) solved[i] *= 1e9;
   EXPECT_TRUE(test::close(solved, p.weight_gradient(false), 1e-8));
+}
+
+// The kernels give gradients of the prior in f32; what an op has made wants them in its own dtype.
+TEST(LogPrior, MayComeFromAnOpInBfloat16) {
+  const auto table_gradient = [](DType dtype) {
+    const Var table = Var::leaf(random_tensor({2, 5}, 2, dtype, test::cpu));
+    AttentionSpec spec;
+    spec.heads = spec.kv_heads = 2;
+    Tape tape;
+    Var loss;
+    {
+      const Tape::Recording recording(tape);
+      spec.key_prior = gelu(table);
+      loss = sum(attention(Var(random_tensor({2, 5, 24}, 1, dtype, test::cpu)), spec));
+    }
+    tape.backward(loss);
+    return table.grad();
+  };
+  const Tensor narrow = table_gradient(DType::bf16);
+  EXPECT_EQ(narrow.dtype(), DType::bf16);
+  EXPECT_TRUE(test::close(narrow, table_gradient(DType::f32), 3e-2));
 }
 
 }  // namespace

@@ -105,12 +105,12 @@ std::vector<Pair> attention_pairs() {
     return spec;
   };
   for (const Settings& s : {Settings{"plain", 2, 9, 3, 3, 8, true, false, 0.0},
-                           {"grouped", 2, 7, 6, 2, 5, true, false, 0.0},
-                           {"full", 1, 33, 2, 1, 16, false, false, 0.0},
-                           {"slopes", 2, 17, 4, 4, 8, true, true, 0.0},
-                           {"dropout", 2, 13, 4, 2, 8, true, false, 0.3},
-                           {"priors", 2, 11, 4, 2, 8, true, true, 0.2, true},
-                           {"full_priors", 2, 11, 4, 2, 8, false, false, 0.0, true}}) {
+                            {"grouped", 2, 7, 6, 2, 5, true, false, 0.0},
+                            {"full", 1, 33, 2, 1, 16, false, false, 0.0},
+                            {"slopes", 2, 17, 4, 4, 8, true, true, 0.0},
+                            {"dropout", 2, 13, 4, 2, 8, true, false, 0.3},
+                            {"priors", 2, 11, 4, 2, 8, true, true, 0.2, true},
+                            {"full_priors", 2, 11, 4, 2, 8, false, false, 0.0, true}}) {
     const auto spec = [=](Device device) {
       AttentionSpec out;
       out.heads = s.heads;
@@ -130,15 +130,12 @@ std::vector<Pair> attention_pairs() {
     };
     std::vector<Shape> inputs{{s.batch, s.tokens, (s.heads + 2 * s.kv_heads) * s.head_dim}};
     if (s.priors) inputs.insert(inputs.end(), {{s.heads, s.tokens + 1}, {s.heads, s.tokens}});
-    pairs.push_back({std::string("attention_") + s.name, inputs,
-                     [=](Device d) {
-                       return [=, a = spec(d)](const Vars& v) { return Vars{attention(v[0], with_tables(a, v))}; };
-                     },
-                     [=](Device d) {
-                       return [=, a = spec(d)](const Vars& v) {
-                         return Vars{composed::attention(v[0], with_tables(a, v))};
-                       };
-                     }});
+    pairs.push_back(
+        {std::string("attention_") + s.name, inputs,
+         [=](Device d) { return [=, a = spec(d)](const Vars& v) { return Vars{attention(v[0], with_tables(a, v))}; }; },
+         [=](Device d) {
+           return [=, a = spec(d)](const Vars& v) { return Vars{composed::attention(v[0], with_tables(a, v))}; };
+         }});
   }
   return pairs;
 }

@@ -201,6 +201,20 @@ TEST(Check, Attention) {
   refused("k reads up to element 30 of 24", [](Attention& a) { a.k.batch_stride = 18; });
   refused("v has offset 0, token stride 3", [](Attention& a) { a.v.token_stride = 3; });
   refused("prior.slopes must have 4 elements", [](Attention& a) { a.prior.slopes = f64({2}); });
+  refused("prior.head must have 4 elements", [](Attention& a) { a.prior.head = f64({3}); });
+  refused("prior.distance must be (4, 5)", [](Attention& a) { a.prior.distance = f64({2, 5}); });
+  refused("prior.distance knows 2 distances of 3", [](Attention& a) { a.prior.distance = f64({4, 2}); });
+  refused("prior.distance knows 3 distances of 5", [](Attention& a) {
+    a.start = 2;
+    a.prior.distance = f64({4, 3});
+  });
+  refused("prior.key knows 2 keys of 3", [](Attention& a) { a.prior.key = f64({4, 2}); });
+  refused("entmax needs 1 < alpha <= 2, got 1",
+          [](Attention& a) { a.map = {.kind = RowMapKind::entmax, .alpha = 1.0}; });
+  refused("entmax needs 1 < alpha <= 2, got 2.5",
+          [](Attention& a) { a.map = {.kind = RowMapKind::entmax, .alpha = 2.5}; });
+  refused("softplus needs beta > 0", [](Attention& a) { a.map = {.kind = RowMapKind::softplus, .beta = 0.0}; });
+  refused("a custom map is a kind of its own", [](Attention& a) { a.map.kind = RowMapKind::custom; });
   refused("row_stat must have 24 elements", [](Attention& a) { a.row_stat = f64({2, 3}); });
   refused("dropout must be in [0, 1)", [](Attention& a) { a.dropout = 1.5; });
   refused("start -1", [](Attention& a) { a.start = -1; });
@@ -222,6 +236,47 @@ TEST(Check, AttentionBackward) {
   expect_refused("the gradient overlaps", [&] { backend().attention_backward(args); });
 }
 
+TEST(Check, AttentionBackwardWithPriorsAndSolvedRows) {
+  AttentionBackward args{attention(),
+                         {f64({2, 3, 8}), 0, 8, 24},
+                         {f64({2, 3, 8}), 0, 8, 24},
+                         {f64({2, 3, 4}), 0, 4, 12},
+                         {f64({2, 3, 4}), 0, 4, 12}};
+  const auto refused = [&](const std::string& part, const std::function<void(AttentionBackward&)>& spoil) {
+    AttentionBackward spoiled = args;
+    spoil(spoiled);
+    expect_refused(part, [&] { backend().attention_backward(spoiled); });
+  };
+  refused("dprior.key is the gradient of a prior that is none", [](auto& b) { b.dprior.key = f64({4, 3}); });
+  refused("row_dq, row_dk and row_dv come together", [](auto& b) { b.row_dq = {f64({2, 3, 8}), 0, 8, 24}; });
+  args.forward.prior.key = f64({4, 3});
+  args.dprior.key = f64({4, 3});
+  args.row_dq = {f64({2, 3, 8}), 0, 8, 24};
+  args.row_dk = {f64({2, 3, 4}), 0, 4, 12};
+  args.row_dv = {f64({2, 3, 4}), 0, 4, 12};
+  EXPECT_EQ(refusal([&] { backend().attention_backward(args); }), "");
+  refused("dprior.key must have 12 elements", [](auto& b) { b.dprior.key = f64({4, 4}); });
+  refused("the damping of rows must be greater than 0", [](auto& b) { b.damping.lambda = 0.0; });
+  refused("softpick has no symmetric Jacobian", [](auto& b) { b.forward.map.kind = RowMapKind::softpick; });
+  refused("row_dq reads up to element", [](auto& b) { b.row_dq.offset = 1; });
+  refused("the gradient overlaps", [](auto& b) { b.row_dv = b.forward.v; });
+}
+
+TEST(Check, AttentionMetric) {
+  AttentionMetric args{attention(), 3, f64({2, 3, 5}), f64({2, 3}), f64({2, 3, 5})};
+  EXPECT_EQ(refusal([&] { backend().attention_metric(args); }), "");
+  const auto refused = [&](const std::string& part, const std::function<void(AttentionMetric&)>& spoil) {
+    AttentionMetric spoiled = args;
+    spoil(spoiled);
+    expect_refused(part, [&] { backend().attention_metric(spoiled); });
+  };
+  refused("head 4 of 4", [](auto& m) { m.head = 4; });
+  refused("y must be (6, 5)", [](auto& m) { m.y = f64({2, 2, 5}); });
+  refused("column_sums must have 6 elements", [](auto& m) { m.column_sums = f64({2}); });
+  refused("products must be (6, 5)", [](auto& m) { m.products = f64({2, 3, 4}); });
+  refused("softpick has no symmetric Jacobian", [](auto& m) { m.forward.map.kind = RowMapKind::softpick; });
+}
+
 TEST(Check, Updates) {
   const Tensor n = f64({4}), control = f64({Control::size});
   expect_refused("control must have 5 elements", [&] { backend().clip_factor(n, 1.0, f64({4})); });
@@ -229,6 +284,12 @@ TEST(Check, Updates) {
   expect_refused("[adamw] v must have 4 elements", [&] { backend().adamw({n, n, n, f64({3}), {}, control}); });
   expect_refused("[sgd] buffer is missing",
                  [&] { backend().sgd({.param = n, .grad = n, .control = control, .momentum = 0.9}); });
+  const auto directed = [&](const DirectedStep::Matrix& m, double graft) {
+    backend().directed_step({.matrices = {m}, .graft = graft, .control = control});
+  };
+  expect_refused("[directed_step] direction must have 4 elements", [&] { directed({n, n, f64({3}), n}, 0.0); });
+  expect_refused("graft (-1) and kl (0) must not be negative", [&] { directed({n, n, n, n}, -1.0); });
+  expect_refused("[dot] ", [&] { backend().dot(n, f64({3}), f64({1})); });
 }
 
 TEST(Check, HostAddresses) {

@@ -158,9 +158,9 @@ inline AttentionResults run_attention(const AttentionCase& c, const AttentionInp
 }
 
 /// How far f32 may be off: 1e-5, with two exceptions. Scores are right to about 3e-7, and at the edge of the support of
-/// entmax with alpha > 1.5 that is much: s = x^((2 - alpha) / (alpha - 1)) rises steeply with the distance x from it. And
-/// w = s / (s + lambda / n) multiplies an error of a small s by up to n / lambda: next to an edge, and where a sigmoid is
-/// near 1, so that s = a (1 - a) has lost its digits.
+/// entmax with alpha > 1.5 that is much: s = x^((2 - alpha) / (alpha - 1)) rises steeply with the distance x from it.
+/// And w = s / (s + lambda / n) multiplies an error of a small s by up to n / lambda: next to an edge, and where a
+/// sigmoid is near 1, so that s = a (1 - a) has lost its digits.
 inline double f32_tolerance(const RowMap& map, const std::string& result) {
   const bool steep = map.kind == RowMapKind::entmax && map.alpha > 1.5;
   const bool small_s =
@@ -177,8 +177,9 @@ inline void expect_equal(const AttentionCase& c, const AttentionInputs& in, doub
   ASSERT_EQ(got.size(), expected.size());
   for (const auto& [name, values] : expected) {
     const bool wide = name == "row_stat" || name == "column_sums" || name == "products";
-    const double tolerance =
-        in.q.dtype() == DType::f32 || wide ? slack * f32_tolerance(c.map, name) : name == "out" ? 1e-2 : 2e-2;
+    const double tolerance = in.q.dtype() == DType::f32 || wide ? slack * f32_tolerance(c.map, name)
+                             : name == "out"                    ? 1e-2
+                                                                : 2e-2;
     EXPECT_TRUE(close(got.at(name), values, tolerance)) << name;
   }
 }

@@ -66,8 +66,9 @@ AttentionInputs given_scores(const Case& c, double (*score)(std::int64_t j)) {
   for (std::int64_t t = 0; t < c.batch * c.queries; ++t) {
     for (std::int64_t i = 0; i < (c.heads + c.kv_heads) * c.head_dim; ++i) {
       const bool first = i % c.head_dim == 0, key = i >= c.heads * c.head_dim;
-      values[static_cast<std::size_t>(t * width + i)] =
-          !first ? 0.0 : key ? score(t % c.queries) : std::sqrt(static_cast<double>(c.head_dim));
+      values[static_cast<std::size_t>(t * width + i)] = !first ? 0.0
+                                                        : key  ? score(t % c.queries)
+                                                               : std::sqrt(static_cast<double>(c.head_dim));
     }
   }
   in.q = Tensor::from(values, in.q.shape(), DType::f32, cpu);

@@ -1,6 +1,8 @@
 // Sums, their backward and the transpose of the cpu backend against the reference backend.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "core/cpu_kernels.h"
 
 namespace monge {
@@ -44,6 +46,22 @@ TEST_P(CpuReduce, LongSumsKeepTheirDigits) {
   backend_of(cpu).sum(x, 1, n, 1, 1.0, total, false);
   const double element = x.slice(0, 1).item();
   EXPECT_NEAR(total.item(), n * element, 4e-6 * n * element);
+}
+
+// f32 in every storage of the model; sums are in double, so huge values do not overflow on the way.
+TEST_P(CpuReduce, Dot) {
+  for (const std::int64_t n : {0, 1, 7, 16, 33, 257, 40001, 200003}) {
+    for (const double stddev : {1.0, 1e15}) {
+      const Tensor a = test::random_tensor({n}, 1, DType::f32, cpu, stddev);
+      const Tensor b = test::random_tensor({n}, 2, DType::f32, cpu, 1e15);
+      const Tensor got = blank({1}, DType::f32), expected = Tensor::zeros({1}, DType::f64, test::reference);
+      backend_of(cpu).dot(a, b, got);
+      backend_of(test::reference).dot(test::to_reference(a), test::to_reference(b), expected);
+      EXPECT_TRUE(test::close(got, expected, 1e-6)) << n;
+      backend_of(cpu).dot(b, b, got);
+      EXPECT_TRUE(n == 0 || (got.item() > 0.0 && std::isfinite(got.item())));
+    }
+  }
 }
 
 TEST_P(CpuReduce, Repeat) {

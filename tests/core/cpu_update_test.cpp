@@ -106,6 +106,49 @@ TEST_P(CpuUpdate, Sgd) {
   }
 }
 
+TEST_P(CpuUpdate, DirectedStep) {
+  for (const std::int64_t n : lengths) {
+    for (const double graft : {0.0, 1.0, 0.3}) {
+      for (const double kl : {0.0, 1e-6, 1e6}) {
+        // Two matrices: parameters after the base rule and before, directions and gradients.
+        Tensors t{f32({n}, 1), f32({7}, 2), f32({n}, 3), f32({7}, 4), f32({n}, 5), f32({7}, 6), control(3.0)};
+        t.insert(t.end() - 1, {t[4].clone(), t[5].clone()});  // <v, gradient> > 0, as with a gradient of descent
+        const Tensor copy = with_copy() ? Tensor::zeros({n}, DType::bf16, cpu) : Tensor();
+        const auto directed = [&](const Tensor& narrow) {
+          return [=](Backend& d, const Tensors& x) {
+            DirectedStep args{.graft = graft, .kl = kl, .control = x[8]};
+            args.matrices.push_back({x[0], x[2], x[4], x[6], narrow, 0.5, 0.1});
+            args.matrices.push_back({x[1], x[3], x[5], x[7], {}, 1.0, 0.0});
+            d.directed_step(args);
+          };
+        };
+        const Tensors expected = expected_of(t, directed({}));
+        directed(copy)(backend_of(cpu), t);
+        for (const std::size_t i : {0, 1}) EXPECT_TRUE(test::close(t[i], expected[i], 1e-6)) << n << ' ' << i;
+        if (copy) expect_copy(copy, t[0]);
+      }
+    }
+  }
+}
+
+// The rule's own step is small beside the parameters, as in training; its length is kept all the same.
+TEST_P(CpuUpdate, DirectedStepGraftsTheLengthOfASmallStep) {
+  constexpr std::int64_t n = 40001;
+  const Tensor before = f32({n}, 1), param = before.clone(), rule = f32({n}, 2, 1e-3), direction = f32({n}, 3, 50.0);
+  Backend& backend = backend_of(cpu);
+  backend.add_scaled(rule, 1.0, param);
+  backend.directed_step({.matrices = {{.param = param, .before = before, .direction = direction, .gradient = rule}},
+                         .graft = 1.0,
+                         .control = control(1.0)});
+  backend.add_scaled(before, -1.0, param);
+  const auto length = [&](const Tensor& x) {
+    const Tensor square = Tensor::zeros({1}, DType::f32, cpu);
+    backend.dot(x, x, square);
+    return std::sqrt(square.item());
+  };
+  EXPECT_NEAR(length(param) / length(rule), 1.0, 1e-6);
+}
+
 TEST_P(CpuUpdate, NothingChangesWhenTheGradientIsNotFinite) {
   const Tensors t{f32({33}, 1), f32({33}, 2), f32({33}, 3), f32({33}, 4), control(2.0, 1.0, 0.0)};
   const Tensor copy = Tensor::zeros({33}, DType::bf16, cpu);
@@ -114,6 +157,10 @@ TEST_P(CpuUpdate, NothingChangesWhenTheGradientIsNotFinite) {
       {.param = t[Param], .grad = t[Grad], .m = t[M], .v = t[V], .copy = copy, .control = t[Steering]});
   backend_of(cpu).sgd(
       {.param = t[Param], .grad = t[Grad], .buffer = t[M], .copy = copy, .control = t[Steering], .momentum = 0.9});
+  backend_of(cpu).directed_step(
+      {.matrices = {{.param = t[Param], .before = t[M], .direction = t[V], .gradient = t[Grad], .copy = copy}},
+       .graft = 1.0,
+       .control = t[Steering]});
   EXPECT_EQ(t[Param].values(), param);
   EXPECT_EQ(t[M].values(), m);
   EXPECT_EQ(t[V].values(), v);
@@ -147,10 +194,19 @@ TEST_P(CpuUpdate, ClipFactorFindsWhatIsNotFinite) {
 }
 
 TEST_P(CpuUpdate, TheSameBitsForAnyThreads) {
-  const Tensor grads = f32({100003}, 1), slots = control(1.0);
+  const Tensor grads = f32({100003}, 1), before = f32({100003}, 2), after = f32({100003}, 3), slots = control(1.0);
   test::expect_same_for_any_threads([&] {
     backend_of(cpu).clip_factor(grads, 1.0, slots);
     return slots.values();
+  });
+  test::expect_same_for_any_threads([&] {
+    const Tensor param = after.clone();
+    backend_of(cpu).directed_step(
+        {.matrices = {{.param = param, .before = before, .direction = grads, .gradient = grads}},
+         .graft = 1.0,
+         .kl = 1e-3,
+         .control = slots});
+    return param.values();
   });
 }
 

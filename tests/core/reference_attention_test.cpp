@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "support/compare.h"
+#include "support/row_maps.h"
 
 namespace monge {
 namespace {
@@ -143,6 +144,92 @@ TEST(Attention, AlibiEqualsABiasOnKeysUnderTheMask) {
   const Tensor position = empty({1, T, 1});
   for (std::int64_t j = 0; j < T; ++j) position.data_as<double>()[j] = 0.3 * static_cast<double>(j);
   EXPECT_TRUE(close(run(alibi), run(call(one, position, v, 1, 1)), 1e-15));
+}
+
+TEST(Attention, AlibiIsMoreThanABiasOnKeysWithoutNormalisation) {
+  const std::int64_t T = 5;
+  const Tensor zero = Tensor::zeros({1, T, 1}, DType::f64, reference), v = random_tensor({1, T, 1}, 1);
+  Attention alibi = call(zero, zero, v, 1, 1), on_keys = call(zero, zero, v, 1, 1);
+  alibi.map.kind = on_keys.map.kind = RowMapKind::sigmoid;
+  alibi.prior.slopes = Tensor::from(std::vector<double>{0.3}, {1}, DType::f64, reference);
+  on_keys.prior.key = Tensor::from(std::vector<double>{0.0, 0.3, 0.6, 0.9, 1.2}, {1, T}, DType::f64, reference);
+  EXPECT_GT(test::max_relative_error(run(alibi), run(on_keys)), 1e-2);
+}
+
+// The tables of the prior, term by term: all scores of q and k are 0.
+TEST(Attention, ThePriorIsTheSumOfItsTables) {
+  const std::int64_t T = 3, H = 2, start = 1, S = 5;
+  const Tensor q = Tensor::zeros({1, T, H}, DType::f64, reference), k = Tensor::zeros({1, S, H}, DType::f64, reference);
+  const auto table = [](const Shape& shape, std::uint64_t seed) { return random_tensor(shape, seed); };
+  Attention a = call(q, k, random_tensor({1, S, H}, 1), H, H);
+  a.causal = false;
+  a.start = start;
+  a.prior = {table({H}, 2), table({H, 7}, 3), table({H, 6}, 4), table({H}, 5)};
+  const auto out = run(a).values(), v = a.v.data.values();
+  const auto head = a.prior.head.values(), distance = a.prior.distance.values(), key = a.prior.key.values(),
+             slopes = a.prior.slopes.values();
+  for (std::int64_t h = 0; h < H; ++h) {
+    for (std::int64_t i = 0; i < T; ++i) {
+      double sum = 0.0, weighted = 0.0;
+      for (std::int64_t j = 0; j < S; ++j) {
+        const double z = head[h] + distance[h * 7 + std::abs(start + i - j)] + key[h * 6 + j] -
+                         slopes[h] * static_cast<double>(start + i - j);
+        sum += std::exp(z);
+        weighted += std::exp(z) * v[j * H + h];
+      }
+      EXPECT_NEAR(out[i * H + h], weighted / sum, 1e-14);
+      EXPECT_NEAR(a.row_stat.values()[h * T + i], std::log(sum), 1e-14);
+    }
+  }
+}
+
+// sum_i Y^T H_i Y = Y^T diag(column_sums) Y - products^T products, with H_i dense.
+TEST(AttentionMetric, GivesTheCovarianceOfWhatKeysCarry) {
+  const std::int64_t B = 2, T = 4, H = 2, D = 3, E = 2, head = 1;
+  const Tensor q = random_tensor({B, T, H * D}, 1), k = random_tensor({B, T, D}, 2), y = random_tensor({B, T, E}, 3);
+  for (const RowMapKind kind :
+       {RowMapKind::softmax, RowMapKind::softmax1, RowMapKind::sparsemax, RowMapKind::sigmoid}) {
+    Attention a = call(q, k, k, H, 1);
+    a.map.kind = kind;
+    const Tensor column_sums = empty({B, T}), products = empty({B, T, E});
+    backend().attention_metric({a, head, y, column_sums, products});
+    double got[E][E] = {}, expected[E][E] = {};
+    const auto s = column_sums.values(), p = products.values(), values = y.values();
+    for (std::int64_t row = 0; row < B * T; ++row) {
+      for (std::int64_t e = 0; e < E; ++e) {
+        for (std::int64_t f = 0; f < E; ++f) {
+          got[e][f] += s[row] * values[row * E + e] * values[row * E + f] - p[row * E + e] * p[row * E + f];
+        }
+      }
+    }
+    for (std::int64_t b = 0; b < B; ++b) {
+      for (std::int64_t i = 0; i < T; ++i) {
+        std::vector<double> z;
+        for (std::int64_t j = 0; j <= i; ++j) {
+          double score = 0.0;
+          for (std::int64_t d = 0; d < D; ++d) {
+            score += q.values()[(b * T + i) * H * D + head * D + d] * k.values()[(b * T + j) * D + d];
+          }
+          z.push_back(a.scale * score);
+        }
+        const test::MappedRow metric = test::map_row(a.map, z);
+        for (std::size_t j = 0; j < z.size(); ++j) {
+          for (std::size_t l = 0; l < z.size(); ++l) {
+            const double h = (j == l ? metric.s[j] : 0.0) - metric.s[j] * metric.s[l] / metric.c();
+            for (std::int64_t e = 0; e < E; ++e) {
+              for (std::int64_t f = 0; f < E; ++f) {
+                expected[e][f] += h * values[(b * T + static_cast<std::int64_t>(j)) * E + e] *
+                                  values[(b * T + static_cast<std::int64_t>(l)) * E + f];
+              }
+            }
+          }
+        }
+      }
+    }
+    for (std::int64_t e = 0; e < E; ++e) {
+      for (std::int64_t f = 0; f < E; ++f) EXPECT_NEAR(got[e][f], expected[e][f], 1e-13) << name_of(a.map);
+    }
+  }
 }
 
 TEST(Attention, GroupedHeadsEqualRepeatedOnes) {

@@ -102,11 +102,74 @@ TEST(Sgd, MomentumAndNesterovByHand) {
   }
 }
 
+/// One matrix of a DirectedStep: `before` the base rule, and `param` after it.
+DirectedStep::Matrix matrix(const std::vector<double>& before, const std::vector<double>& param,
+                            const std::vector<double>& direction, const std::vector<double>& gradient) {
+  return {
+      .param = tensor(param), .before = tensor(before), .direction = tensor(direction), .gradient = tensor(gradient)};
+}
+
+TEST(DirectedStep, GoesAlongTheDirectionInsteadOfWhatTheRuleDid) {
+  DirectedStep args{.matrices = {matrix({1, -2}, {50, 60}, {3, 4}, {1, 1})}, .control = control(0.2, 1)};
+  args.matrices[0].lr_scale = 0.5;
+  args.matrices[0].weight_decay = 0.5;
+  backend().directed_step(args);
+  EXPECT_TRUE(close(args.matrices[0].param.values(), {0.95 - 0.3, -1.9 - 0.4}, 1e-15));
+}
+
+// The rule moved the parameter by (0.3, 0.4) and let it decay by a tenth: the step is as long as the first alone.
+TEST(DirectedStep, GraftsTheLengthOfTheRulesStepWithoutItsDecay) {
+  for (const double graft : {1.0, 0.5}) {
+    DirectedStep args{.matrices = {matrix({1, -2}, {0.9 - 0.3, -1.8 - 0.4}, {0, 7}, {0, 1})},
+                      .control = control(0.2, 1)};
+    args.matrices[0].weight_decay = 0.5;
+    args.graft = graft;
+    backend().directed_step(args);
+    EXPECT_TRUE(close(args.matrices[0].param.values(), {0.9, -1.8 - 0.5 * graft}, 1e-15));
+  }
+}
+
+TEST(DirectedStep, TheDivergenceOfAllMatricesTogetherIsCapped) {
+  // f = 0.1 for both, <v, gradient> = 3 and 5: sum f^2 <v, gradient> = 0.08.
+  for (const double kl : {0.02, 0.08, 1.0}) {
+    DirectedStep args{.matrices = {matrix({0}, {9}, {3}, {1}), matrix({0, 0}, {9, 9}, {1, 2}, {1, 2})},
+                      .control = control(0.1, 1)};
+    args.kl = kl;
+    backend().directed_step(args);
+    const double kept = kl == 0.02 ? 0.5 : 1.0;  // sqrt(0.02 / 0.08)
+    EXPECT_TRUE(close(args.matrices[0].param.values(), {-0.3 * kept}, 1e-14)) << kl;
+    EXPECT_TRUE(close(args.matrices[1].param.values(), {-0.1 * kept, -0.2 * kept}, 1e-14)) << kl;
+  }
+}
+
+TEST(DirectedStep, WithoutADirectionAMatrixOnlyDecays) {
+  for (const double graft : {0.0, 1.0}) {
+    DirectedStep args{.matrices = {matrix({2, 4}, {7, 7}, {0, 0}, {1, 1})}, .control = control(0.1, 1)};
+    args.matrices[0].weight_decay = 5.0;
+    args.graft = graft;
+    args.kl = 1e-3;
+    backend().directed_step(args);
+    EXPECT_TRUE(close(args.matrices[0].param.values(), {1, 2}, 1e-15));
+  }
+}
+
+TEST(Dot, IsTheSumOfProducts) {
+  const Tensor out = tensor({NAN});
+  backend().dot(tensor({1, 2, 3}), tensor({4, -5, 6}), out);
+  EXPECT_EQ(out.item(), 12.0);
+  backend().dot(tensor({}), tensor({}), out);
+  EXPECT_EQ(out.item(), 0.0);
+}
+
 TEST(Update, ANonFiniteGradientChangesNothing) {
   const Tensor param = tensor({1}), m = tensor({2}), v = tensor({3}), buffer = tensor({4});
   const Tensor grad = tensor({std::numeric_limits<double>::quiet_NaN()}), slots = control(0.1, 5, 1.0, 0.0);
   backend().adamw({.param = param, .grad = grad, .m = m, .v = v, .control = slots, .weight_decay = 0.1});
   backend().sgd({.param = param, .grad = grad, .buffer = buffer, .control = slots, .momentum = 0.9});
+  backend().directed_step({.matrices = {{.param = param, .before = m, .direction = v, .gradient = grad}},
+                           .graft = 1.0,
+                           .kl = 1.0,
+                           .control = slots});
   EXPECT_EQ(param.item(), 1.0);
   EXPECT_EQ(m.item(), 2.0);
   EXPECT_EQ(v.item(), 3.0);

@@ -5,8 +5,8 @@
 #include <Eigen/Dense>
 #include <cmath>
 
-#include "support/row_maps.h"
 #include "support/expect_error.h"
+#include "support/row_maps.h"
 
 namespace monge {
 namespace {
@@ -153,8 +153,8 @@ TEST(SoftmaxJacobian, TheGradientIsTheFisherMatrixAppliedToThePayoff) {
   const MatrixXd fisher = dense_metric({}, z);
   EXPECT_NEAR(fisher.trace(), 1.0 - dot(map_row({}, z).weights, map_row({}, z).weights), 1e-14);
   // So the pseudo-inverse of the Fisher matrix takes the gradient back to the payoff less its mean.
-  const Vector natural = product(fisher.completeOrthogonalDecomposition().pseudoInverse(),
-                                 run_rows(reference, {}, z, u, 10).dz);
+  const Vector natural =
+      product(fisher.completeOrthogonalDecomposition().pseudoInverse(), run_rows(reference, {}, z, u, 10).dz);
   const double mean = total(u) / 10.0;
   for (std::size_t j = 0; j < z.size(); ++j) EXPECT_NEAR(natural[j], u[j] - mean, 1e-11);
 }
@@ -184,8 +184,9 @@ TEST(SoftpickJacobian, IsNotSymmetric) {
 
 TEST(SoftpickJacobian, HasNoNaturalGradient) {
   for (const Device device : {reference, cpu}) {
-    const auto message = error_of<std::invalid_argument>(
-        [&] { run_rows(device, softpick, {1.0, 2.0}, {1.0, 1.0}, 2, RowDamping{}); });
+    const auto message = error_of<std::invalid_argument>([&] {
+      run_rows(device, softpick, {1.0, 2.0}, {1.0, 1.0}, 2, RowDamping{});
+    });
     EXPECT_HAS(message, "softpick has no symmetric Jacobian, so no natural gradient");
   }
 }

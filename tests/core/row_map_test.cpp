@@ -107,8 +107,7 @@ double potential(const RowMap& map, const Vector& z) {
     case Kind::sparsemax: return tsallis(2.0);
     case Kind::entmax15: return tsallis(1.5);
     case Kind::entmax: return tsallis(map.alpha);
-    case Kind::sigmoid:
-      return over_keys([&](double x) { return std::log1p(std::exp(x) / (map.balanced ? n : 1.0)); });
+    case Kind::sigmoid: return over_keys([&](double x) { return std::log1p(std::exp(x) / (map.balanced ? n : 1.0)); });
     case Kind::relu: return over_keys([&](double x) { return x > 0.0 ? x * x / (2.0 * n) : 0.0; });
     case Kind::custom: return over_keys([&](double x) { return x > 0.0 ? x * x * x / (6.0 * n) : 0.0; });
     default: return NAN;
@@ -193,7 +192,7 @@ double entmax15_threshold(const Vector& kept) {
 
 struct Bisected {
   Vector weights;
-  double low, high;  // the bracket at the start
+  double low, high;        // the bracket at the start
   double at_low, at_high;  // the sum of the weights there, less one
 };
 

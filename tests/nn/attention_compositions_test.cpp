@@ -65,7 +65,7 @@ Matrix score_gradients(const Matrix& z, const Matrix& u) {
 
 // Forgetting attention (Lin et al. 2025, arXiv:2503.02130): z_ij += sum of log f_l over j < l <= i.
 TEST(ForgettingAttention, GradientOfTheGatesIsASumOverTheRectangleThatTheyClose) {
-  const auto attention = [](const std::vector<Var>& in) {  // q, k, v (T, D), log f (1, T)
+  const auto attention = [](const std::vector<Var>& in) {                  // q, k, v (T, D), log f (1, T)
     const Var sums = matmul(in[3], to_tensor(lower_ones()), false, true);  // C_i = sum_{l <= i} log f_l
     const Var ones = to_tensor(Matrix::Ones(1, T));
     const Var bias = add(matmul(sums, ones, true), autograd::scale(matmul(ones, sums, true), -1.0));
@@ -96,8 +96,7 @@ TEST(ForgettingAttention, GradientOfTheGatesIsASumOverTheRectangleThatTheyClose)
 TEST(DifferentialAttention, EachMapHasItsOwnPayoff) {
   const AttentionSpec spec{.scale = tau};
   const auto attention = [&spec](const std::vector<Var>& in) {  // qkv1, qkv2 (1, T, 3 D), l (1)
-    return add(autograd::attention(in[0], spec),
-               mul(autograd::scale(autograd::attention(in[1], spec), -1.0), in[2]));
+    return add(autograd::attention(in[0], spec), mul(autograd::scale(autograd::attention(in[1], spec), -1.0), in[2]));
   };
   const Matrix first = random_matrix(T, 3 * D, 11);
   Matrix second = random_matrix(T, 3 * D, 12);
@@ -151,8 +150,8 @@ TEST(GatedAttention, TheGateScalesWhatTheMapIsPaid) {
   const Matrix gate =
       (1.0 / (1.0 + (-(to_matrix(inputs[1]) * to_matrix(inputs[2]).transpose()).array()).exp())).matrix();
   const Matrix qkv = to_matrix(inputs[0]), paid = to_matrix(dout).cwiseProduct(gate);
-  const Matrix dz = score_gradients(tau * qkv.leftCols(D) * qkv.middleCols(D, D).transpose(),
-                                    paid * qkv.rightCols(D).transpose());
+  const Matrix dz =
+      score_gradients(tau * qkv.leftCols(D) * qkv.middleCols(D, D).transpose(), paid * qkv.rightCols(D).transpose());
   EXPECT_LE(relative(gradients(attention, inputs, dout)[0].leftCols(D), tau * dz * qkv.middleCols(D, D)), 1e-12);
 }
 
@@ -197,14 +196,12 @@ TEST(LearnedPrior, GradientIsThatOfTheScores) {
 
 // A key drawn from the row, paid its advantage, moves the query on average as backpropagation does.
 TEST(PolicyGradient, SampledKeysGiveTheBackpropagatedGradientOfTheQuery) {
-  const DenseAttention d = test::random_attention(
-      {.tokens = 9, .heads = 1, .kv_heads = 1, .head_dim = D, .width = 5}, 41, /*sharpness=*/2.0);
+  const DenseAttention d = test::random_attention({.tokens = 9, .heads = 1, .kv_heads = 1, .head_dim = D, .width = 5},
+                                                  41, /*sharpness=*/2.0);
   const auto shipped = test::layer_call(d);
   Matrix dout = Matrix::Zero(9, D);
   dout.row(8) = random_matrix(1, D, 42);  // the loss reads the last row alone
-  const auto attention = [&](const std::vector<Var>& in) {
-    return autograd::attention(in[0], {.scale = d.scale});
-  };
+  const auto attention = [&](const std::vector<Var>& in) { return autograd::attention(in[0], {.scale = d.scale}); };
   const Vector expected =
       gradients(attention, {shipped.call.qkv}, to_tensor(dout).reshape({1, 9, D}))[0].row(8).head(D);
 

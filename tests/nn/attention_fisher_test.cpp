@@ -57,14 +57,6 @@ double relative(const Matrix& got, const Matrix& expected) {
   return (got - expected).cwiseAbs().maxCoeff() / expected.cwiseAbs().maxCoeff();
 }
 
-Matrix kron(const Matrix& a, const Matrix& b) {
-  Matrix out(a.rows() * b.rows(), a.cols() * b.cols());
-  for (Eigen::Index i = 0; i < a.rows(); ++i) {
-    for (Eigen::Index j = 0; j < a.cols(); ++j) out.block(i * b.rows(), j * b.cols(), b.rows(), b.cols()) = a(i, j) * b;
-  }
-  return out;
-}
-
 const Case cases[] = {
     {"causal", sizes()},
     {"full", with(sizes(), [](auto& d) { d.causal = false; })},
@@ -126,37 +118,7 @@ TEST_P(AttentionFisher, HeadsDoNotMoveEachOthersRows) {
 INSTANTIATE_TEST_SUITE_P(Kinds, AttentionFisher, testing::ValuesIn(cases),
                          [](const auto& test) { return std::string(test.param.name); });
 
-/// The factors by their definitions, row by row, from queries and keys as the scores read them.
-struct DenseFactors {
-  std::vector<Matrix> query_left, key_left;
-  Matrix query_right, key_right;
-};
-
-DenseFactors factors_by_definition(const DenseAttention& d) {
-  const Matrix square = Matrix::Zero(d.head_dim, d.head_dim), wide = Matrix::Zero(d.width, d.width);
-  DenseFactors f{.query_left = std::vector<Matrix>(static_cast<std::size_t>(d.heads), square),
-                 .key_left = std::vector<Matrix>(static_cast<std::size_t>(d.kv_heads), square),
-                 .query_right = wide,
-                 .key_right = wide};
-  const double share = 1.0 / static_cast<double>(d.counted_rows()), heads = static_cast<double>(d.heads);
-  d.for_each_row([&](DenseAttention::Row at) {
-    if (!d.counts(at.i)) return;
-    const Matrix h = d.metric(at);
-    Matrix keys(h.rows(), d.head_dim), inputs(h.rows(), d.width);
-    for (Eigen::Index j = 0; j < h.rows(); ++j) {
-      keys.row(j) = d.key(d.w_k, at, j);
-      inputs.row(j) = d.token(at.b, j);
-    }
-    const Vector q = d.query(d.w_q, at), x = d.token(at.b, at.i);
-    f.query_left[static_cast<std::size_t>(at.h)] += share * d.scale * d.scale * keys.transpose() * h * keys;
-    f.key_left[static_cast<std::size_t>(d.group(at.h))] += share * d.scale * d.scale * q * q.transpose();
-    f.query_right += share / heads * x * x.transpose();
-    f.key_right += share / heads * inputs.transpose() * h * inputs;
-  });
-  return f;
-}
-
-void expect_factors(const FisherFactors& got, const DenseFactors& expected, double tolerance) {
+void expect_factors(const FisherFactors& got, const DenseAttention::Factors& expected, double tolerance) {
   const auto expect = [&](const Tensor& t, std::size_t index, const Matrix& m) {
     const auto i = static_cast<std::int64_t>(index);
     const Matrix g = to_matrix(t.rank() == 3 ? t.slice(i, i + 1) : t);
@@ -172,20 +134,20 @@ void expect_factors(const FisherFactors& got, const DenseFactors& expected, doub
 TEST_P(AttentionFisher, FactorsAreTheMeansOfTheirDefinitions) {
   const DenseAttention d = random_attention(GetParam().sizes, 4);
   const auto shipped = layer_call(d);
-  expect_factors(fisher_factors(shipped.call), factors_by_definition(d), 1e-11);
+  expect_factors(fisher_factors(shipped.call), d.factors(), 1e-11);
 }
 
 TEST_P(AttentionFisher, FloatOnTheCpuAgreesWithDouble) {
   const DenseAttention d = random_attention(GetParam().sizes, 5);
   const auto single = layer_call(d, DType::f32, test::cpu);
-  expect_factors(fisher_factors(single.call), factors_by_definition(d), 1e-5);
+  expect_factors(fisher_factors(single.call), d.factors(), 1e-5);
   EXPECT_LE(relative(fisher_by_products(single.call, d.parameters()), d.fisher()), 1e-5);
 }
 
 TEST_P(AttentionFisher, BfloatFactorsAreClose) {
   const DenseAttention d = random_attention(GetParam().sizes, 6);
   const auto half = layer_call(d, DType::bf16, test::cpu);
-  expect_factors(fisher_factors(half.call), factors_by_definition(d), 5e-2);
+  expect_factors(fisher_factors(half.call), d.factors(), 5e-2);
 }
 
 // Diagonal blocks in Kronecker form: z_ij = scale <W_q x_i, k_j> is <vec W_q, k_j (x) x_i>.
@@ -205,9 +167,9 @@ TEST(AttentionFisherBlocks, AreSumsOfKroneckerProducts) {
       }
       const Vector q = d.query(d.w_q, at), x = d.token(at.b, at.i);
       expected.block(at.h * block, at.h * block, block, block) +=
-          kron(keys.transpose() * h * keys, x * x.transpose());
+          test::kronecker(keys.transpose() * h * keys, x * x.transpose());
       const auto k = queries + d.group(at.h) * block;
-      expected.block(k, k, block, block) += kron(q * q.transpose(), inputs.transpose() * h * inputs);
+      expected.block(k, k, block, block) += test::kronecker(q * q.transpose(), inputs.transpose() * h * inputs);
     });
     expected *= d.scale * d.scale / static_cast<double>(d.counted_rows());
     const Matrix f = fisher_by_products(d);
@@ -249,12 +211,12 @@ TEST(AttentionMetric, SumsTheCovariancesOfAllRows) {
 
 // Keys and inputs far from the origin: centred they lose nothing in f32, raw they do.
 TEST(AttentionMetric, CentringKeepsFloatAccurate) {
-  DenseAttention d = random_attention({.batch = 2, .tokens = 32, .heads = 1, .kv_heads = 1, .head_dim = 4, .width = 6},
-                                      9);
+  DenseAttention d =
+      random_attention({.batch = 2, .tokens = 32, .heads = 1, .kv_heads = 1, .head_dim = 4, .width = 6}, 9);
   d.x.array() += 100.0;
   d.scale = 1e-4;  // scores of order one all the same
   const auto single = layer_call(d, DType::f32, test::cpu);
-  const DenseFactors expected = factors_by_definition(d);
+  const DenseAttention::Factors expected = d.factors();
   EXPECT_LE(relative(to_matrix(fisher_factors(single.call).key_right), expected.key_right), 1e-5);
 
   const Tensor sums = Tensor::zeros({2, 32}, DType::f32, test::cpu);
@@ -262,7 +224,8 @@ TEST(AttentionMetric, CentringKeepsFloatAccurate) {
   sums.backend().attention_metric(
       {.forward = single.call.args, .head = 0, .y = single.call.x, .column_sums = sums, .products = products});
   const Tensor weights = Tensor::like(single.call.x), weighted = Tensor::like(weights);
-  const Tensor raw = Tensor::zeros({6, 6}, DType::f32, test::cpu), second = Tensor::zeros({6, 6}, DType::f32, test::cpu);
+  const Tensor raw = Tensor::zeros({6, 6}, DType::f32, test::cpu),
+               second = Tensor::zeros({6, 6}, DType::f32, test::cpu);
   Backend& cpu = raw.backend();
   cpu.repeat(sums, 64, 6, 1, 1.0, weights);
   cpu.mul(weights, single.call.x, weighted);
@@ -271,6 +234,25 @@ TEST(AttentionMetric, CentringKeepsFloatAccurate) {
   cpu.matmul({.a = p, .transpose_a = true, .b = p, .out = second});
   const Matrix uncentred = (to_matrix(raw) - to_matrix(second)) / static_cast<double>(d.counted_rows());
   EXPECT_GT(relative(uncentred, expected.key_right), 1e-3);
+}
+
+// A sum of Kronecker products is one product when there is one row, and when all rows share their weights.
+TEST(FisherFactors, AreExactWhereAllRowsShareTheirWeights) {
+  const auto expect_exact = [](const DenseAttention& d, bool keys_too) {
+    const auto shipped = layer_call(d);
+    const FisherFactors f = fisher_factors(shipped.call);
+    const Matrix dense = d.fisher();
+    const std::int64_t n = d.head_dim * d.width;
+    const auto product = [](const Tensor& a, const Tensor& b) { return test::kronecker(to_matrix(a), to_matrix(b)); };
+    EXPECT_LE(relative(product(f.query_left, f.query_right), dense.topLeftCorner(n, n)), 1e-10);
+    if (!keys_too) return;
+    EXPECT_LE(relative(product(f.key_left, f.key_right), dense.bottomRightCorner(n, n)), 1e-10);
+  };
+  const DenseAttention small{.tokens = 2, .heads = 1, .kv_heads = 1, .head_dim = 3, .width = 5};
+  expect_exact(random_attention(small, 16), true);
+  DenseAttention uniform = random_attention(with(small, [](auto& d) { d.tokens = 7, d.causal = false; }), 17);
+  uniform.w_q.setZero();
+  expect_exact(uniform, false);
 }
 
 // KL(p || p + dp) of all rows is half the quadratic form of the Fisher, to second order.
@@ -295,7 +277,8 @@ TEST(AttentionFisherGeometry, IsTheSecondOrderOfTheKlDivergence) {
 /// (M W_q, -M^T W_k) for each head: what leaves <q, k> unchanged to first order.
 Vector gauge_direction(const DenseAttention& d, const Matrix& m) {
   Matrix vq = d.w_q, vk = d.w_k;
-  for (std::int64_t h = 0; h < d.heads; ++h) vq.middleRows(h * d.head_dim, d.head_dim) = m * d.w_q.middleRows(h * d.head_dim, d.head_dim);
+  for (std::int64_t h = 0; h < d.heads; ++h)
+    vq.middleRows(h * d.head_dim, d.head_dim) = m * d.w_q.middleRows(h * d.head_dim, d.head_dim);
   for (std::int64_t g = 0; g < d.kv_heads; ++g) {
     vk.middleRows(g * d.head_dim, d.head_dim) = -m.transpose() * d.w_k.middleRows(g * d.head_dim, d.head_dim);
   }
@@ -313,8 +296,8 @@ std::int64_t nullity(const Matrix& f) {
 }
 
 TEST(AttentionFisherGeometry, AChangeOfBasisOfQueriesAndKeysMovesNothing) {
-  const DenseAttention d = random_attention(
-      {.batch = 4, .tokens = 7, .heads = 1, .kv_heads = 1, .head_dim = 4, .width = 6}, 11);
+  const DenseAttention d =
+      random_attention({.batch = 4, .tokens = 7, .heads = 1, .kv_heads = 1, .head_dim = 4, .width = 6}, 11);
   const Matrix m = random_matrix(4, 4, 111);
   EXPECT_LE(image(d, gauge_direction(d, m)), 1e-12);
   EXPECT_GT(image(d, random_matrix(d.parameters(), 1, 112)), 1e-2);
@@ -351,8 +334,8 @@ Vector score_changes(const DenseAttention& d, const Vector& v) {
 
 // The same function with other weights: the natural step moves the scores alike, the plain gradient does not.
 TEST(AttentionFisherGeometry, TheNaturalStepDoesNotDependOnTheBasis) {
-  const DenseAttention d = random_attention(
-      {.batch = 4, .tokens = 7, .heads = 1, .kv_heads = 1, .head_dim = 3, .width = 5}, 14);
+  const DenseAttention d =
+      random_attention({.batch = 4, .tokens = 7, .heads = 1, .kv_heads = 1, .head_dim = 3, .width = 5}, 14);
   DenseAttention other = d;
   const Matrix m = Matrix::Identity(3, 3) + 0.5 * random_matrix(3, 3, 141);
   other.w_q = m * d.w_q;

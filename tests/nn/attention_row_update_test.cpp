@@ -28,7 +28,13 @@ constexpr std::int64_t B = 2, T = 5, H = 4, G = 2, D = 2, C = H * D;
 struct Layer {
   Layer(const RowMap& map, const std::string& where, const AttentionOptions& options, const HeadBias& head_bias = {},
         bool bias = true)
-      : context{.width = C, .heads = H, .kv_heads = G, .layers = 1, .context = T, .bias = bias, .dropout = &dropout,
+      : context{.width = C,
+                .heads = H,
+                .kv_heads = G,
+                .layers = 1,
+                .context = T,
+                .bias = bias,
+                .dropout = &dropout,
                 .residual_stddev = 0.5},
         position(positions().make(positions().choose(where), context)),
         attention(map, options, context, *position, head_bias),
@@ -220,8 +226,7 @@ TEST(RowUpdateDirection, ALeakIntoTheInputIsNoticed) {
 
 TEST(RowUpdateDirection, NeedsASymmetricJacobian) {
   Layer layer({RowMapKind::softpick}, "none", {});
-  const std::string message =
-      error_of<std::invalid_argument>([&] { layer.attention.set_row_damping(RowDamping{}); });
+  const std::string message = error_of<std::invalid_argument>([&] { layer.attention.set_row_damping(RowDamping{}); });
   EXPECT_HAS(message, "softpick");
   layer.attention.set_row_damping(std::nullopt);  // nothing to refuse
 }
@@ -234,7 +239,8 @@ TEST(KeyBias, HasNoGradientWhereAShiftOfTheScoresMovesNothing) {
     const auto all = layer.store.grad(layer.store.entry("qkv.bias")).values();
     const double largest = std::abs(*std::ranges::max_element(all, {}, [](double g) { return std::abs(g); }));
     double keys = 0.0;
-    for (std::int64_t i = H * D; i < (H + G) * D; ++i) keys = std::max(keys, std::abs(all[static_cast<std::size_t>(i)]));
+    for (std::int64_t i = H * D; i < (H + G) * D; ++i)
+      keys = std::max(keys, std::abs(all[static_cast<std::size_t>(i)]));
     return keys / largest;
   };
   for (const RowMapKind kind : {RowMapKind::softmax, RowMapKind::sparsemax, RowMapKind::entmax15, RowMapKind::entmax}) {
@@ -244,6 +250,25 @@ TEST(KeyBias, HasNoGradientWhereAShiftOfTheScoresMovesNothing) {
   }
   for (const RowMapKind kind : {RowMapKind::softmax1, RowMapKind::sigmoid, RowMapKind::relu, RowMapKind::softplus}) {
     EXPECT_GT(gradient_of_key_bias(kind, "none"), 1e-3) << name_of(RowMap{kind});
+  }
+}
+
+// The same of the Fisher: sum_i 1^T H_i 1, from the sums that the factors are made of.
+TEST(KeyBias, HasNoFisherWhereAShiftOfTheScoresMovesNothing) {
+  const auto fisher_of_shift = [](RowMapKind kind) {
+    const auto shipped = test::layer_call(test::random_attention(
+        {.batch = B, .tokens = T, .heads = 1, .kv_heads = 1, .head_dim = D, .width = C, .map = {kind}}, 8));
+    const Tensor ones = to_tensor(Matrix::Ones(B * T, 1)).reshape({B, T, 1});
+    const Tensor sums = Tensor::zeros({B, T}, DType::f64, reference), products = Tensor::like(ones);
+    ones.backend().attention_metric(
+        {.forward = shipped.call.args, .head = 0, .y = ones, .column_sums = sums, .products = products});
+    return to_matrix(sums).sum() - to_matrix(products).squaredNorm();
+  };
+  for (const RowMapKind kind : {RowMapKind::softmax, RowMapKind::sparsemax, RowMapKind::entmax15, RowMapKind::entmax}) {
+    EXPECT_NEAR(fisher_of_shift(kind), 0.0, 1e-13) << name_of(RowMap{kind});
+  }
+  for (const RowMapKind kind : {RowMapKind::softmax1, RowMapKind::sigmoid, RowMapKind::relu, RowMapKind::softplus}) {
+    EXPECT_GT(fisher_of_shift(kind), 1e-2) << name_of(RowMap{kind});
   }
 }
 

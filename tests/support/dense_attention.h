@@ -117,6 +117,15 @@ inline Matrix jacobian(const RowMap& map, const Vector& z) {
   throw std::invalid_argument("no symmetric Jacobian by textbook");
 }
 
+/// The matrix with blocks a_ij b.
+inline Matrix kronecker(const Matrix& a, const Matrix& b) {
+  Matrix out(a.rows() * b.rows(), a.cols() * b.cols());
+  for (Eigen::Index i = 0; i < a.rows(); ++i) {
+    for (Eigen::Index j = 0; j < a.cols(); ++j) out.block(i * b.rows(), j * b.cols(), b.rows(), b.cols()) = a(i, j) * b;
+  }
+  return out;
+}
+
 /// sum_j p_j log(p_j / q_j).
 inline double kl_divergence(const Vector& p, const Vector& q) {
   double total = 0.0;
@@ -134,11 +143,11 @@ struct DenseAttention {
   bool causal = true;
   double scale = 1.0;
   RowMap map;
-  double rope_base = 0.0;              // 0: not rotated
-  Matrix distance_prior, key_prior;    // (H, T)
-  Vector head_prior, slopes;           // (H)
-  Matrix x;                            // (B T, C)
-  Matrix w_q, w_k, w_v;                // (H D, C), (G D, C), (G D, C)
+  double rope_base = 0.0;            // 0: not rotated
+  Matrix distance_prior, key_prior;  // (H, T)
+  Vector head_prior, slopes;         // (H)
+  Matrix x;                          // (B T, C)
+  Matrix w_q, w_k, w_v;              // (H D, C), (G D, C), (G D, C)
 
   struct Row {
     std::int64_t b, h, i;
@@ -245,8 +254,8 @@ struct DenseAttention {
     return v;
   }
 
-  /// dz/d(W_q on top of W_k) of one row, (keys, parameters). Scores are linear in each matrix, so a column is the scores
-  /// with a unit matrix in its place.
+  /// dz/d(W_q on top of W_k) of one row, (keys, parameters). Scores are linear in each matrix, so a column is the
+  /// scores with a unit matrix in its place.
   Matrix score_jacobian(Row at) const {
     Matrix j = Matrix::Zero(visible(at.i), parameters());
     const auto fill = [&](std::int64_t first_row, std::int64_t offset, bool is_query) {
@@ -271,6 +280,36 @@ struct DenseAttention {
       f += j.transpose() * metric(at) * j;
     });
     return f / static_cast<double>(counted_rows());
+  }
+
+  /// The Kronecker factors of the Fisher by their definitions, row by row, from queries and keys as the scores read
+  /// them.
+  struct Factors {
+    std::vector<Matrix> query_left, key_left;
+    Matrix query_right, key_right;
+  };
+  Factors factors() const {
+    const Matrix square = Matrix::Zero(head_dim, head_dim), wide = Matrix::Zero(width, width);
+    Factors f{.query_left = std::vector<Matrix>(static_cast<std::size_t>(heads), square),
+              .key_left = std::vector<Matrix>(static_cast<std::size_t>(kv_heads), square),
+              .query_right = wide,
+              .key_right = wide};
+    const double share = 1.0 / static_cast<double>(counted_rows()), share_of_head = share / static_cast<double>(heads);
+    for_each_row([&](Row at) {
+      if (!counts(at.i)) return;
+      const Matrix m = metric(at);
+      Matrix keys(m.rows(), head_dim), inputs(m.rows(), width);
+      for (Eigen::Index j = 0; j < m.rows(); ++j) {
+        keys.row(j) = key(w_k, at, j);
+        inputs.row(j) = token(at.b, j);
+      }
+      const Vector q = query(w_q, at), input = token(at.b, at.i);
+      f.query_left[static_cast<std::size_t>(at.h)] += share * scale * scale * keys.transpose() * m * keys;
+      f.key_left[static_cast<std::size_t>(group(at.h))] += share * scale * scale * q * q.transpose();
+      f.query_right += share_of_head * input * input.transpose();
+      f.key_right += share_of_head * inputs.transpose() * m * inputs;
+    });
+    return f;
   }
 
   /// J^T y(row), summed over rows: the gradient of W_q on top of W_k when y is dL/dz.

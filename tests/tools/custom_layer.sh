@@ -25,6 +25,9 @@ program="$scratch/build/custom_layer"
 run="$scratch/run"
 "$program" train "$scratch/example/squared_gelu.yaml" train.steps=20 train.eval_every=10 --out "$run"
 
+"$program" train "$scratch/example/squared_relu.yaml" train.steps=20 train.eval_every=10 --out "$scratch/attention" >/dev/null
+grep -q '"step": *20[,}]' "$scratch/attention/metrics.jsonl" || fail "the attention of the example does not train"
+
 grep -q 'squared_gelu' "$run/config.yaml" || fail "the resolved config does not name the new kind"
 grep -q '"step": *20[,}]' "$run/metrics.jsonl" || fail "metrics.jsonl has no line for step 20"
 

@@ -114,7 +114,7 @@ TEST(Config, RefusesAttentionThatCannotBeAtItsKey) {
          "run.yaml:4:3: optimizer.attention.update: fisher does not know the Jacobian of normalised queries and keys");
   expect("optimizer:\n  attention: natural\n",
          "run.yaml:3:14: optimizer.attention: unknown attention update 'natural'; allowed: backprop, fisher, "
-         "fisher_cg, row");
+         "fisher_cg, row, scaled");
   expect("optimizer:\n  attention: {update: fisher, momentum: 1}\n", "run.yaml:3:31: optimizer.attention.momentum: ");
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -10,8 +11,9 @@ namespace {
 
 constexpr const char* row = "{:<38} {:<15} {:>8}  {:<10} {}\n";
 
-std::string bound_text(const Claim& claim) {
-  return fmt::format("{} {}", claim.at_least ? ">=" : "<=", fmt::format("{:.2g}", claim.bound));
+/// A power of ten where it is small.
+std::string number_text(double x, int digits) {
+  return std::abs(x) >= 0.01 ? fmt::format("{:.2f}", x) : fmt::format("{:.{}e}", x, digits);
 }
 
 /// `text` broken into lines of at most 79 columns, those after the first indented.
@@ -49,7 +51,8 @@ std::string table_text(const Findings& findings) {
   out += fmt::format(row, "claim", "source", "measured", "bound", "ok");
   out += std::string(79, '-') + "\n";
   for (const Claim& claim : findings.claims) {
-    out += fmt::format(row, claim.text, claim.source.name, fmt::format("{:.1e}", claim.measured), bound_text(claim),
+    const std::string bound = (claim.at_least ? ">= " : "<= ") + number_text(claim.bound, 0);
+    out += fmt::format(row, claim.text, claim.source.name, number_text(claim.measured, 1), bound,
                        claim.ok() ? "yes" : "NO");
   }
   if (!findings.notes.empty()) out += "\n";

@@ -31,9 +31,9 @@ Claim duality_gap_claim(Rows rows);
 Claim hessian_claim(Rows rows, std::uint64_t seed);
 Claim advantage_claim(Rows rows);
 Claim sampled_claim(const RowProblem& row, std::uint64_t seed);
-/// Adds a note with the mean variances under no baseline, E_p u and the optimal one.
+/// Rows of at least two keys. Adds a note with the mean variances under no baseline, E_p u and the optimal one.
 Claim baseline_claim(Rows rows, std::vector<std::string>& notes);
-/// Rows with a weight below 1e-6 are left out: their pseudo-inverse is a matter of rounding.
+/// Rows without tiny weights, whose pseudo-inverse would be a matter of rounding.
 Claim bare_advantage_claim(Rows rows);
 
 // --- rows of any kind (map_claims.cpp) ---

@@ -16,8 +16,9 @@ namespace {
 constexpr Device reference{DeviceKind::reference, 0};
 constexpr std::int64_t D = 6, C = 12;
 
-const Source martens{"Martens 2015", "Optimizing neural networks with Kronecker-factored approximate curvature, "
-                                     "arXiv:1503.05671"};
+const Source martens{"Martens 2015",
+                     "Optimizing neural networks with Kronecker-factored approximate curvature, "
+                     "arXiv:1503.05671"};
 
 enum Stream : std::uint32_t { single_row_stream = 30, step_stream };
 
@@ -66,7 +67,7 @@ Matrix kronecker(const Matrix& a, const Matrix& b) {
 
 /// The Fisher of W_q and that of W_k, the means of their blocks over the rows that see more than one key.
 struct DenseFisher {
-  Matrix query = Matrix::Zero(D * C, D * C), key = query;
+  Matrix query = Matrix::Zero(D * C, D*C), key = query;
 };
 DenseFisher dense_fisher(const nn::AttentionCall& call) {
   const Attention& a = call.args;

@@ -15,8 +15,6 @@ namespace {
 
 constexpr int directions = 4;  // of each matrix
 
-const Source martens{"Martens 2015", "Optimizing neural networks with Kronecker-factored approximate curvature, "
-                                     "arXiv:1503.05671"};
 const Source amari{"Amari 1998", "Natural gradient works efficiently in learning, Neural Computation 10"};
 const Source namazifar{"Namazifar 2023", "Role of bias terms in dot-product attention, arXiv:2302.08626"};
 
@@ -84,155 +82,166 @@ double inner(const Tensor& a, const Tensor& b) { return to_matrix(a).cwiseProduc
 
 Claim covariance_claim(Layers layers, std::uint64_t seed) {
   RandomSequence random(seed, covariance_stream);
-  return {"covariance identity", {}, worst(layers, [&](const LayerProblem& layer) {
-            const Attention& a = layer.call.args;
-            const LayerScores scores(layer.call);
-            double out = 0.0;
-            for (std::int64_t h = 0; h < a.heads; ++h) {
-              const Tensor y = normal_tensor(random, {a.batch, a.keys, 1});
-              const Tensor sums = Tensor::zeros({a.batch, a.keys}, DType::f64, y.device());
-              const Tensor products = Tensor::zeros({a.batch, a.queries, 1}, DType::f64, y.device());
-              y.backend().attention_metric(
-                  {.forward = a, .head = h, .y = y, .column_sums = sums, .products = products});
-              const Matrix values = to_matrix(y.reshape({a.batch, a.keys}));
-              const double got =
-                  to_matrix(sums).cwiseProduct(values.cwiseAbs2()).sum() - to_matrix(products).squaredNorm();
-              double expected = 0.0;
-              for (std::int64_t b = 0; b < a.batch; ++b) {
-                for (std::int64_t i = 0; i < a.queries; ++i) {
-                  const Vector seen = values.row(b).head(scores.visible(i));
-                  expected += covariance(softmax(scores.scores(b, h, i)), seen, seen);
-                }
-              }
-              out = std::max(out, relative(got, expected));
-            }
-            return out;
-          }),
+  return {"covariance identity",
+          {},
+          worst(layers,
+                [&](const LayerProblem& layer) {
+                  const Attention& a = layer.call.args;
+                  const LayerScores scores(layer.call);
+                  double out = 0.0;
+                  for (std::int64_t h = 0; h < a.heads; ++h) {
+                    const Tensor y = normal_tensor(random, {a.batch, a.keys, 1});
+                    const Tensor sums = Tensor::zeros({a.batch, a.keys}, DType::f64, y.device());
+                    const Tensor products = Tensor::zeros({a.batch, a.queries, 1}, DType::f64, y.device());
+                    y.backend().attention_metric(
+                        {.forward = a, .head = h, .y = y, .column_sums = sums, .products = products});
+                    const Matrix values = to_matrix(y.reshape({a.batch, a.keys}));
+                    const double got =
+                        to_matrix(sums).cwiseProduct(values.cwiseAbs2()).sum() - to_matrix(products).squaredNorm();
+                    double expected = 0.0;
+                    for (std::int64_t b = 0; b < a.batch; ++b) {
+                      for (std::int64_t i = 0; i < a.queries; ++i) {
+                        const Vector seen = values.row(b).head(scores.visible(i));
+                        expected += covariance(softmax(scores.scores(b, h, i)), seen, seen);
+                      }
+                    }
+                    out = std::max(out, relative(got, expected));
+                  }
+                  return out;
+                }),
           1e-10};
 }
 
 Claim factors_claim(Layers layers, std::uint64_t seed) {
   RandomSequence random(seed, factor_stream);
-  return {"Fisher factors = their definitions", martens, worst(layers, [&](const LayerProblem& layer) {
-            const Attention& a = layer.call.args;
-            const LayerScores scores(layer.call);
-            const Matrix x = to_matrix(layer.call.x);
-            const nn::FisherFactors got = nn::fisher_factors(layer.call);
-            const double share = 1.0 / counted_rows(a), squared_scale = a.scale * a.scale;
-            const auto form = [](const Tensor& m, const Vector& w) { return w.dot(to_matrix(m) * w); };
-            double out = 0.0;
-            for (int k = 0; k < directions; ++k) {
-              const Vector w = normal(random, a.head_dim), v = normal(random, x.cols());
-              const Vector inputs = x * v;
-              Vector query_left = Vector::Zero(a.heads), key_left = Vector::Zero(a.kv_heads);
-              double query_right = 0.0, key_right = 0.0;
-              for_each_row(a, [&](std::int64_t b, std::int64_t h, std::int64_t i) {
-                if (scores.visible(i) == 1) return;
-                const Vector p = softmax(scores.scores(b, h, i));
-                Vector keys(p.size());
-                for (Eigen::Index j = 0; j < p.size(); ++j) keys[j] = w.dot(scores.key(b, h, j));
-                const Vector seen = inputs.segment(b * a.keys, p.size());
-                const double q = w.dot(scores.query(b, h, i)), input = inputs[b * a.queries + i];
-                query_left[h] += share * squared_scale * covariance(p, keys, keys);
-                key_left[h / (a.heads / a.kv_heads)] += share * squared_scale * q * q;
-                query_right += share / static_cast<double>(a.heads) * input * input;
-                key_right += share / static_cast<double>(a.heads) * covariance(p, seen, seen);
-              });
-              for (std::int64_t h = 0; h < a.heads; ++h) {
-                out = std::max(out, relative(form(got.query_left.slice(h, h + 1), w), query_left[h]));
-              }
-              for (std::int64_t g = 0; g < a.kv_heads; ++g) {
-                out = std::max(out, relative(form(got.key_left.slice(g, g + 1), w), key_left[g]));
-              }
-              out = std::max({out, relative(form(got.query_right, v), query_right),
-                              relative(form(got.key_right, v), key_right)});
-            }
-            return out;
-          }),
+  return {"Fisher factors = their definitions",
+          {},
+          worst(layers,
+                [&](const LayerProblem& layer) {
+                  const Attention& a = layer.call.args;
+                  const LayerScores scores(layer.call);
+                  const Matrix x = to_matrix(layer.call.x);
+                  const nn::FisherFactors got = nn::fisher_factors(layer.call);
+                  const double share = 1.0 / counted_rows(a), squared_scale = a.scale * a.scale;
+                  const auto form = [](const Tensor& m, const Vector& w) { return w.dot(to_matrix(m) * w); };
+                  double out = 0.0;
+                  for (int k = 0; k < directions; ++k) {
+                    const Vector w = normal(random, a.head_dim), v = normal(random, x.cols());
+                    const Vector inputs = x * v;
+                    Vector query_left = Vector::Zero(a.heads), key_left = Vector::Zero(a.kv_heads);
+                    double query_right = 0.0, key_right = 0.0;
+                    for_each_row(a, [&](std::int64_t b, std::int64_t h, std::int64_t i) {
+                      if (scores.visible(i) == 1) return;
+                      const Vector p = softmax(scores.scores(b, h, i));
+                      Vector keys(p.size());
+                      for (Eigen::Index j = 0; j < p.size(); ++j) keys[j] = w.dot(scores.key(b, h, j));
+                      const Vector seen = inputs.segment(b * a.keys, p.size());
+                      const double q = w.dot(scores.query(b, h, i)), input = inputs[b * a.queries + i];
+                      query_left[h] += share * squared_scale * covariance(p, keys, keys);
+                      key_left[h / (a.heads / a.kv_heads)] += share * squared_scale * q * q;
+                      query_right += share / static_cast<double>(a.heads) * input * input;
+                      key_right += share / static_cast<double>(a.heads) * covariance(p, seen, seen);
+                    });
+                    for (std::int64_t h = 0; h < a.heads; ++h) {
+                      out = std::max(out, relative(form(got.query_left.slice(h, h + 1), w), query_left[h]));
+                    }
+                    for (std::int64_t g = 0; g < a.kv_heads; ++g) {
+                      out = std::max(out, relative(form(got.key_left.slice(g, g + 1), w), key_left[g]));
+                    }
+                    out = std::max({out, relative(form(got.query_right, v), query_right),
+                                    relative(form(got.key_right, v), key_right)});
+                  }
+                  return out;
+                }),
           1e-9};
 }
 
 Claim product_claim(Layers layers, std::uint64_t seed) {
   RandomSequence random(seed, product_stream);
-  return {"Fisher product = dense J'HJ", {}, worst(layers, [&](const LayerProblem& layer) {
-            if (layer.normalises) return 0.0;
-            const nn::AttentionCall& call = layer.call;
-            const LayerScores scores(call);
-            double out = 0.0;
-            for (int k = 0; k < directions; ++k) {
-              const Direction v = draw_direction(call, random), w = draw_direction(call, random);
-              const Tensor product = nn::fisher_product(call, v.v);
-              const LayerScores v_forth = scores.moved(v.change), v_back = scores.moved(-v.change);
-              const LayerScores w_forth = scores.moved(w.change), w_back = scores.moved(-w.change);
-              double mixed = 0.0, pure = 0.0;
-              for_each_row(call.args, [&](std::int64_t b, std::int64_t h, std::int64_t i) {
-                const Vector p = softmax(scores.scores(b, h, i));
-                const Vector dv = score_change(v_forth, v_back, b, h, i);
-                mixed += covariance(p, dv, score_change(w_forth, w_back, b, h, i));
-                pure += covariance(p, dv, dv);
-              });
-              const double n = counted_rows(call.args);
-              out = std::max(out, relative(inner(v.v, product), pure / n));
-              out = std::max(out, std::abs(inner(w.v, product) - mixed / n) / (pure / n));
-            }
-            return out;
-          }),
+  return {"Fisher product = dense J'HJ",
+          {},
+          worst(layers,
+                [&](const LayerProblem& layer) {
+                  const nn::AttentionCall& call = layer.call;
+                  const LayerScores scores(call);
+                  double out = 0.0;
+                  for (int k = 0; k < directions; ++k) {
+                    const Direction v = draw_direction(call, random), w = draw_direction(call, random);
+                    const Tensor product = nn::fisher_product(call, v.v);
+                    const LayerScores v_forth = scores.moved(v.change), v_back = scores.moved(-v.change);
+                    const LayerScores w_forth = scores.moved(w.change), w_back = scores.moved(-w.change);
+                    double mixed = 0.0, pure = 0.0;
+                    for_each_row(call.args, [&](std::int64_t b, std::int64_t h, std::int64_t i) {
+                      const Vector p = softmax(scores.scores(b, h, i));
+                      const Vector dv = score_change(v_forth, v_back, b, h, i);
+                      mixed += covariance(p, dv, score_change(w_forth, w_back, b, h, i));
+                      pure += covariance(p, dv, dv);
+                    });
+                    const double n = counted_rows(call.args);
+                    out = std::max(out, relative(inner(v.v, product), pure / n));
+                    out = std::max(out, std::abs(inner(w.v, product) - mixed / n) / (pure / n));
+                  }
+                  return out;
+                }),
           1e-10};
 }
 
 // The step is so short that terms of third order do not show, and long enough for the divergence to have digits.
 Claim kl_claim(Layers layers, std::uint64_t seed) {
   RandomSequence random(seed, kl_stream);
-  return {"KL after a step / (eta^2 v'Fv / 2) - 1", amari, worst(layers, [&](const LayerProblem& layer) {
-            if (layer.normalises) return 0.0;
-            const nn::AttentionCall& call = layer.call;
-            const LayerScores scores(call);
-            const Direction v = draw_direction(call, random);
-            const double quadratic = inner(v.v, nn::fisher_product(call, v.v));
-            const double eta = std::sqrt(2e-9 / quadratic);
-            const LayerScores after = scores.moved(eta * v.change);
-            double divergence = 0.0;
-            for_each_row(call.args, [&](std::int64_t b, std::int64_t h, std::int64_t i) {
-              const Vector p = softmax(scores.scores(b, h, i)), q = softmax(after.scores(b, h, i));
-              // sum p log(p / q) + q - p, term by term: none is negative, so little is lost.
-              const auto ratio = ((q - p).array() / p.array()).eval();
-              divergence += (p.array() * (ratio - ratio.log1p())).sum();
-            });
-            return std::abs(divergence / counted_rows(call.args) / (0.5 * eta * eta * quadratic) - 1.0);
-          }),
+  return {"KL after a step / (eta^2 v'Fv / 2) - 1", amari,
+          worst(layers,
+                [&](const LayerProblem& layer) {
+                  const nn::AttentionCall& call = layer.call;
+                  const LayerScores scores(call);
+                  const Direction v = draw_direction(call, random);
+                  const double quadratic = inner(v.v, nn::fisher_product(call, v.v));
+                  const double eta = std::sqrt(2e-11 / quadratic);
+                  const LayerScores after = scores.moved(eta * v.change);
+                  double divergence = 0.0;
+                  for_each_row(call.args, [&](std::int64_t b, std::int64_t h, std::int64_t i) {
+                    const Vector p = softmax(scores.scores(b, h, i)), q = softmax(after.scores(b, h, i));
+                    // sum p log(p / q) + q - p, term by term: none is negative, so little is lost.
+                    const auto ratio = ((q - p).array() / p.array()).eval();
+                    divergence += (p.array() * (ratio - ratio.log1p())).sum();
+                  });
+                  return std::abs(divergence / counted_rows(call.args) / (0.5 * eta * eta * quadratic) - 1.0);
+                }),
           1e-3};
 }
 
 Claim key_bias_claim(Layers layers, std::uint64_t seed) {
   RandomSequence random(seed, bias_stream);
-  return {"a bias of the keys has no gradient", namazifar, worst(layers, [&](const LayerProblem& layer) {
-            const Attention& a = layer.call.args;
-            if (layer.normalises || layer.call.position->rotates()) return 0.0;
-            const auto like = [&](std::int64_t heads, const Tensor& data) {
-              const std::int64_t width = heads * a.head_dim;
-              return HeadView{data, 0, width, data.size(1) * width};
-            };
-            const auto empty = [&](std::int64_t heads) {
-              return Tensor::zeros({a.batch, a.queries, heads * a.head_dim}, DType::f64, layer.call.x.device());
-            };
-            Attention forward = a;
-            forward.out = like(a.heads, empty(a.heads));
-            forward.row_stat = Tensor::zeros({a.batch, a.heads, a.queries}, DType::f64, layer.call.x.device());
-            Backend& backend = layer.call.x.backend();
-            backend.attention(forward);
-            const Tensor dq = empty(a.heads), dk = empty(a.kv_heads), dv = empty(a.kv_heads);
-            const Tensor dout = normal_tensor(random, dq.shape());
-            AttentionBackward backward{.forward = forward,
-                                       .dout = like(a.heads, dout),
-                                       .dq = like(a.heads, dq),
-                                       .dk = like(a.kv_heads, dk),
-                                       .dv = like(a.kv_heads, dv)};
-            const auto table = [](const Tensor& t) { return t.defined() ? Tensor::like(t) : t; };
-            backward.dprior = {table(a.prior.head), table(a.prior.distance), table(a.prior.key), {}};
-            backend.attention_backward(backward);
-            const Matrix gradient = to_matrix(dk);
-            return gradient.colwise().sum().cwiseAbs().maxCoeff() / gradient.cwiseAbs().colwise().sum().maxCoeff();
-          }),
+  return {"a bias of the keys has no gradient", namazifar,
+          worst(layers,
+                [&](const LayerProblem& layer) {
+                  const Attention& a = layer.call.args;
+                  const auto like = [&](std::int64_t heads, const Tensor& data) {
+                    const std::int64_t width = heads * a.head_dim;
+                    return HeadView{data, 0, width, data.size(1) * width};
+                  };
+                  const auto empty = [&](std::int64_t heads) {
+                    return Tensor::zeros({a.batch, a.queries, heads * a.head_dim}, DType::f64, layer.call.x.device());
+                  };
+                  Attention forward = a;
+                  forward.out = like(a.heads, empty(a.heads));
+                  forward.row_stat = Tensor::zeros({a.batch, a.heads, a.queries}, DType::f64, layer.call.x.device());
+                  Backend& backend = layer.call.x.backend();
+                  backend.attention(forward);
+                  const Tensor dq = empty(a.heads), dk = empty(a.kv_heads), dv = empty(a.kv_heads);
+                  const Tensor dout = normal_tensor(random, dq.shape());
+                  AttentionBackward backward{.forward = forward,
+                                             .dout = like(a.heads, dout),
+                                             .dq = like(a.heads, dq),
+                                             .dk = like(a.kv_heads, dk),
+                                             .dv = like(a.kv_heads, dv)};
+                  const auto table = [](const Tensor& t) { return t.defined() ? Tensor::like(t) : t; };
+                  backward.dprior = {table(a.prior.head), table(a.prior.distance), table(a.prior.key), {}};
+                  backend.attention_backward(backward);
+                  const Matrix gradient = to_matrix(dk);
+                  return gradient.colwise().sum().cwiseAbs().maxCoeff() /
+                         gradient.cwiseAbs().colwise().sum().maxCoeff();
+                }),
           1e-12};
 }
 

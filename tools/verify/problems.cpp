@@ -5,8 +5,7 @@
 
 #include "autograd/ops.h"
 #include "core/error.h"
-#include "train/data/dataset.h"
-#include "train/saved_model.h"
+#include "tools/saved_data.h"
 
 namespace monge::tools {
 namespace {
@@ -102,8 +101,8 @@ Problems random_problems(std::uint64_t seed) {
   Problems out{.title = fmt::format("random problems (seed {})", seed)};
   RandomSequence random(seed, row_stream);
   for (const std::int64_t n : {2, 3, 8, 16, 33}) {
-    for (const double sharpness : {0.5, 2.0}) {
-      out.rows.push_back({RowMap{}, normal(random, n, sharpness), normal(random, n)});
+    for (int i = 0; i < 20; ++i) {
+      out.rows.push_back({RowMap{}, normal(random, n, i % 2 == 0 ? 0.5 : 2.0), normal(random, n)});
     }
   }
   for (const RowMap& map : {RowMap{RowMapKind::softmax1}, RowMap{RowMapKind::sparsemax}, RowMap{RowMapKind::entmax15},
@@ -126,7 +125,8 @@ Problems random_problems(std::uint64_t seed) {
     owned->push_back(nn::positions().make(nn::positions().choose(s.position), context));
     nn::Position& position = *owned->back();
     const Tensor x = normal_tensor(layers, {B, T, C});
-    const Tensor w = normal_tensor(layers, {(s.heads + 2 * s.kv_heads) * D, C}, 1.0 / std::sqrt(static_cast<double>(C)));
+    const Tensor w =
+        normal_tensor(layers, {(s.heads + 2 * s.kv_heads) * D, C}, 1.0 / std::sqrt(static_cast<double>(C)));
     const Tensor qkv = position.rotate(autograd::linear(x, w), 0).value();
     autograd::AttentionSpec spec{.heads = s.heads, .kv_heads = s.kv_heads, .scale = 0.5};
     spec.slopes = position.slopes(reference);
@@ -152,9 +152,7 @@ struct FirstCall : nn::AttentionObserver {
 Problems checkpoint_problems(const std::filesystem::path& run_or_checkpoint, std::uint64_t seed) {
   constexpr std::int64_t longest = 128, rows_per_layer = 8;
   const auto saved = std::make_shared<train::SavedModel>(train::load_model(run_or_checkpoint));
-  const auto dataset = train::datasets().make(
-      saved->config.data,
-      {.context = saved->config.model.context, .seed = static_cast<std::uint64_t>(saved->config.train.seed)});
+  const auto dataset = data_of(*saved);
   const auto context = static_cast<std::size_t>(saved->config.model.context);
   const std::int64_t tokens = std::min(longest, saved->config.model.context);
   const std::int64_t windows = std::min<std::int64_t>(2, dataset->validation_windows());

@@ -1,0 +1,69 @@
+// scaled: W_q and W_k take `factor` times the step of the base rule. The control of the natural updates, whose steps may
+// be longer than the rule's (graft): it shows what length alone does.
+#include "core/backend.h"
+#include "optim/attention_updates.h"
+
+namespace monge::optim {
+namespace {
+
+struct ScaledOptions : Options {
+  double factor = 1.0;
+  void fields(Fields& f) override {
+    f("factor", factor, {.doc = "length of the step, as a multiple of the base rule's", .min = 0.0});
+  }
+};
+
+class ScaledUpdate : public AttentionUpdate {
+ public:
+  ScaledUpdate(const ScaledOptions& options, const std::vector<AttentionLayer>& layers)
+      : factor_(options.factor), layers_(layers) {}
+
+  void bind(nn::ParameterStore& store) override {
+    store_ = &store;
+    for (const AttentionLayer& at : layers_) {
+      const nn::RowMapAttention& layer = *at.layer;
+      const std::int64_t size = (layer.heads() + layer.kv_heads()) * layer.head_dim() * layer.projection().shape()[1];
+      const std::int64_t begin = store.entry(at.name + ".qkv.weight").begin;
+      ranges_.push_back({begin, size, {}});
+    }
+  }
+
+  void before_rule() override {
+    for (Range& r : ranges_) r.before = r.of(store_->values()).clone();
+  }
+
+  void after_rule(std::int64_t, const Tensor&) override {
+    for (Range& r : ranges_) {
+      const Tensor now = r.of(store_->values());
+      Backend& backend = now.backend();
+      backend.scale(now, factor_, now);
+      backend.add_scaled(r.before, 1.0 - factor_, now);
+      if (store_->copies().defined()) backend.copy(now, r.of(store_->copies()));
+      r.before = {};
+    }
+  }
+
+ private:
+  /// W_q and W_k of a layer in the flat buffers.
+  struct Range {
+    std::int64_t begin, size;
+    Tensor before;  // during a step
+    Tensor of(const Tensor& flat) const { return flat.flat_view(begin, {size}); }
+  };
+
+  double factor_;
+  std::vector<AttentionLayer> layers_;
+  nn::ParameterStore* store_ = nullptr;
+  std::vector<Range> ranges_;
+};
+
+}  // namespace
+
+void add_scaled(AttentionUpdateRegistry& registry) {
+  registry.add<ScaledOptions>("scaled", "W_q and W_k take a multiple of the rule's step: the control of fisher",
+                              [](const ScaledOptions& o, const std::vector<AttentionLayer>& layers) {
+                                return std::make_unique<ScaledUpdate>(o, layers);
+                              });
+}
+
+}  // namespace monge::optim

@@ -1,0 +1,270 @@
+// The natural updates of W_q and W_k, as an optimizer takes them, against dense solves.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "autograd/tape.h"
+#include "core/backend.h"
+#include "core/options/yaml.h"
+#include "optim/optimizer.h"
+#include "optim/symmetric.h"
+#include "support/attention_call.h"
+
+namespace monge::optim {
+namespace {
+
+using test::DenseAttention;
+using test::kronecker;
+using test::Matrix;
+using test::random_attention;
+using test::random_matrix;
+using test::reference;
+using test::to_matrix;
+using test::to_tensor;
+using test::Vector;
+
+/// A model that is one attention layer, with the weights of a DenseAttention.
+class OneLayer : public nn::Module {
+ public:
+  OneLayer(const DenseAttention& d)
+      : context_{.width = d.width,
+                 .heads = d.heads,
+                 .kv_heads = d.kv_heads,
+                 .layers = 1,
+                 .context = d.tokens,
+                 .dropout = &dropout_,
+                 .residual_stddev = 1.0},
+        position_(nn::positions().make(nn::positions().choose(d.rope_base > 0.0 ? "rope" : "none"), context_)),
+        layer(d.map, {}, context_, *position_) {
+    add_module("layer", layer);
+  }
+
+ private:
+  nn::DropoutState dropout_;
+  nn::LayerContext context_;
+  std::unique_ptr<nn::Position> position_;
+
+ public:
+  nn::RowMapAttention layer;
+};
+
+/// One step from the weights of `d` under the loss factor * sum(dout * output).
+struct Step {
+  Matrix gradient, change;  // of W_q on top of W_k ((H + G) D, C)
+};
+
+Step take_step(const DenseAttention& d, const std::string& yaml, std::uint64_t seed, double factor = 1.0) {
+  OneLayer model(d);
+  nn::ParameterStore store(model, reference, nn::Precision::float32, seed);
+  Matrix stacked(d.w_q.rows() + 2 * d.w_k.rows(), d.width);
+  stacked << d.w_q, d.w_k, d.w_v;
+  const auto entry = store.entry("layer.qkv.weight");
+  store.values().backend().copy(to_tensor(stacked), store.value(entry));
+  OptimizerOptions options;
+  read_yaml_text("{lr: 1.0, weight_decay: 0, clip_norm: 0, schedule: constant, " + yaml + "}", "test", {}, options);
+  Optimizer optimizer(options, model, store, 10);
+
+  optimizer.begin(1);
+  store.clear_grads();
+  autograd::Tape tape;
+  autograd::Var y;
+  {
+    const autograd::Tape::Recording recording(tape);
+    y = model.layer.forward(to_tensor(d.x).reshape({d.batch, d.tokens, d.width}), nullptr, 0);
+  }
+  Matrix dout = factor * random_matrix(d.batch * d.tokens, d.width, seed + 1);
+  tape.backward(y, to_tensor(dout).reshape(y.shape()));
+  store.complete_grads();
+  const std::int64_t moved = d.w_q.rows() + d.w_k.rows();
+  const Matrix gradient = to_matrix(store.grad(entry)).topRows(moved);
+  optimizer.step(1);
+  return {gradient, to_matrix(store.value(entry)).topRows(moved) - stacked.topRows(moved)};
+}
+
+Vector flat(const Matrix& m) { return Eigen::Map<const Vector>(m.data(), m.size()); }
+double cosine(const Vector& a, const Vector& b) { return a.dot(b) / (a.norm() * b.norm()); }
+double mean_eigenvalue(const Matrix& m) { return m.trace() / static_cast<double>(m.rows()); }
+
+/// The width of a model is that of its heads together.
+DenseAttention sizes(std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim, RowMap map = {},
+                     double rope = 0.0) {
+  return {.batch = 2,
+          .tokens = 6,
+          .heads = heads,
+          .kv_heads = kv_heads,
+          .head_dim = head_dim,
+          .width = heads * head_dim,
+          .map = std::move(map),
+          .rope_base = rope};
+}
+
+const std::string plain_fisher = "name: sgd, momentum: 0, attention: {update: fisher, momentum: 0, graft: 0, ";
+const std::string plain_cg = "name: sgd, momentum: 0, attention: {update: fisher_cg, momentum: 0, graft: 0, ";
+
+/// Calls f(rows of W_q or W_k of one head, A + a I, B + b I), from factors by their definitions.
+template <class F>
+void for_each_damped_pair(const DenseAttention& d, double damping, F f) {
+  const DenseAttention::Factors factors = d.factors();
+  const auto damped = [&](const Matrix& m, double mean) -> Matrix {
+    return m + std::sqrt(damping) * mean * Matrix::Identity(m.rows(), m.cols());
+  };
+  std::int64_t row = 0;
+  const auto visit = [&](const std::vector<Matrix>& left, const Matrix& right) {
+    double mean = 0.0;
+    for (const Matrix& m : left) mean += mean_eigenvalue(m) / static_cast<double>(left.size());
+    for (const Matrix& m : left) {
+      f(row, damped(m, mean), damped(right, mean_eigenvalue(right)));
+      row += d.head_dim;
+    }
+  };
+  visit(factors.query_left, factors.query_right);
+  visit(factors.key_left, factors.key_right);
+}
+
+TEST(Fisher, StepIsTheDenseSolveWithTheFactors) {
+  for (const RowMapKind kind : {RowMapKind::softmax, RowMapKind::entmax15, RowMapKind::sigmoid}) {
+    const DenseAttention d = random_attention(sizes(4, 2, 3, {kind}), 1);
+    const Step step = take_step(d, plain_fisher + "damping: 0.3}", 1);
+    Matrix expected = Matrix::Zero(step.gradient.rows(), step.gradient.cols());
+    for_each_damped_pair(d, 0.3, [&](std::int64_t row, const Matrix& left, const Matrix& right) {
+      const Matrix g = step.gradient.middleRows(row, d.head_dim);
+      expected.middleRows(row, d.head_dim) = -left.inverse() * g * right.inverse();
+    });
+    EXPECT_LE((step.change - expected).cwiseAbs().maxCoeff(), 1e-10 * expected.cwiseAbs().maxCoeff()) << name_of(d.map);
+  }
+}
+
+TEST(Fisher, StepAlwaysDescends) {
+  for (std::uint64_t seed = 0; seed < 400; ++seed) {
+    const Step step = take_step(random_attention(sizes(2, 1, 3), 100 + seed), plain_fisher + "damping: 0.01}", seed);
+    EXPECT_LT(cosine(flat(step.change), flat(step.gradient)), 0.0) << seed;
+  }
+}
+
+TEST(Fisher, StepIsCloseToTheExactNaturalGradientOfEachMatrix) {
+  constexpr double damping = 0.1;
+  constexpr int problems = 6;
+  double natural = 0.0, plain = 0.0;
+  for (std::uint64_t seed = 0; seed < problems; ++seed) {
+    DenseAttention small = sizes(1, 1, 6);
+    small.batch = 8;
+    small.tokens = 16;
+    const DenseAttention d = random_attention(small, 200 + seed);
+    const Step step = take_step(d, plain_fisher + "damping: 0.1}", seed);
+    const Matrix fisher = d.fisher();
+    const std::int64_t n = d.query_parameters();
+    for (const std::int64_t at : {std::int64_t{0}, n}) {
+      const Matrix block = fisher.block(at, at, n, n);
+      const Matrix damped = block + damping * mean_eigenvalue(block) * Matrix::Identity(n, n);
+      const Vector gradient = flat(step.gradient).segment(at, n), exact = damped.ldlt().solve(gradient);
+      natural -= cosine(flat(step.change).segment(at, n), exact) / (2 * problems);
+      plain += cosine(gradient, exact) / (2 * problems);
+    }
+  }
+  EXPECT_GE(natural, 0.7);
+  EXPECT_GT(natural, plain);
+}
+
+// A loss summed over more terms gives a larger gradient; a step grafted onto that of AdamW does not grow with it.
+TEST(Fisher, GraftedStepDoesNotDependOnTheScaleOfTheLoss) {
+  const std::string yaml = "name: adamw, eps: 1.0e-12, attention: {update: fisher, graft: 2}";
+  const DenseAttention d = random_attention(sizes(2, 2, 3), 3);
+  const Matrix mean = take_step(d, yaml, 3).change, sum = take_step(d, yaml, 3, 1000.0).change;
+  EXPECT_LE((mean - sum).cwiseAbs().maxCoeff(), 1e-7 * mean.cwiseAbs().maxCoeff());
+
+  const Matrix base = take_step(d, "name: adamw, eps: 1.0e-12", 3).change;
+  EXPECT_NEAR(mean.topRows(6).norm(), 2.0 * base.topRows(6).norm(), 1e-10 * base.norm());
+}
+
+// (F + lambda I) v = g, where lambda is read off the solution: F v is known without it.
+TEST(FisherCg, StepSolvesTheDampedSystemOfTheExactFisher) {
+  const DenseAttention problems[] = {sizes(2, 1, 3), sizes(2, 2, 4, {}, 10000.0), sizes(3, 3, 2, {RowMapKind::sigmoid}),
+                                     sizes(2, 2, 3, {RowMapKind::sparsemax})};
+  for (const DenseAttention& problem : problems) {
+    const DenseAttention d = random_attention(problem, 4);
+    const Step step = take_step(
+        d, plain_cg + fmt::format("damping: 0.1, tolerance: 1.0e-11, iterations: {}}}", 5 * d.parameters()), 4);
+    const Vector v = -flat(step.change), gradient = flat(step.gradient);
+    const Matrix fisher = d.fisher();
+    const double lambda = (gradient - fisher * v).dot(v) / v.squaredNorm();
+    EXPECT_GT(lambda, 0.02 * mean_eigenvalue(fisher));
+    EXPECT_LT(lambda, 0.5 * mean_eigenvalue(fisher));
+    const Matrix damped = fisher + lambda * Matrix::Identity(fisher.rows(), fisher.cols());
+    EXPECT_LE((v - damped.ldlt().solve(gradient)).norm(), 1e-8 * v.norm()) << name_of(d.map);
+  }
+}
+
+/// Mean over rows, and sum over heads, of KL(before || after).
+double row_divergence(const DenseAttention& d, const Matrix& change) {
+  const Matrix wq = d.w_q + change.topRows(d.w_q.rows()), wk = d.w_k + change.bottomRows(d.w_k.rows());
+  double total = 0.0;
+  d.for_each_row(
+      [&](DenseAttention::Row at) { total += test::kl_divergence(d.row_weights(at), d.row_weights(wq, wk, at)); });
+  return total / static_cast<double>(d.counted_rows());
+}
+
+// kl_clip is twice the divergence that a step may cause.
+TEST(FisherCg, AClippedStepMovesTheRowsByHalfTheClip) {
+  for (const double clip : {1e-4, 1e-3, 1e-2}) {
+    const DenseAttention d = random_attention(sizes(2, 2, 3), 5);
+    const std::string yaml = fmt::format("damping: 0.001, tolerance: 1.0e-8, iterations: 500, kl_clip: {}}}", clip);
+    const double divergence = row_divergence(d, take_step(d, plain_cg + yaml, 5, 1e3).change);
+    EXPECT_LE(divergence, 0.5 * clip * 1.05) << clip;
+    EXPECT_GE(divergence, 0.5 * clip * 0.5) << clip;  // damping keeps part of it
+    const double free = row_divergence(d, take_step(d, plain_cg + "damping: 0.001, iterations: 500}", 5, 1e3).change);
+    EXPECT_GT(free, clip) << "without a clip it would be long";
+  }
+}
+
+// The clip of `fisher` holds under its own damped factors, which stand for the Fisher.
+TEST(Fisher, AClippedStepHasTheSquaredLengthOfTheClip) {
+  const DenseAttention d = random_attention(sizes(4, 2, 3), 6);
+  const Step step = take_step(d, plain_fisher + "damping: 0.1, kl_clip: 1.0e-3}", 6, 1e3);
+  double squared = 0.0;
+  for_each_damped_pair(d, 0.1, [&](std::int64_t row, const Matrix& left, const Matrix& right) {
+    const Matrix v = step.change.middleRows(row, d.head_dim);
+    squared += v.cwiseProduct(left * v * right).sum();
+  });
+  EXPECT_NEAR(squared, 1e-3, 1e-12);
+}
+
+// --- the factorisations ---
+
+Matrix random_covariance(std::int64_t n, std::int64_t samples, std::uint64_t seed) {
+  const Matrix y = random_matrix(samples, n, seed);
+  return y.transpose() * y / static_cast<double>(samples);
+}
+std::span<const double> values(const Matrix& m) { return {m.data(), static_cast<std::size_t>(m.size())}; }
+
+TEST(Symmetric, EigenbasesOfTheFactorsInvertTheDampedProduct) {
+  const Matrix a = random_covariance(4, 9, 1), b = random_covariance(6, 9, 2), g = random_matrix(4, 6, 3);
+  constexpr double lambda = 0.01;
+  const Eigensystem ea = eigensystem(values(a), 4), eb = eigensystem(values(b), 6);
+  const Matrix va = Eigen::Map<const Matrix>(ea.vectors.data(), 4, 4);
+  const Matrix vb = Eigen::Map<const Matrix>(eb.vectors.data(), 6, 6);
+  Matrix inner = va.transpose() * g * vb;
+  for (Eigen::Index i = 0; i < 4; ++i) {
+    for (Eigen::Index j = 0; j < 6; ++j) {
+      inner(i, j) /= ea.values[static_cast<std::size_t>(i)] * eb.values[static_cast<std::size_t>(j)] + lambda;
+    }
+  }
+  const Matrix got = va * inner * vb.transpose();
+  const Vector expected = (kronecker(a, b) + lambda * Matrix::Identity(24, 24)).ldlt().solve(flat(g));
+  EXPECT_LE((flat(got) - expected).norm(), 1e-10 * expected.norm());
+  EXPECT_TRUE(std::ranges::is_sorted(ea.values));
+}
+
+TEST(Symmetric, DampingMakesASingularMatrixPositiveDefinite) {
+  const Matrix m = random_covariance(6, 3, 4);  // rank 3
+  const double shift = 0.1 * mean_eigenvalue(m);
+  const auto got = damped_inverse(values(m), 6, shift);
+  const Matrix inverse = Eigen::Map<const Matrix>(got.data(), 6, 6);
+  const Matrix expected = (m + shift * Matrix::Identity(6, 6)).inverse();
+  EXPECT_LE((inverse - expected).norm(), 1e-12 * expected.norm());
+  EXPECT_GT(Eigen::SelfAdjointEigenSolver<Matrix>(inverse).eigenvalues().minCoeff(), 0.0);
+  EXPECT_THROW(damped_inverse(values(-m), 6, shift), std::invalid_argument);
+  EXPECT_THROW(damped_inverse(values(m * std::nan("")), 6, shift), std::invalid_argument);
+}
+
+}  // namespace
+}  // namespace monge::optim
