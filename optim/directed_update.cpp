@@ -14,8 +14,8 @@ void DirectedOptions::fields(Fields& f) {
   f("graft", graft,
     {.doc = "length of the step, as a multiple of what the base rule would do to the matrix; 0: lr alone", .min = 0.0});
   f("kl_clip", kl_clip,
-    {.doc = "largest squared length of a layer's step under the Fisher, twice the KL divergence of its attention rows; "
-            "0: no limit",
+    {.doc = "largest squared length of a layer's step under the Fisher as the update knows it; under fisher_cg that is "
+            "twice the KL divergence of its attention rows; 0: no limit",
      .min = 0.0});
 }
 
