@@ -108,4 +108,12 @@ std::vector<NamedTensor> DirectedUpdate::state() const {
   return out;
 }
 
+std::vector<std::string> DirectedUpdate::notes() const {
+  const RowMap& map = targets_.front().at.layer->map();
+  const Metric metric = metric_of(map);
+  if (metric == Metric::categorical || metric == Metric::bernoulli) return {};
+  return {fmt::format("optimizer.attention {}: the metric of {} is a {}, not a Fisher matrix", name_, name_of(map),
+                      name_of(metric))};
+}
+
 }  // namespace monge::optim

@@ -25,6 +25,7 @@ class DirectedUpdate : public AttentionUpdate {
   void before_rule() override;
   void after_rule(std::int64_t step, const Tensor& control) override;
   std::vector<NamedTensor> state() const override;
+  std::vector<std::string> notes() const override;
 
  protected:
   /// Sizes of one layer's W_q on top of W_k: ((H + G) D, C).

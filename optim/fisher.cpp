@@ -54,13 +54,13 @@ class FisherUpdate : public DirectedUpdate {
   }
 
   std::vector<std::string> notes() const override {
-    for (const Target& t : targets()) {
-      if (t.at.layer->position().rotates()) {
-        return {"optimizer.attention fisher: with rope, the left factor of W_q is that of the rotated keys, which is an "
-                "approximation; fisher_cg is exact"};
-      }
+    std::vector<std::string> out = DirectedUpdate::notes();
+    if (targets().front().at.layer->position().rotates()) {
+      out.push_back(
+          "optimizer.attention fisher: with rope, the left factor of W_q is that of the rotated keys, which is an "
+          "approximation; fisher_cg is exact");
     }
-    return {};
+    return out;
   }
 
  private:

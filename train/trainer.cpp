@@ -85,6 +85,7 @@ void Trainer::print_banner() {
   progress_.note(
       fmt::format("         {}", memory_text(plan_memory(*model_, *store_, *optimizer_, config_.train.batch))));
   progress_.note(groups_text(*optimizer_, *store_));
+  for (const std::string& note : optimizer_->notes()) progress_.note(note);
   progress_.note(fmt::format("run      {} steps of {} tokens, into {}", config_.train.steps,
                              thousands(config_.train.batch * config_.train.accumulate * config_.model.context),
                              folder_.path().string()));

@@ -160,6 +160,19 @@ TEST(AttentionUpdate, ANonFiniteGradientMovesNothing) {
   EXPECT_EQ(store.values().values(), before);
 }
 
+TEST(AttentionUpdate, SaysWhatIsApproximateAndWhatIsNoFisherMatrix) {
+  const auto notes = [](const std::string& model, const std::string& update) {
+    nn::GptOptions gpt = options();
+    read_yaml_text(model, "test", {}, gpt);
+    nn::Gpt made(gpt, 11);
+    return attention_updates().make(attention_updates().choose(update), attention_layers(made))->notes();
+  };
+  EXPECT_TRUE(notes("position: alibi", "fisher").empty());
+  EXPECT_TRUE(notes("{position: rope, attention: sigmoid}", "fisher_cg").empty());
+  EXPECT_NE(notes("position: rope", "fisher").at(0).find("approximation"), std::string::npos);
+  EXPECT_NE(notes("{position: rope, attention: sparsemax}", "fisher").at(0).find("conjugate Hessian"), std::string::npos);
+}
+
 TEST(AttentionUpdate, NeedsAttentionLayers) {
   for (const char* update : {"row", "fisher", "fisher_cg"}) {
     EXPECT_THROW(attention_updates().make(attention_updates().choose(update), {}), KeyError) << update;
