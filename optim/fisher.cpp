@@ -112,26 +112,29 @@ class FisherUpdate : public DirectedUpdate {
     invert(unbias);
   }
 
-  /// Waits for the device, on the steps that measure.
+  /// Waits for the device, on the steps that measure. Equal sizes of all layers are inverted together.
   void invert(double unbias) {
-    for (LayerFactors& layer : factors_) {
-      for (std::size_t f = 0; f < factor_names.size(); ++f) {
-        const Tensor& average = layer.average[f];
-        const std::int64_t count = average.size(0), n = average.size(1);
-        std::vector<double> values = average.values(), inverses;
+    for (std::size_t f = 0; f < factor_names.size(); ++f) {
+      std::vector<double> matrices, shifts;
+      const std::int64_t count = factors_.front().average[f].size(0), n = factors_.front().average[f].size(1);
+      for (const LayerFactors& layer : factors_) {
         double trace = 0.0;
-        for (std::int64_t m = 0; m < count; ++m) {
-          for (std::int64_t j = 0; j < n; ++j) trace += values[static_cast<std::size_t>((m * n + j) * n + j)];
-        }
+        for (const double v : layer.average[f].values()) matrices.push_back(unbias * v);
+        const double* last = matrices.data() + matrices.size() - count * n * n;
+        for (std::int64_t k = 0; k < count * n; ++k) trace += last[k * n + k % n];
         if (!std::isfinite(trace)) return;  // the loss is not finite either, which ends the run
-        for (double& v : values) v *= unbias;
-        const double mean = unbias * trace / static_cast<double>(count * n);
-        const double shift = std::max(std::sqrt(options_.damping) * mean, 1e-30);
-        for (std::int64_t m = 0; m < count; ++m) {
-          const auto one = damped_inverse(std::span(values).subspan(static_cast<std::size_t>(m * n * n), static_cast<std::size_t>(n * n)), n, shift);
-          inverses.insert(inverses.end(), one.begin(), one.end());
-        }
-        average.backend().copy(Tensor::from(inverses, average.shape(), dtype(), device()), layer.inverse[f]);
+        const double mean = trace / static_cast<double>(count * n);
+        shifts.insert(shifts.end(), static_cast<std::size_t>(count),
+                      std::max(std::sqrt(options_.damping) * mean, 1e-30));
+      }
+      const std::vector<double> inverses = damped_inverses(matrices, n, shifts);
+      const auto size = static_cast<std::size_t>(count * n * n);
+      for (std::size_t i = 0; i < factors_.size(); ++i) {
+        const Tensor& to = factors_[i].inverse[f];
+        const auto begin = inverses.begin() + static_cast<std::ptrdiff_t>(i * size);
+        to.backend().copy(Tensor::from(std::vector<double>(begin, begin + static_cast<std::ptrdiff_t>(size)), to.shape(),
+                                       dtype(), device()),
+                          to);
       }
     }
   }

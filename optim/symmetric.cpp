@@ -2,6 +2,8 @@
 
 #include <Eigen/Cholesky>
 #include <Eigen/Eigenvalues>
+#include <algorithm>
+#include <exception>
 
 #include "core/error.h"
 
@@ -24,6 +26,26 @@ std::vector<double> damped_inverse(std::span<const double> m, std::int64_t n, do
   std::vector<double> inverse(static_cast<std::size_t>(n * n));
   Eigen::Map<Matrix>(inverse.data(), n, n) = factor.solve(Matrix::Identity(n, n));
   return inverse;
+}
+
+std::vector<double> damped_inverses(std::span<const double> matrices, std::int64_t n, std::span<const double> shifts) {
+  const auto size = static_cast<std::size_t>(n * n);
+  require(matrices.size() == shifts.size() * size, "{} elements for {} matrices of {} x {}", matrices.size(),
+          shifts.size(), n, n);
+  std::vector<double> out(matrices.size());
+  std::exception_ptr failure;
+#pragma omp parallel for schedule(dynamic, 1)
+  for (std::size_t k = 0; k < shifts.size(); ++k) {
+    try {
+      const std::vector<double> one = damped_inverse(matrices.subspan(k * size, size), n, shifts[k]);
+      std::copy(one.begin(), one.end(), out.begin() + static_cast<std::ptrdiff_t>(k * size));
+    } catch (...) {
+#pragma omp critical
+      failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+  return out;
 }
 
 Eigensystem eigensystem(std::span<const double> m, std::int64_t n) {

@@ -11,6 +11,9 @@ namespace monge::optim {
 /// std::invalid_argument when M + shift I is not positive definite, NaN included.
 std::vector<double> damped_inverse(std::span<const double> m, std::int64_t n, double shift);
 
+/// The same for matrices one after the other, in parallel; shifts[k] is that of matrix k.
+std::vector<double> damped_inverses(std::span<const double> matrices, std::int64_t n, std::span<const double> shifts);
+
 /// M = V diag(values) V^T: `vectors` (n, n) row-major holds the eigenvectors as columns, values rise.
 struct Eigensystem {
   std::vector<double> values, vectors;

@@ -52,18 +52,23 @@ struct CountedRows {
   std::int64_t count;
 };
 
-/// out (M, M) += factor sum_i Y^T H_i Y for the rows of one head and y (B S, M).
-void add_covariance(const Attention& a, std::int64_t head, const Tensor& y, double factor, const Tensor& out) {
+/// out (M, M) += factor sum_i Y^T H_i Y for the rows of the heads [first, last) and y (B S, M).
+void add_covariance(const Attention& a, std::int64_t first, std::int64_t last, const Tensor& y, double factor,
+                    const Tensor& out) {
   Backend& backend = y.backend();
   const std::int64_t width = y.size(1);
   const Tensor sums = Tensor::empty({a.batch, a.keys}, y.dtype(), y.device());
+  const Tensor all_sums = Tensor::zeros(sums.shape(), y.dtype(), y.device());
   const Tensor products = Tensor::empty({a.batch * a.queries, width}, y.dtype(), y.device());
-  backend.attention_metric({.forward = a, .head = head, .y = y, .column_sums = sums, .products = products});
-  const Tensor weights = Tensor::like(y), weighted = Tensor::like(y);
-  backend.repeat(sums, a.batch * a.keys, width, 1, factor, weights);
-  backend.mul(weights, y, weighted);
-  backend.matmul({.a = weighted, .transpose_a = true, .b = y, .out = out, .accumulate = true});
-  add_gram(products, -factor, out, true);
+  for (std::int64_t h = first; h < last; ++h) {
+    backend.attention_metric({.forward = a, .head = h, .y = y, .column_sums = sums, .products = products});
+    backend.add(all_sums, sums, all_sums);
+    add_gram(products, -factor, out, true);
+  }
+  const Tensor weights = Tensor::like(y);
+  backend.repeat(all_sums, a.batch * a.keys, width, 1, factor, weights);
+  backend.mul(weights, y, weights);
+  backend.matmul({.a = weights, .transpose_a = true, .b = y, .out = out, .accumulate = true});
 }
 
 }  // namespace
@@ -86,13 +91,13 @@ FisherFactors fisher_factors(const AttentionCall& call) {
   add_gram(counted.keep(x, a), share, f.query_right, false);
   // A shift of the vectors at the keys leaves Y^T H Y as it is only where H 1 = 0.
   const auto about_mean = [&](const Tensor& y) { return CountedRows::shift_invariant(a.map) ? centred(y) : y; };
-  const Tensor inputs = about_mean(x);
   for (std::int64_t h = 0; h < a.heads; ++h) {
     const std::int64_t g = h / group;
     add_gram(counted.keep(head(h), a), metric_share, f.key_left.slice(g, g + 1).reshape({D, D}), true);
-    add_covariance(a, h, about_mean(head(a.heads + g)), metric_share, f.query_left.slice(h, h + 1).reshape({D, D}));
-    add_covariance(a, h, inputs, share / static_cast<double>(a.heads), f.key_right);
+    add_covariance(a, h, h + 1, about_mean(head(a.heads + g)), metric_share,
+                   f.query_left.slice(h, h + 1).reshape({D, D}));
   }
+  add_covariance(a, 0, a.heads, about_mean(x), share / static_cast<double>(a.heads), f.key_right);
   return f;
 }
 
