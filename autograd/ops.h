@@ -16,7 +16,8 @@ namespace monge::autograd {
 Var matmul(const Var& a, const Var& b, bool transpose_a = false, bool transpose_b = false);
 /// activation(x W^T + bias): x (..., K), weight (M, K), bias (M) or undefined -> (..., M).
 Var linear(const Var& x, const Var& weight, const Var& bias = {}, Activation activation = Activation::none);
-/// One product x W^T + bias read twice: the gradient of `for_input` goes on to x and the bias, that of `for_weight` to W.
+/// One product x W^T + bias read twice: the gradient of `for_input` goes on to x and the bias, that of `for_weight` to
+/// W.
 struct SplitLinear {
   Var for_input;
   Var for_weight;

@@ -21,7 +21,9 @@ struct RowOptions : Options {
   }
   RowDamping row_damping() const {
     using Scale = RowDamping::Scale;
-    return {damping, damping_scale == "absolute" ? Scale::absolute : damping_scale == "trace" ? Scale::trace : Scale::per_key};
+    return {damping, damping_scale == "absolute" ? Scale::absolute
+                     : damping_scale == "trace"  ? Scale::trace
+                                                 : Scale::per_key};
   }
 };
 
@@ -57,8 +59,9 @@ std::vector<AttentionLayer> attention_layers(nn::Module& model) {
 AttentionUpdateRegistry& attention_updates() {
   static auto& registry = *[] {
     auto* r = new AttentionUpdateRegistry("attention update");
-    r->add<NoOptions>("backprop", "the rule updates W_q and W_k like all other matrices",
-                      [](const NoOptions&, const std::vector<AttentionLayer>&) { return std::make_unique<Backprop>(); });
+    r->add<NoOptions>(
+        "backprop", "the rule updates W_q and W_k like all other matrices",
+        [](const NoOptions&, const std::vector<AttentionLayer>&) { return std::make_unique<Backprop>(); });
     r->add<RowOptions>("row", "gradients of W_q and W_k from the damped natural gradient of each row of scores",
                        [](const RowOptions& o, const std::vector<AttentionLayer>& layers) {
                          return std::make_unique<Row>(o, layers);

@@ -10,7 +10,8 @@ namespace monge::optim {
 void DirectedOptions::fields(Fields& f) {
   f("damping", damping,
     {.doc = "added to the Fisher, relative to its mean eigenvalue", .min = 0.0, .exclusive_min = true});
-  f("momentum", momentum, {.doc = "decay of the averaged gradient that is preconditioned; 0: none", .min = 0.0, .max = 1.0});
+  f("momentum", momentum,
+    {.doc = "decay of the averaged gradient that is preconditioned; 0: none", .min = 0.0, .max = 1.0});
   f("graft", graft,
     {.doc = "length of the step, as a multiple of what the base rule would do to the matrix; 0: lr alone", .min = 0.0});
   f("kl_clip", kl_clip,
@@ -27,15 +28,14 @@ DirectedUpdate::DirectedUpdate(std::string name, const DirectedOptions& options,
                                const std::vector<AttentionLayer>& layers)
     : name_(std::move(name)), options_(options) {
   const auto refuse = [&](const std::string& why) {
-    throw KeyError("optimizer.attention.update",
-                   fmt::format("{} {}; allowed for this model: backprop", name_, why));
+    throw KeyError("optimizer.attention.update", fmt::format("{} {}; allowed for this model: backprop", name_, why));
   };
   if (layers.empty()) refuse("needs attention layers, and this model has none");
   for (const AttentionLayer& at : layers) {
     const RowMap& map = at.layer->map();
     if (metric_of(map) == Metric::none) {
-      refuse(fmt::format("needs a row map with a symmetric Jacobian, and that of attention kind {} is not",
-                         name_of(map)));
+      refuse(
+          fmt::format("needs a row map with a symmetric Jacobian, and that of attention kind {} is not", name_of(map)));
     }
     if (at.layer->has_qk_norm()) {
       refuse("does not know the Jacobian of normalised queries and keys (model.attention.qk_norm)");
@@ -73,7 +73,8 @@ void DirectedUpdate::after_rule(std::int64_t step, const Tensor& control) {
   for (std::size_t i = 0; i < targets_.size(); ++i) {
     Target& t = targets_[i];
     const Tensor gradient = Tensor::empty(t.shape(), dtype(), device()), direction = Tensor::like(gradient);
-    backend.mul(store_->grads().flat_view(t.begin, t.shape()), control.slice(Control::clip, Control::clip + 1), gradient);
+    backend.mul(store_->grads().flat_view(t.begin, t.shape()), control.slice(Control::clip, Control::clip + 1),
+                gradient);
     if (t.momentum.defined()) {
       backend.scale(t.momentum, options_.momentum, t.momentum);
       backend.add_scaled(gradient, 1.0 - options_.momentum, t.momentum);

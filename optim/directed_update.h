@@ -33,8 +33,8 @@ class DirectedUpdate : public AttentionUpdate {
     AttentionLayer at;
     std::int64_t begin = 0;  // of W_q in the flat buffers; W_k follows it
     std::int64_t H = 0, G = 0, D = 0, C = 0;
-    Tensor momentum;         // ((H + G) D, C) or none
-    Tensor before;           // the same: W_q and W_k before the base rule, during a step
+    Tensor momentum;  // ((H + G) D, C) or none
+    Tensor before;    // the same: W_q and W_k before the base rule, during a step
 
     Shape shape() const { return {(H + G) * D, C}; }
   };

@@ -23,8 +23,10 @@ struct FisherOptions : DirectedOptions {
   double decay = 0.9;
   void fields(Fields& f) override {
     DirectedOptions::fields(f);
-    f("every", every, {.doc = "steps between two measurements and inversions of the factors", .unit = "steps", .min = 1});
-    f("decay", decay, {.doc = "of the running average of the factors, from one measurement to the next", .min = 0.0, .max = 1.0});
+    f("every", every,
+      {.doc = "steps between two measurements and inversions of the factors", .unit = "steps", .min = 1});
+    f("decay", decay,
+      {.doc = "of the running average of the factors, from one measurement to the next", .min = 0.0, .max = 1.0});
   }
   void check() const override {
     DirectedOptions::check();
@@ -88,7 +90,8 @@ class FisherUpdate : public DirectedUpdate {
 
   void bind_target(std::size_t i) override {
     const Target& t = targets()[i];
-    const std::array<Shape, 4> shapes{Shape{t.H, t.D, t.D}, Shape{1, t.C, t.C}, Shape{t.G, t.D, t.D}, Shape{1, t.C, t.C}};
+    const std::array<Shape, 4> shapes{Shape{t.H, t.D, t.D}, Shape{1, t.C, t.C}, Shape{t.G, t.D, t.D},
+                                      Shape{1, t.C, t.C}};
     for (std::size_t f = 0; f < shapes.size(); ++f) {
       factors_[i].average[f] = Tensor::zeros(shapes[f], dtype(), device(), Pool::optimizer);
       factors_[i].inverse[f] = Tensor::zeros(shapes[f], dtype(), device(), Pool::optimizer);
@@ -132,8 +135,8 @@ class FisherUpdate : public DirectedUpdate {
       for (std::size_t i = 0; i < factors_.size(); ++i) {
         const Tensor& to = factors_[i].inverse[f];
         const auto begin = inverses.begin() + static_cast<std::ptrdiff_t>(i * size);
-        to.backend().copy(Tensor::from(std::vector<double>(begin, begin + static_cast<std::ptrdiff_t>(size)), to.shape(),
-                                       dtype(), device()),
+        to.backend().copy(Tensor::from(std::vector<double>(begin, begin + static_cast<std::ptrdiff_t>(size)),
+                                       to.shape(), dtype(), device()),
                           to);
       }
     }
@@ -162,7 +165,8 @@ class FisherUpdate : public DirectedUpdate {
 }  // namespace
 
 void add_fisher(AttentionUpdateRegistry& registry) {
-  registry.add<FisherOptions>("fisher", "natural gradient of W_q and W_k by Kronecker factors of the attention-local Fisher",
+  registry.add<FisherOptions>("fisher",
+                              "natural gradient of W_q and W_k by Kronecker factors of the attention-local Fisher",
                               [](const FisherOptions& o, const std::vector<AttentionLayer>& layers) {
                                 return std::make_unique<FisherUpdate>(o, layers);
                               });

@@ -78,7 +78,8 @@ void OptimizerOptions::fields(Fields& f) {
   f("weight_decay", weight_decay, {.doc = "decoupled decay of matrices, embeddings and the head", .min = 0.0});
   f("clip_norm", clip_norm, {.doc = "largest global gradient norm; 0: no clipping", .min = 0.0});
   f("schedule", schedule, schedules(), {.doc = "learning rate over the run"});
-  f("attention", attention, attention_updates(), {.doc = "how W_q and W_k of the attention layers are updated"}, "update");
+  f("attention", attention, attention_updates(), {.doc = "how W_q and W_k of the attention layers are updated"},
+    "update");
   f("groups", groups, {.doc = "settings for some parameters; the last group that matches wins"});
 }
 

@@ -48,7 +48,8 @@ class Optimizer {
   void begin(std::int64_t step) { attention_->begin(step); }
 
   /// Updates the parameters with the store's gradients, as step `step` (from 1). Waits for nothing (but see
-  /// optimizer.attention): the norm and the verdict on its finiteness stay in control(). A non-finite gradient changes no parameter and no state of the rule.
+  /// optimizer.attention): the norm and the verdict on its finiteness stay in control(). A non-finite gradient changes
+  /// no parameter and no state of the rule.
   void step(std::int64_t step);
 
   double lr(std::int64_t step) const { return schedule_->lr(step); }

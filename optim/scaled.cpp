@@ -1,5 +1,5 @@
-// scaled: W_q and W_k take `factor` times the step of the base rule. The control of the natural updates, whose steps may
-// be longer than the rule's (graft): it shows what length alone does.
+// scaled: W_q and W_k take `factor` times the step of the base rule. The control of the natural updates, whose steps
+// may be longer than the rule's (graft): it shows what length alone does.
 #include "core/backend.h"
 #include "optim/attention_updates.h"
 

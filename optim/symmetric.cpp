@@ -51,7 +51,8 @@ std::vector<double> damped_inverses(std::span<const double> matrices, std::int64
 Eigensystem eigensystem(std::span<const double> m, std::int64_t n) {
   const Eigen::SelfAdjointEigenSolver<Matrix> solver(as_matrix(m, n));
   require(solver.info() == Eigen::Success, "a {} x {} matrix has no eigenvalues that could be found", n, n);
-  Eigensystem out{std::vector<double>(static_cast<std::size_t>(n)), std::vector<double>(static_cast<std::size_t>(n * n))};
+  Eigensystem out{std::vector<double>(static_cast<std::size_t>(n)),
+                  std::vector<double>(static_cast<std::size_t>(n * n))};
   Eigen::Map<Eigen::VectorXd>(out.values.data(), n) = solver.eigenvalues();
   Eigen::Map<Matrix>(out.vectors.data(), n, n) = solver.eigenvectors();
   return out;

@@ -90,8 +90,8 @@ void print_text(const Machine& machine, const std::vector<OpTiming>& ops, const 
                train::count_text(rate) + (op.flops > 0.0 ? "FLOP/s" : "B/s"),
                100.0 * share(op, peak, machine.bandwidth));
   }
-  fmt::print("\nwhole step   {:.2f} ms (mean {:.2f}), {}tok/s, MFU {:.1f}% of the matmul peak, peak memory {}\n", 1e3 * step->seconds,
-             1e3 * step->mean, train::count_text(step->tokens_per_second), 100.0 * step->mfu,
+  fmt::print("\nwhole step   {:.2f} ms (mean {:.2f}), {}tok/s, MFU {:.1f}% of the matmul peak, peak memory {}\n",
+             1e3 * step->seconds, 1e3 * step->mean, train::count_text(step->tokens_per_second), 100.0 * step->mfu,
              train::bytes_text(static_cast<double>(step->peak_bytes)));
 }
 
@@ -108,8 +108,10 @@ void print_json(const Machine& machine, const std::vector<OpTiming>& ops, const 
       entry["share_of_peak"] = share(op, peak, machine.bandwidth);
       out["ops"].push_back(std::move(entry));
     }
-    out["step"] = {
-        {"milliseconds", 1e3 * step->seconds}, {"mean_milliseconds", 1e3 * step->mean}, {"tokens_per_second", step->tokens_per_second}, {"mfu", step->mfu}};
+    out["step"] = {{"milliseconds", 1e3 * step->seconds},
+                   {"mean_milliseconds", 1e3 * step->mean},
+                   {"tokens_per_second", step->tokens_per_second},
+                   {"mfu", step->mfu}};
     out["peak_bytes"] = step->peak_bytes;
   }
   fmt::print("{}\n", out.dump(2));
@@ -132,8 +134,9 @@ void run_attention(const Arguments& arguments) {
     return;
   }
   const AttentionShape shape;
-  fmt::print("{} tokens, {} heads of {}, causal, f32; ms\n\n{:<10} {:>6} {:>10} {:>10} {:>14} {:>8} {:>12}\n", shape.rows,
-             shape.heads, shape.head_dim, "kind", "T", "forward", "backward", "row backward", "ratio", "work space");
+  fmt::print("{} tokens, {} heads of {}, causal, f32; ms\n\n{:<10} {:>6} {:>10} {:>10} {:>14} {:>8} {:>12}\n",
+             shape.rows, shape.heads, shape.head_dim, "kind", "T", "forward", "backward", "row backward", "ratio",
+             "work space");
   for (const AttentionTiming& t : timings) {
     const bool solves = t.row_backward > 0.0;
     fmt::print("{:<10} {:>6} {:>10.2f} {:>10.2f} {:>14} {:>8} {:>12}\n", t.kind, t.tokens, 1e3 * t.forward,

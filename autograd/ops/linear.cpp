@@ -97,12 +97,13 @@ SplitLinear split_linear(const Var& x, const Var& weight, const Var& bias) {
   const Tensor y = Tensor::empty(x.shape().with(-1, w.size(0)), rows.dtype(), rows.device());
   y.backend().matmul({.a = rows, .b = w, .transpose_b = true, .out = as_rows(y), .bias = bias.value()});
 
-  const auto out = Tape::record(op_split_linear, {y, y}, std::initializer_list<Var>{x, weight, bias}, [=](Gradients& g) {
-    if (g.out(1).defined()) weight_gradient(g, 1, as_rows(g.out(1)), rows);
-    if (!g.out(0).defined()) return;
-    bias_gradient(g, 2, as_rows(g.out(0)));
-    input_gradient(g, 0, as_rows(g.out(0)), w);
-  });
+  const auto out =
+      Tape::record(op_split_linear, {y, y}, std::initializer_list<Var>{x, weight, bias}, [=](Gradients& g) {
+        if (g.out(1).defined()) weight_gradient(g, 1, as_rows(g.out(1)), rows);
+        if (!g.out(0).defined()) return;
+        bias_gradient(g, 2, as_rows(g.out(0)));
+        input_gradient(g, 0, as_rows(g.out(0)), w);
+      });
   return {out[0], out[1]};
 }
 

@@ -60,8 +60,8 @@ void AttentionOptions::fields(Fields& f) {
     {.doc = "a learned log-prior for each head and position of the key (a sink is one that grows), 0 at the start"});
 }
 
-RowMapAttention::RowMapAttention(RowMap map, const AttentionOptions& options, const LayerContext& c,
-                                 Position& position, const HeadBias& bias)
+RowMapAttention::RowMapAttention(RowMap map, const AttentionOptions& options, const LayerContext& c, Position& position,
+                                 const HeadBias& bias)
     : heads_(c.heads),
       kv_heads_(c.kv_heads),
       head_dim_(c.head_dim()),
@@ -157,9 +157,7 @@ Tensor RowMapAttention::cached(const Tensor& qkv, LayerCache& cache, std::int64_
   }
   Attention call = autograd::attention_call(qkv, spec(qkv.device()));
   const Tensor out = Tensor::empty({batch, tokens, heads_ * head_dim_}, qkv.dtype(), qkv.device());
-  const auto in_cache = [&](const HeadView& view) {
-    return HeadView{cache.qkv, view.offset, width, context * width};
-  };
+  const auto in_cache = [&](const HeadView& view) { return HeadView{cache.qkv, view.offset, width, context * width}; };
   call.keys = start + tokens;
   call.start = start;
   call.dropout = 0.0;

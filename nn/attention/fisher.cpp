@@ -102,8 +102,8 @@ FisherFactors fisher_factors(const AttentionCall& call) {
 }
 
 // With V_q, V_k the parts of v, dz_ij = scale (<V_q x_i, k_j> + <q_i, V_k x_j>): two inner products of the form
-// <dO_i, v_j>. So H_i dz_i and what it gives for q and k are two calls of the plain backward of attention, with keys and
-// V_k x in the place of the values.
+// <dO_i, v_j>. So H_i dz_i and what it gives for q and k are two calls of the plain backward of attention, with keys
+// and V_k x in the place of the values.
 Tensor fisher_product(const AttentionCall& call, const Tensor& v) {
   const Attention& a = call.args;
   const std::int64_t C = call.x.shape().last(), width = call.qkv.size(2), rows = a.batch * a.queries;

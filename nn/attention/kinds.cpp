@@ -8,18 +8,16 @@ using AttentionRegistry = Registry<SelfAttention, const LayerContext&, Position&
 
 /// A kind whose map has no settings.
 void add_plain(AttentionRegistry& registry, RowMapKind kind, const char* doc) {
-  registry.add<AttentionOptions>(
-      std::string(name_of(RowMap{.kind = kind})), doc,
-      [kind](const AttentionOptions& o, const LayerContext& c, Position& position) {
-        return std::make_unique<RowMapAttention>(RowMap{.kind = kind}, o, c, position);
-      });
+  registry.add<AttentionOptions>(std::string(name_of(RowMap{.kind = kind})), doc,
+                                 [kind](const AttentionOptions& o, const LayerContext& c, Position& position) {
+                                   return std::make_unique<RowMapAttention>(RowMap{.kind = kind}, o, c, position);
+                                 });
 }
 
 struct EntmaxOptions : AttentionOptions {
   double alpha = 1.5;
   void fields(Fields& f) override {
-    f("alpha", alpha,
-      {.doc = "towards 1: softmax; 2: sparsemax", .min = 1.0, .max = 2.0, .exclusive_min = true});
+    f("alpha", alpha, {.doc = "towards 1: softmax; 2: sparsemax", .min = 1.0, .max = 2.0, .exclusive_min = true});
     AttentionOptions::fields(f);
   }
 };

@@ -102,8 +102,8 @@ TEST_P(OverARule, AGraftedStepIsAMultipleOfTheRulesStepInLength) {
   for (const char* update : {"fisher", "fisher_cg"}) {
     const Change other = one_step(rule + ", weight_decay: 0.3, attention: {graft: 2.5, update: " + update + "}");
     for (const auto& [begin, end] : {std::pair{std::size_t{0}, queries_end}, std::pair{queries_end, keys_end}}) {
-      EXPECT_NEAR(norm(other.step(projection, decay, begin, end)), 2.5 * norm(plain.step(projection, decay, begin, end)),
-                  1e-12)
+      EXPECT_NEAR(norm(other.step(projection, decay, begin, end)),
+                  2.5 * norm(plain.step(projection, decay, begin, end)), 1e-12)
           << update;
     }
   }
@@ -170,7 +170,8 @@ TEST(AttentionUpdate, SaysWhatIsApproximateAndWhatIsNoFisherMatrix) {
   EXPECT_TRUE(notes("position: alibi", "fisher").empty());
   EXPECT_TRUE(notes("{position: rope, attention: sigmoid}", "fisher_cg").empty());
   EXPECT_NE(notes("position: rope", "fisher").at(0).find("approximation"), std::string::npos);
-  EXPECT_NE(notes("{position: rope, attention: sparsemax}", "fisher").at(0).find("conjugate Hessian"), std::string::npos);
+  EXPECT_NE(notes("{position: rope, attention: sparsemax}", "fisher").at(0).find("conjugate Hessian"),
+            std::string::npos);
 }
 
 TEST(AttentionUpdate, NeedsAttentionLayers) {

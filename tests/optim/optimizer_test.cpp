@@ -152,7 +152,8 @@ TEST(Optimizer, GroupsSelectByNameAndRole) {
   Toy toy;
   nn::ParameterStore store(toy, cpu, nn::Precision::float32, 1);
   Optimizer optimizer(
-      parse("{weight_decay: 0.1, groups: [{match: 'w*', lr_scale: 2}, {role: gain, weight_decay: 0.5}]}"), toy, store, 10);
+      parse("{weight_decay: 0.1, groups: [{match: 'w*', lr_scale: 2}, {role: gain, weight_decay: 0.5}]}"), toy, store,
+      10);
   for (const auto& p : optimizer.grouped()) {
     EXPECT_EQ(p.lr_scale, p.name == "weight" ? 2.0 : 1.0) << p.name;
     const double decay = p.name == "gain" ? 0.5 : p.name == "bias" ? 0.0 : 0.1;

@@ -43,9 +43,8 @@ class AttentionRecipes : public testing::TestWithParam<std::filesystem::path> {}
 TEST_P(AttentionRecipes, TrainsBelowTheUnigramEntropy) {
   const test::TempDirectory dir;
   const Config config = load_config(GetParam(), {"train.sample_tokens=0"});
-  const auto dataset =
-      datasets().make(config.data, {.context = config.model.context,
-                                    .seed = static_cast<std::uint64_t>(config.train.seed)});
+  const auto dataset = datasets().make(
+      config.data, {.context = config.model.context, .seed = static_cast<std::uint64_t>(config.train.seed)});
   Progress silent(nullptr);
   Trainer trainer(config, dir / "run", false, silent);
   ASSERT_EQ(trainer.run(), Outcome::done);

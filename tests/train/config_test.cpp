@@ -90,8 +90,7 @@ TEST(Config, ChecksDeviceAndPrecisionTogether) {
 
 TEST(Config, RefusesAttentionThatCannotBeAtItsKey) {
   const auto expect = [](const std::string& yaml, const std::string& message) {
-    EXPECT_NE(refusal("data: grammar\n" + yaml).find(message), std::string::npos)
-        << refusal("data: grammar\n" + yaml);
+    EXPECT_NE(refusal("data: grammar\n" + yaml).find(message), std::string::npos) << refusal("data: grammar\n" + yaml);
   };
   expect("model:\n  attention: softmaxx\n",
          "run.yaml:3:14: model.attention: unknown attention 'softmaxx'; allowed: entmax, entmax15, relu, sigmoid, "
@@ -106,9 +105,9 @@ TEST(Config, RefusesAttentionThatCannotBeAtItsKey) {
   for (const char* update : {"row", "fisher", "fisher_cg"}) {
     expect(fmt::format("optimizer:\n  attention:\n    update: {}\n    damping: 0\n", update),
            "run.yaml:5:14: optimizer.attention.damping: ");
-    expect(fmt::format("model: {{attention: softpick}}\noptimizer:\n  attention: {{update: {}}}\n", update),
-           fmt::format("run.yaml:4:15: optimizer.attention.update: {} needs a row map with a symmetric Jacobian",
-                       update));
+    expect(
+        fmt::format("model: {{attention: softpick}}\noptimizer:\n  attention: {{update: {}}}\n", update),
+        fmt::format("run.yaml:4:15: optimizer.attention.update: {} needs a row map with a symmetric Jacobian", update));
   }
   expect("model: {attention: {kind: softmax, qk_norm: true}}\noptimizer:\n  attention: fisher\n",
          "run.yaml:4:3: optimizer.attention.update: fisher does not know the Jacobian of normalised queries and keys");

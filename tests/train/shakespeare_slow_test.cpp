@@ -18,7 +18,8 @@ class Shakespeare : public testing::Test {
   /// The validation loss at the end of a recipe of configs/.
   double final_loss(const std::string& recipe, std::vector<std::string> overrides = {}) const {
     const test::TempDirectory dir;
-    overrides.insert(overrides.end(), {std::string("data.path=") + text_, "train.sample_tokens=0", "train.eval_every=0"});
+    overrides.insert(overrides.end(),
+                     {std::string("data.path=") + text_, "train.sample_tokens=0", "train.eval_every=0"});
     Progress silent(nullptr);
     Trainer trainer(load_config(MONGE_SOURCE_DIR "/configs/" + recipe, overrides), dir / "run", false, silent);
     EXPECT_EQ(trainer.run(), Outcome::done);
