@@ -14,6 +14,7 @@
 // device. Kernels of one backend may be called from one thread at a time.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -24,6 +25,7 @@
 #include "core/random.h"
 #include "core/row_map/row_map.h"
 #include "core/tensor.h"
+#include "core/update_rule/update_rule.h"
 
 namespace monge {
 
@@ -182,24 +184,15 @@ struct Control {
   enum Slot : std::int64_t { lr, step, clip, finite, grad_norm, size };
 };
 
-/// One contiguous range of the flat parameter buffer. When control[finite] is 0 nothing changes.
-/// All f32 (reference: f64) but `copy`.
-struct AdamW {
-  Tensor param, grad, m, v;  // (n)
-  Tensor copy;               // (n) bf16 or none: receives the new parameters
-  Tensor control;            // (Control::size)
-  double lr_scale = 1.0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.0;
-};
-
-/// PyTorch's form: b = momentum b + g (b = g at step 1); u = nesterov ? g + momentum b : b;
-/// p = (1 - lr weight_decay) p - lr u.
-struct Sgd {
-  Tensor param, grad;
-  Tensor buffer;  // (n) or none when momentum is 0
-  Tensor copy;
-  Tensor control;
-  double lr_scale = 1.0, momentum = 0.0, weight_decay = 0.0;
-  bool nesterov = false;
+/// One step of an elementwise rule (core/update_rule) on a contiguous range of the flat parameter buffer, with
+/// gradients times control[clip]. When control[finite] is 0 nothing changes. All f32 (reference: f64) but `copy`.
+struct Update {
+  UpdateRule rule;
+  Tensor param, grad;                            // (n)
+  std::array<Tensor, max_update_states> states;  // (n) each, in the order of states_of(rule); the rest none
+  Tensor copy;                                   // (n) bf16 or none: receives the new parameters
+  Tensor control;                                // (Control::size)
+  double lr_scale = 1.0, weight_decay = 0.0;
 };
 
 /// Replaces the update that a rule has made of some matrices by steps along given directions v:
@@ -304,8 +297,7 @@ class Backend {
   /// control[grad_norm] = |grads|; control[clip] = min(1, max_norm / norm) (1 when max_norm = 0);
   /// control[finite] = whether the norm is finite.
   virtual void clip_factor(const Tensor& grads, double max_norm, const Tensor& control) = 0;
-  virtual void adamw(const AdamW& args) = 0;
-  virtual void sgd(const Sgd& args) = 0;
+  virtual void update(const Update& args) = 0;
   virtual void directed_step(const DirectedStep& args) = 0;
 };
 

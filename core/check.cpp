@@ -459,32 +459,27 @@ void clip_factor(Device device, const Tensor& grads, double max_norm, const Tens
   call.count("control", control, Control::size);
 }
 
-void adamw(Device device, const AdamW& args) {
-  const Call call("adamw", device,
+void update(Device device, const Update& args) {
+  const auto names = states_of(args.rule);
+  const auto state = [&](std::size_t k) {
+    return k < names.size() ? Arg{names[k], &args.states[k], Type::f32}
+                            : optional("a state too many", &args.states[k], Type::f32);
+  };
+  static_assert(max_update_states == 3);
+  const Call call(name_of(args.rule), device,
                   {{"param", &args.param, Type::f32},
                    {"grad", &args.grad, Type::f32},
-                   {"m", &args.m, Type::f32},
-                   {"v", &args.v, Type::f32},
+                   state(0),
+                   state(1),
+                   state(2),
                    optional("copy", &args.copy, Type::bf16),
                    {"control", &args.control, Type::f32}});
   const auto n = args.param.numel();
   call.count("grad", args.grad, n);
-  call.count("m", args.m, n);
-  call.count("v", args.v, n);
-  call.count("copy", args.copy, n);
-  call.count("control", args.control, Control::size);
-}
-
-void sgd(Device device, const Sgd& args) {
-  const Call call("sgd", device,
-                  {{"param", &args.param, Type::f32},
-                   {"grad", &args.grad, Type::f32},
-                   {"buffer", &args.buffer, Type::f32, args.momentum == 0.0},
-                   optional("copy", &args.copy, Type::bf16),
-                   {"control", &args.control, Type::f32}});
-  const auto n = args.param.numel();
-  call.count("grad", args.grad, n);
-  call.count("buffer", args.buffer, n);
+  for (std::size_t k = 0; k < names.size(); ++k) call.count(names[k], args.states[k], n);
+  for (std::size_t k = names.size(); k < max_update_states; ++k) {
+    call.need(!args.states[k].defined(), "more states than the rule's {}", names.size());
+  }
   call.count("copy", args.copy, n);
   call.count("control", args.control, Control::size);
 }

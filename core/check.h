@@ -64,8 +64,7 @@ void attention_metric(Device device, const AttentionMetric& args);
 
 // update
 void clip_factor(Device device, const Tensor& grads, double max_norm, const Tensor& control);
-void adamw(Device device, const AdamW& args);
-void sgd(Device device, const Sgd& args);
+void update(Device device, const Update& args);
 void directed_step(Device device, const DirectedStep& args);
 
 }  // namespace monge::check

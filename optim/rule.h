@@ -1,4 +1,5 @@
-// Rule: how gradients become a change of parameters. One file per rule, formula and source at its top.
+// Rule: how gradients become a change of parameters. One file per rule, with formula and source at its top or, where
+// all elements are treated alike, in core/update_rule.
 #pragma once
 
 #include <cstdint>

@@ -8,7 +8,12 @@ namespace monge::optim {
 using RuleRegistry = Registry<Rule, nn::ParameterStore&, const std::vector<Segment>&>;
 
 void add_adamw(RuleRegistry& registry);
+void add_ademamix(RuleRegistry& registry);
+void add_lion(RuleRegistry& registry);
+void add_mars(RuleRegistry& registry);
+void add_nadamw(RuleRegistry& registry);
 void add_sgd(RuleRegistry& registry);
+void add_signum(RuleRegistry& registry);
 
 /// The piece of a flat tensor that a segment covers; undefined stays undefined.
 inline Tensor piece(const Tensor& flat, const Segment& s) {

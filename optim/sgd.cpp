@@ -1,9 +1,6 @@
-// Stochastic gradient descent with momentum, in PyTorch's form (Sutskever et al. 2013 up to the scale of the buffer):
-//
-//   b = mu b + g  (b = g at the first step)      u = nesterov ? g + mu b : b
-//   p = (1 - lr wd) p - lr u
+// Gradient descent with momentum: core/update_rule/sgd.h.
 #include "core/error.h"
-#include "optim/rules.h"
+#include "optim/elementwise.h"
 
 namespace monge::optim {
 namespace {
@@ -19,50 +16,11 @@ struct SgdOptions : Options {
     if (momentum >= 1.0) throw InputError("optimizer.momentum must be less than 1");
     if (nesterov && momentum == 0.0) throw InputError("optimizer.nesterov needs optimizer.momentum greater than 0");
   }
-};
-
-class SgdRule : public Rule {
- public:
-  SgdRule(const SgdOptions& options, nn::ParameterStore& store, const std::vector<Segment>& segments)
-      : options_(options), store_(store), segments_(segments) {
-    if (options.momentum > 0.0) {
-      const Tensor& values = store.values();
-      buffer_ = Tensor::zeros(values.shape(), values.dtype(), values.device(), Pool::optimizer);
-    }
-  }
-
-  void update(const Tensor& control) override {
-    for (const Segment& s : segments_) {
-      control.backend().sgd({.param = piece(store_.values(), s),
-                             .grad = piece(store_.grads(), s),
-                             .buffer = piece(buffer_, s),
-                             .copy = piece(store_.copies(), s),
-                             .control = control,
-                             .lr_scale = s.lr_scale,
-                             .momentum = options_.momentum,
-                             .weight_decay = s.weight_decay,
-                             .nesterov = options_.nesterov});
-    }
-  }
-  std::vector<NamedTensor> state() const override {
-    if (!buffer_.defined()) return {};
-    return {{"sgd.buffer", buffer_}};
-  }
-
- private:
-  SgdOptions options_;
-  nn::ParameterStore& store_;
-  std::vector<Segment> segments_;
-  Tensor buffer_;
+  UpdateRule rule() const { return momentum > 0.0 ? UpdateRule(MomentumRule{momentum, nesterov}) : SgdRule{}; }
 };
 
 }  // namespace
 
-void add_sgd(RuleRegistry& registry) {
-  registry.add<SgdOptions>("sgd", "gradient descent with momentum",
-                           [](const SgdOptions& o, nn::ParameterStore& store, const std::vector<Segment>& segments) {
-                             return std::make_unique<SgdRule>(o, store, segments);
-                           });
-}
+void add_sgd(RuleRegistry& registry) { add_elementwise<SgdOptions>(registry, "sgd", "gradient descent with momentum"); }
 
 }  // namespace monge::optim

@@ -196,8 +196,10 @@ class OpBench {
     const std::string shape = fmt::format("{}", n);
     time("gradient norm", shape, 1, 0.0, element, [&] { backend_.clip_factor(grad, 1.0, control); });
     backend_.fill(control.slice(Control::step, Control::step + 1), 1.0);
-    time("adamw", shape, 1, 0.0, 7.0 * element + (copy.defined() ? bytes(n) : 0.0),
-         [&] { backend_.adamw({.param = param, .grad = grad, .m = m, .v = v, .copy = copy, .control = control}); });
+    time("adamw", shape, 1, 0.0, 7.0 * element + (copy.defined() ? bytes(n) : 0.0), [&] {
+      backend_.update(
+          {.rule = AdamWRule{}, .param = param, .grad = grad, .states = {m, v}, .copy = copy, .control = control});
+    });
   }
 
   const nn::ParameterStore& store_;

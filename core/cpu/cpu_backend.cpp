@@ -113,8 +113,7 @@ class CpuBackend final : public Backend {
   void clip_factor(const Tensor& grads, double max_norm, const Tensor& control) override {
     cpu::clip_factor(grads, max_norm, control);
   }
-  void adamw(const AdamW& args) override { cpu::adamw(args); }
-  void sgd(const Sgd& args) override { cpu::sgd(args); }
+  void update(const Update& args) override { cpu::update(args); }
   void directed_step(const DirectedStep& args) override { cpu::directed_step(args); }
 
  private:

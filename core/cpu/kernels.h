@@ -64,8 +64,7 @@ void attention_metric(const AttentionMetric& args);
 
 // --- kernels_update.cpp ---
 void clip_factor(const Tensor& grads, double max_norm, const Tensor& control);
-void adamw(const AdamW& args);
-void sgd(const Sgd& args);
+void update(const Update& args);
 void directed_step(const DirectedStep& args);
 
 }  // namespace monge::cpu

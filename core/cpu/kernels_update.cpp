@@ -1,6 +1,8 @@
 // Gradient norm and the update rules: each is one pass over the flat buffers.
+#include <array>
 #include <cmath>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "core/check.h"
@@ -15,15 +17,29 @@
 HWY_BEFORE_NAMESPACE();
 namespace monge::cpu::HWY_NAMESPACE {
 
-/// What an update reads from the control tensor and its arguments.
-struct Step {
-  double clip, lr, decay;  // decay: what is left of a parameter after weight decay
+/// The elements that an update rule sees: one vector of them.
+struct Element {
+  Floats lanes;
+  HWY_INLINE Element(Floats x) : lanes(x) {}
+  HWY_INLINE explicit Element(double x) : lanes(splat(x)) {}
+
+  friend HWY_INLINE Element operator+(Element a, Element b) { return hn::Add(a.lanes, b.lanes); }
+  friend HWY_INLINE Element operator-(Element a, Element b) { return hn::Sub(a.lanes, b.lanes); }
+  friend HWY_INLINE Element operator*(Element a, Element b) { return hn::Mul(a.lanes, b.lanes); }
+  friend HWY_INLINE Element operator/(Element a, Element b) { return hn::Div(a.lanes, b.lanes); }
+  friend HWY_INLINE Element mul_add(Element a, Element b, Element c) { return hn::MulAdd(a.lanes, b.lanes, c.lanes); }
+  friend HWY_INLINE Element neg_mul_add(Element a, Element b, Element c) {
+    return hn::NegMulAdd(a.lanes, b.lanes, c.lanes);
+  }
+  friend HWY_INLINE Element sqrt(Element x) { return hn::Sqrt(x.lanes); }
+  friend HWY_INLINE Element sign(Element x) {
+    const Floats zero = hn::Zero(f32_tag), one = splat(1.0);
+    return hn::Sub(hn::IfThenElseZero(hn::Gt(x.lanes, zero), one), hn::IfThenElseZero(hn::Lt(x.lanes, zero), one));
+  }
 };
 
-HWY_INLINE Step step_of(const float* control, double lr_scale, double weight_decay) {
-  const double lr = control[Control::lr] * lr_scale;
-  return {control[Control::clip], lr, 1.0 - lr * weight_decay};
-}
+// The steps of the rules, compiled for this instruction set.
+#include "core/update_rule/steps.h"
 
 /// f(read, write) for each vector of the range, and once for the rest of it: `read(p)` and `write(v, p)` load and store
 /// the elements of the buffer that starts at p.
@@ -39,64 +55,39 @@ HWY_INLINE void each_vector(std::int64_t begin, std::int64_t end, const F& f) {
   }
 }
 
-void AdamWStep(const AdamW& args) {
+/// One step of a rule with the states numbered k.
+template <class Rule, std::size_t... k>
+void RunRule(const Rule& rule, const Update& args, std::index_sequence<k...>) {
   const float* control = args.control.data_as<float>();
-  const Step step = step_of(control, args.lr_scale, args.weight_decay);
-  const double unbias1 = 1.0 - std::pow(args.beta1, control[Control::step]);
-  const double unbias2 = 1.0 - std::pow(args.beta2, control[Control::step]);
-  float *param = args.param.data_as<float>(), *m = args.m.data_as<float>(), *v = args.v.data_as<float>();
+  const double lr = control[Control::lr] * args.lr_scale;
+  const UpdateStep<Rule, Element> shared(rule, {lr, 1.0 - lr * args.weight_decay, control[Control::step]});
+  float* param = args.param.data_as<float>();
   const float* grad = args.grad.data_as<float>();
+  const std::array<float*, sizeof...(k)> states{args.states[k].template data_as<float>()...};
   bf16* copy = args.copy ? args.copy.data_as<bf16>() : nullptr;
   parallel_elements(args.param.numel(), [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
-    const Floats clip = splat(step.clip), decay = splat(step.decay), rate = splat(step.lr / unbias1);
-    const Floats beta1 = splat(args.beta1), rest1 = splat(1.0 - args.beta1);
-    const Floats beta2 = splat(args.beta2), rest2 = splat(1.0 - args.beta2);
-    const Floats v_scale = splat(1.0 / unbias2), eps = splat(args.eps);
+    const UpdateStep<Rule, Element> step = shared;  // in registers: stores to the tensors cannot change it
+    const Floats clip = splat(control[Control::clip]);
     each_vector(begin, end, [&](const auto& read, const auto& write) HWY_ATTR {
-      const Floats g = hn::Mul(clip, read(grad));
-      const Floats new_m = hn::MulAdd(beta1, read(m), hn::Mul(rest1, g));
-      const Floats new_v = hn::MulAdd(beta2, read(v), hn::Mul(rest2, hn::Mul(g, g)));
-      const Floats size = hn::Add(hn::Sqrt(hn::Mul(new_v, v_scale)), eps);
-      const Floats new_param = hn::NegMulAdd(rate, hn::Div(new_m, size), hn::Mul(decay, read(param)));
-      write(new_m, m);
-      write(new_v, v);
-      write(new_param, param);
-      if (copy) write(new_param, copy);
+      std::array<Element, sizeof...(k)> state{Element(read(states[k]))...};
+      const Element p = step(read(param), hn::Mul(clip, read(grad)), state[k]...);
+      (write(state[k].lanes, states[k]), ...);
+      write(p.lanes, param);
+      if (copy) write(p.lanes, copy);
     });
   });
 }
 
-void SgdStep(const Sgd& args) {
-  const float* control = args.control.data_as<float>();
-  const Step step = step_of(control, args.lr_scale, args.weight_decay);
-  const double kept = control[Control::step] == 1.0f ? 0.0 : args.momentum;
-  float* param = args.param.data_as<float>();
-  float* buffer = args.momentum != 0.0 ? args.buffer.data_as<float>() : nullptr;
-  const float* grad = args.grad.data_as<float>();
-  bf16* copy = args.copy ? args.copy.data_as<bf16>() : nullptr;
-  parallel_elements(args.param.numel(), [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
-    const Floats clip = splat(step.clip), decay = splat(step.decay), rate = splat(step.lr);
-    const Floats momentum = splat(args.momentum), old = splat(kept);
-    each_vector(begin, end, [&](const auto& read, const auto& write) HWY_ATTR {
-      const Floats g = hn::Mul(clip, read(grad));
-      Floats u = g;
-      if (buffer) {
-        const Floats b = kept == 0.0 ? g : hn::MulAdd(old, read(buffer), g);
-        u = args.nesterov ? hn::MulAdd(momentum, b, g) : b;
-        write(b, buffer);
-      }
-      const Floats new_param = hn::NegMulAdd(rate, u, hn::Mul(decay, read(param)));
-      write(new_param, param);
-      if (copy) write(new_param, copy);
-    });
-  });
+void UpdateRange(const Update& args) {
+  visit_update_rule(args.rule, [&](const auto& rule, auto states) HWY_ATTR { RunRule(rule, args, states); });
 }
 
 /// What the base rule has done: sum of (param - decay before)^2.
 double SquaredChange(const float* param, const float* before, double decay, std::int64_t n) {
   const Floats kept = splat(decay);
   return sum_of(
-      n, [&](Floats p, Floats b) HWY_ATTR {
+      n,
+      [&](Floats p, Floats b) HWY_ATTR {
         const Floats d = hn::NegMulAdd(kept, b, p);
         return hn::Mul(d, d);
       },
@@ -124,8 +115,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace monge::cpu {
 
-HWY_EXPORT(AdamWStep);
-HWY_EXPORT(SgdStep);
+HWY_EXPORT(UpdateRange);
 HWY_EXPORT(SquaredChange);
 HWY_EXPORT(Directed);
 
@@ -139,16 +129,10 @@ void clip_factor(const Tensor& grads, double max_norm, const Tensor& control) {
   slots[Control::finite] = std::isfinite(norm) ? 1.0f : 0.0f;
 }
 
-void adamw(const AdamW& args) {
-  check::adamw(here, args);
+void update(const Update& args) {
+  check::update(here, args);
   if (args.control.data_as<float>()[Control::finite] == 0.0f) return;
-  HWY_DYNAMIC_DISPATCH(AdamWStep)(args);
-}
-
-void sgd(const Sgd& args) {
-  check::sgd(here, args);
-  if (args.control.data_as<float>()[Control::finite] == 0.0f) return;
-  HWY_DYNAMIC_DISPATCH(SgdStep)(args);
+  HWY_DYNAMIC_DISPATCH(UpdateRange)(args);
 }
 
 void directed_step(const DirectedStep& args) {

@@ -70,8 +70,7 @@ class ReferenceBackend final : public Backend {
 
   // update.cpp
   void clip_factor(const Tensor& grads, double max_norm, const Tensor& control) override;
-  void adamw(const AdamW& args) override;
-  void sgd(const Sgd& args) override;
+  void update(const Update& args) override;
   void directed_step(const DirectedStep& args) override;
 
  private:

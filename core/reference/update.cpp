@@ -1,11 +1,47 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "core/check.h"
 #include "core/reference/reference_backend.h"
 
 namespace monge {
+namespace {
+
+/// An element as the update rules see it.
+struct Element {
+  double value;
+  Element(double x) : value(x) {}
+
+  friend Element operator+(Element a, Element b) { return a.value + b.value; }
+  friend Element operator-(Element a, Element b) { return a.value - b.value; }
+  friend Element operator*(Element a, Element b) { return a.value * b.value; }
+  friend Element operator/(Element a, Element b) { return a.value / b.value; }
+  friend Element mul_add(Element a, Element b, Element c) { return a * b + c; }
+  friend Element neg_mul_add(Element a, Element b, Element c) { return c - a * b; }
+  friend Element sqrt(Element x) { return std::sqrt(x.value); }
+  friend Element sign(Element x) { return (x.value > 0.0) - (x.value < 0.0); }
+};
+
+#include "core/update_rule/steps.h"
+
+/// One step of a rule with the states numbered k.
+template <class Rule, std::size_t... k>
+void run(const Rule& rule, const Update& args, std::index_sequence<k...>) {
+  const double* const control = args.control.data_as<double>();
+  const double lr = control[Control::lr] * args.lr_scale;
+  const UpdateStep<Rule, Element> step(rule, {lr, 1.0 - lr * args.weight_decay, control[Control::step]});
+  for (std::int64_t i = 0; i < args.param.numel(); ++i) {
+    double& p = args.param.data_as<double>()[i];
+    std::array<Element, sizeof...(k)> state{Element(args.states[k].template data_as<double>()[i])...};
+    p = step(p, control[Control::clip] * args.grad.data_as<double>()[i], state[k]...).value;
+    ((args.states[k].template data_as<double>()[i] = state[k].value), ...);
+  }
+}
+
+}  // namespace
 
 void ReferenceBackend::clip_factor(const Tensor& grads, double max_norm, const Tensor& control) {
   check::clip_factor(device(), grads, max_norm, control);
@@ -21,41 +57,10 @@ void ReferenceBackend::clip_factor(const Tensor& grads, double max_norm, const T
   slots[Control::finite] = std::isfinite(norm) ? 1.0 : 0.0;
 }
 
-// Loshchilov & Hutter 2019, arXiv:1711.05101, in PyTorch's form: the decay uses the parameter before the step.
-void ReferenceBackend::adamw(const AdamW& args) {
-  check::adamw(device(), args);
-  const double* const control = args.control.data_as<double>();
-  if (control[Control::finite] == 0.0) return;
-  const double lr = control[Control::lr] * args.lr_scale;
-  const double unbias1 = 1.0 - std::pow(args.beta1, control[Control::step]);
-  const double unbias2 = 1.0 - std::pow(args.beta2, control[Control::step]);
-  for (std::int64_t i = 0; i < args.param.numel(); ++i) {
-    const double g = control[Control::clip] * args.grad.data_as<double>()[i];
-    double& p = args.param.data_as<double>()[i];
-    double& m = args.m.data_as<double>()[i];
-    double& v = args.v.data_as<double>()[i];
-    m = args.beta1 * m + (1.0 - args.beta1) * g;
-    v = args.beta2 * v + (1.0 - args.beta2) * g * g;
-    p = (1.0 - lr * args.weight_decay) * p - lr * (m / unbias1) / (std::sqrt(v / unbias2) + args.eps);
-  }
-}
-
-void ReferenceBackend::sgd(const Sgd& args) {
-  check::sgd(device(), args);
-  const double* const control = args.control.data_as<double>();
-  if (control[Control::finite] == 0.0) return;
-  const double lr = control[Control::lr] * args.lr_scale;
-  for (std::int64_t i = 0; i < args.param.numel(); ++i) {
-    const double g = control[Control::clip] * args.grad.data_as<double>()[i];
-    double& p = args.param.data_as<double>()[i];
-    double u = g;
-    if (args.momentum != 0.0) {
-      double& b = args.buffer.data_as<double>()[i];
-      b = control[Control::step] == 1.0 ? g : args.momentum * b + g;
-      u = args.nesterov ? g + args.momentum * b : b;
-    }
-    p = (1.0 - lr * args.weight_decay) * p - lr * u;
-  }
+void ReferenceBackend::update(const Update& args) {
+  check::update(device(), args);
+  if (args.control.data_as<double>()[Control::finite] == 0.0) return;
+  visit_update_rule(args.rule, [&](const auto& rule, auto states) { run(rule, args, states); });
 }
 
 void ReferenceBackend::directed_step(const DirectedStep& args) {

@@ -58,7 +58,12 @@ TEST(Check, TheReferenceDeviceComputesInDoubleOnly) {
   expect_refused("[scale] x must be f64", [&] { backend().scale(i32({2}), 1.0, f64({2})); });
   expect_refused("[fill] x has a dtype this device lacks", [&] { backend().fill(bf16, 0.0); });
   expect_refused("[adamw] copy must be bf16, or none on reference", [&] {
-    backend().adamw({f64({2}), f64({2}), f64({2}), f64({2}), bf16, f64({Control::size})});
+    backend().update({.rule = AdamWRule{},
+                      .param = f64({2}),
+                      .grad = f64({2}),
+                      .states = {f64({2}), f64({2})},
+                      .copy = bf16,
+                      .control = f64({Control::size})});
   });
 }
 
@@ -281,9 +286,12 @@ TEST(Check, Updates) {
   const Tensor n = f64({4}), control = f64({Control::size});
   expect_refused("control must have 5 elements", [&] { backend().clip_factor(n, 1.0, f64({4})); });
   expect_refused("max_norm must not be negative", [&] { backend().clip_factor(n, -1.0, control); });
-  expect_refused("[adamw] v must have 4 elements", [&] { backend().adamw({n, n, n, f64({3}), {}, control}); });
-  expect_refused("[sgd] buffer is missing",
-                 [&] { backend().sgd({.param = n, .grad = n, .control = control, .momentum = 0.9}); });
+  const auto update = [&](const UpdateRule& rule, const Tensor& first, const Tensor& second) {
+    backend().update({.rule = rule, .param = n, .grad = n, .states = {first, second}, .control = control});
+  };
+  expect_refused("[adamw] v must have 4 elements", [&] { update(AdamWRule{}, n, f64({3})); });
+  expect_refused("[sgd] buffer is missing", [&] { update(MomentumRule{}, {}, {}); });
+  expect_refused("[lion] more states than the rule's 1", [&] { update(LionRule{}, n, n); });
   const auto directed = [&](const DirectedStep::Matrix& m, double graft) {
     backend().directed_step({.matrices = {m}, .graft = graft, .control = control});
   };

@@ -53,18 +53,19 @@ TEST(AdamW, TwoStepsByHand) {
   // Step 1: m = 1, v = 1; unbiased 2 and 4: p = 0.95 * 3 - 0.1 * 2 / 2 = 2.75.
   // Step 2: m = 3/2, v = 7/4; unbiased 2 and 4: p = 0.95 * 2.75 - 0.1 = 2.5125.
   const Tensor param = tensor({3}), m = tensor({0}), v = tensor({0});
-  AdamW args{.param = param, .grad = tensor({4}), .m = m, .v = v, .control = control(0.2, 1, 0.5)};
-  args.lr_scale = 0.5;
-  args.beta1 = 0.5;
-  args.beta2 = 0.75;
-  args.eps = 0.0;
-  args.weight_decay = 0.5;
-  backend().adamw(args);
+  Update args{.rule = AdamWRule{.beta1 = 0.5, .beta2 = 0.75, .eps = 0.0},
+              .param = param,
+              .grad = tensor({4}),
+              .states = {m, v},
+              .control = control(0.2, 1, 0.5),
+              .lr_scale = 0.5,
+              .weight_decay = 0.5};
+  backend().update(args);
   EXPECT_NEAR(param.item(), 2.75, 1e-15);
   EXPECT_EQ(m.item(), 1.0);
   EXPECT_EQ(v.item(), 1.0);
   args.control = control(0.2, 2, 0.5);
-  backend().adamw(args);
+  backend().update(args);
   EXPECT_NEAR(param.item(), 2.5125, 1e-15);
   EXPECT_EQ(m.item(), 1.5);
   EXPECT_EQ(v.item(), 1.75);
@@ -72,31 +73,33 @@ TEST(AdamW, TwoStepsByHand) {
 
 TEST(AdamW, EpsIsOutsideTheRoot) {
   const Tensor param = tensor({0});
-  backend().adamw({.param = param,
-                   .grad = tensor({1e-8}),
-                   .m = tensor({0}),
-                   .v = tensor({0}),
-                   .control = control(1.0, 1),
-                   .eps = 1e-8});
+  backend().update({.rule = AdamWRule{.eps = 1e-8},
+                    .param = param,
+                    .grad = tensor({1e-8}),
+                    .states = {tensor({0}), tensor({0})},
+                    .control = control(1.0, 1)});
   EXPECT_NEAR(param.item(), -0.5, 1e-12);
 }
 
 TEST(Sgd, PlainStepWithDecay) {
   const Tensor param = tensor({1, -2});
-  backend().sgd({.param = param, .grad = tensor({10, 20}), .control = control(0.1, 1), .weight_decay = 0.5});
+  backend().update(
+      {.rule = SgdRule{}, .param = param, .grad = tensor({10, 20}), .control = control(0.1, 1), .weight_decay = 0.5});
   EXPECT_TRUE(close(param.values(), {0.95 - 1, -1.9 - 2}, 1e-15));
 }
 
 TEST(Sgd, MomentumAndNesterovByHand) {
   for (const bool nesterov : {false, true}) {
     const Tensor param = tensor({0}), buffer = tensor({1e9});  // the first step overwrites the buffer
-    Sgd args{.param = param, .grad = tensor({1}), .buffer = buffer, .control = control(1.0, 1)};
-    args.momentum = 0.5;
-    args.nesterov = nesterov;
-    backend().sgd(args);
+    Update args{.rule = MomentumRule{0.5, nesterov},
+                .param = param,
+                .grad = tensor({1}),
+                .states = {buffer},
+                .control = control(1.0, 1)};
+    backend().update(args);
     EXPECT_EQ(param.item(), nesterov ? -1.5 : -1.0);
     args.control = control(1.0, 2);
-    backend().sgd(args);  // b = 1.5
+    backend().update(args);  // b = 1.5
     EXPECT_EQ(buffer.item(), 1.5);
     EXPECT_EQ(param.item(), nesterov ? -1.5 - 1.75 : -1.0 - 1.5);
   }
@@ -161,19 +164,14 @@ TEST(Dot, IsTheSumOfProducts) {
   EXPECT_EQ(out.item(), 0.0);
 }
 
-TEST(Update, ANonFiniteGradientChangesNothing) {
-  const Tensor param = tensor({1}), m = tensor({2}), v = tensor({3}), buffer = tensor({4});
-  const Tensor grad = tensor({std::numeric_limits<double>::quiet_NaN()}), slots = control(0.1, 5, 1.0, 0.0);
-  backend().adamw({.param = param, .grad = grad, .m = m, .v = v, .control = slots, .weight_decay = 0.1});
-  backend().sgd({.param = param, .grad = grad, .buffer = buffer, .control = slots, .momentum = 0.9});
-  backend().directed_step({.matrices = {{.param = param, .before = m, .direction = v, .gradient = grad}},
-                           .graft = 1.0,
-                           .kl = 1.0,
-                           .control = slots});
+TEST(DirectedStep, ANonFiniteGradientChangesNothing) {
+  const Tensor param = tensor({1}), grad = tensor({std::numeric_limits<double>::quiet_NaN()});
+  backend().directed_step(
+      {.matrices = {{.param = param, .before = tensor({2}), .direction = tensor({3}), .gradient = grad}},
+       .graft = 1.0,
+       .kl = 1.0,
+       .control = control(0.1, 5, 1.0, 0.0)});
   EXPECT_EQ(param.item(), 1.0);
-  EXPECT_EQ(m.item(), 2.0);
-  EXPECT_EQ(v.item(), 3.0);
-  EXPECT_EQ(buffer.item(), 4.0);
 }
 
 }  // namespace

@@ -1,0 +1,43 @@
+// ElementwiseRule: an optimizer that runs one of core's update rules over the flat buffers. A rule of this kind is a
+// file with its options and one line of registration:
+//
+//   struct LionOptions : Options { ...; UpdateRule rule() const { return LionRule{betas[0], betas[1]}; } };
+//   void add_lion(RuleRegistry& registry) { add_elementwise<LionOptions>(registry, "lion", "what it is"); }
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "core/backend.h"
+#include "optim/rules.h"
+
+namespace monge::optim {
+
+/// Its state is one flat tensor for each state of the update rule, named "lion.m".
+class ElementwiseRule : public Rule {
+ public:
+  ElementwiseRule(const UpdateRule& rule, nn::ParameterStore& store, const std::vector<Segment>& segments);
+  void update(const Tensor& control) override;
+  std::vector<NamedTensor> state() const override;
+
+ private:
+  UpdateRule rule_;
+  nn::ParameterStore& store_;
+  std::vector<Segment> segments_;
+  std::array<Tensor, max_update_states> states_;
+};
+
+/// Registers the update rule that `RuleOptions::rule()` gives.
+template <class RuleOptions>
+void add_elementwise(RuleRegistry& registry, const std::string& name, const std::string& doc) {
+  registry.add<RuleOptions>(
+      name, doc, [](const RuleOptions& options, nn::ParameterStore& store, const std::vector<Segment>& segments) {
+        return std::make_unique<ElementwiseRule>(options.rule(), store, segments);
+      });
+}
+
+/// Throws InputError unless `betas` are as many decay factors in [0, 1) as `example` has.
+void check_betas(const std::vector<double>& betas, const std::vector<double>& example);
+
+}  // namespace monge::optim
