@@ -413,8 +413,7 @@ void attention_backward(Device device, const AttentionBackward& args) {
             "row_dq, row_dk and row_dv come together");
   if (solves_rows) {
     call.need(args.damping.lambda > 0.0, "the damping of rows must be greater than 0, got {}", args.damping.lambda);
-    call.need(metric_of(a.map) != Metric::none, "{} has no symmetric Jacobian, so no natural gradient",
-              name_of(a.map));
+    call.need(metric_of(a.map) != Metric::none, "{} has no symmetric Jacobian, so no natural gradient", name_of(a.map));
     check_view(call, "row_dq", args.row_dq, a.batch, a.queries, a.heads, a.head_dim);
     check_view(call, "row_dk", args.row_dk, a.batch, a.keys, a.kv_heads, a.head_dim);
     check_view(call, "row_dv", args.row_dv, a.batch, a.keys, a.kv_heads, a.head_dim);
