@@ -31,18 +31,8 @@ struct RowOptions : Options {
 class Row : public AttentionUpdate {
  public:
   Row(const RowOptions& options, const std::vector<AttentionLayer>& layers) {
-    for (const AttentionLayer& at : layers) {
-      if (metric_of(at.layer->map()) == Metric::none) {
-        throw KeyError("optimizer.attention.update",
-                       fmt::format("row needs a row map with a symmetric Jacobian, and that of attention kind {} is "
-                                   "not; allowed for this model: backprop",
-                                   name_of(at.layer->map())));
-      }
-      at.layer->set_row_damping(options.row_damping());
-    }
-    if (layers.empty()) {
-      throw KeyError("optimizer.attention.update", "row needs attention layers, and this model has none");
-    }
+    require_symmetric_maps("row", layers);
+    for (const AttentionLayer& at : layers) at.layer->set_row_damping(options.row_damping());
   }
 };
 
@@ -54,6 +44,20 @@ std::vector<AttentionLayer> attention_layers(nn::Module& model) {
     if (auto* layer = dynamic_cast<nn::RowMapAttention*>(&module)) out.push_back({.name = name, .layer = layer});
   });
   return out;
+}
+
+void require_symmetric_maps(const std::string& update, const std::vector<AttentionLayer>& layers) {
+  const auto refuse = [&](const std::string& why) {
+    throw KeyError("optimizer.attention.update",
+                   fmt::format("{} needs {}; allowed for this model: backprop, scaled", update, why));
+  };
+  if (layers.empty()) refuse("attention layers, and this model has none");
+  for (const AttentionLayer& at : layers) {
+    const RowMap& map = at.layer->map();
+    if (metric_of(map) == Metric::none) {
+      refuse(fmt::format("a row map with a symmetric Jacobian, and that of attention kind {} is not", name_of(map)));
+    }
+  }
 }
 
 AttentionUpdateRegistry& attention_updates() {

@@ -32,6 +32,9 @@ struct AttentionLayer {
 /// All attention layers below `model`.
 std::vector<AttentionLayer> attention_layers(nn::Module& model);
 
+/// Throws KeyError for a model without attention layers or with a map whose Jacobian is not symmetric; `update` asks.
+void require_symmetric_maps(const std::string& update, const std::vector<AttentionLayer>& layers);
+
 class AttentionUpdate {
  public:
   virtual ~AttentionUpdate() = default;

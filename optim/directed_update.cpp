@@ -27,18 +27,13 @@ void DirectedOptions::check() const {
 DirectedUpdate::DirectedUpdate(std::string name, const DirectedOptions& options,
                                const std::vector<AttentionLayer>& layers)
     : name_(std::move(name)), options_(options) {
-  const auto refuse = [&](const std::string& why) {
-    throw KeyError("optimizer.attention.update", fmt::format("{} {}; allowed for this model: backprop", name_, why));
-  };
-  if (layers.empty()) refuse("needs attention layers, and this model has none");
+  require_symmetric_maps(name_, layers);
   for (const AttentionLayer& at : layers) {
-    const RowMap& map = at.layer->map();
-    if (metric_of(map) == Metric::none) {
-      refuse(
-          fmt::format("needs a row map with a symmetric Jacobian, and that of attention kind {} is not", name_of(map)));
-    }
     if (at.layer->has_qk_norm()) {
-      refuse("does not know the Jacobian of normalised queries and keys (model.attention.qk_norm)");
+      throw KeyError("optimizer.attention.update",
+                     fmt::format("{} does not know the Jacobian of normalised queries and keys "
+                                 "(model.attention.qk_norm); allowed for this model: backprop, row, scaled",
+                                 name_));
     }
     Target t{.at = at};
     t.H = at.layer->heads();

@@ -40,4 +40,17 @@ void add_elementwise(RuleRegistry& registry, const std::string& name, const std:
 /// Throws InputError unless `betas` are as many decay factors in [0, 1) as `example` has.
 void check_betas(const std::vector<double>& betas, const std::vector<double>& example);
 
+/// The options of AdamW and of the rules that take the same.
+template <class AdamRule>
+struct AdamOptions : Options {
+  std::vector<double> betas{0.9, 0.999};
+  double eps = 1e-8;
+  void fields(Fields& f) override {
+    f("betas", betas, {.doc = "decay of the first and second moment", .min = 0.0, .max = 1.0});
+    f("eps", eps, {.doc = "added to the root of the second moment", .min = 0.0});
+  }
+  void check() const override { check_betas(betas, {0.9, 0.99}); }
+  UpdateRule rule() const { return AdamRule{betas[0], betas[1], eps}; }
+};
+
 }  // namespace monge::optim
