@@ -1,4 +1,4 @@
-// Call: one call of a kernel as the checks see it. Included by check.cpp only.
+// Call: one call of a kernel as the checks see it. Included by the sources of check.h only.
 #pragma once
 
 #include <fmt/format.h>
