@@ -42,6 +42,19 @@ struct Change {
   }
 };
 
+void gradients_of_first_step(nn::Gpt& model, nn::ParameterStore& store, Optimizer& optimizer) {
+  optimizer.begin(1);
+  store.clear_grads();
+  autograd::Tape tape;
+  autograd::Var loss;
+  {
+    const autograd::Tape::Recording recording(tape);
+    loss = model.loss(test::random_ids({3, 6}, 11, 2), test::random_ids({3, 6}, 11, 3));
+  }
+  tape.backward(loss);
+  store.complete_grads();
+}
+
 Change one_step(const std::string& yaml) {
   nn::Gpt model(options(), 11);
   nn::ParameterStore store(model, reference, nn::Precision::float32, 1);
@@ -54,16 +67,7 @@ Change one_step(const std::string& yaml) {
     return out;
   };
   Change change{.before = values(), .after = {}};
-  optimizer.begin(1);
-  store.clear_grads();
-  autograd::Tape tape;
-  autograd::Var loss;
-  {
-    const autograd::Tape::Recording recording(tape);
-    loss = model.loss(test::random_ids({3, 6}, 11, 2), test::random_ids({3, 6}, 11, 3));
-  }
-  tape.backward(loss);
-  store.complete_grads();
+  gradients_of_first_step(model, store, optimizer);
   optimizer.step(1);
   change.after = values();
   return change;
@@ -146,15 +150,7 @@ TEST(AttentionUpdate, ANonFiniteGradientMovesNothing) {
   read_yaml_text("{attention: {update: fisher, momentum: 0}}", "test", {}, o);
   Optimizer optimizer(o, model, store, 10);
   const Vector before = store.values().values();
-  optimizer.begin(1);
-  autograd::Tape tape;
-  autograd::Var loss;
-  {
-    const autograd::Tape::Recording recording(tape);
-    loss = model.loss(test::random_ids({3, 6}, 11, 2), test::random_ids({3, 6}, 11, 3));
-  }
-  tape.backward(loss);
-  store.complete_grads();
+  gradients_of_first_step(model, store, optimizer);
   store.grads().backend().fill(store.grads().slice(0, 1), std::nan(""));
   optimizer.step(1);
   EXPECT_EQ(store.values().values(), before);
