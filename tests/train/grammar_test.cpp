@@ -343,7 +343,7 @@ TEST(English, BestLossPerCharacterApproachesTheEntropyRate) {
   // The free first character and the cut sentence at the end: a few nats of 10000 characters.
   const double boundary = 10.0 / length;
   EXPECT_LT(standard_error, 0.005);
-  EXPECT_NEAR(mean, language.entropy_rate(), 4.0 * standard_error + boundary);
+  EXPECT_NEAR(mean, *language.entropy_rate(), 4.0 * standard_error + boundary);
 }
 
 TEST(GrammarDataset, MakesFreshSentencesAndFixedValidation) {

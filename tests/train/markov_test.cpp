@@ -53,14 +53,14 @@ TEST(Markov, TwoSymbolsByHand) {
   const MarkovLanguage language(2, 1, {0.9, 0.1, 0.4, 0.6});
   EXPECT_NEAR(language.stationary()[0], 0.8, 1e-12);
   EXPECT_NEAR(language.stationary()[1], 0.2, 1e-12);
-  EXPECT_NEAR(language.entropy_rate(), 0.8 * entropy({0.9, 0.1}) + 0.2 * entropy({0.4, 0.6}), 1e-12);
+  EXPECT_NEAR(*language.entropy_rate(), 0.8 * entropy({0.9, 0.1}) + 0.2 * entropy({0.4, 0.6}), 1e-12);
   EXPECT_NEAR(language.best_loss(Tokens{0, 0, 1, 1, 0}), -std::log(0.9 * 0.1 * 0.6 * 0.4), 1e-12);
   EXPECT_EQ(language.tokenizer().decode({0, 1}), "ab");
 }
 
 TEST(Markov, OrderZeroIsIndependentDraws) {
   const MarkovLanguage language(3, 0, {0.5, 0.3, 0.2});
-  EXPECT_NEAR(language.entropy_rate(), entropy({0.5, 0.3, 0.2}), 1e-15);
+  EXPECT_NEAR(*language.entropy_rate(), entropy({0.5, 0.3, 0.2}), 1e-15);
   EXPECT_NEAR(language.best_loss(Tokens{2, 0, 1}), -std::log(0.5 * 0.3), 1e-12);
 }
 
@@ -118,6 +118,36 @@ TEST(Markov, BestLossIsTheExactConditionalLawFromTheFirstTokenOn) {
   }
 }
 
+TEST(Markov, EveryOrderHasTheRateOfItsBlockEntropies) {
+  // H(k + 2 symbols) - H(k + 1 symbols) over all sequences, with the law of a sequence from best_loss.
+  for (std::int32_t order = 0; order <= 6; ++order) {
+    MarkovOptions options;
+    options.symbols = 2;
+    options.order = order;
+    const std::vector<double> rows = dirichlet_rows(options);
+    const MarkovLanguage language(2, order, rows);
+    const std::span<const double> law = language.stationary();
+    const double first_is_one =
+        order == 0 ? rows[1]
+                   : std::accumulate(law.begin() + static_cast<std::ptrdiff_t>(law.size() / 2), law.end(), 0.0);
+    const auto block_entropy = [&](std::size_t length) {
+      double entropy = 0.0, total = 0.0;
+      for (std::size_t code = 0; code < std::size_t{1} << length; ++code) {
+        Tokens tokens(length);
+        for (std::size_t i = 0; i < length; ++i) tokens[i] = static_cast<std::int32_t>(code >> i & 1);
+        const double first = tokens[0] == 1 ? first_is_one : 1.0 - first_is_one;
+        const double p = first * std::exp(-language.best_loss(tokens));
+        total += p;
+        if (p > 0.0) entropy -= p * std::log(p);
+      }
+      EXPECT_NEAR(total, 1.0, 1e-10) << order;
+      return entropy;
+    };
+    const auto k = static_cast<std::size_t>(order);
+    EXPECT_NEAR(block_entropy(k + 2) - block_entropy(k + 1), *language.entropy_rate(), 1e-9) << order;
+  }
+}
+
 TEST(Markov, GeneratedTokensFollowTheRowsFromTheStationaryLaw) {
   const std::vector<double> rows = {0.9, 0.1, 0.3, 0.7, 0.2, 0.8, 0.5, 0.5};
   const MarkovLanguage language(2, 2, rows);
@@ -160,8 +190,8 @@ TEST(Markov, BestLossPerTokenApproachesTheEntropyRate) {
   const double mean = sum / sequences;
   const double standard_error = std::sqrt((squares / sequences - mean * mean) / sequences);
   EXPECT_LT(standard_error, 0.002);
-  EXPECT_NEAR(mean, language.entropy_rate(), 4.0 * standard_error);
-  EXPECT_LT(language.entropy_rate(), std::log(options.symbols));
+  EXPECT_NEAR(mean, *language.entropy_rate(), 4.0 * standard_error);
+  EXPECT_LT(*language.entropy_rate(), std::log(options.symbols));
 }
 
 TEST(Markov, RowsHaveTheMomentsOfTheDirichletLaw) {

@@ -24,7 +24,7 @@ GrammarLanguage::GrammarLanguage(std::string_view notation)
 
 std::string GrammarLanguage::description() const {
   return fmt::format("grammar: sentences of {:.1f} of {} characters, entropy rate {:.4f} nats per character",
-                     grammar_.sentence_length(), characters_.size(), entropy_rate());
+                     grammar_.sentence_length(), characters_.size(), grammar_.entropy_rate());
 }
 
 void GrammarLanguage::generate(RandomSequence& random, std::span<std::int32_t> tokens) const {

@@ -27,7 +27,7 @@ class GrammarLanguage : public Language {
   const Grammar& grammar() const { return grammar_; }
   const Tokenizer& tokenizer() const override { return tokenizer_; }
   std::string description() const override;
-  double entropy_rate() const override { return grammar_.entropy_rate(); }
+  std::optional<double> entropy_rate() const override { return grammar_.entropy_rate(); }
   void generate(RandomSequence& random, std::span<std::int32_t> tokens) const override;
   double best_loss(std::span<const std::int32_t> tokens) const override;
 

@@ -14,6 +14,8 @@ class LanguageDataset : public Dataset {
                   const DatasetContext& context)
       : language_(std::move(language)), context_(context), windows_(windows) {
     const auto length = static_cast<std::size_t>(context.context + 1);
+    for (std::size_t i = 1; i < length; ++i) asked_ += language_->asked(i) ? 1 : 0;
+    require(asked_ > 0, "dataset: nothing is asked in a sequence of {} tokens", length);
     validation_.resize(static_cast<std::size_t>(windows) * length);
     best_losses_.push_back(0.0);
     for (std::int64_t i = 0; i < windows; ++i) {
@@ -50,23 +52,24 @@ class LanguageDataset : public Dataset {
   std::optional<double> entropy_rate() const override { return language_->entropy_rate(); }
   std::optional<double> validation_optimum(std::int64_t windows) const override {
     require(windows >= 1 && windows <= windows_, "validation_optimum: {} windows of {}", windows, windows_);
-    return best_losses_[static_cast<std::size_t>(windows)] / static_cast<double>(windows * context_.context);
+    return best_losses_[static_cast<std::size_t>(windows)] / static_cast<double>(windows * asked_);
   }
 
  private:
-  /// T + 1 tokens as T inputs and the T tokens after them.
-  static void split(std::span<const std::int32_t> tokens, std::span<std::int32_t> inputs,
-                    std::span<std::int32_t> targets) {
+  /// T + 1 tokens as T inputs and the T tokens after them, those that are asked for.
+  void split(std::span<const std::int32_t> tokens, std::span<std::int32_t> inputs,
+             std::span<std::int32_t> targets) const {
     require(inputs.size() + 1 == tokens.size() && targets.size() == inputs.size(),
             "dataset: a sequence has {} inputs and targets, not {} and {}", tokens.size() - 1, inputs.size(),
             targets.size());
     std::ranges::copy(tokens.first(inputs.size()), inputs.begin());
-    std::ranges::copy(tokens.last(targets.size()), targets.begin());
+    for (std::size_t i = 0; i < targets.size(); ++i) targets[i] = language_->asked(i + 1) ? tokens[i + 1] : -1;
   }
 
   std::unique_ptr<Language> language_;
   DatasetContext context_;
   std::int64_t windows_;
+  std::int64_t asked_ = 0;                // targets of a sequence
   std::vector<std::int32_t> validation_;  // (windows, T + 1)
   std::vector<double> best_losses_;       // [i]: sum over the first i windows
 };

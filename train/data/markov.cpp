@@ -5,19 +5,12 @@
 #include <numeric>
 
 #include "train/data/random_streams.h"
+#include "train/data/symbols.h"
 
 namespace monge::train {
 namespace {
 
-constexpr std::int32_t max_symbols = 512;
 constexpr std::size_t max_table = std::size_t{1} << 20;  // probabilities: a few times 8 MB, and a second to build
-
-/// Letters and digits, then accented Latin letters: U+00C0 .. U+024F and on to U+02AF are all printable.
-std::u32string readable(std::size_t symbols) {
-  std::u32string characters = U"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-  for (char32_t next = 0xC0; characters.size() < symbols; ++next) characters += next;
-  return characters.substr(0, symbols);
-}
 
 std::size_t power(std::size_t base, std::size_t exponent) {
   std::size_t result = 1;
@@ -82,7 +75,7 @@ MarkovLanguage::MarkovLanguage(std::int32_t symbols, std::int32_t order, std::ve
     : symbols_(static_cast<std::size_t>(symbols)),
       order_(static_cast<std::size_t>(order)),
       contexts_(power(symbols_, order_)),
-      tokenizer_(readable(symbols_)),
+      tokenizer_(readable_symbols(symbols_)),
       rows_(std::move(rows)) {
   require(rows_.size() == contexts_ * symbols_, "markov: {} probabilities, not {}", rows_.size(), contexts_ * symbols_);
 

@@ -35,7 +35,7 @@ class MarkovLanguage : public Language {
 
   const Tokenizer& tokenizer() const override { return tokenizer_; }
   std::string description() const override;
-  double entropy_rate() const override { return entropy_rate_; }
+  std::optional<double> entropy_rate() const override { return entropy_rate_; }
   void generate(RandomSequence& random, std::span<std::int32_t> tokens) const override;
   double best_loss(std::span<const std::int32_t> tokens) const override;
 

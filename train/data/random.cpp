@@ -15,12 +15,12 @@ class RandomLanguage : public Language {
 
   const Tokenizer& tokenizer() const override { return tokenizer_; }
   std::string description() const override { return fmt::format("random: {} equally likely symbols", symbols_); }
-  double entropy_rate() const override { return std::log(static_cast<double>(symbols_)); }
+  std::optional<double> entropy_rate() const override { return std::log(static_cast<double>(symbols_)); }
   void generate(RandomSequence& random, std::span<std::int32_t> tokens) const override {
     for (std::int32_t& token : tokens) token = static_cast<std::int32_t>(random.below(symbols_));
   }
   double best_loss(std::span<const std::int32_t> tokens) const override {
-    return entropy_rate() * static_cast<double>(tokens.size() - 1);
+    return *entropy_rate() * static_cast<double>(tokens.size() - 1);
   }
 
  private:

@@ -1,0 +1,387 @@
+// The statistics of a comparison. Where no closed form is given, the expected numbers are those of SciPy 1.17.1 (NumPy
+// 2.4.6), by the functions named beside them.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "core/random.h"
+#include "tools/compare/bootstrap.h"
+#include "tools/compare/distributions.h"
+#include "tools/compare/sample.h"
+#include "tools/compare/significance.h"
+
+namespace monge::compare {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+const double nan = std::nan("");
+
+/// Final losses of eight seeds under two optimizers, and of five other seeds under a third.
+const std::vector<double> a = {1.892, 1.885, 1.901, 1.879, 1.894, 1.888, 1.897, 1.883};
+const std::vector<double> b = {1.876, 1.880, 1.889, 1.871, 1.885, 1.884, 1.879, 1.878};
+const std::vector<double> c = {1.85, 1.91, 1.88, 1.97, 1.80};
+
+void expect_relative(double actual, double expected, double bound) {
+  EXPECT_NEAR(actual, expected, bound * std::abs(expected));
+}
+
+std::vector<double> normal_sample(RandomSequence& random, std::size_t n, double center = 0.0, double sd = 1.0) {
+  std::vector<double> values(n);
+  for (double& x : values) x = center + sd * random.normal();
+  return values;
+}
+
+// Distributions
+
+TEST(IncompleteBeta, AgreesWithSciPy) {  // scipy.special.betainc
+  expect_relative(incomplete_beta(0.5, 0.5, 0.3), 0.36901011956554536, 1e-13);
+  expect_relative(incomplete_beta(2, 3, 0.4), 0.5248, 1e-13);
+  expect_relative(incomplete_beta(3.5, 0.5, 0.99), 0.7979716952348509, 1e-13);
+  expect_relative(incomplete_beta(3.5, 0.5, 1e-3), 9.206637091605295e-12, 1e-13);
+  expect_relative(incomplete_beta(50, 0.5, 0.9), 0.001204149832559813, 1e-12);
+  expect_relative(incomplete_beta(500, 2, 0.995), 0.2855015150409743, 1e-12);
+  expect_relative(incomplete_beta(1e3, 1e3, 0.51), 0.8144473405684881, 1e-12);
+  expect_relative(incomplete_beta(0.01, 7, 0.2), 0.9989162934448363, 1e-13);
+}
+
+TEST(IncompleteBeta, HasItsClosedForms) {
+  for (const double x : {0.0, 0.1, 0.5, 0.9, 1.0}) {
+    EXPECT_NEAR(incomplete_beta(1, 1, x), x, 1e-14);
+    EXPECT_NEAR(incomplete_beta(3, 1, x), x * x * x, 1e-14);
+    EXPECT_NEAR(incomplete_beta(1, 4, x), 1.0 - std::pow(1.0 - x, 4), 1e-14);
+  }
+  EXPECT_THROW(incomplete_beta(0, 1, 0.5), std::invalid_argument);
+  EXPECT_THROW(incomplete_beta(1, 1, 1.5), std::invalid_argument);
+  EXPECT_THROW(incomplete_beta(1, 1, nan), std::invalid_argument);
+}
+
+TEST(Student, AgreesWithSciPy) {  // scipy.stats.t: cdf, 2 sf(|t|), ppf
+  EXPECT_EQ(student_cdf(0, 3), 0.5);
+  expect_relative(student_cdf(1, 1), 0.75, 1e-13);
+  expect_relative(student_cdf(-2.5, 4.7), 0.02879607967343366, 1e-13);
+  expect_relative(student_cdf(2.5, 4.7), 0.9712039203265663, 1e-13);
+  expect_relative(student_cdf(0.1, 30), 0.5394951941048645, 1e-13);
+  expect_relative(student_cdf(-12, 9), 3.8499431114928265e-07, 1e-12);
+  expect_relative(student_cdf(3, 1000), 0.9986166454778809, 1e-12);
+  expect_relative(student_two_sided(2, 7), 0.08561932856297605, 1e-13);
+  expect_relative(student_two_sided(-40, 5), 1.8411962171772954e-07, 1e-12);
+  expect_relative(student_two_sided(100, 9), 5.073089766208564e-15, 1e-12);
+  expect_relative(student_two_sided(1e-3, 2), 0.9992928933955901, 1e-13);
+  EXPECT_EQ(student_two_sided(infinity, 4), 0.0);
+
+  expect_relative(student_quantile(0.975, 1), 12.706204736174694, 1e-12);
+  expect_relative(student_quantile(0.975, 7), 2.364624251592784, 1e-12);
+  expect_relative(student_quantile(0.05, 3.3), -2.2686545667554654, 1e-12);
+  expect_relative(student_quantile(0.9995, 12), 4.3177912836062475, 1e-12);
+  expect_relative(student_quantile(0.6, 2), 0.2886751345948128, 1e-12);
+  expect_relative(student_quantile(1e-6, 4), -41.577854150450975, 1e-12);
+  EXPECT_EQ(student_quantile(0.5, 4), 0.0);
+  EXPECT_THROW(student_quantile(1.0, 4), std::invalid_argument);
+}
+
+TEST(Student, PowerIsTheNoncentralLaw) {  // scipy.stats.nct: sf(t) + cdf(-t) at t = scipy.stats.t.ppf(1 - level / 2)
+  EXPECT_NEAR(t_test_power(0.0, 5, 0.05), 0.05, 1e-10);
+  EXPECT_NEAR(t_test_power(2.8, 7, 0.05), 0.6722126612889205, 1e-10);
+  EXPECT_NEAR(t_test_power(-2.8, 7, 0.05), 0.6722126612889205, 1e-10);
+  EXPECT_NEAR(t_test_power(1.5, 1, 0.05), 0.09736311752026339, 1e-10);
+  EXPECT_NEAR(t_test_power(4.0, 3, 0.01), 0.30767608302780686, 1e-10);
+  EXPECT_NEAR(t_test_power(3.0, 40, 0.05), 0.8333019514684074, 1e-10);
+}
+
+// One sample
+
+TEST(Sample, MeanDeviationAndInterval) {  // numpy.mean, std(ddof=1); scipy.stats.t.interval
+  expect_relative(mean(a), 1.889875, 1e-15);
+  expect_relative(standard_deviation(a), 0.007453426824526513, 1e-12);
+  const Interval common = mean_interval(a), wide = mean_interval(a, 0.99);
+  expect_relative(common.low, 1.8836437792368597, 1e-13);
+  expect_relative(common.high, 1.8961062207631403, 1e-13);
+  expect_relative(wide.low, 1.880653216467997, 1e-13);
+  expect_relative(wide.high, 1.899096783532003, 1e-13);
+}
+
+TEST(Sample, TheIntervalCoversAsOftenAsItSays) {
+  constexpr int trials = 10000;
+  RandomSequence random(1, 0);
+  for (const double level : {0.8, 0.95}) {
+    int covered = 0;
+    for (int i = 0; i < trials; ++i) covered += mean_interval(normal_sample(random, 4, 7.0, 3.0), level).contains(7.0);
+    EXPECT_NEAR(covered, trials * level, 4.0 * std::sqrt(trials * level * (1.0 - level)));
+  }
+}
+
+TEST(Sample, QuantilesAndRobustMeans) {  // numpy.quantile, scipy.stats.trim_mean(0.25), scipy.stats.gmean
+  std::vector<double> values = {3.1, 0.2, 9.5, 4.4, 1.7, 6.0, 2.2};
+  const std::pair<double, double> expected[] = {{0.0, 0.2},  {0.1, 1.1}, {0.25, 1.95}, {0.5, 3.1},
+                                                {0.75, 5.2}, {0.9, 7.4}, {1.0, 9.5}};
+  for (const auto& [q, x] : expected) expect_relative(quantile(values, q), x, 1e-14);
+  EXPECT_EQ(median(values), 3.1);
+  expect_relative(interquartile_mean(values), 3.48, 1e-14);
+  expect_relative(geometric_mean(values), 2.4827989112359314, 1e-14);
+  values.push_back(100.0);
+  expect_relative(interquartile_mean(values), 3.925, 1e-14);
+  EXPECT_EQ(interquartile_mean(std::vector{5.0}), 5.0);
+}
+
+TEST(Sample, AMissCountsAsTheLargestValue) {
+  const std::vector<double> times = {30.0, infinity, 10.0, 20.0};
+  EXPECT_EQ(median(times), 25.0);
+  EXPECT_EQ(quantile(times, 2.0 / 3.0), 30.0);
+  EXPECT_EQ(quantile(times, 0.7), infinity);
+  EXPECT_EQ(quantile(times, 0.0), 10.0);
+  EXPECT_EQ(mean(times), infinity);
+  EXPECT_EQ(standard_deviation(times), infinity);
+  EXPECT_EQ(interquartile_mean(times), 25.0);
+  EXPECT_EQ(median(std::vector{1.0, infinity, infinity, infinity}), infinity);
+  EXPECT_EQ(geometric_mean(times), infinity);
+  EXPECT_EQ(geometric_mean(std::vector{0.0, 4.0}), 0.0);
+}
+
+TEST(Sample, WhatHasNoAnswerIsRefused) {
+  const std::vector<double> none, one = {1.0}, broken = {1.0, nan}, endless = {1.0, infinity};
+  EXPECT_THROW(mean(none), std::invalid_argument);
+  EXPECT_THROW(median(none), std::invalid_argument);
+  EXPECT_THROW(mean(broken), std::invalid_argument);
+  EXPECT_THROW(quantile(broken, 0.5), std::invalid_argument);
+  EXPECT_THROW(quantile(one, 1.01), std::invalid_argument);
+  EXPECT_THROW(standard_deviation(one), std::invalid_argument);
+  EXPECT_THROW(mean_interval(one), std::invalid_argument);
+  EXPECT_THROW(mean_interval(endless), std::invalid_argument);
+  EXPECT_THROW(geometric_mean(std::vector{-1.0}), std::invalid_argument);
+  EXPECT_THROW(geometric_mean(std::vector{0.0, infinity}), std::invalid_argument);
+}
+
+// Differences
+
+TEST(PairedTTest, AgreesWithSciPy) {  // scipy.stats.ttest_rel
+  const TTest test = paired_t_test(a, b);
+  expect_relative(test.difference, 0.009625, 1e-12);
+  expect_relative(test.difference / test.standard_error, 5.172897181292829, 1e-11);
+  EXPECT_EQ(test.dof, 7.0);
+  expect_relative(test.p, 0.0012909544011593555, 1e-11);
+  expect_relative(test.interval.low, 0.0052252395516602275, 1e-11);
+  expect_relative(test.interval.high, 0.014024760448339817, 1e-11);
+  EXPECT_EQ(paired_t_test(b, a).p, test.p);
+}
+
+TEST(PairedTTest, WithoutSpreadADifferenceIsZeroOrCertain) {
+  EXPECT_EQ(paired_t_test(a, a).p, 1.0);
+  EXPECT_EQ(paired_t_test(a, a).interval.low, 0.0);
+  EXPECT_EQ(paired_t_test(std::vector{1.5, 2.5}, std::vector{1.0, 2.0}).p, 0.0);
+}
+
+TEST(WelchTTest, AgreesWithSciPy) {  // scipy.stats.ttest_ind(equal_var=False)
+  const TTest test = welch_t_test(a, c, 0.9);
+  expect_relative(test.difference / test.standard_error, 0.2748487359508936, 1e-11);
+  expect_relative(test.dof, 4.068369548335035, 1e-11);
+  expect_relative(test.p, 0.7968269064084715, 1e-11);
+  expect_relative(test.interval.low, -0.05291319568975599, 1e-11);
+  expect_relative(test.interval.high, 0.0686631956897557, 1e-11);
+  EXPECT_EQ(welch_t_test(std::vector{1.0, 1.0}, std::vector{1.0, 1.0, 1.0}).p, 1.0);
+}
+
+TEST(TTests, RejectATrueHypothesisAtTheNominalRate) {
+  constexpr int trials = 10000;
+  constexpr double level = 0.05;
+  RandomSequence random(2, 0);
+  int paired = 0, welch = 0;
+  for (int i = 0; i < trials; ++i) {
+    const std::vector<double> seeds = normal_sample(random, 5, 0.0, 10.0);  // what two optimizers share
+    std::vector<double> x = normal_sample(random, 5), y = normal_sample(random, 5);
+    welch += welch_t_test(x, normal_sample(random, 9, 0.0, 2.0)).p <= level;
+    for (std::size_t k = 0; k < 5; ++k) x[k] += seeds[k], y[k] += seeds[k];
+    paired += paired_t_test(x, y).p <= level;
+  }
+  EXPECT_NEAR(paired, trials * level, 4.0 * std::sqrt(trials * level * (1.0 - level)));
+  EXPECT_NEAR(welch, trials * level, 0.01 * trials);  // approximate by nature
+}
+
+TEST(SignFlipTest, AgreesWithSciPyAndCounting) {
+  // scipy.stats.permutation_test(permutation_type="samples", n_resamples=inf)
+  EXPECT_EQ(sign_flip_test(std::vector{0.016, 0.005, 0.012, 0.008, 0.009, 0.004, 0.018, 0.005}), 0.0078125);
+  EXPECT_EQ(sign_flip_test(std::vector{0.3, -0.1, 0.4, 0.2, -0.25, 0.6, 0.1}), 0.171875);
+  // Of 1 + 1 + 1: |sum| is 3 in two of eight patterns. Of 1 + 1 - 1 it is at least 1 in all.
+  EXPECT_EQ(sign_flip_test(std::vector{1.0, 1.0, 1.0}), 0.25);
+  EXPECT_EQ(sign_flip_test(std::vector{1.0, 1.0, -1.0}), 1.0);
+  EXPECT_EQ(sign_flip_test(std::vector{0.0, 0.0}), 1.0);
+  EXPECT_EQ(sign_flip_test(std::vector<double>(20, 0.1)), std::exp2(-19));
+}
+
+TEST(TTests, RefuseWhatTheyCannotCompare) {
+  EXPECT_THROW(paired_t_test(a, c), std::invalid_argument);
+  EXPECT_THROW(paired_t_test(std::vector{1.0, infinity}, std::vector{1.0, 2.0}), std::invalid_argument);
+  EXPECT_THROW(welch_t_test(std::vector{1.0}, a), std::invalid_argument);
+  EXPECT_THROW(sign_flip_test(std::vector<double>(25, 1.0)), std::invalid_argument);
+}
+
+TEST(Holm, AgreesWithStatsmodels) {  // statsmodels 0.15.0, multipletests(method="holm")
+  const std::vector<double> adjusted = holm(std::vector{0.01, 0.04, 0.03, 0.005, 0.5, 0.04});
+  const std::vector<double> expected = {0.05, 0.12, 0.12, 0.03, 0.5, 0.12};
+  for (std::size_t i = 0; i < expected.size(); ++i) expect_relative(adjusted[i], expected[i], 1e-14);
+  EXPECT_EQ(holm(std::vector{0.9, 0.8}), (std::vector{1.0, 1.0}));
+  EXPECT_TRUE(holm({}).empty());
+  EXPECT_THROW(holm(std::vector{1.1}), std::invalid_argument);
+}
+
+TEST(DetectableDifference, AgreesWithSciPy) {
+  // The root in shift of scipy.stats.nct's power, by scipy.optimize.brentq.
+  const std::pair<std::size_t, double> factors[] = {
+      {3, 5.653489266197127},   {5, 3.761059553825019},  {6, 3.5139027291710923}, {8, 3.269759840387532},
+      {10, 3.1496328864506173}, {12, 3.078388675702222}, {16, 2.997862578054219}};
+  for (const auto& [n, factor] : factors) {
+    expect_relative(detectable_paired_difference(0.01, n), factor * 0.01 / std::sqrt(n), 1e-8);
+  }
+  expect_relative(detectable_paired_difference(1.0, 8, 0.01, 0.9), 5.1299379647265875 / std::sqrt(8.0), 1e-8);
+  expect_relative(detectable_difference(0.0013, 8), 0.0019586244962396912, 1e-8);
+  expect_relative(detectable_difference(1.0, 5), 2.024439339384542, 1e-8);
+  EXPECT_EQ(detectable_difference(0.0, 5), 0.0);
+  EXPECT_THROW(detectable_difference(1.0, 1), std::invalid_argument);
+}
+
+TEST(DetectableDifference, IsFoundAsOftenAsItSays) {
+  constexpr int trials = 4000;
+  const double difference = detectable_paired_difference(2.0, 6);
+  RandomSequence random(3, 0);
+  int found = 0;
+  for (int i = 0; i < trials; ++i) {
+    found += paired_t_test(normal_sample(random, 6, difference, 2.0), std::vector(6, 0.0)).p <= 0.05;
+  }
+  EXPECT_NEAR(found, trials * 0.8, 4.0 * std::sqrt(trials * 0.8 * 0.2));
+}
+
+// Groups
+
+using Pairs = std::vector<std::pair<std::size_t, std::size_t>>;
+using Letters = std::vector<std::string>;
+
+TEST(Groups, LettersOfSmallCases) {
+  EXPECT_EQ(group_letters(3, Pairs{}), (Letters{"a", "a", "a"}));
+  EXPECT_EQ(group_letters(3, Pairs{{0, 1}, {0, 2}, {1, 2}}), (Letters{"a", "b", "c"}));
+  EXPECT_EQ(group_letters(3, Pairs{{0, 2}}), (Letters{"a", "ab", "b"}));
+  EXPECT_EQ(group_letters(4, Pairs{{0, 2}, {0, 3}, {1, 3}}), (Letters{"a", "ab", "bc", "c"}));
+  EXPECT_TRUE(group_letters(0, Pairs{}).empty());
+  EXPECT_THROW(group_letters(2, Pairs{{0, 2}}), std::invalid_argument);
+}
+
+TEST(Groups, AreAllLargestSetsWithoutADifferentPair) {
+  // Against all subsets of six items, for every one of the 2^15 relations between them.
+  constexpr std::size_t items = 6;
+  Pairs all;
+  for (std::size_t i = 0; i < items; ++i) {
+    for (std::size_t j = i + 1; j < items; ++j) all.emplace_back(i, j);
+  }
+  for (std::uint32_t relation = 0; relation < 1u << all.size(); relation += 7) {
+    Pairs different;
+    for (std::size_t k = 0; k < all.size(); ++k) {
+      if ((relation >> k & 1) != 0) different.push_back(all[k]);
+    }
+    const auto allowed = [&](std::uint32_t set) {
+      return std::ranges::none_of(different,
+                                  [&](const auto& p) { return (set >> p.first & set >> p.second & 1) != 0; });
+    };
+    std::vector<std::vector<std::size_t>> expected;
+    for (std::uint32_t set = 1; set < 1u << items; ++set) {
+      bool largest = allowed(set);
+      std::vector<std::size_t> members;
+      for (std::size_t i = 0; i < items; ++i) {
+        if ((set >> i & 1) != 0) {
+          members.push_back(i);
+        } else {
+          largest = largest && !allowed(set | 1u << i);
+        }
+      }
+      if (largest) expected.push_back(members);
+    }
+    std::ranges::sort(expected);
+    ASSERT_EQ(groups_not_told_apart(items, different), expected) << relation;
+  }
+}
+
+// Bootstrap
+
+double mean_of_first(const Resample& resample, std::span<const double> values) {
+  return mean(pick(values, resample[0]));
+}
+
+TEST(Bootstrap, OfAMeanIsNearlyNormalForManyValues) {
+  RandomSequence data(4, 0), draws(4, 1);
+  const std::vector<double> values = normal_sample(data, 400, 3.0, 2.0);
+  const std::size_t sizes[] = {values.size()};
+  const Interval interval = bootstrap_interval(sizes, [&](const Resample& r) { return mean_of_first(r, values); },
+                                               draws, {.replicates = 4000, .level = 0.9});
+  const double half = 1.6448536269514722 * standard_deviation(values) / 20.0;
+  EXPECT_NEAR(interval.low, mean(values) - half, 0.08 * half);
+  EXPECT_NEAR(interval.high, mean(values) + half, 0.08 * half);
+}
+
+TEST(Bootstrap, OfAMeanOfTwoIsExactlyKnown) {
+  // {0, 1}: the mean is 0, 1/2, 1 with probabilities 1/4, 1/2, 1/4.
+  RandomSequence draws(5, 0);
+  const std::size_t sizes[] = {2};
+  std::vector<double> means;
+  const std::vector<double> values = {0.0, 1.0};
+  const auto statistic = [&](const Resample& r) {
+    means.push_back(mean_of_first(r, values));
+    return means.back();
+  };
+  const Interval interval = bootstrap_interval(sizes, statistic, draws, {.replicates = 4000});
+  EXPECT_EQ(interval.low, 0.0);
+  EXPECT_EQ(interval.high, 1.0);
+  for (const auto& [value, share] : {std::pair(0.0, 0.25), {0.5, 0.5}, {1.0, 0.25}}) {
+    EXPECT_NEAR(std::ranges::count(means, value), 4000 * share, 4.0 * std::sqrt(4000 * share * (1 - share)));
+  }
+}
+
+TEST(Bootstrap, CoversNearlyAsOftenAsItSays) {
+  constexpr int trials = 500;
+  RandomSequence random(6, 0);
+  int covered = 0;
+  for (int i = 0; i < trials; ++i) {
+    const std::vector<double> values = normal_sample(random, 30);
+    const std::size_t sizes[] = {values.size()};
+    const auto statistic = [&](const Resample& r) { return mean_of_first(r, values); };
+    covered += bootstrap_interval(sizes, statistic, random, {.replicates = 500}).contains(0.0);
+  }
+  EXPECT_GT(covered, trials * 0.89);
+  EXPECT_LT(covered, trials * 0.98);
+}
+
+TEST(Bootstrap, StrataKeepTheirSizesAndAreDrawnApart) {
+  RandomSequence draws(7, 0);
+  const std::size_t sizes[] = {3, 50};
+  std::size_t equal = 0;
+  const auto statistic = [&](const Resample& r) {
+    EXPECT_EQ(r.size(), 2u);
+    EXPECT_EQ(r[0].size(), 3u);
+    EXPECT_EQ(r[1].size(), 50u);
+    for (const std::size_t place : r[0]) EXPECT_LT(place, 3u);
+    for (const std::size_t place : r[1]) EXPECT_LT(place, 50u);
+    equal += r[0][0] == r[1][0] ? 1 : 0;
+    return 0.0;
+  };
+  bootstrap_interval(sizes, statistic, draws, {.replicates = 3000});
+  EXPECT_NEAR(static_cast<double>(equal), 3000 / 50.0, 4.0 * std::sqrt(3000 / 50.0));
+}
+
+TEST(Bootstrap, TheSameStreamGivesTheSameInterval) {
+  RandomSequence data(8, 0);
+  const std::vector<double> values = normal_sample(data, 40);
+  const std::size_t sizes[] = {values.size()};
+  const auto low = [&](std::uint64_t seed) {
+    RandomSequence draws(seed, 0);
+    return bootstrap_interval(
+               sizes, [&](const Resample& r) { return mean_of_first(r, values); }, draws)
+        .low;
+  };
+  EXPECT_EQ(low(1), low(1));
+  EXPECT_NE(low(1), low(2));
+  RandomSequence draws(1, 0);
+  EXPECT_THROW(bootstrap_interval(
+                   std::vector<std::size_t>{0}, [](const Resample&) { return 0.0; }, draws),
+               std::invalid_argument);
+}
+
+}  // namespace
+}  // namespace monge::compare

@@ -1,0 +1,42 @@
+// The workloads of configs/compare: each run comes close to the best possible loss, and none passes it.
+#include <gtest/gtest.h>
+
+#include "support/tiny_run.h"
+
+namespace monge::train {
+namespace {
+
+struct Workload {
+  const char* name;
+  double excess;  // nats that the recipe may end above the optimum: a few times what it says to expect
+};
+
+void PrintTo(const Workload& workload, std::ostream* out) { *out << workload.name; }
+
+class Workloads : public testing::TestWithParam<Workload> {};
+
+TEST_P(Workloads, ApproachTheirOptimum) {
+  const test::TempDirectory dir;
+  const Config config = load_config(std::string(MONGE_SOURCE_DIR "/configs/compare/") + GetParam().name + ".yaml", {});
+  Progress silent(nullptr);
+  Trainer trainer(config, dir / "run", false, silent);
+  ASSERT_EQ(trainer.run(), Outcome::done);
+  for (const auto& line : test::metrics_of(dir / "run")) {
+    // On the same windows a model can beat the best predictor by luck only.
+    if (line.contains("excess_loss")) {
+      EXPECT_GT(line["excess_loss"].get<double>(), -0.002);
+    }
+  }
+  const double excess = test::metrics_of(dir / "run").back().at("excess_loss").get<double>();
+  RecordProperty("excess_loss", std::to_string(excess));
+  EXPECT_LT(excess, GetParam().excess);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Workloads,
+                         testing::Values(Workload{"markov", 0.06}, Workload{"in_context_markov", 0.03},
+                                         Workload{"mess3", 0.003}, Workload{"zipf", 0.08}, Workload{"grammar", 0.03},
+                                         Workload{"recall", 0.01}, Workload{"modular_addition", 0.02}),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace monge::train
