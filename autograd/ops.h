@@ -69,7 +69,7 @@ Var embedding(const Tensor& ids, const Var& table);
 /// Mean cross-entropy in nats over the rows of logits (..., V) whose target i32 (...) is not -1; shape (1).
 /// Backward turns the logits into their gradient in place, so their value is gone after Tape::backward, and no other
 /// op may read the logits on the tape.
-Var cross_entropy(const Var& logits, const Tensor& targets);
+Var cross_entropy(const Var& logits, const Tensor& targets, const Tensor& share = {});
 
 // --- attention (ops/attention.cpp) ---
 struct AttentionSpec {

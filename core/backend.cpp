@@ -3,9 +3,11 @@
 
 #include <array>
 #include <charconv>
+#include <map>
 #include <mutex>
 
 #include "core/cpu/cpu_backend.h"
+#include "core/cuda/make_backend.h"
 #include "core/error.h"
 #include "core/reference/reference_backend.h"
 
@@ -33,6 +35,48 @@ Device parse_device(std::string_view name) {
   throw InputError(fmt::format("unknown device '{}'; allowed: cpu, cuda, cuda:N, reference", name));
 }
 
+namespace {
+
+/// The backends of the GPUs, by index; made on first use.
+class CudaBackends {
+ public:
+  Backend& operator[](int index) {
+    const std::lock_guard lock(mutex_);
+    auto& backend = made_[index];
+    if (backend == nullptr) backend = make_(index);
+    return *backend;
+  }
+  void make_with(BackendFactory make) {
+    const std::lock_guard lock(mutex_);
+    make_ = std::move(make);
+  }
+
+ private:
+  static std::unique_ptr<Backend> make(int index) {
+#if defined(MONGE_CUDA)
+    return cuda::make_backend(index);
+#else
+    throw InputError(
+        fmt::format("device '{}': this build of Monge has no CUDA; install the CUDA toolkit and build "
+                    "again, or use device: cpu",
+                    Device{DeviceKind::cuda, index}.str()));
+#endif
+  }
+
+  std::mutex mutex_;
+  std::map<int, std::unique_ptr<Backend>> made_;
+  BackendFactory make_ = make;
+};
+
+CudaBackends& cuda_backends() {
+  static auto* const backends = new CudaBackends;
+  return *backends;
+}
+
+}  // namespace
+
+void make_cuda_backends_with(BackendFactory make) { cuda_backends().make_with(std::move(make)); }
+
 Backend& backend_of(Device device) {
   // Backends live as long as the process: tensors with static lifetime may outlast any destructor order.
   switch (device.kind) {
@@ -44,9 +88,9 @@ Backend& backend_of(Device device) {
       static Backend* const cpu = make_cpu_backend().release();
       return *cpu;
     }
-    case DeviceKind::cuda: break;
+    case DeviceKind::cuda: return cuda_backends()[device.index];
   }
-  throw InputError(fmt::format("device '{}' is not in this build; allowed here: cpu, reference", device.str()));
+  throw std::invalid_argument("unknown device");
 }
 
 std::string_view name_of(Activation activation) {

@@ -16,6 +16,8 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -167,7 +169,9 @@ struct CrossEntropy {
   Tensor targets;  // (N) i32
   Tensor losses;   // (N) f32/f64: -log softmax(logits)[target], 0 where left out
   Tensor lse;      // (N) f32/f64: log-sum-exp of the row
-  Tensor summary;  // (2) f32/f64: mean loss, 1 / rows counted (both 0 when no row counts)
+  Tensor summary;  // (2) f32/f64: share times the sum of the losses, share (both 0 when no row counts)
+  Tensor share;  // (1) f32/f64: what a row counts for, where these rows are part of more (target_share); none: 1 / rows
+                 // counted
 };
 
 struct CrossEntropyBackward {
@@ -212,6 +216,22 @@ struct DirectedStep {
   Tensor control;  // (Control::size)
 };
 
+/// Choices of a GPU backend that change its speed and the last bits of results.
+struct GpuSettings {
+  enum class AttentionPath : std::uint8_t { fastest, cudnn, fused, unfused };
+  AttentionPath attention = AttentionPath::fastest;  // what a call is tried on first; what refuses it is passed over
+  bool tf32 = false;                                 // f32 products on tensor cores, with 10-bit mantissas
+  bool tune = false;                                 // time algorithms of products at their first use
+  std::string tuning_file;                           // where these choices are kept; empty: nowhere
+};
+
+/// Kernel calls that a backend has kept, to be made again on the same memory.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  virtual void replay() = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -225,6 +245,17 @@ class Backend {
   /// The float storage a computation of this device uses by default: f32, or f64 on reference.
   virtual DType default_float() const { return DType::f32; }
   virtual MemoryPools& memory() = 0;
+  /// Takes effect for the calls that follow. Nothing where there is no GPU.
+  virtual void configure(const GpuSettings&) {}
+  /// What a user should know of the choices made so far, a sentence each: which way attention takes, and why.
+  virtual std::vector<std::string> notes() const { return {}; }
+  /// Runs `calls`, kernel calls without transfers from or to the host, and keeps them where the device can; null where
+  /// it cannot. They must have run before, so that memory is there and choices are made. What they allocated is kept
+  /// for the recording alone.
+  virtual std::unique_ptr<Recording> record(const std::function<void()>& calls) {
+    calls();
+    return nullptr;
+  }
 
   // --- memory ---
   /// Host to device; `bytes` = to.bytes(). The host memory may be reused when the call returns.
@@ -285,6 +316,8 @@ class Backend {
   virtual void embedding(const Tensor& ids, const Tensor& table, const Tensor& out) = 0;
   /// dtable (V, C) = [dtable +] scatter-add of dout (N, C); dtable may be f32 when dout is bf16. Deterministic.
   virtual void embedding_backward(const Tensor& ids, const Tensor& dout, const Tensor& dtable, bool accumulate) = 0;
+  /// share (1) f32/f64 = 1 / the number of targets in [0, vocab); 0 when there is none.
+  virtual void target_share(const Tensor& targets, std::int64_t vocab, const Tensor& share) = 0;
   virtual void cross_entropy(const CrossEntropy& args) = 0;
   virtual void cross_entropy_backward(const CrossEntropyBackward& args) = 0;
 
@@ -300,5 +333,9 @@ class Backend {
   virtual void update(const Update& args) = 0;
   virtual void directed_step(const DirectedStep& args) = 0;
 };
+
+using BackendFactory = std::function<std::unique_ptr<Backend>(int index)>;
+/// From now on GPUs that have not been used yet get their backends from `make`: an emulated device, in tests.
+void make_cuda_backends_with(BackendFactory make);
 
 }  // namespace monge

@@ -271,16 +271,23 @@ void embedding_backward(Device device, const Tensor& ids, const Tensor& dout, co
   call.apart("dtable", dtable, dout);
 }
 
+void target_share(Device device, const Tensor& targets, const Tensor& share) {
+  const Call call("target_share", device, {{"targets", &targets, Type::i32}, {"share", &share, Type::f32}});
+  call.count("share", share, 1);
+}
+
 void cross_entropy(Device device, const CrossEntropy& args) {
   const Call call("cross_entropy", device,
                   {{"logits", &args.logits},
                    {"targets", &args.targets, Type::i32},
+                   optional("share", &args.share, Type::f32),
                    {"losses", &args.losses, Type::f32},
                    {"lse", &args.lse, Type::f32},
                    {"summary", &args.summary, Type::f32}});
   const auto rows = args.logits.shape().rows();
   call.need(args.logits.shape().last() > 0, "the vocabulary is empty");
   call.count("targets", args.targets, rows);
+  call.count("share", args.share, 1);
   call.count("losses", args.losses, rows);
   call.count("lse", args.lse, rows);
   call.count("summary", args.summary, 2);

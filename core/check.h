@@ -54,6 +54,7 @@ void rope(Device device, const Rope& args);
 // embedding and loss
 void embedding(Device device, const Tensor& ids, const Tensor& table, const Tensor& out);
 void embedding_backward(Device device, const Tensor& ids, const Tensor& dout, const Tensor& dtable);
+void target_share(Device device, const Tensor& targets, const Tensor& share);
 void cross_entropy(Device device, const CrossEntropy& args);
 void cross_entropy_backward(Device device, const CrossEntropyBackward& args);
 

@@ -1,6 +1,7 @@
 // The checks of the attention kernels.
 #include "core/check.h"
 #include "core/check_call.h"
+#include "core/error.h"
 
 namespace monge::check {
 
@@ -19,11 +20,17 @@ void check_view(const Call& call, const char* name, const HeadView& view, std::i
             end, view.data.numel(), batch, tokens, heads, head_dim);
 }
 
-void check_map(const Call& call, const RowMap& map) {
+void check_map(const Call& call, Device device, const RowMap& map) {
   call.need(map.kind != RowMapKind::entmax || (map.alpha > 1.0 && map.alpha <= 2.0),
             "entmax needs 1 < alpha <= 2, got {}", map.alpha);
   call.need(map.kind != RowMapKind::softplus || map.beta > 0.0, "softplus needs beta > 0, got {}", map.beta);
   call.need((map.kind == RowMapKind::custom) == (map.custom != nullptr), "a custom map is a kind of its own");
+  if (map.kind == RowMapKind::custom && device.kind == DeviceKind::cuda) {
+    throw InputError(
+        fmt::format("the row map '{}' is the program's own and runs on the devices cpu and reference; write "
+                    "it as a map of core/row_map to run it on {}",
+                    name_of(map), device.str()));
+  }
 }
 
 /// What the scores and the map read.
@@ -45,7 +52,7 @@ void check_scores(const Call& call, const Attention& a) {
     call.need(a.prior.key.shape().last() >= a.keys, "prior.key knows {} keys of {}", a.prior.key.shape().last(),
               a.keys);
   }
-  check_map(call, a.map);
+  check_map(call, a.q.data.device(), a.map);
   check_view(call, "q", a.q, a.batch, a.queries, a.heads, a.head_dim);
   check_view(call, "k", a.k, a.batch, a.keys, a.kv_heads, a.head_dim);
 }

@@ -6,6 +6,13 @@
 #include <stdexcept>
 #include <string_view>
 
+/// A function that kernels call too.
+#if defined(__CUDACC__)
+#define MONGE_HD __host__ __device__
+#else
+#define MONGE_HD
+#endif
+
 namespace monge {
 
 /// Storage of one element. `f64` exists on the reference device only.
@@ -39,15 +46,19 @@ struct bf16 {
 
   bf16() = default;
   /// Rounds to nearest, ties to even; NaN stays NaN.
-  explicit bf16(float x) {
+  MONGE_HD explicit bf16(float x) {
+#if defined(__CUDA_ARCH__)
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+#else
     const auto u = std::bit_cast<std::uint32_t>(x);
     if ((u & 0x7fffffffu) > 0x7f800000u) {
       bits = static_cast<std::uint16_t>((u >> 16) | 0x40u);
     } else {
       bits = static_cast<std::uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
     }
+#endif
   }
-  explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+  MONGE_HD explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 };
 
 template <class T>

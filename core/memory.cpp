@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <string>
+#include <tuple>
+#include <utility>
 
 #include "core/error.h"
 
@@ -41,29 +43,27 @@ MemoryPools::MemoryPools(std::string device, std::function<void*(std::size_t)> a
                          std::function<void(void*, std::size_t)> release)
     : device_(std::move(device)), allocate_(std::move(allocate)), release_(std::move(release)) {}
 
-MemoryPools::~MemoryPools() { trim_locked(); }
+MemoryPools::~MemoryPools() {
+  trim_locked();
+  for (const auto& [begin, end] : reserves_) release_(begin, static_cast<std::size_t>(end - begin));
+}
 
 std::shared_ptr<void> MemoryPools::allocate(std::size_t bytes, Pool pool) {
   const std::size_t size = size_class_of(bytes);
   void* block = nullptr;
   {
     std::lock_guard lock(mutex_);
-    auto& cached = free_[size];
-    if (!cached.empty()) {
-      block = cached.back();
-      cached.pop_back();
-    } else {
+    if (apart_ != nullptr) block = take(*apart_, size);
+    if (block == nullptr) block = take(free_, size);
+    if (block == nullptr) block = carve(size);
+    if (block == nullptr) {
       const auto fits = [&] { return limit_ == 0 || usage_.reserved + size <= limit_; };
       if (fits()) block = allocate_(size);
       if (block == nullptr) {
         trim_locked();
         if (fits()) block = allocate_(size);
       }
-      if (block == nullptr) {
-        throw OutOfMemory(fmt::format("out of memory on {}: pool '{}' asked for {:.1f} MiB with {:.1f} MiB in use; {}",
-                                      device_, name_of(pool), static_cast<double>(size) / 1048576.0,
-                                      static_cast<double>(usage_.active) / 1048576.0, advice_for(pool)));
-      }
+      if (block == nullptr) throw_out_of_memory(size, pool);
       usage_.reserved += size;
       ++usage_.system_allocations;
     }
@@ -78,18 +78,73 @@ std::shared_ptr<void> MemoryPools::allocate(std::size_t bytes, Pool pool) {
 
 void MemoryPools::give_back(void* block, std::size_t size_class, Pool pool) {
   std::lock_guard lock(mutex_);
-  free_[size_class].push_back(block);
+  (apart_ != nullptr ? *apart_ : free_)[size_class].push_back(block);
   usage_.pools[static_cast<std::size_t>(pool)].active -= size_class;
   usage_.active -= size_class;
 }
 
+void MemoryPools::throw_out_of_memory(std::size_t bytes, Pool pool) const {
+  throw OutOfMemory(fmt::format("out of memory on {}: pool '{}' asked for {:.1f} MiB with {:.1f} MiB in use; {}",
+                                device_, name_of(pool), static_cast<double>(bytes) / 1048576.0,
+                                static_cast<double>(usage_.active) / 1048576.0, advice_for(pool)));
+}
+
+void MemoryPools::reserve(std::size_t bytes, Pool pool) {
+  const std::lock_guard lock(mutex_);
+  trim_locked();
+  const bool fits = limit_ == 0 || usage_.reserved + bytes <= limit_;
+  auto* const begin = fits ? static_cast<std::byte*>(allocate_(bytes)) : nullptr;
+  if (begin == nullptr) throw_out_of_memory(bytes, pool);
+  usage_.reserved += bytes;
+  ++usage_.system_allocations;
+  reserves_.emplace_back(begin, begin + bytes);
+  std::tie(reserved_begin_, reserved_end_) = reserves_.back();
+}
+
+void* MemoryPools::carve(std::size_t size) {
+  if (static_cast<std::size_t>(reserved_end_ - reserved_begin_) < size) return nullptr;
+  return std::exchange(reserved_begin_, reserved_begin_ + size);
+}
+
+void* MemoryPools::take(FreeBlocks& blocks, std::size_t size_class) {
+  const auto cached = blocks.find(size_class);
+  if (cached == blocks.end() || cached->second.empty()) return nullptr;
+  void* const block = cached->second.back();
+  cached->second.pop_back();
+  return block;
+}
+
+MemoryPools::Recording::Recording(MemoryPools& pools)
+    : pools_(pools), apart_(new FreeBlocks, [&pools](FreeBlocks* apart) {
+        const std::lock_guard lock(pools.mutex_);
+        for (auto& [size, blocks] : *apart) {
+          auto& cached = pools.free_[size];
+          cached.insert(cached.end(), blocks.begin(), blocks.end());
+        }
+        delete apart;
+      }) {
+  const std::lock_guard lock(pools_.mutex_);
+  pools_.apart_ = apart_.get();
+}
+
+MemoryPools::Recording::~Recording() {
+  const std::lock_guard lock(pools_.mutex_);
+  pools_.apart_ = nullptr;
+}
+
+std::shared_ptr<void> MemoryPools::Recording::blocks() const { return apart_; }
+
 void MemoryPools::trim_locked() {
+  const auto from_reserve = [this](const void* block) {
+    return std::ranges::any_of(reserves_, [block](const auto& r) { return block >= r.first && block < r.second; });
+  };
   for (auto& [size, blocks] : free_) {
-    for (void* block : blocks) {
+    std::erase_if(blocks, [&, size = size](void* block) {
+      if (from_reserve(block)) return false;
       release_(block, size);
       usage_.reserved -= size;
-    }
-    blocks.clear();
+      return true;
+    });
   }
 }
 

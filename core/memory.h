@@ -38,6 +38,8 @@ struct MemoryUsage {
 
 /// A caching allocator over two raw functions of the device.
 class MemoryPools {
+  using FreeBlocks = std::map<std::size_t, std::vector<void*>>;  // size class -> cached blocks
+
  public:
   /// `allocate(bytes)` returns aligned memory or nullptr; `release` takes it back.
   MemoryPools(std::string device, std::function<void*(std::size_t)> allocate,
@@ -53,18 +55,47 @@ class MemoryPools {
   void reset_peak();
   /// Gives cached blocks back to the system.
   void trim();
+  /// Takes `bytes` from the system at once; blocks come from there until it is used up, and stay. Throws OutOfMemory,
+  /// in the name of `pool`.
+  void reserve(std::size_t bytes, Pool pool);
   /// Refuses to hold more than `bytes` from the system (0: no limit).
   void set_limit(std::size_t bytes);
 
+  /// While it lives, blocks that are given back are set apart, and handed out before others: for kernel calls that will
+  /// be replayed on the same memory. blocks() keeps them apart from then on; dropping it gives them back.
+  class Recording {
+   public:
+    explicit Recording(MemoryPools& pools);
+    ~Recording();
+    Recording(const Recording&) = delete;
+    Recording& operator=(const Recording&) = delete;
+    std::shared_ptr<void> blocks() const;
+
+   private:
+    friend MemoryPools;
+    MemoryPools& pools_;
+    std::shared_ptr<FreeBlocks> apart_;
+  };
+
  private:
   void give_back(void* block, std::size_t size_class, Pool pool);
+  /// A cached block, or null.
+  static void* take(FreeBlocks& blocks, std::size_t size_class);
+  /// A new block of the reserve, or null.
+  void* carve(std::size_t size);
   void trim_locked();
 
   const std::string device_;
   const std::function<void*(std::size_t)> allocate_;
   const std::function<void(void*, std::size_t)> release_;
   mutable std::mutex mutex_;
-  std::map<std::size_t, std::vector<void*>> free_;  // size class -> cached blocks
+  [[noreturn]] void throw_out_of_memory(std::size_t bytes, Pool pool) const;
+
+  FreeBlocks free_;
+  std::byte* reserved_begin_ = nullptr;  // what is left of the reserve
+  std::byte* reserved_end_ = nullptr;
+  std::vector<std::pair<std::byte*, std::byte*>> reserves_;
+  FreeBlocks* apart_ = nullptr;  // of the recording under way
   MemoryUsage usage_;
   std::size_t limit_ = 0;
 };

@@ -10,12 +10,6 @@
 
 #include "core/tensor.h"
 
-#if defined(__CUDACC__)
-#define MONGE_HD __host__ __device__
-#else
-#define MONGE_HD
-#endif
-
 namespace monge {
 
 /// Four random words of counter `counter` under key `key`.

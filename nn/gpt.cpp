@@ -106,7 +106,24 @@ Var Gpt::forward_last(const Tensor& tokens, Cache* cache) {
   return head(last);
 }
 
-Var Gpt::loss(const Tensor& tokens, const Tensor& targets) { return autograd::cross_entropy(forward(tokens), targets); }
+Var Gpt::loss(const Tensor& tokens, const Tensor& targets) {
+  const std::int64_t rows = tokens.numel();
+  if (head_chunk_ == 0 || rows <= head_chunk_) return autograd::cross_entropy(forward(tokens), targets);
+  const Var h = hidden(tokens, nullptr), flat = autograd::reshape(h, {rows, h.shape().last()});
+  const Tensor flat_targets = targets.reshape({rows});
+  const Tensor share = Tensor::empty({1}, h.value().backend().default_float(), tokens.device());
+  share.backend().target_share(flat_targets, vocab_, share);
+  Var total;
+  for (std::int64_t begin = 0; begin < rows; begin += head_chunk_) {
+    const std::int64_t end = std::min(begin + head_chunk_, rows);
+    const auto loss_of = [this, of_these = flat_targets.slice(begin, end), share](const std::vector<Var>& in) {
+      return std::vector<Var>{autograd::cross_entropy(head(in[0]), of_these, share)};
+    };
+    const Var part = autograd::recompute(loss_of, {autograd::slice(flat, begin, end)})[0];
+    total = total.defined() ? autograd::add(total, part) : part;
+  }
+  return total;
+}
 
 void Gpt::train(const Random& random) {
   dropout_.random = random;

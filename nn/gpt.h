@@ -53,6 +53,9 @@ class Gpt : public Module {
   void eval() { dropout_.training = false; }
   /// Keep only the blocks' inputs and run each block again in backward.
   void set_recompute(bool on) { recompute_ = on; }
+  /// loss() holds the logits of so many tokens at a time, and its backward computes them again; 0: of all, once.
+  void set_head_chunk(std::int64_t tokens) { head_chunk_ = tokens; }
+  std::int64_t head_chunk() const { return head_chunk_; }
 
   /// An empty cache for `batch` sequences.
   Cache make_cache(std::int64_t batch, DType dtype, Device device) const;
@@ -72,6 +75,7 @@ class Gpt : public Module {
   const std::int64_t vocab_;
   DropoutState dropout_;
   bool recompute_ = false;
+  std::int64_t head_chunk_ = 0;
   std::unique_ptr<Embedding> wte_;
   std::unique_ptr<Position> position_;
   std::unique_ptr<Dropout> embedding_dropout_;

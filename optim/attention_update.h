@@ -49,6 +49,12 @@ class AttentionUpdate {
     (void)step;
     (void)control;
   }
+  /// Whether step `step` makes the same kernel calls as every other step for which this holds, so that a recording of
+  /// one can stand for all.
+  virtual bool repeats(std::int64_t step) const {
+    (void)step;
+    return true;
+  }
   /// State by the names a checkpoint gives it; restoring writes into these tensors.
   virtual std::vector<NamedTensor> state() const { return {}; }
   /// What a user should know of it for this model, a sentence each; for `monge info`.

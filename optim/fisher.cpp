@@ -12,6 +12,7 @@
 #include "core/backend.h"
 #include "nn/attention/fisher.h"
 #include "optim/attention_updates.h"
+#include "optim/device_inverse.h"
 #include "optim/directed_update.h"
 #include "optim/symmetric.h"
 
@@ -43,6 +44,8 @@ class FisherUpdate : public DirectedUpdate {
     if (!refreshes(step)) return;
     for (std::size_t i = 0; i < factors_.size(); ++i) targets()[i].at.layer->set_observer(&factors_[i]);
   }
+
+  bool repeats(std::int64_t step) const override { return !refreshes(step); }
 
   std::vector<NamedTensor> state() const override {
     std::vector<NamedTensor> out = DirectedUpdate::state();
@@ -95,6 +98,7 @@ class FisherUpdate : public DirectedUpdate {
     for (std::size_t f = 0; f < shapes.size(); ++f) {
       factors_[i].average[f] = Tensor::zeros(shapes[f], dtype(), device(), Pool::optimizer);
       factors_[i].inverse[f] = Tensor::zeros(shapes[f], dtype(), device(), Pool::optimizer);
+      if (on_device() && i == 0) identities_[f] = identities(shapes[f], dtype(), device());
     }
   }
 
@@ -112,11 +116,20 @@ class FisherUpdate : public DirectedUpdate {
         layer.measured[f] = {};
       }
     }
-    invert(unbias);
+    if (!on_device()) return invert_on_host(unbias);
+    for (LayerFactors& layer : factors_) {
+      for (std::size_t f = 0; f < factor_names.size(); ++f) {
+        damped_inverse_on_device(layer.average[f], identities_[f], unbias, std::sqrt(options_.damping),
+                                 layer.inverse[f]);
+      }
+    }
   }
 
-  /// Waits for the device, on the steps that measure. Equal sizes of all layers are inverted together.
-  void invert(double unbias) {
+  /// A GPU is not waited for.
+  bool on_device() const { return device().kind == DeviceKind::cuda; }
+
+  /// Equal sizes of all layers are inverted together.
+  void invert_on_host(double unbias) {
     for (std::size_t f = 0; f < factor_names.size(); ++f) {
       std::vector<double> matrices, shifts;
       const std::int64_t count = factors_.front().average[f].size(0), n = factors_.front().average[f].size(1);
@@ -160,6 +173,7 @@ class FisherUpdate : public DirectedUpdate {
 
   FisherOptions options_;
   std::vector<LayerFactors> factors_;
+  std::array<Tensor, 4> identities_;  // of the factors of a layer; all layers are alike
 };
 
 }  // namespace

@@ -39,6 +39,8 @@ class FisherCgUpdate : public DirectedUpdate {
   FisherCgUpdate(const FisherCgOptions& options, const std::vector<AttentionLayer>& layers)
       : DirectedUpdate("fisher_cg", options, layers), options_(options), calls_(layers.size()) {}
 
+  bool repeats(std::int64_t) const override { return false; }  // iterations depend on what comes out
+
   void begin(std::int64_t) override {
     for (std::size_t i = 0; i < calls_.size(); ++i) targets()[i].at.layer->set_observer(&calls_[i]);
   }

@@ -100,7 +100,7 @@ Optimizer::Optimizer(const OptimizerOptions& options, nn::Module& model, nn::Par
   attention_->bind(store);
 }
 
-void Optimizer::step(std::int64_t step) {
+void Optimizer::prepare(std::int64_t step) {
   Backend& backend = control_.backend();
   const Tensor given = control_.slice(Control::lr, Control::step + 1);
   if (control_.dtype() == DType::f64) {
@@ -110,6 +110,10 @@ void Optimizer::step(std::int64_t step) {
     const std::array<float, 2> host{static_cast<float>(lr(step)), static_cast<float>(step)};
     backend.copy_from_host(host.data(), given);
   }
+}
+
+void Optimizer::apply(std::int64_t step) {
+  Backend& backend = control_.backend();
   backend.clip_factor(store_.grads(), clip_norm_, control_);
   attention_->before_rule();
   rule_->update(control_);

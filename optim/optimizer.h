@@ -48,9 +48,17 @@ class Optimizer {
   void begin(std::int64_t step) { attention_->begin(step); }
 
   /// Updates the parameters with the store's gradients, as step `step` (from 1). Waits for nothing (but see
-  /// optimizer.attention): the norm and the verdict on its finiteness stay in control(). A non-finite gradient changes
+  /// fisher_cg): the norm and the verdict on its finiteness stay in control(). A non-finite gradient changes
   /// no parameter and no state of the rule.
-  void step(std::int64_t step);
+  void step(std::int64_t step) {
+    prepare(step);
+    apply(step);
+  }
+  /// The two halves of step(): what the host tells the device, the rate and the number of the step, and kernel calls
+  /// alone. A recording of apply() can stand for every step that repeats().
+  void prepare(std::int64_t step);
+  void apply(std::int64_t step);
+  bool repeats(std::int64_t step) const { return attention_->repeats(step); }
 
   double lr(std::int64_t step) const { return schedule_->lr(step); }
   /// Device scalars (Control::size), of the last step.

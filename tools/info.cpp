@@ -70,6 +70,7 @@ void describe_config(const Arguments& arguments) {
   const auto dataset = train::datasets().make(config.data, {.context = config.model.context, .seed = seed});
   nn::Gpt model(config.model, dataset->vocab());
   model.set_recompute(config.train.recompute);
+  model.set_head_chunk(config.train.head_chunk);
   nn::ParameterStore store(model, parse_device(config.device), train::precision_of(config), seed);
   const optim::Optimizer optimizer(config.optimizer, model, store, config.train.steps);
 

@@ -1,5 +1,8 @@
 #include "train/config.h"
 
+#include <algorithm>
+#include <array>
+
 #include "core/device.h"
 #include "core/error.h"
 #include "core/options/yaml.h"
@@ -29,9 +32,31 @@ void TrainOptions::fields(Fields& f) {
   f("threads", threads, {.doc = "processor threads; 0: as many as the machine has", .unit = "threads", .min = 0});
   f("recompute", recompute,
     {.doc = "run each block again in the backward pass instead of keeping its activations: less memory, more time"});
+  f("head_chunk", head_chunk,
+    {.doc =
+         "tokens whose logits are in memory together; the backward pass computes them again: less memory for a large "
+         "vocabulary, more time; 0: all, once",
+     .unit = "tokens",
+     .min = 0});
   f("sample_tokens", sample_tokens,
     {.doc = "length of the sample that ends the run; 0: none", .unit = "tokens", .min = 0});
   f("sample_prompt", sample_prompt, {.doc = "text that the sample starts with; empty: a new line, or the first token"});
+}
+
+constexpr std::array attention_paths{"fastest", "cudnn", "fused", "unfused"};
+
+void CudaOptions::fields(Fields& f) {
+  f("graph", graph,
+    {.doc =
+         "record the kernel calls of a step as a CUDA graph and replay it: the same numbers, less work for the host"});
+  f("attention", attention,
+    {.doc =
+         "kernels to try first: cudnn (softmax, bfloat16), fused (the program's own, bfloat16), unfused (products and "
+         "row kernels: everything), or whichever is fastest; a call that one refuses goes to the next",
+     .choices = {attention_paths.begin(), attention_paths.end()}});
+  f("tf32", tf32, {.doc = "float32 products on tensor cores, with mantissas of 10 bits"});
+  f("tune", tune, {.doc = "time the algorithms of each product at its first use, instead of taking cuBLASLt's first"});
+  f("tuning_file", tuning_file, {.doc = "where tuned choices are kept from run to run; empty: nowhere"});
 }
 
 void Config::fields(Fields& f) {
@@ -40,6 +65,7 @@ void Config::fields(Fields& f) {
   f("model", model, {.doc = "the transformer"});
   f("optimizer", optimizer, {.doc = "how gradients change the parameters"});
   f("train", train, {.doc = "the run: its length, batch and precision, and what is written when"});
+  f("cuda", cuda, {.doc = "what only a GPU asks for"});
 }
 
 void Config::check() const {
@@ -65,6 +91,14 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
   Config config;
   read_yaml_file(path, overrides, config);
   return config;
+}
+
+GpuSettings gpu_settings_of(const Config& config) {
+  const auto path = std::ranges::find(attention_paths, config.cuda.attention) - attention_paths.begin();
+  return {.attention = static_cast<GpuSettings::AttentionPath>(path),
+          .tf32 = config.cuda.tf32,
+          .tune = config.cuda.tune,
+          .tuning_file = config.cuda.tuning_file};
 }
 
 nn::Precision precision_of(const Config& config) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/backend.h"
 #include "core/options/fields.h"
 #include "nn/gpt.h"
 #include "nn/parameter_store.h"
@@ -25,9 +26,20 @@ struct TrainOptions : Options {
   std::int64_t log_every = 10;
   std::int64_t threads = 0;  // 0: as many as the machine has
   bool recompute = false;
+  std::int64_t head_chunk = 0;       // 0: all tokens at once
   std::int64_t sample_tokens = 500;  // 0: no sample
   std::string sample_prompt;
 
+  void fields(Fields& f) override;
+};
+
+/// What only a GPU asks for.
+struct CudaOptions : Options {
+  bool graph = true;
+  std::string attention = "fastest";  // fastest | cudnn | fused | unfused
+  bool tf32 = false;
+  bool tune = false;
+  std::string tuning_file;
   void fields(Fields& f) override;
 };
 
@@ -38,6 +50,7 @@ struct Config : Options {
   nn::GptOptions model;
   optim::OptimizerOptions optimizer;
   TrainOptions train;
+  CudaOptions cuda;
 
   void fields(Fields& f) override;
   void check() const override;
@@ -48,6 +61,9 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
 
 /// `train.precision` as the model's parameters know it.
 nn::Precision precision_of(const Config& config);
+
+/// `cuda` as a backend takes it.
+GpuSettings gpu_settings_of(const Config& config);
 
 /// docs/config.md: every key with type, default, unit, range and meaning, in a table for each section and for each
 /// registered kind.

@@ -1,5 +1,7 @@
 #include "train/memory_plan.h"
 
+#include <algorithm>
+
 namespace monge::train {
 namespace {
 
@@ -35,10 +37,11 @@ MemoryPlan plan_memory(nn::Gpt& model, nn::ParameterStore& store, const optim::O
   plan.parameters = bytes_of(store.values()) + bytes_of(store.copies());
   plan.gradients = bytes_of(store.grads());
   plan.optimizer = optimizer.state_bytes();
-  const std::size_t one = peak_of(model, store, 1);
-  const std::size_t two = peak_of(model, store, 2);
-  const double per_row = static_cast<double>(two) - static_cast<double>(one);
-  plan.activations = static_cast<std::size_t>(static_cast<double>(one) + per_row * static_cast<double>(batch - 1));
+  // With a chunked head the line begins where the first chunk is full.
+  const std::int64_t rows = model.head_chunk() / model.options().context + 1;
+  const auto first = static_cast<double>(peak_of(model, store, rows));
+  const double per_row = static_cast<double>(peak_of(model, store, rows + 1)) - first;
+  plan.activations = static_cast<std::size_t>(std::max(first + per_row * static_cast<double>(batch - rows), 0.0));
   MemoryPools& memory = store.values().backend().memory();
   memory.trim();  // blocks of these sizes are of no use to the run
   memory.reset_peak();

@@ -20,8 +20,8 @@ struct MemoryPlan {
 };
 
 /// Parameters, gradients and state are counted. Activations are proportional to the rows of a batch, whatever the
-/// layers do: forward and backward run once with one row and once with two, and the line through both peaks is read at
-/// `batch` rows. Parameters do not change; gradients are forgotten.
+/// layers do: forward and backward run twice, the second time with one row more, and the line through both peaks is
+/// read at `batch` rows. Parameters do not change; gradients are forgotten.
 MemoryPlan plan_memory(nn::Gpt& model, nn::ParameterStore& store, const optim::Optimizer& optimizer,
                        std::int64_t batch);
 

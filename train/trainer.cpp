@@ -22,8 +22,10 @@ Trainer::Trainer(Config config, const fs::path& out, bool resume, Progress& prog
   const auto seed = static_cast<std::uint64_t>(config_.train.seed);
   dataset_ = datasets().make(config_.data, {.context = config_.model.context, .seed = seed});
   if (checkpoint) check_data(*checkpoint);
+  backend_of(device_).configure(gpu_settings_of(config_));
   model_ = std::make_unique<nn::Gpt>(config_.model, dataset_->vocab());
   model_->set_recompute(config_.train.recompute);
+  model_->set_head_chunk(config_.train.head_chunk);
   store_ = std::make_unique<nn::ParameterStore>(*model_, device_, precision_of(config_), seed);
   optimizer_ = std::make_unique<optim::Optimizer>(config_.optimizer, *model_, *store_, config_.train.steps);
   print_banner();
@@ -32,7 +34,8 @@ Trainer::Trainer(Config config, const fs::path& out, bool resume, Progress& prog
                             .accumulate = config_.train.accumulate,
                             .seed = seed,
                             .record = std::min(config_.train.log_every, config_.train.steps) +
-                                      static_cast<std::int64_t>(checkpoint ? checkpoint->state().record.size() : 0)},
+                                      static_cast<std::int64_t>(checkpoint ? checkpoint->state().record.size() : 0),
+                            .replay = config_.cuda.graph},
       *model_, *store_, *optimizer_);
   if (checkpoint) {
     checkpoint->restore(*store_);
@@ -82,10 +85,11 @@ void Trainer::print_banner() {
   progress_.note(fmt::format("device   {}", store_->values().backend().description()));
   progress_.note(fmt::format("data     {}", dataset_->description()));
   progress_.note(fmt::format("model    {}", parameters_text(*model_)));
-  progress_.note(
-      fmt::format("         {}", memory_text(plan_memory(*model_, *store_, *optimizer_, config_.train.batch))));
+  plan_ = plan_memory(*model_, *store_, *optimizer_, config_.train.batch);
+  progress_.note(fmt::format("         {}", memory_text(plan_)));
   progress_.note(groups_text(*optimizer_, *store_));
   for (const std::string& note : optimizer_->notes()) progress_.note(note);
+  for (const std::string& note : store_->values().backend().notes()) progress_.note(note);
   progress_.note(fmt::format("run      {} steps of {} tokens, into {}", config_.train.steps,
                              thousands(config_.train.batch * config_.train.accumulate * config_.model.context),
                              folder_.path().string()));
@@ -110,7 +114,11 @@ void Trainer::measure_peak() {
 
 Outcome Trainer::run(const std::function<bool()>& stop) {
   const TrainOptions& t = config_.train;
-  if (state_.step < t.steps) measure_peak();
+  if (state_.step < t.steps) {
+    measure_peak();
+    // A GPU's memory is taken before the first step, so that a run which does not fit fails here.
+    if (device_.kind == DeviceKind::cuda) backend_of(device_).memory().reserve(plan_.activations, Pool::activations);
+  }
   BatchQueue queue(*dataset_, training_->first_batch(state_.step + 1), t.batch, config_.model.context);
   start_ = lap_ = Clock::now();
   bool stopping = false;

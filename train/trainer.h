@@ -77,7 +77,8 @@ class Trainer {
   std::unique_ptr<MetricsFile> metrics_;
   CheckpointState state_;
   std::optional<Evaluation> evaluation_;  // the latest
-  double matmul_peak_ = 0.0;              // FLOP/s; 0 where MFU is not measured
+  MemoryPlan plan_;
+  double matmul_peak_ = 0.0;  // FLOP/s; 0 where MFU is not measured
 
   Clock::time_point start_, lap_;
   double seconds_before_ = 0.0;    // of the parts before a resume

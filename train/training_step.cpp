@@ -22,47 +22,79 @@ TrainingStep::TrainingStep(const Options& options, nn::Gpt& model, nn::Parameter
     : options_(options), model_(model), store_(store), optimizer_(optimizer) {
   const Device device = store.values().device();
   const DType dtype = store.values().dtype();
-  const Shape tokens{options.batch, model.options().context};
+  const Shape tokens{options.accumulate, options.batch, model.options().context};
   inputs_ = Tensor::empty(tokens, DType::i32, device, Pool::data);
   targets_ = Tensor::empty(tokens, DType::i32, device, Pool::data);
-  micro_step_ = Tensor::zeros({1}, DType::i32, device, Pool::data);
+  micro_steps_ = Tensor::zeros({options.accumulate}, DType::i32, device, Pool::data);
   seed_ = Tensor::empty({1}, dtype, device, Pool::data);
   store.values().backend().fill(seed_, 1.0 / static_cast<double>(options.accumulate));
+  loss_ = Tensor::zeros({1}, dtype, device, Pool::data);
   losses_ = Tensor::zeros({options.record}, dtype, device, Pool::data);
   norms_ = Tensor::zeros({options.record}, dtype, device, Pool::data);
 }
 
-void TrainingStep::gradients(std::int64_t step, const std::function<Batch()>& next) {
+void TrainingStep::load(std::int64_t step, const std::function<Batch()>& next) {
   Backend& backend = store_.values().backend();
-  const Tensor step_loss = losses_.slice(recorded_, recorded_ + 1);
-  backend.fill(step_loss, 0.0);
-  model_.train({options_.seed, 0, micro_step_});
-  optimizer_.begin(step);
-  store_.clear_grads();
   for (std::int64_t micro = 0; micro < options_.accumulate; ++micro) {
     const Batch batch = next();
     const auto index = static_cast<std::int32_t>(first_batch(step) + static_cast<std::uint64_t>(micro));
-    backend.copy_from_host(batch.inputs.data(), inputs_);
-    backend.copy_from_host(batch.targets.data(), targets_);
-    backend.copy_from_host(&index, micro_step_);
+    backend.copy_from_host(batch.inputs.data(), inputs_.slice(micro, micro + 1));
+    backend.copy_from_host(batch.targets.data(), targets_.slice(micro, micro + 1));
+    backend.copy_from_host(&index, micro_steps_.slice(micro, micro + 1));
+  }
+  optimizer_.begin(step);
+}
+
+void TrainingStep::compute_gradients() {
+  Backend& backend = store_.values().backend();
+  const Shape tokens{options_.batch, model_.options().context};
+  backend.fill(loss_, 0.0);
+  store_.clear_grads();
+  for (std::int64_t micro = 0; micro < options_.accumulate; ++micro) {
+    const auto of_this = [&](const Tensor& all) { return all.slice(micro, micro + 1).reshape(tokens); };
+    model_.train({options_.seed, 0, micro_steps_.slice(micro, micro + 1)});
     autograd::Tape tape;
     autograd::Var loss;
     {
       const autograd::Tape::Recording recording(tape);
-      loss = model_.loss(inputs_, targets_);
+      loss = model_.loss(of_this(inputs_), of_this(targets_));
     }
-    backend.add_scaled(loss.value(), 1.0 / static_cast<double>(options_.accumulate), step_loss);
+    backend.add_scaled(loss.value(), 1.0 / static_cast<double>(options_.accumulate), loss_);
     tape.backward(loss, seed_);
   }
   store_.complete_grads();
 }
 
+void TrainingStep::gradients(std::int64_t step, const std::function<Batch()>& next) {
+  load(step, next);
+  compute_gradients();
+}
+
+void TrainingStep::compute(std::int64_t step) {
+  compute_gradients();
+  optimizer_.apply(step);
+}
+
 void TrainingStep::run(std::int64_t step, const std::function<Batch()>& next) {
+  // Before a step is recorded it runs eagerly: memory is taken from the system, algorithms are chosen.
+  constexpr std::int64_t eager_steps = 2;
   require(recorded_ < losses_.size(0), "[training step] the record of {} steps is full", losses_.size(0));
-  gradients(step, next);
-  optimizer_.step(step);
-  store_.values().backend().copy(optimizer_.control().slice(Control::grad_norm, Control::grad_norm + 1),
-                                 norms_.slice(recorded_, recorded_ + 1));
+  Backend& backend = store_.values().backend();
+  load(step, next);
+  optimizer_.prepare(step);
+  const bool repeats = options_.replay && optimizer_.repeats(step);
+  if (repeats && recording_ != nullptr) {
+    recording_->replay();
+  } else if (repeats && computed_ == eager_steps) {
+    recording_ = backend.record([&] { compute(step); });
+    ++computed_;
+  } else {
+    compute(step);
+    if (repeats) ++computed_;
+  }
+  backend.copy(loss_, losses_.slice(recorded_, recorded_ + 1));
+  backend.copy(optimizer_.control().slice(Control::grad_norm, Control::grad_norm + 1),
+               norms_.slice(recorded_, recorded_ + 1));
   ++recorded_;
 }
 

@@ -1,7 +1,8 @@
 // TrainingStep: the arithmetic of one optimizer step, without files, clocks or output.
 //
 // A step is `accumulate` micro-batches whose gradients are averaged, then one update. Nothing in it waits for the
-// device: the loss and the gradient norm of each step are recorded in device memory and read when somebody asks.
+// device: the loss and the gradient norm of each step are recorded in device memory and read when somebody asks. Where
+// the device can, the kernel calls of a step are recorded once and replayed from then on (Backend::record).
 #pragma once
 
 #include <functional>
@@ -32,6 +33,7 @@ class TrainingStep {
     std::int64_t accumulate = 1;  // micro-batches in a step
     std::uint64_t seed = 0;       // of dropout
     std::int64_t record = 1;      // how many steps may pass between two clear()
+    bool replay = true;           // steps that repeat each other, from a recording of their kernel calls
   };
   /// Everything passed outlives this.
   TrainingStep(const Options& options, nn::Gpt& model, nn::ParameterStore& store, optim::Optimizer& optimizer);
@@ -53,15 +55,25 @@ class TrainingStep {
   }
 
  private:
+  /// What the host gives to the device for a step.
+  void load(std::int64_t step, const std::function<Batch()>& next);
+  /// Forward and backward passes: kernel calls alone.
+  void compute_gradients();
+  /// The whole step, kernel calls alone.
+  void compute(std::int64_t step);
+
   const Options options_;
   nn::Gpt& model_;
   nn::ParameterStore& store_;
   optim::Optimizer& optimizer_;
-  Tensor inputs_, targets_;  // (B, T) i32
-  Tensor micro_step_;        // (1) i32: which numbers dropout draws
+  Tensor inputs_, targets_;  // (accumulate, B, T) i32
+  Tensor micro_steps_;       // (accumulate) i32: which numbers dropout draws
   Tensor seed_;              // (1): 1 / accumulate, the gradient of the mean with respect to one loss
+  Tensor loss_;              // (1): of the step
   Tensor losses_, norms_;    // (record)
   std::int64_t recorded_ = 0;
+  std::int64_t computed_ = 0;             // steps that repeat each other, so far
+  std::unique_ptr<Recording> recording_;  // of such a step
 };
 
 /// Says which tensor is not finite: the first parameter value, else the first gradient by name, else the loss.

@@ -25,7 +25,7 @@ Var embedding(const Tensor& ids, const Var& table) {
   });
 }
 
-Var cross_entropy(const Var& logits, const Tensor& targets) {
+Var cross_entropy(const Var& logits, const Tensor& targets, const Tensor& share) {
   const Tensor z = as_rows(logits.value());
   const std::int64_t rows = z.size(0);
   require(logits.shape().rank() >= 1 && targets.numel() == rows,
@@ -35,7 +35,8 @@ Var cross_entropy(const Var& logits, const Tensor& targets) {
                           .targets = targets.reshape({rows}),
                           .losses = statistic(rows),
                           .lse = statistic(rows),
-                          .summary = statistic(2)};
+                          .summary = statistic(2),
+                          .share = share};
   z.backend().cross_entropy(args);
 
   CrossEntropyBackward saved{

@@ -103,6 +103,9 @@ class CpuBackend final : public Backend {
   void embedding_backward(const Tensor& ids, const Tensor& dout, const Tensor& dtable, bool accumulate) override {
     cpu::embedding_backward(ids, dout, dtable, accumulate);
   }
+  void target_share(const Tensor& targets, std::int64_t vocab, const Tensor& share) override {
+    cpu::target_share(targets, vocab, share);
+  }
   void cross_entropy(const CrossEntropy& args) override { cpu::cross_entropy(args); }
   void cross_entropy_backward(const CrossEntropyBackward& args) override { cpu::cross_entropy_backward(args); }
 

@@ -54,6 +54,7 @@ void rope(const Rope& args);
 // --- kernels_loss.cpp ---
 void embedding(const Tensor& ids, const Tensor& table, const Tensor& out);
 void embedding_backward(const Tensor& ids, const Tensor& dout, const Tensor& dtable, bool accumulate);
+void target_share(const Tensor& targets, std::int64_t vocab, const Tensor& share);
 void cross_entropy(const CrossEntropy& args);
 void cross_entropy_backward(const CrossEntropyBackward& args);
 

@@ -1,5 +1,6 @@
 // Embedding and cross-entropy.
 #include <cmath>
+#include <numeric>
 
 #include "core/check.h"
 #include "core/cpu/kernels.h"
@@ -156,21 +157,25 @@ void embedding_backward(const Tensor& ids, const Tensor& dout, const Tensor& dta
   HWY_DYNAMIC_DISPATCH(ScatterAdd)(sorted, places, ids, dout, dtable);
 }
 
+void target_share(const Tensor& targets, std::int64_t vocab, const Tensor& share) {
+  check::target_share(here, targets, share);
+  const std::int32_t* first = targets.data_as<std::int32_t>();
+  const auto counted =
+      std::count_if(first, first + targets.numel(), [&](std::int32_t t) { return t >= 0 && t < vocab; });
+  share.data_as<float>()[0] = counted == 0 ? 0.0f : static_cast<float>(1.0 / static_cast<double>(counted));
+}
+
 void cross_entropy(const CrossEntropy& args) {
   check::cross_entropy(here, args);
   HWY_DYNAMIC_DISPATCH(CrossEntropyRows)(args);
-  const std::int64_t V = args.logits.shape().last();
-  double total = 0.0;
-  std::int64_t counted = 0;
-  for (std::int64_t r = 0; r < args.targets.numel(); ++r) {
-    const std::int64_t target = args.targets.data_as<std::int32_t>()[r];
-    if (target < 0 || target >= V) continue;
-    total += args.losses.data_as<float>()[r];
-    ++counted;
+  float* summary = args.summary.data_as<float>();
+  if (args.share) {
+    summary[1] = args.share.data_as<float>()[0];
+  } else {
+    target_share(args.targets, args.logits.shape().last(), args.summary.slice(1, 2));
   }
-  const double share = counted == 0 ? 0.0 : 1.0 / static_cast<double>(counted);
-  args.summary.data_as<float>()[0] = static_cast<float>(total * share);
-  args.summary.data_as<float>()[1] = static_cast<float>(share);
+  const float* losses = args.losses.data_as<float>();  // 0 for rows that do not count
+  summary[0] = static_cast<float>(std::accumulate(losses, losses + args.losses.numel(), 0.0) * summary[1]);
 }
 
 void cross_entropy_backward(const CrossEntropyBackward& args) {

@@ -33,10 +33,24 @@ void ReferenceBackend::embedding_backward(const Tensor& ids, const Tensor& dout,
   }
 }
 
+void ReferenceBackend::target_share(const Tensor& targets, std::int64_t vocab, const Tensor& share) {
+  check::target_share(device(), targets, share);
+  const auto* const first = targets.data_as<std::int32_t>();
+  const auto counted =
+      std::count_if(first, first + targets.numel(), [&](std::int32_t t) { return t >= 0 && t < vocab; });
+  share.data_as<double>()[0] = counted > 0 ? 1.0 / static_cast<double>(counted) : 0.0;
+}
+
 void ReferenceBackend::cross_entropy(const CrossEntropy& args) {
   check::cross_entropy(device(), args);
   const auto N = args.logits.shape().rows(), V = args.logits.shape().last();
-  double total = 0.0, counted = 0.0;
+  double* const summary = args.summary.data_as<double>();
+  if (args.share) {
+    summary[1] = args.share.data_as<double>()[0];
+  } else {
+    target_share(args.targets, V, args.summary.slice(1, 2));
+  }
+  double total = 0.0;
   for (std::int64_t n = 0; n < N; ++n) {
     const double* const z = args.logits.data_as<double>() + n * V;
     const std::int32_t target = args.targets.data_as<std::int32_t>()[n];
@@ -49,10 +63,8 @@ void ReferenceBackend::cross_entropy(const CrossEntropy& args) {
     args.lse.data_as<double>()[n] = lse;
     args.losses.data_as<double>()[n] = loss;
     total += loss;
-    counted += counts ? 1.0 : 0.0;
   }
-  args.summary.data_as<double>()[0] = counted > 0.0 ? total / counted : 0.0;
-  args.summary.data_as<double>()[1] = counted > 0.0 ? 1.0 / counted : 0.0;
+  summary[0] = total * summary[1];
 }
 
 void ReferenceBackend::cross_entropy_backward(const CrossEntropyBackward& args) {

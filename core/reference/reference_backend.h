@@ -60,6 +60,7 @@ class ReferenceBackend final : public Backend {
   // loss.cpp
   void embedding(const Tensor& ids, const Tensor& table, const Tensor& out) override;
   void embedding_backward(const Tensor& ids, const Tensor& dout, const Tensor& dtable, bool accumulate) override;
+  void target_share(const Tensor& targets, std::int64_t vocab, const Tensor& share) override;
   void cross_entropy(const CrossEntropy& args) override;
   void cross_entropy_backward(const CrossEntropyBackward& args) override;
 

@@ -13,7 +13,7 @@ struct EntmaxFamily {
 
   /// Returns the threshold t; -infinity for an empty row.
   template <class Row>
-  typename Row::Number weights(Row& row) const {
+  MONGE_HD typename Row::Number weights(Row& row) const {
     using Number = typename Row::Number;
     const Number slope = static_cast<Number>(self().alpha() - 1), top = row.max();
     if (row.size() == 0) return top;
@@ -25,7 +25,7 @@ struct EntmaxFamily {
   }
 
   template <class Row>
-  void recompute(Row& row, typename Row::Number threshold) const {
+  MONGE_HD void recompute(Row& row, typename Row::Number threshold) const {
     using Number = typename Row::Number;
     const Number slope = static_cast<Number>(self().alpha() - 1);
     const auto& map = self();
@@ -33,17 +33,18 @@ struct EntmaxFamily {
   }
 
   template <class Row>
-  typename Row::Number slack(typename Row::Number) const {
+  MONGE_HD typename Row::Number slack(typename Row::Number) const {
     return 0;
   }
 
  private:
-  const Self& self() const { return static_cast<const Self&>(*this); }
+  MONGE_HD const Self& self() const { return static_cast<const Self&>(*this); }
 
   /// The root of |relu(y - t)|_p = 1. The norm is convex and falling in t and at least 1 at t = max y - 1, so Newton's
   /// method climbs from there to the root without passing it; for alpha = 2 it ends exactly (Michelot 1986).
   template <class Row>
-  typename Row::Number climb_to_root(const Row& row, typename Row::Number slope, typename Row::Number top) const {
+  MONGE_HD typename Row::Number climb_to_root(const Row& row, typename Row::Number slope,
+                                              typename Row::Number top) const {
     using Number = typename Row::Number;
     const auto& map = self();
     Number climb = 0;
@@ -64,26 +65,26 @@ struct EntmaxFamily {
 struct EntmaxMap : EntmaxFamily<EntmaxMap> {
   static constexpr const char* name = "entmax";
 
-  explicit EntmaxMap(double alpha) : alpha_(alpha) {}
-  double alpha() const { return alpha_; }
+  MONGE_HD explicit EntmaxMap(double alpha) : alpha_(alpha) {}
+  MONGE_HD double alpha() const { return alpha_; }
 
   template <class Row, class Element>
-  Element power(Element x) const {
+  MONGE_HD Element power(Element x) const {
     return raise<Row>(x, 1 / (alpha_ - 1));
   }
   template <class Row, class Element>
-  Element slope_power(Element x) const {
+  MONGE_HD Element slope_power(Element x) const {
     return raise<Row>(x, 1 / (alpha_ - 1) - 1);
   }
   template <class Row, class Element, class Number>
-  Element curvature(Element weight, Number) const {
+  MONGE_HD Element curvature(Element weight, Number) const {
     return raise<Row>(weight, 2 - alpha_);
   }
 
  private:
   /// x^e on the support x > 0; 0 elsewhere, also for e = 0.
   template <class Row, class Element>
-  static Element raise(Element x, double exponent) {
+  MONGE_HD static Element raise(Element x, double exponent) {
     using Number = typename Row::Number;
     const Number e = static_cast<Number>(exponent);
     const Element support = Row::positive(x);
@@ -95,36 +96,36 @@ struct EntmaxMap : EntmaxFamily<EntmaxMap> {
 
 struct Entmax15Map : EntmaxFamily<Entmax15Map> {
   static constexpr const char* name = "entmax15";
-  static constexpr double alpha() { return 1.5; }
+  MONGE_HD static constexpr double alpha() { return 1.5; }
 
   template <class Row, class Element>
-  static Element power(Element x) {
+  MONGE_HD static Element power(Element x) {
     return x * x;
   }
   template <class Row, class Element>
-  static Element slope_power(Element x) {
+  MONGE_HD static Element slope_power(Element x) {
     return x;
   }
   template <class Row, class Element, class Number>
-  static Element curvature(Element weight, Number) {
+  MONGE_HD static Element curvature(Element weight, Number) {
     return Row::sqrt(weight);
   }
 };
 
 struct SparsemaxMap : EntmaxFamily<SparsemaxMap> {
   static constexpr const char* name = "sparsemax";
-  static constexpr double alpha() { return 2.0; }
+  MONGE_HD static constexpr double alpha() { return 2.0; }
 
   template <class Row, class Element>
-  static Element power(Element x) {
+  MONGE_HD static Element power(Element x) {
     return x;
   }
   template <class Row, class Element>
-  static Element slope_power(Element x) {
+  MONGE_HD static Element slope_power(Element x) {
     return Row::positive(x);
   }
   template <class Row, class Element, class Number>
-  static Element curvature(Element weight, Number) {
+  MONGE_HD static Element curvature(Element weight, Number) {
     return Row::positive(weight);
   }
 };

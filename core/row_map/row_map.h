@@ -38,6 +38,7 @@
 #include <stdexcept>
 #include <string_view>
 
+#include "core/dtype.h"
 #include "core/row_map/host_row.h"
 
 namespace monge {

@@ -6,13 +6,13 @@ struct SeparableMap {
   static constexpr bool curvature_is_weight = false;
 
   template <class Row>
-  typename Row::Number weights(Row& row) const {
+  MONGE_HD typename Row::Number weights(Row& row) const {
     recompute(row, 0);
     return 0;
   }
 
   template <class Row>
-  void recompute(Row& row, typename Row::Number) const {
+  MONGE_HD void recompute(Row& row, typename Row::Number) const {
     using Number = typename Row::Number;
     if (row.size() == 0) return;
     const Self& self = static_cast<const Self&>(*this);
@@ -21,7 +21,7 @@ struct SeparableMap {
   }
 
   template <class Row>
-  typename Row::Number slack(typename Row::Number) const {
+  MONGE_HD typename Row::Number slack(typename Row::Number) const {
     return std::numeric_limits<typename Row::Number>::infinity();
   }
 };
@@ -33,19 +33,19 @@ struct SigmoidMap : SeparableMap<SigmoidMap> {
   static constexpr const char* name = "sigmoid";
   static constexpr Metric metric = Metric::bernoulli;
 
-  explicit SigmoidMap(bool balanced) : balanced_(balanced) {}
+  MONGE_HD explicit SigmoidMap(bool balanced) : balanced_(balanced) {}
 
   /// The bias of a row of n keys.
   template <class Row, class Number>
-  Number prepare(Number n) const {
+  MONGE_HD Number prepare(Number n) const {
     return balanced_ ? -Row::log(n) : Number(0);
   }
   template <class Row, class Element, class Number>
-  Element weight(Element z, Number bias) const {
+  MONGE_HD Element weight(Element z, Number bias) const {
     return Number(1) / (Number(1) + Row::exp(Number(0) - (z + bias)));
   }
   template <class Row, class Element, class Number>
-  Element curvature(Element weight, Number) const {
+  MONGE_HD Element curvature(Element weight, Number) const {
     return weight * (Number(1) - weight);
   }
 
@@ -59,15 +59,15 @@ struct ReluMap : SeparableMap<ReluMap> {
   static constexpr Metric metric = Metric::conjugate_hessian;
 
   template <class Row, class Number>
-  Number prepare(Number n) const {
+  MONGE_HD Number prepare(Number n) const {
     return 1 / n;
   }
   template <class Row, class Element, class Number>
-  Element weight(Element z, Number share) const {
+  MONGE_HD Element weight(Element z, Number share) const {
     return Row::relu(z) * share;
   }
   template <class Row, class Element, class Number>
-  Element curvature(Element weight, Number n) const {
+  MONGE_HD Element curvature(Element weight, Number n) const {
     return Row::positive(weight) * (1 / n);
   }
 };
@@ -77,20 +77,20 @@ struct SoftplusMap : SeparableMap<SoftplusMap> {
   static constexpr const char* name = "softplus";
   static constexpr Metric metric = Metric::conjugate_hessian;
 
-  explicit SoftplusMap(double beta) : beta_(beta) {}
+  MONGE_HD explicit SoftplusMap(double beta) : beta_(beta) {}
 
   template <class Row, class Number>
-  Number prepare(Number n) const {
+  MONGE_HD Number prepare(Number n) const {
     return 1 / (static_cast<Number>(beta_) * n);
   }
   template <class Row, class Element, class Number>
-  Element weight(Element z, Number share) const {
+  MONGE_HD Element weight(Element z, Number share) const {
     const Element x = z * static_cast<Number>(beta_);
     const Element top = Row::relu(x);
     return (top + Row::log1p(Row::exp(x - top - top))) * share;  // x - 2 relu(x) = -|x|
   }
   template <class Row, class Element, class Number>
-  Element curvature(Element weight, Number n) const {
+  MONGE_HD Element curvature(Element weight, Number n) const {
     return Row::expm1(weight * (-static_cast<Number>(beta_) * n)) * (-1 / n);
   }
 

@@ -7,7 +7,7 @@ struct SoftmaxMap {
 
   /// Returns log-sum-exp; -infinity for an empty row.
   template <class Row>
-  typename Row::Number weights(Row& row) const {
+  MONGE_HD typename Row::Number weights(Row& row) const {
     const auto top = row.max();
     const auto total = row.apply([top](auto z) MONGE_LAMBDA { return Row::exp(z - top); });
     const auto share = 1 / total;
@@ -16,17 +16,17 @@ struct SoftmaxMap {
   }
 
   template <class Row>
-  void recompute(Row& row, typename Row::Number log_sum_exp) const {
+  MONGE_HD void recompute(Row& row, typename Row::Number log_sum_exp) const {
     row.apply([log_sum_exp](auto z) MONGE_LAMBDA { return Row::exp(z - log_sum_exp); });
   }
 
   template <class Row, class Element, class Number>
-  Element curvature(Element weight, Number) const {
+  MONGE_HD Element curvature(Element weight, Number) const {
     return weight;
   }
 
   template <class Row>
-  typename Row::Number slack(typename Row::Number) const {
+  MONGE_HD typename Row::Number slack(typename Row::Number) const {
     return 0;
   }
 };

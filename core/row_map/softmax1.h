@@ -9,7 +9,7 @@ struct Softmax1Map {
 
   /// Returns log(1 + sum exp(z)).
   template <class Row>
-  typename Row::Number weights(Row& row) const {
+  MONGE_HD typename Row::Number weights(Row& row) const {
     using Number = typename Row::Number;
     const Number highest = row.max();
     const Number top = highest > 0 ? highest : Number(0);
@@ -21,18 +21,18 @@ struct Softmax1Map {
   }
 
   template <class Row>
-  void recompute(Row& row, typename Row::Number log_total) const {
+  MONGE_HD void recompute(Row& row, typename Row::Number log_total) const {
     row.apply([log_total](auto z) MONGE_LAMBDA { return Row::exp(z - log_total); });
   }
 
   template <class Row, class Element, class Number>
-  Element curvature(Element weight, Number) const {
+  MONGE_HD Element curvature(Element weight, Number) const {
     return weight;
   }
 
   /// The weight of the extra key.
   template <class Row>
-  typename Row::Number slack(typename Row::Number log_total) const {
+  MONGE_HD typename Row::Number slack(typename Row::Number log_total) const {
     return Row::exp(-log_total);
   }
 };

@@ -9,7 +9,7 @@ struct SoftpickMap {
 
   /// Returns the logarithm of the denominator, log(tiny + sum |e^z - 1|).
   template <class Row>
-  typename Row::Number weights(Row& row) const {
+  MONGE_HD typename Row::Number weights(Row& row) const {
     using Number = typename Row::Number;
     const Number highest = row.max();
     const Number top = highest > 0 ? highest : Number(0);
@@ -20,13 +20,13 @@ struct SoftpickMap {
   }
 
   template <class Row>
-  void recompute(Row& row, typename Row::Number log_total) const {
+  MONGE_HD void recompute(Row& row, typename Row::Number log_total) const {
     row.apply([&](auto z) MONGE_LAMBDA { return Row::positive(z) * gap<Row>(z, log_total); });
   }
 
   /// dL/dz of one key: e^z (1[z > 0] u - sign(z) <a, u>) / denominator.
   template <class Row, class Element, class Number>
-  Element backward(Element z, Element u, Number log_total, Number weights_dot_u) const {
+  MONGE_HD Element backward(Element z, Element u, Number log_total, Number weights_dot_u) const {
     const Element above = Row::positive(z), below = Row::positive(Number(0) - z);
     return Row::exp(z - log_total) * (above * u - (above - below) * weights_dot_u);
   }
@@ -34,7 +34,7 @@ struct SoftpickMap {
  private:
   /// |e^z - 1| / e^scale, as e^max(z, 0) (1 - e^-|z|): scores near 0 lose nothing, large ones do not overflow.
   template <class Row, class Element, class Number>
-  static Element gap(Element z, Number scale) {
+  MONGE_HD static Element gap(Element z, Number scale) {
     const Element above = Row::relu(z), below = Row::relu(Number(0) - z);
     return Row::exp(above - scale) * (Number(0) - Row::expm1(Number(0) - above - below));
   }

@@ -7,13 +7,13 @@
 template <class V>
 class UpdateStep<AdamWRule, V> {
  public:
-  UpdateStep(const AdamWRule& rule, const StepNumbers& at)
+  MONGE_HD UpdateStep(const AdamWRule& rule, const StepNumbers& at)
       : keep_(at.keep),
         rate_(at.lr / (1.0 - std::pow(rule.beta1, at.step))),
         average_(rule.beta1),
         root_(rule.beta2, rule.eps, at.step) {}
 
-  V operator()(V p, V g, V& m, V& v) const {
+  MONGE_HD V operator()(V p, V g, V& m, V& v) const {
     m = average_(m, g);
     return neg_mul_add(rate_, m / root_(v, g), keep_ * p);
   }

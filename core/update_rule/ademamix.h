@@ -10,9 +10,9 @@
 template <class V>
 class UpdateStep<AdEMAMixRule, V> {
  public:
-  UpdateStep(const AdEMAMixRule& rule, const StepNumbers& at) : UpdateStep(rule, at, risen(rule, at)) {}
+  MONGE_HD UpdateStep(const AdEMAMixRule& rule, const StepNumbers& at) : UpdateStep(rule, at, risen(rule, at)) {}
 
-  V operator()(V p, V g, V& m, V& slow, V& v) const {
+  MONGE_HD V operator()(V p, V g, V& m, V& slow, V& v) const {
     m = average_(m, g);
     slow = slow_average_(slow, g);
     return neg_mul_add(rate_, mul_add(alpha_, slow, m) / root_(v, g), keep_ * p);
@@ -20,11 +20,11 @@ class UpdateStep<AdEMAMixRule, V> {
 
  private:
   /// r of the ramp.
-  static double risen(const AdEMAMixRule& rule, const StepNumbers& at) {
+  MONGE_HD static double risen(const AdEMAMixRule& rule, const StepNumbers& at) {
     const auto ramp = static_cast<double>(rule.ramp);
     return at.step < ramp ? at.step / ramp : 1.0;
   }
-  UpdateStep(const AdEMAMixRule& rule, const StepNumbers& at, double r)
+  MONGE_HD UpdateStep(const AdEMAMixRule& rule, const StepNumbers& at, double r)
       : keep_(at.keep),
         rate_(at.lr / (1.0 - std::pow(rule.beta1, at.step))),
         alpha_(r * rule.alpha * (1.0 - std::pow(rule.beta1, at.step))),  // rate divides it out again

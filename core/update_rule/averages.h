@@ -4,8 +4,8 @@
 template <class V>
 class Average {
  public:
-  explicit Average(double beta) : kept_(beta), added_(1.0 - beta) {}
-  V operator()(V old, V x) const { return mul_add(kept_, old, added_ * x); }
+  MONGE_HD explicit Average(double beta) : kept_(beta), added_(1.0 - beta) {}
+  MONGE_HD V operator()(V old, V x) const { return mul_add(kept_, old, added_ * x); }
 
  private:
   V kept_, added_;
@@ -15,9 +15,9 @@ class Average {
 template <class V>
 class AdamRoot {
  public:
-  AdamRoot(double beta, double eps, double step)
+  MONGE_HD AdamRoot(double beta, double eps, double step)
       : average_(beta), scale_(1.0 / (1.0 - std::pow(beta, step))), eps_(eps) {}
-  V operator()(V& v, V g) const {
+  MONGE_HD V operator()(V& v, V g) const {
     v = average_(v, g * g);
     return sqrt(v * scale_) + eps_;
   }

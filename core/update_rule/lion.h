@@ -7,10 +7,10 @@
 template <class V>
 class UpdateStep<LionRule, V> {
  public:
-  UpdateStep(const LionRule& rule, const StepNumbers& at)
+  MONGE_HD UpdateStep(const LionRule& rule, const StepNumbers& at)
       : keep_(at.keep), rate_(at.lr), ahead_(rule.beta1), average_(rule.beta2) {}
 
-  V operator()(V p, V g, V& m) const {
+  MONGE_HD V operator()(V p, V g, V& m) const {
     const V c = ahead_(m, g);
     m = average_(m, g);
     return neg_mul_add(rate_, sign(c), keep_ * p);

@@ -10,12 +10,12 @@
 template <class V>
 class UpdateStep<MarsRule, V> {
  public:
-  UpdateStep(const MarsRule& rule, const StepNumbers& at)
+  MONGE_HD UpdateStep(const MarsRule& rule, const StepNumbers& at)
       : adamw_({rule.beta1, rule.beta2, rule.eps}, at),
         correction_(rule.gamma * rule.beta1 / (1.0 - rule.beta1)),
         first_(at.step == 1.0) {}
 
-  V operator()(V p, V g, V& m, V& v, V& previous) const {
+  MONGE_HD V operator()(V p, V g, V& m, V& v, V& previous) const {
     const V c = first_ ? g : mul_add(correction_, g - previous, g);
     previous = g;
     return adamw_(p, c, m, v);

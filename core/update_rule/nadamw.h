@@ -7,7 +7,7 @@
 template <class V>
 class UpdateStep<NAdamWRule, V> {
  public:
-  UpdateStep(const NAdamWRule& rule, const StepNumbers& at)
+  MONGE_HD UpdateStep(const NAdamWRule& rule, const StepNumbers& at)
       : keep_(at.keep),
         rate_(at.lr),
         ahead_(rule.beta1 / (1.0 - std::pow(rule.beta1, at.step + 1.0))),
@@ -15,7 +15,7 @@ class UpdateStep<NAdamWRule, V> {
         average_(rule.beta1),
         root_(rule.beta2, rule.eps, at.step) {}
 
-  V operator()(V p, V g, V& m, V& v) const {
+  MONGE_HD V operator()(V p, V g, V& m, V& v) const {
     m = average_(m, g);
     const V u = mul_add(ahead_, m, now_ * g) / root_(v, g);
     return neg_mul_add(rate_, u, keep_ * p);

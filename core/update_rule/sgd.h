@@ -7,8 +7,8 @@
 template <class V>
 class UpdateStep<SgdRule, V> {
  public:
-  UpdateStep(const SgdRule&, const StepNumbers& at) : keep_(at.keep), rate_(at.lr) {}
-  V operator()(V p, V g) const { return neg_mul_add(rate_, g, keep_ * p); }
+  MONGE_HD UpdateStep(const SgdRule&, const StepNumbers& at) : keep_(at.keep), rate_(at.lr) {}
+  MONGE_HD V operator()(V p, V g) const { return neg_mul_add(rate_, g, keep_ * p); }
 
  private:
   V keep_, rate_;
@@ -17,10 +17,10 @@ class UpdateStep<SgdRule, V> {
 template <class V>
 class UpdateStep<MomentumRule, V> {
  public:
-  UpdateStep(const MomentumRule& rule, const StepNumbers& at)
+  MONGE_HD UpdateStep(const MomentumRule& rule, const StepNumbers& at)
       : keep_(at.keep), rate_(at.lr), momentum_(rule.momentum), nesterov_(rule.nesterov), first_(at.step == 1.0) {}
 
-  V operator()(V p, V g, V& b) const {
+  MONGE_HD V operator()(V p, V g, V& b) const {
     b = first_ ? g : mul_add(momentum_, b, g);
     const V u = nesterov_ ? mul_add(momentum_, b, g) : b;
     return neg_mul_add(rate_, u, keep_ * p);

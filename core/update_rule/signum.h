@@ -6,9 +6,10 @@
 template <class V>
 class UpdateStep<SignumRule, V> {
  public:
-  UpdateStep(const SignumRule& rule, const StepNumbers& at) : keep_(at.keep), rate_(at.lr), average_(rule.beta) {}
+  MONGE_HD UpdateStep(const SignumRule& rule, const StepNumbers& at)
+      : keep_(at.keep), rate_(at.lr), average_(rule.beta) {}
 
-  V operator()(V p, V g, V& m) const {
+  MONGE_HD V operator()(V p, V g, V& m) const {
     m = average_(m, g);
     return neg_mul_add(rate_, sign(m), keep_ * p);
   }

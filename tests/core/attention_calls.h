@@ -1,4 +1,4 @@
-// Attention calls for the tests of the cpu backend: a case, its inputs, and all results of its kernels on a device.
+// Attention calls for the tests of a device: a case, its inputs, and all results of its kernels on a device.
 #pragma once
 
 #include <cmath>
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "core/backend.h"
-#include "support/compare.h"
+#include "support/tested_device.h"
 
 namespace monge::test {
 
@@ -37,12 +37,12 @@ struct AttentionInputs {
 inline AttentionInputs inputs_of(const AttentionCase& c, DType dtype) {
   const auto q_width = c.heads * c.head_dim, kv_width = 2 * c.kv_heads * c.head_dim;
   AttentionInputs in;
-  in.dout = random_tensor({c.batch, c.queries, q_width}, 3, dtype, cpu);
+  in.dout = random_tensor({c.batch, c.queries, q_width}, 3, dtype, tested);
   if (c.queries == c.keys) {
-    in.q = random_tensor({c.batch, c.queries, q_width + kv_width}, 1, dtype, cpu);
+    in.q = random_tensor({c.batch, c.queries, q_width + kv_width}, 1, dtype, tested);
   } else {
-    in.q = random_tensor({c.batch, c.queries, q_width}, 1, dtype, cpu);
-    in.kv = random_tensor({c.batch, c.keys + 3, kv_width}, 2, dtype, cpu);
+    in.q = random_tensor({c.batch, c.queries, q_width}, 1, dtype, tested);
+    in.kv = random_tensor({c.batch, c.keys + 3, kv_width}, 2, dtype, tested);
   }
   return in;
 }
@@ -82,7 +82,7 @@ inline AttentionResults run_attention(const AttentionCase& c, const AttentionInp
   };
   // The values of f32 on both devices.
   const auto table = [&](const Shape& shape, std::uint64_t seed) {
-    return on(device, wide, random_tensor(shape, seed, DType::f32, cpu, 0.5));
+    return on(device, wide, random_tensor(shape, seed, DType::f32, tested, 0.5));
   };
 
   Attention a;
@@ -173,7 +173,7 @@ inline double f32_tolerance(const RowMap& map, const std::string& result) {
 /// 2e-2. `slack` is for cases that are harder than most.
 inline void expect_equal(const AttentionCase& c, const AttentionInputs& in, double slack = 1.0) {
   SCOPED_TRACE(testing::Message() << c << " " << name_of(in.q.dtype()));
-  const AttentionResults got = run_attention(c, in, cpu), expected = run_attention(c, in, reference);
+  const AttentionResults got = run_attention(c, in, tested), expected = run_attention(c, in, reference);
   ASSERT_EQ(got.size(), expected.size());
   for (const auto& [name, values] : expected) {
     const bool wide = name == "row_stat" || name == "column_sums" || name == "products";

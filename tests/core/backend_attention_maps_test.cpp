@@ -1,12 +1,12 @@
-// Every row map in the attention of the cpu backend, against the reference backend: priors and their gradients, solved
+// Every row map in the attention of a device, against the reference backend: priors and their gradients, solved
 // rows, the metric; on every instruction set and with extreme scores.
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <vector>
 
-#include "core/cpu_attention.h"
-#include "core/cpu_kernels.h"
+#include "core/attention_calls.h"
+#include "core/kernels.h"
 #include "support/row_maps.h"
 
 namespace monge {
@@ -19,13 +19,20 @@ std::optional<RowDamping> damping_for(const RowMap& map, RowDamping damping = {}
   return metric_of(map) == Metric::none ? std::nullopt : std::optional(damping);
 }
 
-class CpuRowMap : public testing::TestWithParam<Named> {
+/// A map of the program's own runs on host backends only.
+std::vector<Named> maps_of_device() {
+  std::vector<Named> out = every_row_map();
+  if (tested != cpu) std::erase_if(out, [](const Named& each) { return each.map.kind == RowMapKind::custom; });
+  return out;
+}
+
+class EveryRowMap : public testing::TestWithParam<Named> {
  protected:
   static const RowMap& map() { return GetParam().map; }
 };
-INSTANTIATE_TEST_SUITE_P(RowMaps, CpuRowMap, testing::ValuesIn(every_row_map()), name_of_test);
+INSTANTIATE_TEST_SUITE_P(RowMaps, EveryRowMap, testing::ValuesIn(maps_of_device()), name_of_test);
 
-TEST_P(CpuRowMap, OddSizesMatchReference) {
+TEST_P(EveryRowMap, OddSizesMatchReference) {
   const auto damping = damping_for(map());
   for (const std::int64_t tokens : {1, 2, 7, 64, 65}) {
     for (const bool causal : {true, false}) {
@@ -35,7 +42,7 @@ TEST_P(CpuRowMap, OddSizesMatchReference) {
   expect_equal({1, 150, 150, 1, 1, 33, 0, true, false, 0.0, map(), false, damping});
 }
 
-TEST_P(CpuRowMap, PriorsAndTheirGradientsMatchReference) {
+TEST_P(EveryRowMap, PriorsAndTheirGradientsMatchReference) {
   const auto damping = damping_for(map());
   for (const bool slopes : {false, true}) {
     expect_equal({2, 37, 37, 4, 2, 16, 0, true, slopes, 0.0, map(), true, damping});
@@ -44,11 +51,11 @@ TEST_P(CpuRowMap, PriorsAndTheirGradientsMatchReference) {
   }
 }
 
-TEST_P(CpuRowMap, DropoutMatchesReference) {
+TEST_P(EveryRowMap, DropoutMatchesReference) {
   expect_equal({2, 65, 65, 4, 2, 16, 0, true, true, 0.3, map(), true, damping_for(map())});
 }
 
-TEST_P(CpuRowMap, EveryDampingMatchesReference) {
+TEST_P(EveryRowMap, EveryDampingMatchesReference) {
   if (metric_of(map()) == Metric::none) return;
   using Scale = RowDamping::Scale;
   for (const Scale scale : {Scale::per_key, Scale::absolute, Scale::trace}) {
@@ -71,25 +78,25 @@ AttentionInputs given_scores(const Case& c, double (*score)(std::int64_t j)) {
                                                                : std::sqrt(static_cast<double>(c.head_dim));
     }
   }
-  in.q = Tensor::from(values, in.q.shape(), DType::f32, cpu);
+  in.q = Tensor::from(values, in.q.shape(), DType::f32, tested);
   return in;
 }
 
 void expect_finite(const Case& c, const AttentionInputs& in) {
   SCOPED_TRACE(testing::Message() << c);
-  for (const auto& [name, values] : run_attention(c, in, cpu)) {
+  for (const auto& [name, values] : run_attention(c, in, tested)) {
     for (const double x : values) ASSERT_TRUE(std::isfinite(x)) << name;
   }
 }
 
 // Equal scores of four make steps that f32 holds exactly: attention is a running mean, and matches to rounding.
-TEST_P(CpuRowMap, EqualScoresMatchReference) {
+TEST_P(EveryRowMap, EqualScoresMatchReference) {
   const Case c{1, 33, 33, 2, 2, 16, 0, true, false, 0.0, map(), false, damping_for(map())};
   expect_equal(c, given_scores(c, [](std::int64_t) { return 4.0; }));
   expect_equal(c, given_scores(c, [](std::int64_t) { return 0.5; }));
 }
 
-TEST_P(CpuRowMap, HugeScoresStayFinite) {
+TEST_P(EveryRowMap, HugeScoresStayFinite) {
   for (const std::int64_t tokens : {1, 2, 33}) {
     const Case c{2, tokens, tokens, 2, 1, 16, 0, true, false, 0.0, map(), false, damping_for(map())};
     expect_finite(c, given_scores(c, [](std::int64_t) { return 1e4; }));
@@ -99,12 +106,12 @@ TEST_P(CpuRowMap, HugeScoresStayFinite) {
 }
 
 // What is far below the largest score of a row gets no weight at all, not a small one.
-TEST_P(CpuRowMap, KeysFarBelowGetExactlyNothing) {
+TEST_P(EveryRowMap, KeysFarBelowGetExactlyNothing) {
   constexpr std::int64_t n = 40;
   Vector z(n, -1e4);
   z[7] = z[21] = 50.0;
   const Vector u = random_values(n, 1);
-  const RowResults row = run_rows(cpu, map(), z, u, n, damping_for(map()));
+  const RowResults row = run_rows(tested, map(), z, u, n, damping_for(map()));
   for (std::size_t j = 0; j < z.size(); ++j) {
     if (z[j] > 0.0) {
       EXPECT_GT(row.weights[j], 0.0);
@@ -118,11 +125,11 @@ TEST_P(CpuRowMap, KeysFarBelowGetExactlyNothing) {
   }
 }
 
-class CpuRowMapsOn : public CpuKernels {};
-MONGE_CPU_KERNEL_TESTS(CpuRowMapsOn);
+class RowMapsOn : public Kernels {};
+MONGE_KERNEL_TESTS(RowMapsOn);
 
-TEST_P(CpuRowMapsOn, EveryInstructionSetMatchesReference) {
-  for (const auto& [name, map] : every_row_map()) {
+TEST_P(RowMapsOn, EveryInstructionSetMatchesReference) {
+  for (const auto& [name, map] : maps_of_device()) {
     const auto damping = damping_for(map);
     for (const Case& c : {Case{2, 7, 7, 2, 2, 33, 0, true, false, 0.0, map, true, damping},
                           Case{1, 37, 37, 2, 1, 16, 0, true, true, 0.3, map, true, damping},
@@ -134,11 +141,22 @@ TEST_P(CpuRowMapsOn, EveryInstructionSetMatchesReference) {
 }
 
 // alpha -> 1: weights are (y - t)^p with p = 1 / (alpha - 1), so the rounding of y - t, near 1, counts p times.
-TEST_P(CpuRowMapsOn, EntmaxNearSoftmaxLosesDigitsAsItsPowerGrows) {
+TEST_P(RowMapsOn, EntmaxNearSoftmaxLosesDigitsAsItsPowerGrows) {
   for (const double alpha : {1.1, 1.01, 1.001}) {
     const RowMap map{.kind = RowMapKind::entmax, .alpha = alpha};
     const Case c{1, 33, 33, 2, 2, 16, 0, true, false, 0.0, map, false, RowDamping{}};
     expect_equal(c, inputs_of(c, dtype()), std::max(1.0, 0.03 / (alpha - 1.0)));
+  }
+}
+
+TEST(CustomRowMap, IsRefusedWhereThereIsNoHostToCallIt) {
+  if (tested == cpu) GTEST_SKIP() << "the cpu runs it";
+  const Case c{1, 4, 4, 1, 1, 8, 0, true, false, 0.0, custom_row_map(SquaredReluMap{})};
+  try {
+    run_attention(c, inputs_of(c, DType::f32), tested);
+    FAIL() << "accepted";
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find("'squared_relu'"), std::string::npos) << error.what();
   }
 }
 

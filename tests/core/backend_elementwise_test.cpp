@@ -1,37 +1,37 @@
-// The memory and pointwise kernels of the cpu backend against the reference backend.
+// The memory and pointwise kernels of a device against the reference backend.
 #include <gtest/gtest.h>
 
 #include <bit>
 #include <cmath>
 #include <limits>
 
-#include "core/cpu_kernels.h"
+#include "core/kernels.h"
 
 namespace monge {
 namespace {
 
-using test::cpu;
 using test::some_rows;
 using test::some_widths;
+using test::tested;
 using Tensors = std::vector<Tensor>;
 
-class CpuElementwise : public test::CpuKernels {};
-MONGE_CPU_KERNEL_TESTS(CpuElementwise);
+class ElementwiseKernels : public test::Kernels {};
+MONGE_KERNEL_TESTS(ElementwiseKernels);
 
 constexpr double inf = std::numeric_limits<double>::infinity();
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
-TEST_P(CpuElementwise, CopyRoundsLikeTheScalarConversion) {
+TEST_P(ElementwiseKernels, CopyRoundsLikeTheScalarConversion) {
   std::vector<double> values{0.0, -0.0, inf, -inf, nan, 3.4e38, -3.39e38, 1e-40};
   for (std::uint32_t i = 0; i < 300; ++i) {  // every kind of tie and its neighbours
     values.push_back(std::bit_cast<float>(0x3f800000u + i * 0x4000u));
     values.push_back(std::bit_cast<float>(0x3f800000u + i * 0x4000u + 1));
   }
   const auto n = static_cast<std::int64_t>(values.size());
-  const Tensor wide = Tensor::from(values, {n}, DType::f32, cpu);
-  const Tensor narrow = Tensor::empty({n}, DType::bf16, cpu), back = Tensor::empty({n}, DType::f32, cpu);
-  backend_of(cpu).copy(wide, narrow);
-  backend_of(cpu).copy(narrow, back);
+  const Tensor wide = Tensor::from(values, {n}, DType::f32, tested);
+  const Tensor narrow = Tensor::empty({n}, DType::bf16, tested), back = Tensor::empty({n}, DType::f32, tested);
+  backend_of(tested).copy(wide, narrow);
+  backend_of(tested).copy(narrow, back);
   for (std::int64_t i = 0; i < n; ++i) {
     const bf16 expected(wide.data_as<float>()[i]);
     ASSERT_EQ(narrow.data_as<bf16>()[i].bits, expected.bits) << values[static_cast<std::size_t>(i)];
@@ -40,21 +40,21 @@ TEST_P(CpuElementwise, CopyRoundsLikeTheScalarConversion) {
   }
 }
 
-TEST_P(CpuElementwise, CopyAndFillOfEveryLength) {
+TEST_P(ElementwiseKernels, CopyAndFillOfEveryLength) {
   for (const std::int64_t n : {std::int64_t{0}, std::int64_t{1}, std::int64_t{33}, std::int64_t{40001}}) {
     const Tensor x = random({n}, 1), y = blank({n});
-    backend_of(cpu).copy(x, y);
+    backend_of(tested).copy(x, y);
     EXPECT_EQ(x.values(), y.values());
-    backend_of(cpu).fill(y, 0.5);
+    backend_of(tested).fill(y, 0.5);
     EXPECT_EQ(y.values(), std::vector<double>(static_cast<std::size_t>(n), 0.5));
-    const Tensor ids = Tensor::empty({n}, DType::i32, cpu), same = Tensor::empty({n}, DType::i32, cpu);
-    backend_of(cpu).fill(ids, -7.0);
-    backend_of(cpu).copy(ids, same);
+    const Tensor ids = Tensor::empty({n}, DType::i32, tested), same = Tensor::empty({n}, DType::i32, tested);
+    backend_of(tested).fill(ids, -7.0);
+    backend_of(tested).copy(ids, same);
     EXPECT_EQ(same.values(), std::vector<double>(static_cast<std::size_t>(n), -7.0));
   }
 }
 
-TEST_P(CpuElementwise, AddAndMulRepeatTheSecondArgument) {
+TEST_P(ElementwiseKernels, AddAndMulRepeatTheSecondArgument) {
   const auto run = [&](const Shape& shape, const Shape& b_shape) {
     const Tensor a = random(shape, 1), b = random(b_shape, 2);
     compare({a, b, blank(shape)}, {2}, [](Backend& d, const Tensors& t) { d.add(t[0], t[1], t[2]); });
@@ -73,20 +73,20 @@ TEST_P(CpuElementwise, AddAndMulRepeatTheSecondArgument) {
   run({40001}, {1});
 }
 
-TEST_P(CpuElementwise, ScaleAndAddScaled) {
+TEST_P(ElementwiseKernels, ScaleAndAddScaled) {
   for (const std::int64_t n : {1, 2, 7, 16, 33, 65, 257, 40001}) {
     const Tensor x = random({n}, 1);
     compare({x, blank({n})}, {1}, [](Backend& d, const Tensors& t) { d.scale(t[0], -0.3, t[1]); });
     compare({x.clone()}, {0}, [](Backend& d, const Tensors& t) { d.scale(t[0], 3.0, t[0]); });
     compare({x, random({n}, 2)}, {1}, [](Backend& d, const Tensors& t) { d.add_scaled(t[0], 0.7, t[1]); });
-    const Tensor wide = test::random_tensor({n}, 3, DType::f32, cpu);
+    const Tensor wide = test::random_tensor({n}, 3, DType::f32, tested);
     compare({x, wide}, {1}, [](Backend& d, const Tensors& t) { d.add_scaled(t[0], 0.7, t[1]); });
   }
 }
 
 constexpr Activation activations[] = {Activation::none, Activation::gelu, Activation::gelu_tanh, Activation::silu};
 
-TEST_P(CpuElementwise, ActivationsForwardAndBackward) {
+TEST_P(ElementwiseKernels, ActivationsForwardAndBackward) {
   for (const Activation kind : activations) {
     for (const std::int64_t n : {1, 2, 7, 16, 33, 65, 257, 40001}) {
       const Tensor x = random({n}, 1, 3.0), dy = random({n}, 2);
@@ -100,17 +100,17 @@ TEST_P(CpuElementwise, ActivationsForwardAndBackward) {
 }
 
 // The tails decay over many orders of magnitude; each value is right on its own, not only next to the largest.
-TEST_P(CpuElementwise, ActivationsAreAccurateInTheTails) {
+TEST_P(ElementwiseKernels, ActivationsAreAccurateInTheTails) {
   std::vector<double> values;
   for (int i = -1200; i <= 1200; ++i) values.push_back(i * 0.01);
   const auto n = static_cast<std::int64_t>(values.size());
   const Tensor x = tensor(values, {n}), one = blank({n}), y = blank({n}), dx = blank({n});
-  backend_of(cpu).fill(one, 1.0);
+  backend_of(tested).fill(one, 1.0);
   const Tensor ref_x = test::to_reference(x), ref_one = test::to_reference(one);
   const Tensor ref_y = Tensor::like(ref_x), ref_dx = Tensor::like(ref_x);
   for (const Activation kind : activations) {
-    backend_of(cpu).activation(kind, x, y);
-    backend_of(cpu).activation_backward(kind, x, one, dx);
+    backend_of(tested).activation(kind, x, y);
+    backend_of(tested).activation_backward(kind, x, one, dx);
     backend_of(test::reference).activation(kind, ref_x, ref_y);
     backend_of(test::reference).activation_backward(kind, ref_x, ref_one, ref_dx);
     const auto got = y.values(), want = ref_y.values(), got_slope = dx.values(), want_slope = ref_dx.values();
@@ -124,13 +124,13 @@ TEST_P(CpuElementwise, ActivationsAreAccurateInTheTails) {
   }
 }
 
-TEST_P(CpuElementwise, ActivationsOfExtremeValues) {
+TEST_P(ElementwiseKernels, ActivationsOfExtremeValues) {
   const Tensor x = tensor({1e4, -1e4, 1e30, -1e30, 1e-30, 0.0, nan}, {7}), y = blank({7}), dx = blank({7});
   const Tensor one = tensor({1, 1, 1, 1, 1, 1, 1}, {7});
   const auto xs = x.values();
   for (const Activation kind : {Activation::gelu, Activation::gelu_tanh, Activation::silu}) {
-    backend_of(cpu).activation(kind, x, y);
-    backend_of(cpu).activation_backward(kind, x, one, dx);
+    backend_of(tested).activation(kind, x, y);
+    backend_of(tested).activation_backward(kind, x, one, dx);
     const auto v = y.values(), slope = dx.values();
     EXPECT_EQ(v[0], xs[0]);
     EXPECT_EQ(v[1], 0.0);
@@ -146,18 +146,18 @@ TEST_P(CpuElementwise, ActivationsOfExtremeValues) {
   }
 }
 
-TEST_P(CpuElementwise, TheSameBitsForAnyThreads) {
+TEST_P(ElementwiseKernels, TheSameBitsForAnyThreads) {
   const Tensor x = random({100003}, 1), y = blank({100003});
   test::expect_same_for_any_threads([&] {
-    backend_of(cpu).activation(Activation::gelu, x, y);
+    backend_of(tested).activation(Activation::gelu, x, y);
     return y.values();
   });
 }
 
-TEST(CpuElementwiseChecks, NameTheOpTheShapesAndTheDtypes) {
-  const Tensor a = Tensor::empty({2, 3}, DType::f32, cpu), b = Tensor::empty({2}, DType::f32, cpu);
+TEST(ElementwiseChecks, NameTheOpTheShapesAndTheDtypes) {
+  const Tensor a = Tensor::empty({2, 3}, DType::f32, tested), b = Tensor::empty({2}, DType::f32, tested);
   try {
-    backend_of(cpu).add(a, b, a);
+    backend_of(tested).add(a, b, a);
     FAIL() << "accepted";
   } catch (const std::invalid_argument& e) {
     EXPECT_NE(std::string(e.what()).find("[add]"), std::string::npos) << e.what();

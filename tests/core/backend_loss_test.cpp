@@ -1,28 +1,28 @@
-// Embedding and cross-entropy of the cpu backend against the reference backend.
+// Embedding and cross-entropy of a device against the reference backend.
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-#include "core/cpu_kernels.h"
+#include "core/kernels.h"
 
 namespace monge {
 namespace {
 
-using test::cpu;
+using test::tested;
 using Tensors = std::vector<Tensor>;
 
-class CpuLoss : public test::CpuKernels {
+class LossKernels : public test::Kernels {
  protected:
   /// Random ids in [-1, V]: a few are outside on either side.
   static Tensor ids_around(std::int64_t n, std::int64_t V, std::uint64_t seed) {
-    const Tensor ids = test::random_ids({n}, V + 2, seed, cpu);
+    const Tensor ids = test::random_ids({n}, V + 2, seed, tested);
     for (std::int64_t i = 0; i < n; ++i) ids.data_as<std::int32_t>()[i] -= 1;
     return ids;
   }
 };
-MONGE_CPU_KERNEL_TESTS(CpuLoss);
+MONGE_KERNEL_TESTS(LossKernels);
 
-TEST_P(CpuLoss, EmbeddingForwardAndBackward) {
+TEST_P(LossKernels, EmbeddingForwardAndBackward) {
   const auto run = [](std::int64_t N, std::int64_t V, std::int64_t C) {
     SCOPED_TRACE(testing::Message() << N << ' ' << V << ' ' << C);
     const Tensor ids = ids_around(N, V, 1);
@@ -32,7 +32,7 @@ TEST_P(CpuLoss, EmbeddingForwardAndBackward) {
     for (const bool accumulate : {false, true}) {
       const auto kernel = [=](Backend& d, const Tensors& t) { d.embedding_backward(t[0], t[1], t[2], accumulate); };
       compare({ids, dout, random({V, C}, 4)}, {2}, kernel);
-      compare({ids, dout, test::random_tensor({V, C}, 5, DType::f32, cpu)}, {2}, kernel);
+      compare({ids, dout, test::random_tensor({V, C}, 5, DType::f32, tested)}, {2}, kernel);
     }
   };
   for (const std::int64_t N : {1, 7, 700}) {
@@ -44,10 +44,10 @@ TEST_P(CpuLoss, EmbeddingForwardAndBackward) {
   run(65, 5000, 8);
 }
 
-TEST_P(CpuLoss, EmbeddingBackwardIsTheSameForAnyThreads) {
+TEST_P(LossKernels, EmbeddingBackwardIsTheSameForAnyThreads) {
   const Tensor ids = ids_around(5000, 65, 1), dout = random({5000, 128}, 2), dtable = blank({65, 128});
   test::expect_same_for_any_threads([&] {
-    backend_of(cpu).embedding_backward(ids, dout, dtable, false);
+    backend_of(tested).embedding_backward(ids, dout, dtable, false);
     return dtable.values();
   });
 }
@@ -64,12 +64,12 @@ const test::Kernel forward_backward = [](Backend& d, const Tensors& t) {
 
 Tensors loss_tensors(const Tensor& logits, const Tensor& targets) {
   const Shape rows{logits.shape().rows()};
-  const auto stat = [](const Shape& shape) { return Tensor::zeros(shape, DType::f32, cpu); };
-  const Tensor dloss = Tensor::from(std::vector<double>{1.75}, {1}, DType::f32, cpu);
+  const auto stat = [](const Shape& shape) { return Tensor::zeros(shape, DType::f32, tested); };
+  const Tensor dloss = Tensor::from(std::vector<double>{1.75}, {1}, DType::f32, tested);
   return {logits, targets, stat(rows), stat(rows), stat({2}), dloss};
 }
 
-TEST_P(CpuLoss, CrossEntropyForwardAndBackward) {
+TEST_P(LossKernels, CrossEntropyForwardAndBackward) {
   for (const std::int64_t N : {1, 3, 65, 700}) {
     for (const std::int64_t V : {2, 16, 33, 65, 257}) {
       const Tensor targets = ids_around(N, V, 1);
@@ -82,41 +82,58 @@ TEST_P(CpuLoss, CrossEntropyForwardAndBackward) {
   compare(loss_tensors(random({3, 50257}, 2), targets), {Logits}, forward_backward);
 }
 
-TEST_P(CpuLoss, CrossEntropyOfExtremeRows) {
+// Rows that are part of more: their losses count for the share that is given.
+TEST_P(LossKernels, CrossEntropyOfAPart) {
+  constexpr std::int64_t V = 33;
+  const Tensor targets = ids_around(65, V, 1), share = blank({1}, DType::f32);
+  compare({targets, share}, {1}, [](Backend& d, const Tensors& t) { d.target_share(t[0], V, t[1]); });
+  const auto counted = [&](std::int32_t t) { return t >= 0 && t < V; };
+  std::int64_t rows = 0;
+  for (const double t : targets.values()) rows += counted(static_cast<std::int32_t>(t));
+  EXPECT_EQ(share.item(), static_cast<float>(1.0 / static_cast<double>(rows)));
+  Tensors part = loss_tensors(random({20, V}, 2, 3.0), targets.slice(10, 30));
+  part.push_back(share);
+  compare(part, {Losses, Lse, Summary, Logits}, [](Backend& d, const Tensors& t) {
+    d.cross_entropy({t[Logits], t[Targets], t[Losses], t[Lse], t[Summary], t[Dloss + 1]});
+    d.cross_entropy_backward({t[Logits], t[Targets], t[Lse], t[Summary], t[Dloss]});
+  });
+}
+
+TEST_P(LossKernels, CrossEntropyOfExtremeRows) {
   std::vector<double> values(5 * 65, -100.0);
   values[1 * 65 + 64] = 80.0;  // far ahead, and the target
   values[2 * 65 + 64] = 80.0;  // far ahead, and not the target
   values[3 * 65 + 10] = 1e4;   // so is this
-  const Tensor targets = Tensor::from(std::vector<std::int32_t>{0, 64, 3, 10, -1}, {5}, cpu);
+  const Tensor targets = Tensor::from(std::vector<std::int32_t>{0, 64, 3, 10, -1}, {5}, tested);
   const auto logits = [&] { return tensor(values, {5, 65}); };
   compare(loss_tensors(logits(), targets), {Losses, Lse, Summary}, forward);
   compare(loss_tensors(logits(), targets), {Logits}, forward_backward);
 }
 
-TEST_P(CpuLoss, NoRowThatCounts) {
-  const Tensor targets = Tensor::from(std::vector<std::int32_t>{-1, -1}, {2}, cpu);
+TEST_P(LossKernels, NoRowThatCounts) {
+  const Tensor targets = Tensor::from(std::vector<std::int32_t>{-1, -1}, {2}, tested);
   const auto tensors = loss_tensors(random({2, 33}, 1), targets);
-  forward_backward(backend_of(cpu), tensors);
+  forward_backward(backend_of(tested), tensors);
   EXPECT_EQ(tensors[Summary].values(), (std::vector<double>{0.0, 0.0}));
   EXPECT_EQ(tensors[Logits].values(), std::vector<double>(66, 0.0));
 }
 
 // A broken number anywhere in the logits must reach the loss, where the trainer looks for it.
-TEST_P(CpuLoss, NanReachesTheLoss) {
+TEST_P(LossKernels, NanReachesTheLoss) {
   for (const std::size_t at : {std::size_t{0}, std::size_t{40}, std::size_t{64}}) {
     std::vector<double> values(65, 0.5);
     values[at] = NAN;
-    const auto tensors = loss_tensors(tensor(values, {1, 65}), Tensor::from(std::vector<std::int32_t>{3}, {1}, cpu));
-    forward(backend_of(cpu), tensors);
+    const auto tensors = loss_tensors(tensor(values, {1, 65}), Tensor::from(std::vector<std::int32_t>{3}, {1}, tested));
+    forward(backend_of(tested), tensors);
     EXPECT_TRUE(std::isnan(tensors[Summary].values()[0])) << at;
   }
 }
 
-TEST_P(CpuLoss, CrossEntropyIsTheSameForAnyThreads) {
+TEST_P(LossKernels, CrossEntropyIsTheSameForAnyThreads) {
   const Tensor logits = random({1000, 65}, 1), targets = ids_around(1000, 65, 2);
   test::expect_same_for_any_threads([&] {
     const auto tensors = loss_tensors(logits.clone(), targets);
-    forward_backward(backend_of(cpu), tensors);
+    forward_backward(backend_of(tested), tensors);
     auto values = tensors[Logits].values();
     values.push_back(tensors[Summary].values()[0]);
     return values;

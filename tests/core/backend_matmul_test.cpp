@@ -1,19 +1,19 @@
-// Products of the cpu backend against the reference backend, over odd sizes, both dtypes and every epilogue.
+// Products of a device against the reference backend, over odd sizes, both dtypes and every epilogue.
 #include <gtest/gtest.h>
 
 #include <utility>
 #include <vector>
 
 #include "core/backend.h"
-#include "support/compare.h"
+#include "support/tested_device.h"
 
 namespace monge {
 namespace {
 
 using test::close;
-using test::cpu;
 using test::random_tensor;
 using test::reference;
+using test::tested;
 using test::to_reference;
 
 double tolerance(DType dtype) { return dtype == DType::bf16 ? 1e-2 : 1e-5; }
@@ -30,9 +30,9 @@ Shape shape_of(const Case& c, std::int64_t rows, std::int64_t columns, bool tran
 
 Matmul make(const Case& c, bool transpose_a, bool transpose_b, DType dtype, DType out) {
   Matmul args;
-  args.a = random_tensor(shape_of(c, c.m, c.k, transpose_a), 1, dtype, cpu);
-  args.b = random_tensor(shape_of(c, c.k, c.n, transpose_b), 2, dtype, cpu);
-  args.out = random_tensor(shape_of(c, c.m, c.n, false), 3, out, cpu);
+  args.a = random_tensor(shape_of(c, c.m, c.k, transpose_a), 1, dtype, tested);
+  args.b = random_tensor(shape_of(c, c.k, c.n, transpose_b), 2, dtype, tested);
+  args.out = random_tensor(shape_of(c, c.m, c.n, false), 3, out, tested);
   args.transpose_a = transpose_a;
   args.transpose_b = transpose_b;
   return args;
@@ -43,7 +43,7 @@ void expect_equal(const Matmul& args) {
   Matmul oracle = args;
   for (Tensor* t : {&oracle.a, &oracle.b, &oracle.out, &oracle.bias, &oracle.pre_activation}) *t = to_reference(*t);
   backend_of(reference).matmul(oracle);
-  backend_of(cpu).matmul(args);
+  backend_of(tested).matmul(args);
   EXPECT_TRUE(close(args.out, oracle.out, tolerance(args.a.dtype())));
   if (args.pre_activation) {
     EXPECT_TRUE(close(args.pre_activation, oracle.pre_activation, tolerance(args.a.dtype())));
@@ -53,7 +53,7 @@ void expect_equal(const Matmul& args) {
 const std::vector<Case> cases{{1, 1, 1},     {1, 65, 7},    {7, 1, 63},   {63, 64, 65},   {65, 2, 33},
                               {128, 65, 48}, {5, 9, 17, 1}, {7, 5, 3, 3}, {33, 31, 65, 4}};
 
-TEST(CpuMatmul, EveryTransposeAndDtypeMatchesReference) {
+TEST(Matmul, EveryTransposeAndDtypeMatchesReference) {
   for (const Case& c : cases) {
     for (const auto& [in, out] :
          {std::pair{DType::f32, DType::f32}, {DType::bf16, DType::bf16}, {DType::bf16, DType::f32}}) {
@@ -71,7 +71,7 @@ TEST(CpuMatmul, EveryTransposeAndDtypeMatchesReference) {
   }
 }
 
-TEST(CpuMatmul, EveryEpilogueMatchesReference) {
+TEST(Matmul, EveryEpilogueMatchesReference) {
   for (const Case& c : cases) {
     for (const auto& [in, out] : {std::pair{DType::f32, DType::f32}, {DType::bf16, DType::bf16}}) {
       for (const auto activation : {Activation::none, Activation::gelu, Activation::gelu_tanh, Activation::silu}) {
@@ -81,7 +81,7 @@ TEST(CpuMatmul, EveryEpilogueMatchesReference) {
                                             << " " << name_of(activation) << " " << with_bias << keep);
             Matmul args = make(c, false, true, in, out);
             args.activation = activation;
-            if (with_bias) args.bias = random_tensor({c.n}, 4, in, cpu);
+            if (with_bias) args.bias = random_tensor({c.n}, 4, in, tested);
             if (keep) args.pre_activation = Tensor::like(args.out);
             expect_equal(args);
           }
@@ -91,7 +91,7 @@ TEST(CpuMatmul, EveryEpilogueMatchesReference) {
   }
 }
 
-TEST(CpuMatmul, AWideVocabularyMatchesReference) {
+TEST(Matmul, AWideVocabularyMatchesReference) {
   for (const DType dtype : {DType::f32, DType::bf16}) {
     expect_equal(make({3, 50257, 5}, false, true, dtype, dtype));       // logits
     expect_equal(make({3, 5, 50257}, false, false, dtype, dtype));      // their gradient, back to the width
@@ -99,32 +99,32 @@ TEST(CpuMatmul, AWideVocabularyMatchesReference) {
   }
 }
 
-TEST(CpuMatmul, HugeValuesStayFinite) {
+TEST(Matmul, HugeValuesStayFinite) {
   Matmul args = make({3, 5, 4}, false, false, DType::f32, DType::f32);
-  args.a = random_tensor({3, 4}, 1, DType::f32, cpu, 1e18);
-  args.b = random_tensor({4, 5}, 2, DType::f32, cpu, 1e18);
+  args.a = random_tensor({3, 4}, 1, DType::f32, tested, 1e18);
+  args.b = random_tensor({4, 5}, 2, DType::f32, tested, 1e18);
   expect_equal(args);
 }
 
-TEST(CpuMatmul, AnEmptyResultIsNoWork) {
+TEST(Matmul, AnEmptyResultIsNoWork) {
   for (const Case& c : {Case{0, 3, 2}, Case{3, 0, 2}}) {
     const Matmul args = make(c, false, false, DType::f32, DType::f32);
-    EXPECT_NO_THROW(backend_of(cpu).matmul(args));
+    EXPECT_NO_THROW(backend_of(tested).matmul(args));
   }
 }
 
-TEST(CpuMatmul, AnInnerSizeOfZeroIsRefused) {
+TEST(Matmul, AnInnerSizeOfZeroIsRefused) {
   const Matmul args = make({2, 3, 0}, false, false, DType::f32, DType::f32);
-  EXPECT_THROW(backend_of(cpu).matmul(args), std::invalid_argument);
+  EXPECT_THROW(backend_of(tested).matmul(args), std::invalid_argument);
 }
 
-TEST(CpuMatmul, ARepeatedCallGivesTheSameBitsWithoutNewMemory) {
+TEST(Matmul, ARepeatedCallGivesTheSameBitsWithoutNewMemory) {
   Matmul args = make({96, 65, 130}, true, false, DType::f32, DType::f32);
-  backend_of(cpu).matmul(args);
+  backend_of(tested).matmul(args);
   const auto first = args.out.values();
-  const auto before = backend_of(cpu).memory().usage();
-  backend_of(cpu).matmul(args);
-  const auto after = backend_of(cpu).memory().usage();
+  const auto before = backend_of(tested).memory().usage();
+  backend_of(tested).matmul(args);
+  const auto after = backend_of(tested).memory().usage();
   EXPECT_EQ(args.out.values(), first);
   EXPECT_EQ(after.system_allocations, before.system_allocations);
   EXPECT_EQ(after.active, before.active);

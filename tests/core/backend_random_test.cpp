@@ -1,17 +1,17 @@
-// The random kernels of the cpu backend draw the numbers that core/random.h defines.
+// The random kernels of a device draw the numbers that core/random.h defines.
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-#include "core/cpu_kernels.h"
+#include "core/kernels.h"
 
 namespace monge {
 namespace {
 
-using test::cpu;
+using test::tested;
 using Tensors = std::vector<Tensor>;
 
-class CpuRandom : public test::CpuKernels {
+class RandomKernels : public test::Kernels {
  protected:
   static Random stream(std::uint64_t seed) { return {.seed = seed, .stream = 2, .step = {}}; }
   static Random random_with_step(const Backend& backend) {
@@ -20,24 +20,24 @@ class CpuRandom : public test::CpuKernels {
             .step = Tensor::from(std::vector<std::int32_t>{-5}, Shape{}, backend.device())};
   }
 };
-MONGE_CPU_KERNEL_TESTS(CpuRandom);
+MONGE_KERNEL_TESTS(RandomKernels);
 
 constexpr std::int64_t lengths[] = {1, 2, 3, 5, 7, 64, 1023, 1025, 16384, 16389, 40001};
 
-TEST_P(CpuRandom, Uniform) {
+TEST_P(RandomKernels, Uniform) {
   for (const std::int64_t n : lengths) {
     compare({blank({n})}, {0}, [](Backend& d, const Tensors& t) { d.uniform(t[0], -0.25, 0.75, random_with_step(d)); });
     compare({blank({n})}, {0}, [](Backend& d, const Tensors& t) { d.uniform(t[0], 0.0, 1.0, stream(3)); });
   }
 }
 
-TEST_P(CpuRandom, Normal) {
+TEST_P(RandomKernels, Normal) {
   for (const std::int64_t n : lengths) {
     compare({blank({n})}, {0}, [](Backend& d, const Tensors& t) { d.normal(t[0], 0.5, 2.0, random_with_step(d)); });
   }
 }
 
-TEST_P(CpuRandom, Dropout) {
+TEST_P(RandomKernels, Dropout) {
   for (const std::int64_t n : lengths) {
     for (const double p : {0.0, 0.1, 0.5}) {
       const Tensor x = random({n}, 1);
@@ -49,23 +49,23 @@ TEST_P(CpuRandom, Dropout) {
 }
 
 // The smallest p drops exactly the words below 2^-24, the kept elements are exactly those with to_unit(word) >= p.
-TEST_P(CpuRandom, DropoutKeepsWhatTheContractSays) {
+TEST_P(RandomKernels, DropoutKeepsWhatTheContractSays) {
   constexpr std::int64_t n = 4096;
   const Tensor x = blank({n}), y = blank({n}), u = blank({n}, DType::f32);
-  backend_of(cpu).fill(x, 1.0);
-  backend_of(cpu).uniform(u, 0.0, 1.0, stream(9));
+  backend_of(tested).fill(x, 1.0);
+  backend_of(tested).uniform(u, 0.0, 1.0, stream(9));
   const auto unit = u.values();
   for (const double p : {1e-9, unit[5], std::nextafter(unit[5], 1.0), 0.9}) {
-    backend_of(cpu).dropout(x, y, p, stream(9));
+    backend_of(tested).dropout(x, y, p, stream(9));
     const auto kept = y.values();
     for (std::size_t i = 0; i < kept.size(); ++i) ASSERT_EQ(kept[i] != 0.0, unit[i] >= p) << i;
   }
 }
 
-TEST_P(CpuRandom, TheSameBitsForAnyThreads) {
+TEST_P(RandomKernels, TheSameBitsForAnyThreads) {
   const Tensor x = blank({100003});
   test::expect_same_for_any_threads([&] {
-    backend_of(cpu).normal(x, 0.0, 1.0, stream(5));
+    backend_of(tested).normal(x, 0.0, 1.0, stream(5));
     return x.values();
   });
 }

@@ -1,18 +1,18 @@
-// Sums, their backward and the transpose of the cpu backend against the reference backend.
+// Sums, their backward and the transpose of a device against the reference backend.
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-#include "core/cpu_kernels.h"
+#include "core/kernels.h"
 
 namespace monge {
 namespace {
 
-using test::cpu;
+using test::tested;
 using Tensors = std::vector<Tensor>;
 
-class CpuReduce : public test::CpuKernels {};
-MONGE_CPU_KERNEL_TESTS(CpuReduce);
+class ReduceKernels : public test::Kernels {};
+MONGE_KERNEL_TESTS(ReduceKernels);
 
 struct Sizes {
   std::int64_t outer, n, inner;
@@ -23,7 +23,7 @@ const std::vector<Sizes> sizes{{1, 1, 1},     {3, 7, 1},   {65, 33, 1},  {1, 400
                                {1, 65, 7},    {1, 5, 257}, {3, 7, 33},   {1, 700, 257}, {2, 1500, 65},
                                {1, 3, 40001}, {7, 0, 3},   {1, 70000, 2}};
 
-TEST_P(CpuReduce, Sum) {
+TEST_P(ReduceKernels, Sum) {
   for (const auto& [outer, n, inner] : sizes) {
     SCOPED_TRACE(testing::Message() << outer << ' ' << n << ' ' << inner);
     const Tensor x = random({outer, n, inner}, 1);
@@ -34,37 +34,37 @@ TEST_P(CpuReduce, Sum) {
     compare({x, blank(out)}, {1}, sum(false));
     compare({x, random(out, 2)}, {1}, sum(true));
     compare({x, blank(out, DType::f32)}, {1}, sum(false));
-    compare({x, test::random_tensor(out, 3, DType::f32, cpu)}, {1}, sum(true));
+    compare({x, test::random_tensor(out, 3, DType::f32, tested)}, {1}, sum(true));
   }
 }
 
 // Two million times 0.1, added one by one into a float, would be off by some percent.
-TEST_P(CpuReduce, LongSumsKeepTheirDigits) {
+TEST_P(ReduceKernels, LongSumsKeepTheirDigits) {
   constexpr std::int64_t n = 1 << 21;
   const Tensor x = blank({n}), total = blank({1}, DType::f32);
-  backend_of(cpu).fill(x, 0.1);
-  backend_of(cpu).sum(x, 1, n, 1, 1.0, total, false);
+  backend_of(tested).fill(x, 0.1);
+  backend_of(tested).sum(x, 1, n, 1, 1.0, total, false);
   const double element = x.slice(0, 1).item();
   EXPECT_NEAR(total.item(), n * element, 4e-6 * n * element);
 }
 
 // f32 in every storage of the model; sums are in double, so huge values do not overflow on the way.
-TEST_P(CpuReduce, Dot) {
+TEST_P(ReduceKernels, Dot) {
   for (const std::int64_t n : {0, 1, 7, 16, 33, 257, 40001, 200003}) {
     for (const double stddev : {1.0, 1e15}) {
-      const Tensor a = test::random_tensor({n}, 1, DType::f32, cpu, stddev);
-      const Tensor b = test::random_tensor({n}, 2, DType::f32, cpu, 1e15);
+      const Tensor a = test::random_tensor({n}, 1, DType::f32, tested, stddev);
+      const Tensor b = test::random_tensor({n}, 2, DType::f32, tested, 1e15);
       const Tensor got = blank({1}, DType::f32), expected = Tensor::zeros({1}, DType::f64, test::reference);
-      backend_of(cpu).dot(a, b, got);
+      backend_of(tested).dot(a, b, got);
       backend_of(test::reference).dot(test::to_reference(a), test::to_reference(b), expected);
       EXPECT_TRUE(test::close(got, expected, 1e-6)) << n;
-      backend_of(cpu).dot(b, b, got);
+      backend_of(tested).dot(b, b, got);
       EXPECT_TRUE(n == 0 || (got.item() > 0.0 && std::isfinite(got.item())));
     }
   }
 }
 
-TEST_P(CpuReduce, Repeat) {
+TEST_P(ReduceKernels, Repeat) {
   for (const auto& [outer, n, inner] : sizes) {
     const Tensor x = random({outer, inner}, 1);
     compare({x, blank({outer, n, inner})}, {1},
@@ -72,21 +72,21 @@ TEST_P(CpuReduce, Repeat) {
   }
 }
 
-TEST_P(CpuReduce, SwapMiddle) {
+TEST_P(ReduceKernels, SwapMiddle) {
   for (const Shape& shape : {Shape{1, 1, 1, 1}, Shape{2, 3, 5, 7}, Shape{1, 65, 33, 1}, Shape{3, 64, 4, 32},
                              Shape{1, 257, 129, 1}, Shape{2, 1, 7, 16}}) {
     const Tensor x = random(shape, 1), y = blank({shape[0], shape[2], shape[1], shape[3]}), back = blank(shape);
     compare({x, y}, {1}, [](Backend& d, const Tensors& t) { d.swap_middle(t[0], t[1]); });
-    backend_of(cpu).swap_middle(y, back);
+    backend_of(tested).swap_middle(y, back);
     EXPECT_EQ(back.values(), x.values());
   }
 }
 
-TEST_P(CpuReduce, TheSameBitsForAnyThreads) {
+TEST_P(ReduceKernels, TheSameBitsForAnyThreads) {
   const Tensor x = random({3000, 257}, 1), columns = blank({257}, DType::f32), total = blank({1}, DType::f32);
   test::expect_same_for_any_threads([&] {
-    backend_of(cpu).sum(x, 1, 3000, 257, 1.0, columns, false);
-    backend_of(cpu).sum(x, 1, x.numel(), 1, 1.0, total, false);
+    backend_of(tested).sum(x, 1, 3000, 257, 1.0, columns, false);
+    backend_of(tested).sum(x, 1, x.numel(), 1, 1.0, total, false);
     auto values = columns.values();
     values.push_back(total.item());
     return values;

@@ -1,32 +1,32 @@
-// Softmax, norms and rotary positions of the cpu backend against the reference backend.
+// Softmax, norms and rotary positions of a device against the reference backend.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "core/cpu_kernels.h"
+#include "core/kernels.h"
 
 namespace monge {
 namespace {
 
-using test::cpu;
 using test::some_rows;
 using test::some_widths;
+using test::tested;
 using Tensors = std::vector<Tensor>;
 
-class CpuRows : public test::CpuKernels {};
-MONGE_CPU_KERNEL_TESTS(CpuRows);
+class RowsKernels : public test::Kernels {};
+MONGE_KERNEL_TESTS(RowsKernels);
 
 const test::Kernel softmax = [](Backend& d, const Tensors& t) { d.softmax(t[0], t[1]); };
 
-TEST_P(CpuRows, Softmax) {
+TEST_P(RowsKernels, Softmax) {
   for (const std::int64_t r : some_rows) {
     for (const std::int64_t c : some_widths) compare({random({r, c}, 1, 3.0), blank({r, c})}, {1}, softmax);
   }
   compare({random({2, 50257}, 1, 3.0), blank({2, 50257})}, {1}, softmax);
 }
 
-TEST_P(CpuRows, SoftmaxOfExtremeRows) {
+TEST_P(RowsKernels, SoftmaxOfExtremeRows) {
   std::vector<double> values(4 * 65, -100.0);
   values[65 + 64] = 80.0;
   for (std::size_t i = 0; i < 65; ++i) values[2 * 65 + i] = (i % 3 == 0) ? 1e4 : -1e4;
@@ -34,17 +34,17 @@ TEST_P(CpuRows, SoftmaxOfExtremeRows) {
   compare({tensor(values, {4, 65}), blank({4, 65})}, {1}, softmax);
 }
 
-TEST_P(CpuRows, SoftmaxHandsNanOn) {
+TEST_P(RowsKernels, SoftmaxHandsNanOn) {
   const Tensor x = tensor({1.0, NAN, 2.0}, {3}), y = blank({3});
-  backend_of(cpu).softmax(x, y);
+  backend_of(tested).softmax(x, y);
   for (const double v : y.values()) EXPECT_TRUE(std::isnan(v));
 }
 
-TEST_P(CpuRows, SoftmaxBackward) {
+TEST_P(RowsKernels, SoftmaxBackward) {
   for (const std::int64_t r : some_rows) {
     for (const std::int64_t c : some_widths) {
       const Tensor y = blank({r, c});
-      backend_of(cpu).softmax(random({r, c}, 1), y);
+      backend_of(tested).softmax(random({r, c}, 1), y);
       compare({y, random({r, c}, 2), blank({r, c})}, {2},
               [](Backend& d, const Tensors& t) { d.softmax_backward(t[0], t[1], t[2]); });
     }
@@ -82,10 +82,10 @@ Norm norm_of(NormKind kind, const Tensors& t) {
 Tensor coarse(const Shape& shape, std::uint64_t seed, DType dtype, double scale) {
   auto values = test::random_values(shape.numel(), seed);
   for (double& v : values) v = std::clamp(std::round(v * 16.0) / 16.0, -3.9375, 3.9375) * scale;
-  return Tensor::from(values, shape, dtype, cpu);
+  return Tensor::from(values, shape, dtype, tested);
 }
 
-TEST_P(CpuRows, Norm) {
+TEST_P(RowsKernels, Norm) {
   const auto run = [](const NormCase& norm, const Shape& shape, double scale) {
     const Shape stat{shape.rows()}, row{shape.last()};
     const bool layer = norm.kind == NormKind::layer;
@@ -127,16 +127,16 @@ NormBackward norm_backward_of(NormKind kind, bool accumulate, const Tensors& t) 
 Tensors norm_backward_inputs(const NormCase& norm, const Tensor& x, const Tensor& gain, DType gradient) {
   const Shape stat{x.shape().rows()}, row{x.shape().last()};
   const auto random = [&](const Shape& shape, std::uint64_t seed, DType dtype) {
-    return test::random_tensor(shape, seed, dtype, cpu);
+    return test::random_tensor(shape, seed, dtype, tested);
   };
   Norm forward;
   forward.kind = norm.kind;
   forward.x = x;
   forward.gain = gain;
   forward.y = Tensor::like(x);
-  forward.rstd = Tensor::empty(stat, DType::f32, cpu);
-  if (norm.kind == NormKind::layer) forward.mean = Tensor::empty(stat, DType::f32, cpu);
-  backend_of(cpu).norm(forward);
+  forward.rstd = Tensor::empty(stat, DType::f32, tested);
+  if (norm.kind == NormKind::layer) forward.mean = Tensor::empty(stat, DType::f32, tested);
+  backend_of(tested).norm(forward);
   return {x,
           gain,
           forward.mean,
@@ -148,7 +148,7 @@ Tensors norm_backward_inputs(const NormCase& norm, const Tensor& x, const Tensor
           norm.bias ? random(row, 9, gradient) : Tensor()};
 }
 
-TEST_P(CpuRows, NormBackward) {
+TEST_P(RowsKernels, NormBackward) {
   const auto run = [](const NormCase& norm, const Shape& shape, double stddev) {
     const Tensor x = random(shape, 1, stddev), gain = norm.gain ? random({shape.last()}, 2) : Tensor();
     for (const bool accumulate : {false, true}) {
@@ -167,21 +167,21 @@ TEST_P(CpuRows, NormBackward) {
   run(norm_cases.back(), {700, 128}, 1.0);
 }
 
-TEST_P(CpuRows, NormBackwardInPlaceOfTheSum) {
+TEST_P(RowsKernels, NormBackwardInPlaceOfTheSum) {
   const NormCase norm{NormKind::layer, true, true, true};
   auto apart = norm_backward_inputs(norm, random({65, 33}, 1), random({33}, 2), dtype());
   auto in_place = apart;
   in_place[Bdx] = in_place[Bdsum] = apart[Bdsum].clone();
-  backend_of(cpu).norm_backward(norm_backward_of(norm.kind, false, apart));
-  backend_of(cpu).norm_backward(norm_backward_of(norm.kind, false, in_place));
+  backend_of(tested).norm_backward(norm_backward_of(norm.kind, false, apart));
+  backend_of(tested).norm_backward(norm_backward_of(norm.kind, false, in_place));
   EXPECT_EQ(in_place[Bdx].values(), apart[Bdx].values());
 }
 
-TEST_P(CpuRows, NormBackwardIsTheSameForAnyThreads) {
+TEST_P(RowsKernels, NormBackwardIsTheSameForAnyThreads) {
   const NormCase norm{NormKind::layer, true, true, true};
   const auto inputs = norm_backward_inputs(norm, random({1000, 257}, 1), random({257}, 2), DType::f32);
   test::expect_same_for_any_threads([&] {
-    backend_of(cpu).norm_backward(norm_backward_of(norm.kind, false, inputs));
+    backend_of(tested).norm_backward(norm_backward_of(norm.kind, false, inputs));
     auto values = inputs[Bdx].values();
     for (const std::size_t i : {Bdgain, Bdbias}) {
       for (const double v : inputs[i].values()) values.push_back(v);
@@ -192,7 +192,7 @@ TEST_P(CpuRows, NormBackwardIsTheSameForAnyThreads) {
 
 // --- rope ---
 
-TEST_P(CpuRows, Rope) {
+TEST_P(RowsKernels, Rope) {
   struct Case {
     std::int64_t B, T, W, heads, D, start;
     double base;

@@ -6,13 +6,13 @@
 #include <cmath>
 #include <functional>
 
-#include "core/cpu_kernels.h"
+#include "core/kernels.h"
 
 namespace monge {
 namespace {
 
-using test::cpu;
 using test::reference;
+using test::tested;
 
 /// One element of a rule by its formula: `s` are its states, `t` the step from 1. Returns u of p = keep p - lr u.
 using Direction = std::function<double(double g, double* s, int t)>;
@@ -168,48 +168,48 @@ TEST(UpdateRule, TwentyStepsOnReferenceFollowTheFormula) {
 }
 
 /// The dtype parameter says whether a bf16 copy is written.
-class CpuUpdateRule : public test::CpuKernels {
+class UpdateRuleKernels : public test::Kernels {
  protected:
   static bool with_copy() { return dtype() == DType::bf16; }
 };
-MONGE_CPU_KERNEL_TESTS(CpuUpdateRule);
+MONGE_KERNEL_TESTS(UpdateRuleKernels);
 
-TEST_P(CpuUpdateRule, TwentyStepsFollowTheFormula) {
+TEST_P(UpdateRuleKernels, TwentyStepsFollowTheFormula) {
   for (const Case& c : cases()) {
-    for (const std::int64_t n : {1, 7, 16, 33, 257}) expect_formula(c, n, cpu, with_copy(), 2e-6);
+    for (const std::int64_t n : {1, 7, 16, 33, 257}) expect_formula(c, n, tested, with_copy(), 2e-6);
   }
 }
 
 // Chunks for the threads, whole vectors and rests of vectors: none may show in an element.
-TEST_P(CpuUpdateRule, ARangeInPiecesHasTheSameBits) {
+TEST_P(UpdateRuleKernels, ARangeInPiecesHasTheSameBits) {
   constexpr std::int64_t n = 40001;
-  const Tensor start = test::random_tensor({n}, 1, DType::f32, cpu);
+  const Tensor start = test::random_tensor({n}, 1, DType::f32, tested);
   for (const Case& c : cases()) {
     SCOPED_TRACE(c.title);
     const Subject whole(c.rule, start, with_copy()), parts(c.rule, start, with_copy());
     for (int t = 1; t <= 3; ++t) {
-      const Tensor grad = gradient(n, t, cpu);
-      whole.update(c.rule, grad, control(cpu, t));
+      const Tensor grad = gradient(n, t, tested);
+      whole.update(c.rule, grad, control(tested, t));
       for (const auto& [begin, end] : {std::pair{0, 13}, {13, 20014}, {20014, 40001}}) {
         Subject part = parts;
         part.param = parts.param.slice(begin, end);
         if (part.copy) part.copy = parts.copy.slice(begin, end);
         for (Tensor& x : part.states) x = x ? x.slice(begin, end) : x;
-        part.update(c.rule, grad.slice(begin, end), control(cpu, t));
+        part.update(c.rule, grad.slice(begin, end), control(tested, t));
       }
     }
     EXPECT_EQ(whole.values(), parts.values());
   }
 }
 
-TEST_P(CpuUpdateRule, TheSameBitsForAnyThreads) {
+TEST_P(UpdateRuleKernels, TheSameBitsForAnyThreads) {
   constexpr std::int64_t n = 100003;
-  const Tensor start = test::random_tensor({n}, 1, DType::f32, cpu), grad = gradient(n, 1, cpu);
+  const Tensor start = test::random_tensor({n}, 1, DType::f32, tested), grad = gradient(n, 1, tested);
   for (const Case& c : cases()) {
     SCOPED_TRACE(c.title);
     test::expect_same_for_any_threads([&] {
       const Subject subject(c.rule, start, false);
-      subject.update(c.rule, grad, control(cpu, 2));
+      subject.update(c.rule, grad, control(tested, 2));
       return subject.param.values();
     });
   }
@@ -234,13 +234,13 @@ TEST(UpdateRule, NothingChangesOnReferenceWithoutAFiniteGradient) {
   expect_nothing_changes_without_a_finite_gradient(reference, false);
 }
 
-TEST_P(CpuUpdateRule, NothingChangesWithoutAFiniteGradient) {
-  expect_nothing_changes_without_a_finite_gradient(cpu, with_copy());
+TEST_P(UpdateRuleKernels, NothingChangesWithoutAFiniteGradient) {
+  expect_nothing_changes_without_a_finite_gradient(tested, with_copy());
 }
 
 // What stands in the buffer, or in the place of the last gradient, plays no part in the first step.
-TEST_P(CpuUpdateRule, TheFirstStepHasNoPast) {
-  for (const Device device : {cpu, reference}) {
+TEST_P(UpdateRuleKernels, TheFirstStepHasNoPast) {
+  for (const Device device : {tested, reference}) {
     const Tensor start = test::random_tensor({19}, 1, backend_of(device).default_float(), device);
     for (const auto& [rule, state] : {std::pair{UpdateRule(MomentumRule{}), 0}, {UpdateRule(MarsRule{}), 2}}) {
       const Subject clean(rule, start, false), spoilt(rule, start, false);
@@ -253,8 +253,8 @@ TEST_P(CpuUpdateRule, TheFirstStepHasNoPast) {
 }
 
 // A gradient that is 0 has no sign: only the decay acts.
-TEST_P(CpuUpdateRule, ZeroHasNoSign) {
-  for (const Device device : {cpu, reference}) {
+TEST_P(UpdateRuleKernels, ZeroHasNoSign) {
+  for (const Device device : {tested, reference}) {
     const DType dtype = backend_of(device).default_float();
     const Tensor start = Tensor::from(std::vector<double>(19, 1.0), {19}, dtype, device);
     for (const UpdateRule& rule : {UpdateRule(SignumRule{}), UpdateRule(LionRule{})}) {

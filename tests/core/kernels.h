@@ -1,5 +1,5 @@
-// What the tests of the cpu kernels share: every test runs for f32 and bf16 and for each instruction set that was
-// compiled and that this processor has, and compares with the reference backend.
+// What the tests of the kernels of a device share: every test runs for f32 and bf16, on cpu for each instruction set
+// that was compiled and that this processor has, and compares with the reference backend.
 #pragma once
 
 #include <hwy/targets.h>
@@ -12,7 +12,7 @@
 #include <tuple>
 #include <vector>
 
-#include "support/compare.h"
+#include "support/tested_device.h"
 
 namespace monge::test {
 
@@ -22,7 +22,7 @@ using Kernel = std::function<void(Backend&, const std::vector<Tensor>&)>;
 inline const std::vector<std::int64_t> some_rows{1, 3, 7, 65};
 inline const std::vector<std::int64_t> some_widths{1, 2, 7, 16, 33, 63, 64, 65, 128, 257};
 
-class CpuKernels : public testing::TestWithParam<std::tuple<DType, std::int64_t>> {
+class Kernels : public testing::TestWithParam<std::tuple<DType, std::int64_t>> {
  protected:
   void SetUp() override { use_instruction_set(std::get<1>(GetParam())); }
   void TearDown() override { use_instruction_set(0); }
@@ -31,26 +31,26 @@ class CpuKernels : public testing::TestWithParam<std::tuple<DType, std::int64_t>
   static double tolerance() { return dtype() == DType::bf16 ? 1e-2 : 1e-5; }
 
   static Tensor random(const Shape& shape, std::uint64_t seed, double stddev = 1.0) {
-    return random_tensor(shape, seed, dtype(), cpu, stddev);
+    return random_tensor(shape, seed, dtype(), tested, stddev);
   }
   static Tensor tensor(const std::vector<double>& values, const Shape& shape) {
-    return Tensor::from(values, shape, dtype(), cpu);
+    return Tensor::from(values, shape, dtype(), tested);
   }
   /// A tensor for a result, full of NaN.
   static Tensor blank(const Shape& shape, DType type) {
-    const Tensor x = Tensor::empty(shape, type, cpu);
-    backend_of(cpu).fill(x, std::numeric_limits<double>::quiet_NaN());
+    const Tensor x = Tensor::empty(shape, type, tested);
+    backend_of(tested).fill(x, std::numeric_limits<double>::quiet_NaN());
     return x;
   }
   static Tensor blank(const Shape& shape) { return blank(shape, dtype()); }
 
-  /// Runs the kernel on cpu and, from the same values, on reference, and compares the tensors numbered `outputs`,
-  /// where these are defined.
+  /// Runs the kernel on the tested device and, from the same values, on reference, and compares the tensors numbered
+  /// `outputs`, where these are defined.
   static void compare(const std::vector<Tensor>& tensors, std::initializer_list<std::size_t> outputs,
                       const Kernel& kernel) {
     std::vector<Tensor> expected;
     for (const Tensor& x : tensors) expected.push_back(to_reference(x));
-    kernel(backend_of(cpu), tensors);
+    kernel(backend_of(tested), tensors);
     kernel(backend_of(reference), expected);
     for (const std::size_t i : outputs) {
       if (!tensors[i]) continue;
@@ -67,6 +67,7 @@ class CpuKernels : public testing::TestWithParam<std::tuple<DType, std::int64_t>
 };
 
 inline std::vector<std::int64_t> instruction_sets() {
+  if (tested != cpu) return {0};
   std::vector<std::int64_t> out{HWY_STATIC_TARGET};
 #if HWY_ARCH_X86
   for (const std::int64_t target : {HWY_AVX2, HWY_AVX3}) {
@@ -76,12 +77,18 @@ inline std::vector<std::int64_t> instruction_sets() {
   return out;
 }
 
-inline std::string kernel_test_name(const testing::TestParamInfo<CpuKernels::ParamType>& info) {
-  return std::string(name_of(std::get<0>(info.param))) + "_" + hwy::TargetName(std::get<1>(info.param));
+inline std::string kernel_test_name(const testing::TestParamInfo<Kernels::ParamType>& info) {
+  const auto [dtype, target] = info.param;
+  return std::string(name_of(dtype)) + "_" + (target == 0 ? "device" : hwy::TargetName(target));
 }
 
-/// `run` returns values; they must be the same bits for 1, 2 and 3 threads.
+/// `run` returns values; they must be the same bits for 1, 2 and 3 threads, and in any order of the threads of a GPU.
 inline void expect_same_for_any_threads(const std::function<std::vector<double>()>& run) {
+  if (tested != cpu) {
+    const auto once = run();
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(run(), once);
+    return;
+  }
   const int threads = omp_get_max_threads();
   omp_set_num_threads(1);
   const auto one = run();
@@ -94,8 +101,8 @@ inline void expect_same_for_any_threads(const std::function<std::vector<double>(
 
 }  // namespace monge::test
 
-#define MONGE_CPU_KERNEL_TESTS(name)                                                                           \
+#define MONGE_KERNEL_TESTS(name)                                                                               \
   INSTANTIATE_TEST_SUITE_P(                                                                                    \
-      Cpu, name,                                                                                               \
+      On, name,                                                                                                \
       testing::Combine(testing::Values(DType::f32, DType::bf16), testing::ValuesIn(test::instruction_sets())), \
       test::kernel_test_name)

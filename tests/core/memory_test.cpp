@@ -162,6 +162,57 @@ TEST(Memory, CachedBlocksMakeRoomBeforeTheSystemRefuses) {
   EXPECT_FALSE(refusal(memory, 16384, Pool::scratch).empty());
 }
 
+TEST(Memory, AReserveIsOneAllocationThatStays) {
+  System system;
+  {
+    MemoryPools memory = system.pools();
+    memory.reserve(8192, Pool::activations);
+    EXPECT_EQ(system.allocations, 1);
+    auto a = memory.allocate(4096, Pool::activations), b = memory.allocate(4096, Pool::scratch);
+    EXPECT_EQ(static_cast<std::byte*>(b.get()) - static_cast<std::byte*>(a.get()), 4096);
+    EXPECT_EQ(system.allocations, 1);
+    auto beyond = memory.allocate(256, Pool::scratch);
+    EXPECT_EQ(system.allocations, 2);
+    const void* const first = a.get();
+    a.reset();
+    beyond.reset();
+    memory.trim();  // gives back what is not of the reserve
+    EXPECT_EQ(system.lent, 8192u);
+    EXPECT_EQ(memory.allocate(4096, Pool::activations).get(), first);
+    EXPECT_EQ(memory.usage().reserved, 8192u);
+  }
+  EXPECT_EQ(system.lent, 0u);
+}
+
+TEST(Memory, AReserveThatDoesNotFitNamesPoolAndSetting) {
+  System system{.capacity = 4096};
+  MemoryPools memory = system.pools();
+  try {
+    memory.reserve(8192, Pool::activations);
+    FAIL() << "reserved";
+  } catch (const OutOfMemory& error) {
+    EXPECT_NE(std::string(error.what()).find("pool 'activations'"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("train.batch"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Memory, WhatARecordingFreedIsItsOwnUntilItGoes) {
+  System system;
+  MemoryPools memory = system.pools();
+  const void* const cached = memory.allocate(4096, Pool::activations).get();  // back in the cache at once
+  std::shared_ptr<void> kept;
+  {
+    const MemoryPools::Recording recording(memory);
+    EXPECT_EQ(memory.allocate(4096, Pool::activations).get(), cached);  // from the cache of before,
+    EXPECT_EQ(memory.allocate(4096, Pool::activations).get(), cached);  // then from the recording's own
+    kept = recording.blocks();
+  }
+  EXPECT_NE(memory.allocate(4096, Pool::activations).get(), cached);
+  kept.reset();
+  const auto one = memory.allocate(4096, Pool::activations), other = memory.allocate(4096, Pool::activations);
+  EXPECT_TRUE(one.get() == cached || other.get() == cached);
+}
+
 TEST(Memory, ThreadsMayAllocateTogether) {
   MemoryPools memory(
       "toy", [](std::size_t bytes) { return std::malloc(bytes); }, [](void* block, std::size_t) { std::free(block); });

@@ -171,6 +171,42 @@ TEST_P(GptVariants, RecomputationGivesTheSameBits) {
   EXPECT_EQ(loss_gradients(model, store, tokens, targets).values(), kept);
 }
 
+// 18 tokens in chunks of 5, some of them left out of the loss: the same mean, the same gradients.
+TEST_P(GptVariants, AChunkedHeadChangesNothing) {
+  Gpt model(small(GetParam()), 11);
+  ParameterStore store(model, reference, Precision::float32, 1);
+  const Tensor tokens = test::random_ids({2, 9}, 11, 2);
+  std::vector<std::int32_t> asked(18, -1);
+  for (const std::size_t i : {1u, 3u, 4u, 11u, 17u})
+    asked[i] = static_cast<std::int32_t>(i % 11);  // one chunk has none
+  const Tensor targets = Tensor::from(asked, {2, 9}, reference);
+  const double loss = model.loss(tokens, targets).value().item();
+  const Tensor whole = loss_gradients(model, store, tokens, targets);
+  model.set_head_chunk(5);
+  EXPECT_NEAR(model.loss(tokens, targets).value().item(), loss, 1e-14);
+  EXPECT_TRUE(test::close(loss_gradients(model, store, tokens, targets), whole, 1e-13));
+}
+
+TEST(Gpt, AChunkedHeadHoldsFewLogits) {
+  GptOptions o;
+  o.layers = 1;
+  o.heads = 1;
+  o.width = 8;
+  o.context = 64;
+  Gpt model(o, 5000);
+  ParameterStore store(model, cpu, Precision::float32, 1);
+  const Tensor tokens = test::random_ids({4, 64}, 5000, 2, cpu);
+  MemoryPools& memory = backend_of(cpu).memory();
+  const auto peak = [&] {
+    memory.reset_peak();
+    loss_gradients(model, store, tokens, tokens);
+    return memory.usage()[Pool::activations].peak;
+  };
+  const std::size_t whole = peak();
+  model.set_head_chunk(32);
+  EXPECT_LT(peak(), whole / 3);  // an eighth of the logits, and what the block keeps
+}
+
 INSTANTIATE_TEST_SUITE_P(All, GptVariants, testing::ValuesIn(variants),
                          [](const auto& info) { return std::string(info.param.name); });
 

@@ -1,0 +1,119 @@
+// Elementwise kernels. All are bound by memory: one pass, 16 bytes for each load.
+#include "core/check.h"
+#include "core/cuda/activation.h"
+#include "core/cuda/cuda_backend.h"
+#include "core/cuda/pack.h"
+
+namespace monge::MONGE_GPU {
+namespace {
+
+struct Add {
+  __device__ float operator()(float a, float b) const { return a + b; }
+};
+struct Multiply {
+  __device__ float operator()(float a, float b) const { return a * b; }
+};
+struct Scale {
+  float factor;
+  __device__ float operator()(float x) const { return factor * x; }
+};
+struct AddScaled {
+  float factor;
+  __device__ float operator()(float x, float y) const { return y + factor * x; }
+};
+template <class F>
+struct SlopeTimes {
+  F function;
+  __device__ float operator()(float x, float dy) const { return function.slope(x) * dy; }
+};
+
+/// out_i = f(x_i)
+template <int W, class T, class F>
+__global__ void map_kernel(const T* x, T* out, std::int64_t n, F f) {
+  for_each_pack<W>(n, [&](std::int64_t i, int count) { store<W>(out + i, count, each<W>(f, load<W>(x + i, count))); });
+}
+
+/// out_i = f(a_i, b_i). No __restrict__: out may be a or b.
+template <int W, class A, class B, class F>
+__global__ void combine_kernel(const A* a, const B* b, B* out, std::int64_t n, F f) {
+  for_each_pack<W>(n, [&](std::int64_t i, int count) {
+    store<W>(out + i, count, each<W>(f, load<W>(a + i, count), load<W>(b + i, count)));
+  });
+}
+
+/// out_i = f(a_i, b_(i mod period)); the period is a multiple of W.
+template <int W, class T, class F>
+__global__ void broadcast_kernel(const T* a, const T* b, T* out, std::int64_t n, std::int64_t period, F f) {
+  for_each_pack<W>(n, [&](std::int64_t i, int count) {
+    store<W>(out + i, count, each<W>(f, load<W>(a + i, count), load<W>(b + i % period, count)));
+  });
+}
+
+template <class F>
+void map(Stream stream, const Tensor& x, const Tensor& out, const F& f) {
+  visit_float(x.dtype(), [&](auto type) {
+    using T = typename decltype(type)::type;
+    visit_width<T>(aligned_to({&x, &out}, 16 / sizeof(T)), [&](auto width) {
+      launch(map_kernel<width, T, F>, elementwise_grid(x.numel(), width), elementwise_block, 0, stream, x.data_as<T>(),
+             out.data_as<T>(), x.numel(), f);
+    });
+  });
+}
+
+template <class F>
+void combine(Stream stream, const Tensor& a, const Tensor& b, const Tensor& out, const F& f) {
+  const std::int64_t n = a.numel(), period = b.numel();
+  if (n == 0) return;
+  visit_float(a.dtype(), [&](auto type) {
+    using T = typename decltype(type)::type;
+    visit_width<T>(aligned_to({&a, &b, &out}, 16 / sizeof(T), n == period ? 0 : period), [&](auto width) {
+      if (n == period) {
+        launch(combine_kernel<width, T, T, F>, elementwise_grid(n, width), elementwise_block, 0, stream, a.data_as<T>(),
+               b.data_as<T>(), out.data_as<T>(), n, f);
+      } else {
+        launch(broadcast_kernel<width, T, F>, elementwise_grid(n, width), elementwise_block, 0, stream, a.data_as<T>(),
+               b.data_as<T>(), out.data_as<T>(), n, period, f);
+      }
+    });
+  });
+}
+
+}  // namespace
+
+void CudaBackend::add(const Tensor& a, const Tensor& b, const Tensor& out) {
+  check::add(device(), a, b, out);
+  combine(runtime_.stream(), a, b, out, Add());
+}
+
+void CudaBackend::mul(const Tensor& a, const Tensor& b, const Tensor& out) {
+  check::mul(device(), a, b, out);
+  combine(runtime_.stream(), a, b, out, Multiply());
+}
+
+void CudaBackend::scale(const Tensor& x, double factor, const Tensor& out) {
+  check::scale(device(), x, out);
+  map(runtime_.stream(), x, out, Scale{static_cast<float>(factor)});
+}
+
+void CudaBackend::add_scaled(const Tensor& x, double factor, const Tensor& y) {
+  check::add_scaled(device(), x, y);
+  const AddScaled f{static_cast<float>(factor)};
+  if (x.dtype() == y.dtype()) return combine(runtime_.stream(), x, y, y, f);
+  visit_width<float>(aligned_to({&x, &y}, 4), [&](auto width) {
+    launch(combine_kernel<width, bf16, float, AddScaled>, elementwise_grid(x.numel(), width), elementwise_block, 0,
+           runtime_.stream(), x.data_as<bf16>(), y.data_as<float>(), y.data_as<float>(), x.numel(), f);
+  });
+}
+
+void CudaBackend::activation(Activation kind, const Tensor& x, const Tensor& y) {
+  check::activation(device(), x, y);
+  visit_activation(kind, [&](auto function) { map(runtime_.stream(), x, y, function); });
+}
+
+void CudaBackend::activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx) {
+  check::activation_backward(device(), x, dy, dx);
+  visit_activation(
+      kind, [&](auto function) { combine(runtime_.stream(), x, dy, dx, SlopeTimes<decltype(function)>{function}); });
+}
+
+}  // namespace monge::MONGE_GPU

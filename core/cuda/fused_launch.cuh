@@ -1,0 +1,60 @@
+// The launches of the fused kernels for one map. Each map has a file fused_<map>.cu of its own, which compiles them.
+#pragma once
+
+#include "core/cuda/fused_forward.cuh"
+#include "core/cuda/fused_keys.cuh"
+#include "core/cuda/fused_queries.cuh"
+#include "core/cuda/fused_statistics.cuh"
+
+namespace monge::MONGE_GPU {
+
+template <class Map, int D>
+void launch_forward(const Map& map, const FusedCall& c, Stream stream) {
+  const auto tiles = pieces(c.queries, QueryRows<ForwardShape<D>::M>::rows);
+  launch(fused_forward_kernel<Map, D>, dim3(c.batch * c.heads, tiles), fused_threads, ForwardShape<D>::shared_bytes,
+         stream, map, c);
+}
+
+template <class Map, int D, bool solves>
+void launch_backward(const Map& map, const FusedCall& c, Stream stream) {
+  if (centre_is_in_output<Map>) {
+    const auto rows = static_cast<std::int64_t>(c.batch) * c.heads * c.queries;
+    launch(output_centre_kernel<D>, static_cast<unsigned>(pieces<std::int64_t>(rows, fused_warps)), fused_threads, 0,
+           stream, c);
+  }
+  if constexpr (Map::metric != Metric::none) {
+    const bool needs_means = !is_separable<Map> && (solves || !centre_is_in_output<Map>);
+    if (needs_means || c.row_lambda != nullptr) {
+      const auto tiles = pieces(c.queries, QueryRows<StatisticsShape<D>::M>::rows);
+      launch(row_statistics_kernel<Map, D>, dim3(c.batch * c.heads, tiles), fused_threads,
+             StatisticsShape<D>::shared_bytes, stream, map, c);
+    }
+  }
+  launch(keys_backward_kernel<Map, D, solves>, dim3(c.batch * c.kv_heads, pieces(c.keys, KeysShape<D, solves>::rows)),
+         fused_threads, KeysShape<D, solves>::shared_bytes, stream, map, c);
+  const auto tiles = pieces(c.queries, QueryRows<QueriesShape<D, solves>::M>::rows);
+  launch(queries_backward_kernel<Map, D, solves>, dim3(c.batch * c.heads, tiles), fused_threads,
+         QueriesShape<D, solves>::shared_bytes, stream, map, c);
+}
+
+template <class Map>
+void fused_forward(const Map& map, const FusedCall& c, std::int64_t head_dim, Stream stream) {
+  head_dim == 64 ? launch_forward<Map, 64>(map, c, stream) : launch_forward<Map, 128>(map, c, stream);
+}
+
+template <class Map>
+void fused_backward(const Map& map, const FusedCall& c, std::int64_t head_dim, bool solves, Stream stream) {
+  if constexpr (Map::metric != Metric::none) {
+    if (solves) {
+      head_dim == 64 ? launch_backward<Map, 64, true>(map, c, stream) : launch_backward<Map, 128, true>(map, c, stream);
+      return;
+    }
+  }
+  head_dim == 64 ? launch_backward<Map, 64, false>(map, c, stream) : launch_backward<Map, 128, false>(map, c, stream);
+}
+
+#define MONGE_FUSED_KERNELS(Map)                                                            \
+  template void fused_forward(const Map&, const FusedCall&, std::int64_t head_dim, Stream); \
+  template void fused_backward(const Map&, const FusedCall&, std::int64_t head_dim, bool solves, Stream)
+
+}  // namespace monge::MONGE_GPU

@@ -1,0 +1,62 @@
+// Runtime: one device as the backend uses it: its memory, the stream that computes, and the way of host data to it.
+//
+// Implemented by runtime.cpp with CUDA, and for the emulated device by tests/simt/runtime.cpp.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/cuda/gpu.h"
+
+namespace monge::MONGE_GPU {
+
+/// The work that a call of Runtime::record has enqueued, to be enqueued again.
+class Graph {
+ public:
+  virtual ~Graph() = default;
+  virtual void launch() = 0;
+};
+
+class Runtime {
+ public:
+  /// Throws InputError when the device is not there or cannot run this build; the message has the versions of driver
+  /// and toolkit and what to do.
+  explicit Runtime(int index);
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  /// One line for people: name, multiprocessors, memory, versions.
+  std::string description() const;
+  int multiprocessors() const { return multiprocessors_; }
+  /// 10 * major + minor of the compute capability.
+  int architecture() const { return architecture_; }
+  Stream stream() const;
+
+  /// Device memory, aligned to 256 bytes; nullptr when there is none left.
+  void* allocate(std::size_t bytes);
+  void release(void* block);
+
+  /// Host to device, in the order of the stream. The host memory may be reused on return.
+  void upload(const void* from, void* to, std::size_t bytes);
+  /// Device to host; waits.
+  void download(const void* from, void* to, std::size_t bytes);
+  /// Device to device.
+  void copy(const void* from, void* to, std::size_t bytes);
+  void zero(void* to, std::size_t bytes);
+  void synchronize();
+
+  /// Records what `enqueue` puts on the stream, without running it. Uploads cannot be recorded.
+  std::unique_ptr<Graph> record(const std::function<void()>& enqueue);
+  bool recording() const { return recording_; }
+
+ private:
+  struct Implementation;
+  std::unique_ptr<Implementation> implementation_;
+  int multiprocessors_ = 0;
+  int architecture_ = 0;
+  bool recording_ = false;
+};
+
+}  // namespace monge::MONGE_GPU

@@ -1,0 +1,185 @@
+#if defined(MONGE_CUDNN)
+#include "core/cuda/sdpa.h"
+
+#include <map>
+#include <optional>
+
+#include "core/cuda/sdpa_graph.h"
+
+namespace monge::cuda {
+namespace {
+
+/// The deterministic backward keeps a matrix of scores for each head. A batch that needs more than this is done in
+/// parts.
+constexpr std::int64_t most_score_bytes = std::int64_t{1} << 30;
+
+/// Sequences [first, first + count) of a call.
+HeadView part(HeadView view, std::int64_t first) {
+  view.offset += first * view.batch_stride;
+  return view;
+}
+AttentionBackward part(AttentionBackward args, std::int64_t first, std::int64_t count) {
+  Attention& a = args.forward;
+  for (HeadView* view : {&a.q, &a.k, &a.v, &a.out, &args.dout, &args.dq, &args.dk, &args.dv}) {
+    *view = part(*view, first);
+  }
+  a.batch = count;
+  a.row_stat = a.row_stat.slice(first, first + count);
+  return args;
+}
+
+void* memory_of(const HeadView& view) { return view.data.data_as<bf16>() + view.offset; }
+
+/// The memory that forward and backward share.
+std::map<std::int64_t, void*> memory_of(const Attention& a) {
+  std::map<std::int64_t, void*> memory{{sdpa_uid::q, memory_of(a.q)},
+                                       {sdpa_uid::k, memory_of(a.k)},
+                                       {sdpa_uid::v, memory_of(a.v)},
+                                       {sdpa_uid::out, memory_of(a.out)},
+                                       {sdpa_uid::row_stat, a.row_stat.data()}};
+  if (a.prior.slopes) memory[sdpa_uid::slopes] = a.prior.slopes.data();
+  return memory;
+}
+
+/// A plan or why there is none.
+struct Verdict {
+  std::optional<CudnnPlan> plan;
+  std::string refusal;
+};
+
+}  // namespace
+
+struct Sdpa::Implementation {
+  Implementation(Runtime& device, MemoryPools& pools, bool same_bits)
+      : runtime(device), memory(pools), deterministic(same_bits) {
+    const cudnnStatus_t status = cudnnCreate(&handle);
+    if (status == CUDNN_STATUS_SUCCESS) {
+      check_cudnn(cudnnSetStream(handle, runtime.stream()), "set the stream");
+    } else {
+      problem = fmt::format("cuDNN does not start: {}", cudnnGetErrorString(status));
+    }
+  }
+  ~Implementation() {
+    if (handle != nullptr) cudnnDestroy(handle);
+  }
+
+  /// The verdict on a shape; at its first use `compare` is asked whether the plan computes what it should.
+  template <class Shape>
+  const Verdict& judge(std::map<Shape, Verdict>& verdicts, const Shape& shape,
+                       const std::function<std::string(const CudnnPlan&)>& compare) {
+    Verdict verdict;
+    try {
+      verdict.plan.emplace(sdpa_graph(shape), CudnnDevice(handle));
+      const std::string differs = compare(*verdict.plan);
+      verdict.refusal = differs.empty() ? "" : fmt::format("{} gives other results: {}", version(), differs);
+    } catch (const CudnnError& e) {
+      verdict.refusal = e.what();
+    }
+    return verdicts.emplace(shape, std::move(verdict)).first->second;
+  }
+
+  /// Sequences that one backward takes at a time: a divisor of the batch.
+  std::int64_t part_of(const Attention& a) const {
+    if (!deterministic) return a.batch;
+    const std::int64_t bytes = 2 * a.heads * a.queries * a.queries;
+    std::int64_t count = a.batch;
+    while (count > 1 && (a.batch % count != 0 || count * bytes > most_score_bytes)) --count;
+    return count;
+  }
+
+  void run(const CudnnPlan& plan, const Attention& args) {
+    const auto workspace = scratch(plan.workspace_bytes());
+    plan.run(handle, memory_of(args), workspace.get());
+  }
+
+  void run(const CudnnPlan& plan, const AttentionBackward& args) {
+    auto given = memory_of(args.forward);
+    given[sdpa_uid::dout] = memory_of(args.dout);
+    given[sdpa_uid::dq] = memory_of(args.dq);
+    given[sdpa_uid::dk] = memory_of(args.dk);
+    given[sdpa_uid::dv] = memory_of(args.dv);
+    const auto row_sum = scratch(static_cast<std::int64_t>(args.forward.row_stat.bytes()));
+    given[sdpa_uid::row_sum] = row_sum.get();
+    const Attention& a = args.forward;
+    const auto dq_sum = scratch(deterministic ? 0 : a.batch * a.heads * a.queries * a.head_dim * 4);
+    if (dq_sum != nullptr) given[sdpa_uid::dq_sum] = dq_sum.get();
+    const auto workspace = scratch(plan.workspace_bytes());
+    plan.run(handle, given, workspace.get());
+  }
+
+  std::shared_ptr<void> scratch(std::int64_t bytes) {
+    return bytes == 0 ? nullptr : memory.allocate(static_cast<std::size_t>(bytes), Pool::scratch);
+  }
+
+  static std::string version() {
+    const std::size_t v = cudnnGetVersion();
+    return fmt::format("cuDNN {}.{}.{}", v / 10000, v / 100 % 100, v % 100);
+  }
+
+  Runtime& runtime;
+  MemoryPools& memory;
+  const bool deterministic;
+  cudnnHandle_t handle = nullptr;
+  std::string problem;
+  std::map<SdpaForward, Verdict> forwards;
+  std::map<SdpaBackward, Verdict> backwards;
+};
+
+Sdpa::Sdpa(Runtime& runtime, MemoryPools& memory, bool deterministic)
+    : implementation_(std::make_unique<Implementation>(runtime, memory, deterministic)) {}
+Sdpa::~Sdpa() = default;
+
+std::string Sdpa::refusal(const Attention& args, const AttentionCall& reference) {
+  Implementation& self = *implementation_;
+  if (!self.problem.empty()) return self.problem;
+  if (auto limit = sdpa_limit(args, cudnnGetVersion()); !limit.empty()) return limit;
+  const SdpaForward shape = sdpa_forward(args);
+  if (const auto found = self.forwards.find(shape); found != self.forwards.end()) return found->second.refusal;
+  if (self.runtime.recording()) return "this shape was not planned before the recording";
+  const auto compare = [&](const CudnnPlan& plan) {
+    return disagreement(
+        args, [&](const Attention& call) { self.run(plan, call); }, reference);
+  };
+  return self.judge<SdpaForward>(self.forwards, shape, compare).refusal;
+}
+
+std::string Sdpa::refusal(const AttentionBackward& args, const AttentionCall& forward,
+                          const AttentionBackwardCall& reference) {
+  Implementation& self = *implementation_;
+  if (!self.problem.empty()) return self.problem;
+  if (auto limit = sdpa_limit(args, cudnnGetVersion(), self.runtime.architecture()); !limit.empty()) return limit;
+  const AttentionBackward first = part(args, 0, self.part_of(args.forward));
+  const SdpaBackward shape = sdpa_backward(first, self.deterministic);
+  if (const auto found = self.backwards.find(shape); found != self.backwards.end()) return found->second.refusal;
+  if (self.runtime.recording()) return "this shape was not planned before the recording";
+  const auto compare = [&](const CudnnPlan& plan) {
+    return disagreement(
+        first, forward, [&](const AttentionBackward& call) { self.run(plan, call); }, reference);
+  };
+  return self.judge<SdpaBackward>(self.backwards, shape, compare).refusal;
+}
+
+void Sdpa::forward(const Attention& args) {
+  const auto found = implementation_->forwards.find(sdpa_forward(args));
+  if (found == implementation_->forwards.end() || !found->second.refusal.empty()) {
+    throw std::logic_error("[sdpa] a refused call was made");
+  }
+  implementation_->run(*found->second.plan, args);
+}
+
+void Sdpa::backward(const AttentionBackward& args) {
+  const std::int64_t count = implementation_->part_of(args.forward);
+  const auto found =
+      implementation_->backwards.find(sdpa_backward(part(args, 0, count), implementation_->deterministic));
+  if (found == implementation_->backwards.end() || !found->second.refusal.empty()) {
+    throw std::logic_error("[sdpa] a refused call was made");
+  }
+  for (std::int64_t first = 0; first < args.forward.batch; first += count) {
+    implementation_->run(*found->second.plan, part(args, first, count));
+  }
+}
+
+std::string Sdpa::version() const { return Implementation::version(); }
+
+}  // namespace monge::cuda
+#endif

@@ -1,0 +1,97 @@
+// Kernels that move elements: swap_middle, repeat, rope.
+#include "core/check.h"
+#include "core/cuda/cuda_backend.h"
+#include "core/cuda/pack.h"
+
+namespace monge::MONGE_GPU {
+namespace {
+
+/// y (P, R, Q, S) from x (P, Q, R, S).
+template <int W, class T>
+__global__ void swap_middle_kernel(const T* x, T* y, std::int64_t n, std::int64_t Q, std::int64_t R, std::int64_t S) {
+  for_each_pack<W>(n, [&](std::int64_t i, int count) {
+    const std::int64_t s = i % S, q = i / S % Q, r = i / (S * Q) % R, p = i / (S * Q * R);
+    store<W>(y + i, count, load<W>(x + ((p * Q + q) * R + r) * S + s, count));
+  });
+}
+
+/// out (outer, n, inner) = factor x (outer, inner)
+template <int W, class T>
+__global__ void repeat_kernel(const T* x, T* out, std::int64_t size, std::int64_t n, std::int64_t inner, float factor) {
+  for_each_pack<W>(size, [&](std::int64_t i, int count) {
+    const Pack<W> value = load<W>(x + i / (n * inner) * inner + i % inner, count);
+    store<W>(out + i, count, each<W>([factor](float a) { return factor * a; }, value));
+  });
+}
+
+struct RopePlan {
+  std::int64_t tokens, width, heads, half, start;
+  double rate;  // -2 log(base) / head_dim: frequency i is exp(rate i)
+  float sign;   // of the angle
+};
+
+/// A thread takes one pair of x; those past the rotated heads are copied. The angle is reduced in double: in float it
+/// would be off by 1e-4 at positions of some thousands.
+template <class T>
+__global__ void rope_kernel(const T* x, T* y, std::int64_t rows, RopePlan plan) {
+  const std::int64_t pairs = plan.heads * plan.half, rest = plan.width - 2 * pairs, per_row = pairs + rest;
+  for_each_pack<1>(rows * per_row, [&](std::int64_t index, int) {
+    const std::int64_t row = index / per_row, k = index % per_row, at = row * plan.width;
+    if (k >= pairs) {
+      y[at + pairs + k] = x[at + pairs + k];
+      return;
+    }
+    const std::int64_t i = k % plan.half, first = at + k / plan.half * 2 * plan.half + i, second = first + plan.half;
+    const double angle = static_cast<double>(plan.start + row % plan.tokens) * exp(plan.rate * static_cast<double>(i));
+    constexpr double turn = 6.283185307179586;
+    float sine, cosine;
+    sincosf(plan.sign * static_cast<float>(angle - turn * floor(angle / turn)), &sine, &cosine);
+    const float a = static_cast<float>(x[first]), b = static_cast<float>(x[second]);
+    y[first] = static_cast<T>(a * cosine - b * sine);
+    y[second] = static_cast<T>(a * sine + b * cosine);
+  });
+}
+
+}  // namespace
+
+void CudaBackend::swap_middle(const Tensor& x, const Tensor& y) {
+  check::swap_middle(device(), x, y);
+  visit_float(x.dtype(), [&](auto type) {
+    using T = typename decltype(type)::type;
+    visit_width<T>(aligned_to({&x, &y}, 16 / sizeof(T), x.size(3)), [&](auto width) {
+      launch(swap_middle_kernel<width, T>, elementwise_grid(x.numel(), width), elementwise_block, 0, runtime_.stream(),
+             x.data_as<T>(), y.data_as<T>(), x.numel(), x.size(1), x.size(2), x.size(3));
+    });
+  });
+}
+
+void CudaBackend::repeat(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor,
+                         const Tensor& out) {
+  check::repeat(device(), x, outer, n, inner, out);
+  visit_float(x.dtype(), [&](auto type) {
+    using T = typename decltype(type)::type;
+    visit_width<T>(aligned_to({&x, &out}, 16 / sizeof(T), inner), [&](auto width) {
+      launch(repeat_kernel<width, T>, elementwise_grid(out.numel(), width), elementwise_block, 0, runtime_.stream(),
+             x.data_as<T>(), out.data_as<T>(), out.numel(), n, inner, static_cast<float>(factor));
+    });
+  });
+}
+
+void CudaBackend::rope(const Rope& args) {
+  check::rope(device(), args);
+  const auto rows = args.x.size(0) * args.x.size(1), width = args.x.size(2);
+  const RopePlan plan{args.x.size(1),
+                      width,
+                      args.heads,
+                      args.head_dim / 2,
+                      args.start,
+                      -2.0 * std::log(args.base) / static_cast<double>(args.head_dim),
+                      args.inverse ? -1.0f : 1.0f};
+  visit_float(args.x.dtype(), [&](auto type) {
+    using T = typename decltype(type)::type;
+    launch(rope_kernel<T>, elementwise_grid(rows * width, 1), elementwise_block, 0, runtime_.stream(),
+           args.x.data_as<T>(), args.y.data_as<T>(), rows, plan);
+  });
+}
+
+}  // namespace monge::MONGE_GPU

@@ -1,0 +1,19 @@
+// Inverses of symmetric matrices where they are, by kernel calls alone: what a GPU does in the place of symmetric.h.
+#pragma once
+
+#include "core/tensor.h"
+
+namespace monge::optim {
+
+/// Identity matrices (N, n, n).
+Tensor identities(const Shape& shape, DType dtype, Device device);
+
+/// out = (factor M + shift I)^-1 for each of the symmetric positive semi-definite matrices M (N, n, n), with shift =
+/// `relative` times the mean diagonal element of all factor M; `eye` holds identities of this shape. Waits for nothing.
+///
+/// By Newton's iteration X <- X (2 I - A X) (Schulz 1933), in which the residual I - A X squares itself. From
+/// X = I / |A|_F it takes log2(|A|_F / smallest eigenvalue) steps to reach 1/e, and both are bounded through the shift;
+/// five more reach rounding, which leaves an error of some units in the last place times the condition number.
+void damped_inverse_on_device(const Tensor& m, const Tensor& eye, double factor, double relative, const Tensor& out);
+
+}  // namespace monge::optim
