@@ -1,78 +1,190 @@
 #include "tools/attention_bench.h"
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
+#include "core/error.h"
 #include "train/machine.h"
+#include "train/progress.h"
 
 namespace monge::tools {
 namespace {
 
-constexpr double seconds_per_call = 0.3;
+using Path = GpuSettings::AttentionPath;
 
 constexpr RowMapKind kinds[] = {RowMapKind::softmax,  RowMapKind::softmax1, RowMapKind::sparsemax,
                                 RowMapKind::entmax15, RowMapKind::entmax,   RowMapKind::sigmoid,
                                 RowMapKind::relu,     RowMapKind::softplus, RowMapKind::softpick};
 
-AttentionTiming time_kind(Device device, DType dtype, const AttentionShape& s, RowMapKind kind, std::int64_t tokens) {
-  Backend& backend = backend_of(device);
-  const std::int64_t batch = s.rows / tokens, width = 3 * s.heads * s.head_dim, out_width = s.heads * s.head_dim;
-  const auto packed = [&] {
-    const Tensor x = Tensor::empty({batch, tokens, width}, dtype, device);
-    backend.normal(x, 0.0, 1.0, {.seed = 1});
-    return x;
-  };
-  const auto view = [&](const Tensor& x, std::int64_t part) {
-    return HeadView{x, part * out_width, width, tokens * width};
-  };
-  const Tensor qkv = packed(), gradient = packed(), row_gradient = packed();
-  const Tensor out = Tensor::empty({batch, tokens, out_width}, dtype, device), dout = Tensor::like(out);
-  backend.normal(dout, 0.0, 1.0, {.seed = 2});
-  const HeadView out_view{out, 0, out_width, tokens * out_width};
+std::string_view path_name(Path path) {
+  constexpr std::string_view names[] = {"fastest", "cudnn", "fused", "unfused"};
+  return names[static_cast<std::size_t>(path)];
+}
+
+std::string_view kind_name(const AttentionCase& c) { return name_of(RowMap{.kind = c.kind}); }
+
+/// One product of T x T scores with the heads, its causal half.
+double product_flops(const AttentionCase& c) {
+  return static_cast<double>(c.batch * c.heads * c.head_dim) * static_cast<double>(c.tokens * c.tokens);
+}
+
+/// The operands of a case.
+class Operands {
+ public:
+  Operands(Device device, const AttentionCase& c) : c_(c) {
+    Backend& backend = backend_of(device);
+    const std::int64_t width = c.heads * c.head_dim;
+    const auto random = [&](std::int64_t columns, std::uint64_t seed) {
+      const Tensor x = Tensor::empty({c.batch, c.tokens, columns}, c.dtype, device);
+      backend.normal(x, 0.0, 1.0, {.seed = seed});
+      return x;
+    };
+    const Tensor qkv = random(3 * width, 1), out = random(width, 2), dout = random(width, 3);
+    const Tensor gradient = Tensor::like(qkv);
+    row_gradient_ = Tensor::like(qkv);
+
+    forward.batch = c.batch;
+    forward.queries = forward.keys = c.tokens;
+    forward.heads = forward.kv_heads = c.heads;
+    forward.head_dim = c.head_dim;
+    forward.scale = 1.0 / std::sqrt(static_cast<double>(c.head_dim));
+    forward.map.kind = c.kind;
+    forward.q = part(qkv, 0);
+    forward.k = part(qkv, 1);
+    forward.v = part(qkv, 2);
+    forward.out = part(out, 0);
+    forward.row_stat = Tensor::empty({c.batch, c.heads, c.tokens}, backend.default_float(), device);
+    backward.forward = forward;
+    backward.dout = part(dout, 0);
+    backward.dq = part(gradient, 0);
+    backward.dk = part(gradient, 1);
+    backward.dv = part(gradient, 2);
+  }
+
+  void solve_rows() {
+    backward.row_dq = part(row_gradient_, 0);
+    backward.row_dk = part(row_gradient_, 1);
+    backward.row_dv = part(row_gradient_, 2);
+  }
 
   Attention forward;
-  forward.batch = batch;
-  forward.queries = forward.keys = tokens;
-  forward.heads = forward.kv_heads = s.heads;
-  forward.head_dim = s.head_dim;
-  forward.scale = 1.0 / std::sqrt(static_cast<double>(s.head_dim));
-  forward.map.kind = kind;
-  forward.q = view(qkv, 0);
-  forward.k = view(qkv, 1);
-  forward.v = view(qkv, 2);
-  forward.out = out_view;
-  forward.row_stat = Tensor::empty({batch, s.heads, tokens}, backend.default_float(), device);
   AttentionBackward backward;
-  backward.forward = forward;
-  backward.dout = {dout, 0, out_width, tokens * out_width};
-  backward.dq = view(gradient, 0);
-  backward.dk = view(gradient, 1);
-  backward.dv = view(gradient, 2);
 
-  AttentionTiming timing{.kind = std::string(name_of(forward.map)), .tokens = tokens};
-  timing.forward = train::best_time(backend, seconds_per_call, [&] { backend.attention(forward); });
-  timing.backward = train::best_time(backend, seconds_per_call, [&] { backend.attention_backward(backward); });
+ private:
+  HeadView part(const Tensor& x, std::int64_t index) const {
+    const std::int64_t width = x.size(2);
+    return {x, index * c_.heads * c_.head_dim, width, c_.tokens * width};
+  }
+
+  const AttentionCase c_;
+  Tensor row_gradient_;
+};
+
+void time_calls(Backend& backend, double seconds, AttentionTiming& timing) {
+  Operands operands(backend.device(), timing.of);
+  timing.forward = train::best_time(backend, seconds, [&] { backend.attention(operands.forward); });
+  const auto backward = [&] { backend.attention_backward(operands.backward); };
+  timing.backward = train::best_time(backend, seconds, backward);
+  timing.notes = backend.notes();
   backend.memory().trim();
   backend.memory().reset_peak();
-  if (metric_of(forward.map) != Metric::none) {
-    backward.row_dq = view(row_gradient, 0);
-    backward.row_dk = view(row_gradient, 1);
-    backward.row_dv = view(row_gradient, 2);
-    timing.row_backward = train::best_time(backend, seconds_per_call, [&] { backend.attention_backward(backward); });
+  if (metric_of(operands.forward.map) != Metric::none && timing.of.path != Path::cudnn) {
+    operands.solve_rows();
+    timing.row_backward = train::best_time(backend, seconds, backward);
   } else {
-    backend.attention_backward(backward);
+    backward();
   }
   timing.scratch = backend.memory().usage()[Pool::scratch].peak;
-  return timing;
 }
 
 }  // namespace
 
-std::vector<AttentionTiming> bench_attention(Device device, DType dtype, const AttentionShape& shape) {
-  std::vector<AttentionTiming> timings;
-  for (std::int64_t tokens = 64; tokens <= shape.rows; tokens *= 4) {
-    for (const RowMapKind kind : kinds) timings.push_back(time_kind(device, dtype, shape, kind, tokens));
+double AttentionTiming::forward_rate() const { return 2.0 * product_flops(of) / forward; }
+double AttentionTiming::backward_rate() const { return 5.0 * product_flops(of) / backward; }
+
+std::vector<AttentionCase> attention_cases(Device device) {
+  std::vector<AttentionCase> cases;
+  if (device.kind != DeviceKind::cuda) {
+    constexpr std::int64_t rows = 4096;
+    for (std::int64_t tokens = 64; tokens <= rows; tokens *= 4) {
+      for (const RowMapKind kind : kinds) {
+        cases.push_back({.batch = rows / tokens, .heads = 6, .tokens = tokens, .head_dim = 64, .kind = kind});
+      }
+    }
+    return cases;
   }
-  return timings;
+  for (AttentionCase of : {AttentionCase{.batch = 16, .heads = 12, .tokens = 1024, .head_dim = 64},
+                           AttentionCase{.batch = 8, .heads = 16, .tokens = 4096, .head_dim = 128}}) {
+    of.dtype = DType::bf16;
+    for (const Path path : {Path::cudnn, Path::fused, Path::unfused}) {
+      of.path = path;
+      cases.push_back(of);
+    }
+    of.path = Path::fused;
+    for (const RowMapKind kind : kinds) {
+      of.kind = kind;
+      if (kind != RowMapKind::softmax) cases.push_back(of);
+    }
+  }
+  return cases;
+}
+
+AttentionTiming time_attention(Device device, const AttentionCase& of, double seconds) {
+  Backend& backend = backend_of(device);
+  backend.configure({.attention = of.path});
+  AttentionTiming timing{.of = of};
+  try {
+    time_calls(backend, seconds, timing);
+  } catch (const RunError& problem) {
+    timing = {.of = of, .notes = {problem.what()}};
+  }
+  backend.configure({});
+  backend.memory().trim();
+  return timing;
+}
+
+void print_attention_text(Device device, const std::vector<AttentionTiming>& timings) {
+  fmt::print("attention on {}, causal; ms, and TFLOP/s of the causal half\n\n", backend_of(device).description());
+  fmt::print("{:<10} {:<8} {:<6} {:>18} {:>9} {:>8} {:>9} {:>8} {:>9} {:>6} {:>11}\n", "kind", "path", "dtype",
+             "B x H x T x D", "forward", "TFLOP/s", "backward", "TFLOP/s", "with row", "ratio", "work space");
+  for (const AttentionTiming& t : timings) {
+    const AttentionCase& c = t.of;
+    fmt::print("{:<10} {:<8} {:<6} {:>18} ", kind_name(c), device.kind == DeviceKind::cuda ? path_name(c.path) : "-",
+               name_of(c.dtype), fmt::format("{} x {} x {} x {}", c.batch, c.heads, c.tokens, c.head_dim));
+    if (t.forward == 0.0) {
+      fmt::print("{}\n", t.notes.front());
+      continue;
+    }
+    const bool solves = t.row_backward > 0.0;
+    fmt::print("{:>9.3f} {:>8.2f} {:>9.3f} {:>8.2f} {:>9} {:>6} {:>11}\n", 1e3 * t.forward, 1e-12 * t.forward_rate(),
+               1e3 * t.backward, 1e-12 * t.backward_rate(), solves ? fmt::format("{:.3f}", 1e3 * t.row_backward) : "-",
+               solves ? fmt::format("{:.2f}", t.row_backward / t.backward) : "-",
+               train::bytes_text(static_cast<double>(t.scratch)));
+  }
+  for (const AttentionTiming& t : timings) {
+    if (t.forward == 0.0) continue;
+    for (const std::string& note : t.notes) fmt::print("note: {} asked for: {}\n", path_name(t.of.path), note);
+  }
+}
+
+nlohmann::ordered_json attention_json(const std::vector<AttentionTiming>& timings) {
+  nlohmann::ordered_json out = nlohmann::ordered_json::array();
+  for (const AttentionTiming& t : timings) {
+    const AttentionCase& c = t.of;
+    nlohmann::ordered_json entry{{"kind", kind_name(c)},   {"path", path_name(c.path)}, {"dtype", name_of(c.dtype)},
+                                 {"batch", c.batch},       {"heads", c.heads},          {"tokens", c.tokens},
+                                 {"head_dim", c.head_dim}, {"notes", t.notes}};
+    if (t.forward > 0.0) {
+      entry["forward_milliseconds"] = 1e3 * t.forward;
+      entry["backward_milliseconds"] = 1e3 * t.backward;
+      entry["forward_flops_per_second"] = t.forward_rate();
+      entry["backward_flops_per_second"] = t.backward_rate();
+      entry["scratch_bytes"] = t.scratch;
+    }
+    if (t.row_backward > 0.0) entry["row_backward_milliseconds"] = 1e3 * t.row_backward;
+    out.push_back(std::move(entry));
+  }
+  return out;
 }
 
 }  // namespace monge::tools

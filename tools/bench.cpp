@@ -1,5 +1,5 @@
-// monge bench [CONFIG [key.path=value ...]] [--steps N] [--json]: what the machine can do, and how close a training
-// step comes to it. monge bench --attention [--json]: attention alone, for every kind and a range of lengths.
+// monge bench [CONFIG [key.path=value ...]] [--steps N] [--no-ops] [--json]: what the machine can do, and how close a
+// training step comes to it. monge bench --attention [--device D] [--json]: attention alone.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -22,12 +22,15 @@ using Json = nlohmann::ordered_json;
 struct Arguments {
   std::string config;
   std::vector<std::string> overrides;
+  std::string device = "cpu";
   std::int64_t steps = 20;
+  bool ops = true;
   bool json = false;
   bool attention = false;
 };
 
 struct Machine {
+  std::string description;
   double peak_f32 = 0.0, peak_bf16 = 0.0;  // FLOP/s
   double bandwidth = 0.0;                  // bytes/s
 };
@@ -35,23 +38,39 @@ struct Machine {
 struct StepTiming {
   double seconds = 0.0;  // median
   double mean = 0.0;     // seconds; work that is done every few steps shows here
+  double flops_per_token = 0.0;
   double tokens_per_second = 0.0;
-  double mfu = 0.0;
   std::size_t peak_bytes = 0;
+  std::vector<std::string> notes;  // of the backend
+
+  /// Of a machine that makes `peak` FLOP per second.
+  double mfu(double peak) const { return flops_per_token * tokens_per_second / peak; }
 };
 
+Device timed_device(const std::string& name) {
+  const Device device = parse_device(name);
+  if (device.kind == DeviceKind::reference) {
+    throw InputError("device: the reference device is there to be right, not fast; bench cpu or cuda");
+  }
+  return device;
+}
+
 Machine measure_machine(Backend& backend) {
-  Machine machine{.peak_f32 = train::matmul_peak(backend, DType::f32, 0.25),
+  Machine machine{.description = backend.description(),
+                  .peak_f32 = train::matmul_peak(backend, DType::f32, 0.25),
                   .peak_bf16 = train::matmul_peak(backend, DType::bf16, 0.25),
                   .bandwidth = train::copy_bandwidth(backend)};
   backend.memory().trim();
   return machine;
 }
 
-/// The first two steps allocate and prepare kernels, and do not count.
-StepTiming time_steps(train::TrainingStep& training, const train::Dataset& dataset, nn::Gpt& model, Backend& backend,
-                      const train::Config& config, std::int64_t steps, double peak) {
-  constexpr std::int64_t warmup = 2;
+/// Steps that do not count: they allocate, prepare kernels and, on a GPU, make the recording that later steps replay.
+/// Ten there, so that an update with work for every tenth step has as much of it among those that count as in a run.
+std::int64_t warmup_steps(Device device) { return device.kind == DeviceKind::cuda ? 10 : 2; }
+
+StepTiming time_steps(train::TrainingStep& training, const train::Dataset& dataset, const nn::Gpt& model,
+                      Backend& backend, const train::Config& config, std::int64_t steps) {
+  const std::int64_t warmup = warmup_steps(backend.device());
   train::BatchQueue queue(dataset, 0, config.train.batch, config.model.context);
   std::vector<double> seconds;
   for (std::int64_t step = 1; step <= warmup + steps; ++step) {
@@ -67,10 +86,11 @@ StepTiming time_steps(train::TrainingStep& training, const train::Dataset& datas
   std::ranges::nth_element(seconds, seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2));
   StepTiming timing{.seconds = seconds[seconds.size() / 2],
                     .mean = total / static_cast<double>(seconds.size()),
-                    .peak_bytes = backend.memory().usage().peak};
+                    .flops_per_token = model.flops_per_token(config.model.context),
+                    .peak_bytes = backend.memory().usage().peak,
+                    .notes = backend.notes()};
   const std::int64_t tokens = config.train.batch * config.train.accumulate * config.model.context;
   timing.tokens_per_second = static_cast<double>(tokens) / timing.seconds;
-  timing.mfu = model.flops_per_token(config.model.context) * timing.tokens_per_second / peak;
   return timing;
 }
 
@@ -80,25 +100,38 @@ double share(const OpTiming& op, double peak, double bandwidth) {
 }
 
 void print_text(const Machine& machine, const std::vector<OpTiming>& ops, const StepTiming* step, double peak) {
-  fmt::print("matmul peak  f32 {}FLOP/s, bf16 {}FLOP/s\nmemory copy  {}B/s\n", train::count_text(machine.peak_f32),
-             train::count_text(machine.peak_bf16), train::count_text(machine.bandwidth));
+  fmt::print("device       {}\nmatmul peak  f32 {}FLOP/s, bf16 {}FLOP/s\nmemory copy  {}B/s\n", machine.description,
+             train::count_text(machine.peak_f32), train::count_text(machine.peak_bf16),
+             train::count_text(machine.bandwidth));
   if (step == nullptr) return;
-  fmt::print("\n{:<36} {:<26} {:>5} {:>10} {:>14} {:>8}\n", "op", "shape", "calls", "ms", "rate", "of peak");
+  if (!ops.empty()) {
+    fmt::print("\n{:<36} {:<26} {:>5} {:>10} {:>14} {:>8}\n", "op", "shape", "calls", "ms", "rate", "of peak");
+  }
   for (const OpTiming& op : ops) {
     const double rate = (op.flops > 0.0 ? op.flops : op.bytes) / op.seconds;
     fmt::print("{:<36} {:<26} {:>5} {:>10.3f} {:>14} {:>7.0f}%\n", op.name, op.shape, op.calls, 1e3 * op.seconds,
                train::count_text(rate) + (op.flops > 0.0 ? "FLOP/s" : "B/s"),
                100.0 * share(op, peak, machine.bandwidth));
   }
-  fmt::print("\nwhole step   {:.2f} ms (mean {:.2f}), {}tok/s, MFU {:.1f}% of the matmul peak, peak memory {}\n",
-             1e3 * step->seconds, 1e3 * step->mean, train::count_text(step->tokens_per_second), 100.0 * step->mfu,
-             train::bytes_text(static_cast<double>(step->peak_bytes)));
+  const std::optional<double> promised = train::data_sheet_peak(machine.description);
+  fmt::print(
+      "\nwhole step   {:.2f} ms (mean {:.2f}), {}tok/s, MFU (6 N + 6 L C T) {:.1f}% of the matmul peak{}, peak "
+      "memory {}\n",
+      1e3 * step->seconds, 1e3 * step->mean, train::count_text(step->tokens_per_second), 100.0 * step->mfu(peak),
+      promised ? fmt::format(" and {:.1f}% of the data sheet's bf16 {}FLOP/s", 100.0 * step->mfu(*promised),
+                             train::count_text(*promised))
+               : "",
+      train::bytes_text(static_cast<double>(step->peak_bytes)));
+  for (const std::string& note : step->notes) fmt::print("note         {}\n", note);
 }
 
 void print_json(const Machine& machine, const std::vector<OpTiming>& ops, const StepTiming* step, double peak) {
-  Json out{{"matmul_peak_f32", machine.peak_f32},
+  Json out{{"device", machine.description},
+           {"matmul_peak_f32", machine.peak_f32},
            {"matmul_peak_bf16", machine.peak_bf16},
            {"memory_bandwidth", machine.bandwidth}};
+  const std::optional<double> promised = train::data_sheet_peak(machine.description);
+  if (promised) out["data_sheet_peak_bf16"] = *promised;
   if (step != nullptr) {
     out["ops"] = Json::array();
     for (const OpTiming& op : ops) {
@@ -111,38 +144,23 @@ void print_json(const Machine& machine, const std::vector<OpTiming>& ops, const 
     out["step"] = {{"milliseconds", 1e3 * step->seconds},
                    {"mean_milliseconds", 1e3 * step->mean},
                    {"tokens_per_second", step->tokens_per_second},
-                   {"mfu", step->mfu}};
+                   {"flops_per_token", step->flops_per_token},
+                   {"mfu", step->mfu(peak)}};
+    if (promised) out["step"]["mfu_of_data_sheet"] = step->mfu(*promised);
     out["peak_bytes"] = step->peak_bytes;
+    out["notes"] = step->notes;
   }
   fmt::print("{}\n", out.dump(2));
 }
 
 void run_attention(const Arguments& arguments) {
-  const std::vector<AttentionTiming> timings = bench_attention(parse_device("cpu"), DType::f32);
+  const Device device = timed_device(arguments.device);
+  std::vector<AttentionTiming> timings;
+  for (const AttentionCase& of : attention_cases(device)) timings.push_back(time_attention(device, of));
   if (arguments.json) {
-    Json out = Json::array();
-    for (const AttentionTiming& t : timings) {
-      Json entry{{"kind", t.kind},
-                 {"tokens", t.tokens},
-                 {"forward_milliseconds", 1e3 * t.forward},
-                 {"backward_milliseconds", 1e3 * t.backward}};
-      if (t.row_backward > 0.0) entry["row_backward_milliseconds"] = 1e3 * t.row_backward;
-      entry["scratch_bytes"] = t.scratch;
-      out.push_back(std::move(entry));
-    }
-    fmt::print("{}\n", out.dump(2));
-    return;
-  }
-  const AttentionShape shape;
-  fmt::print("{} tokens, {} heads of {}, causal, f32; ms\n\n{:<10} {:>6} {:>10} {:>10} {:>14} {:>8} {:>12}\n",
-             shape.rows, shape.heads, shape.head_dim, "kind", "T", "forward", "backward", "row backward", "ratio",
-             "work space");
-  for (const AttentionTiming& t : timings) {
-    const bool solves = t.row_backward > 0.0;
-    fmt::print("{:<10} {:>6} {:>10.2f} {:>10.2f} {:>14} {:>8} {:>12}\n", t.kind, t.tokens, 1e3 * t.forward,
-               1e3 * t.backward, solves ? fmt::format("{:.2f}", 1e3 * t.row_backward) : "-",
-               solves ? fmt::format("{:.2f}", t.row_backward / t.backward) : "-",
-               train::bytes_text(static_cast<double>(t.scratch)));
+    fmt::print("{}\n", attention_json(timings).dump(2));
+  } else {
+    print_attention_text(device, timings);
   }
 }
 
@@ -150,31 +168,33 @@ void run(const Arguments& arguments) {
   if (arguments.attention) return run_attention(arguments);
   const auto print = arguments.json ? print_json : print_text;
   if (arguments.config.empty()) {
-    print(measure_machine(backend_of(parse_device("cpu"))), {}, nullptr, 0.0);
+    print(measure_machine(backend_of(timed_device(arguments.device))), {}, nullptr, 0.0);
     return;
   }
   const train::Config config = train::load_config(arguments.config, arguments.overrides);
   train::use_threads(config.train.threads);
-  const Device device = parse_device(config.device);
-  if (device.kind == DeviceKind::reference) {
-    throw InputError("device: the reference device is there to be right, not fast; bench cpu or cuda");
-  }
+  const Device device = timed_device(config.device);
   Backend& backend = backend_of(device);
+  backend.configure(train::gpu_settings_of(config));
   const auto seed = static_cast<std::uint64_t>(config.train.seed);
   const auto dataset = train::datasets().make(config.data, {.context = config.model.context, .seed = seed});
   const Machine machine = measure_machine(backend);
 
   nn::Gpt model(config.model, dataset->vocab());
   model.set_recompute(config.train.recompute);
+  model.set_head_chunk(config.train.head_chunk);
   nn::ParameterStore store(model, device, train::precision_of(config), seed);
-  optim::Optimizer optimizer(config.optimizer, model, store, std::max(config.train.steps, arguments.steps + 2));
+  optim::Optimizer optimizer(config.optimizer, model, store,
+                             std::max(config.train.steps, warmup_steps(device) + arguments.steps));
   const double peak = store.copies().defined() ? machine.peak_bf16 : machine.peak_f32;
-  const std::vector<OpTiming> ops = bench_ops(model, store, config.train.batch);
+  const std::vector<OpTiming> ops =
+      arguments.ops ? bench_ops(model, store, config.train.batch) : std::vector<OpTiming>{};
   backend.memory().trim();
   backend.memory().reset_peak();
-  train::TrainingStep training({.batch = config.train.batch, .accumulate = config.train.accumulate, .seed = seed},
-                               model, store, optimizer);
-  const StepTiming step = time_steps(training, *dataset, model, backend, config, arguments.steps, peak);
+  train::TrainingStep training(
+      {.batch = config.train.batch, .accumulate = config.train.accumulate, .seed = seed, .replay = config.cuda.graph},
+      model, store, optimizer);
+  const StepTiming step = time_steps(training, *dataset, model, backend, config, arguments.steps);
   print(machine, ops, &step, peak);
 }
 
@@ -184,12 +204,16 @@ void add_bench(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command =
       program.add_subcommand("bench", "Measure the machine, and with a config each op and the whole step against it");
-  command->add_option("config", a->config, "YAML file");
+  CLI::Option* config = command->add_option("config", a->config, "YAML file");
   command->add_option("overrides", a->overrides, "key.path=value: settings that replace those of the file");
   command->add_option("--steps", a->steps, "Training steps to time; the median counts")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  command->add_flag("--attention", a->attention, "Attention alone: every kind, 64 to 4096 tokens");
+  command->add_flag("!--no-ops", a->ops, "With a config: the whole step alone");
+  command->add_option("--device", a->device, "Without a config: cpu, cuda or cuda:N")
+      ->capture_default_str()
+      ->excludes(config);
+  command->add_flag("--attention", a->attention, "Attention alone: every kind; on a GPU, every way that it may take");
   command->add_flag("--json", a->json, "One JSON object instead of tables");
   command->callback([a] { run(*a); });
 }

@@ -15,14 +15,19 @@ void use_threads(std::int64_t threads) {
 double best_time(Backend& backend, double seconds, const std::function<void()>& work) {
   using Clock = std::chrono::steady_clock;
   const auto since = [](Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); };
-  double best = std::numeric_limits<double>::infinity();
-  const auto start = Clock::now();
-  for (int calls = 0; calls < 2 || since(start) < seconds; ++calls) {
+  const auto time_group = [&](std::int64_t calls) {
     const auto begin = Clock::now();
-    work();
+    for (std::int64_t i = 0; i < calls; ++i) work();
     backend.synchronize();
-    best = std::min(best, since(begin));
-  }
+    return since(begin) / static_cast<double>(calls);
+  };
+  constexpr double group_seconds = 2e-3, most_calls = 200.0;
+  const auto start = Clock::now();
+  time_group(1);
+  double best = time_group(1);
+  const bool grouped = backend.device().kind == DeviceKind::cuda;
+  const auto calls = grouped ? static_cast<std::int64_t>(std::clamp(group_seconds / best, 1.0, most_calls)) : 1;
+  while (since(start) < seconds) best = std::min(best, time_group(calls));
   return best;
 }
 
@@ -44,6 +49,22 @@ double matmul_peak(Backend& backend, DType dtype, double seconds) {
     if (n > smallest && time > long_enough) break;
   }
   return peak;
+}
+
+std::optional<double> data_sheet_peak(std::string_view description) {
+  struct Entry {
+    std::string_view name;
+    double rate;
+  };
+  // Without sparsity. The first that fits counts: the forms for PCIe slots are slower than those for SXM sockets.
+  constexpr Entry table[] = {
+      {"NVIDIA H100 PCIe", 756e12}, {"NVIDIA H100 NVL", 835e12}, {"NVIDIA H200 NVL", 835e12}, {"NVIDIA H200", 989e12},
+      {"NVIDIA GH200", 989e12},     {"NVIDIA H100", 989e12},     {"NVIDIA A100", 312e12},
+  };
+  for (const Entry& entry : table) {
+    if (description.starts_with(entry.name)) return entry.rate;
+  }
+  return std::nullopt;
 }
 
 double copy_bandwidth(Backend& backend, double seconds) {

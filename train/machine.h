@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <string_view>
 
 #include "core/backend.h"
 
@@ -12,12 +14,17 @@ namespace monge::train {
 void use_threads(std::int64_t threads);
 
 /// Seconds of one call of `work`, the best of as many as fit into `seconds`, two at least: kernels are prepared in the
-/// first call. Waits for the device after each.
+/// first call. Waits for the device after each; a GPU, which a wait leaves idle for some microseconds, gets groups of
+/// calls, and the best group counts.
 double best_time(Backend& backend, double seconds, const std::function<void()>& work);
 
 /// The best rate of a square matrix product, in FLOP per second (2 n^3 per product). Doubles n until one product takes
 /// some milliseconds; every n is repeated for `seconds`.
 double matmul_peak(Backend& backend, DType dtype, double seconds = 0.05);
+
+/// The dense bf16 rate that the maker's data sheet promises, in FLOP per second, for a GPU that `description`, that of
+/// its backend, begins with the name of; none for GPUs that are not in the table, and for processors.
+std::optional<double> data_sheet_peak(std::string_view description);
 
 /// The best rate of copying a tensor much larger than the caches, in bytes read plus bytes written per second.
 double copy_bandwidth(Backend& backend, double seconds = 0.2);

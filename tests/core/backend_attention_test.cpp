@@ -130,6 +130,31 @@ TEST(Attention, WorkSpaceGrowsLinearlyInTheLengthOfTheSequence) {
   EXPECT_LT(longer, 4.0 * shorter);
 }
 
+// Each way can be asked for, all give the same, and the notes say which one a call took and why not another.
+TEST(Attention, AGpuSaysWhichWayItTook) {
+  if (tested == test::cpu) GTEST_SKIP() << "the cpu has one way";
+  Backend& backend = backend_of(tested);
+  const auto noted = [&](const char* words) {
+    for (const std::string& note : backend.notes()) {
+      if (note.find(words) != std::string::npos) return true;
+    }
+    return false;
+  };
+  using Path = GpuSettings::AttentionPath;
+  const Case wide{1, 65, 65, 2, 1, 64}, narrow{1, 7, 7, 2, 2, 16};
+  for (const auto& [path, words] :
+       {std::pair{Path::fused, "backward of softmax bf16, 2 heads of 64: fused kernels"},
+        {Path::unfused, "backward of softmax bf16, 2 heads of 64: products and row kernels"}}) {
+    backend.configure({.attention = path});
+    expect_equal(wide, inputs_of(wide, DType::bf16));
+    EXPECT_TRUE(noted(words)) << words;
+  }
+  backend.configure({.attention = Path::fused});
+  expect_equal(narrow, inputs_of(narrow, DType::bf16));
+  EXPECT_TRUE(noted("products and row kernels (not fused kernels: head_dim is 16"));
+  backend.configure({});
+}
+
 TEST(Attention, AnEmptyBatchIsNoWork) {
   const Case c{0, 4, 4, 2, 2, 8};
   EXPECT_NO_THROW(run_attention(c, inputs_of(c, DType::f32), tested));
