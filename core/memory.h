@@ -62,7 +62,8 @@ class MemoryPools {
   void set_limit(std::size_t bytes);
 
   /// While it lives, blocks that are given back are set apart, and handed out before others: for kernel calls that will
-  /// be replayed on the same memory. blocks() keeps them apart from then on; dropping it gives them back.
+  /// be replayed on the same memory. What was taken and not given back by its end is not part of it. blocks() keeps
+  /// them apart from then on; dropping it gives them back.
   class Recording {
    public:
     explicit Recording(MemoryPools& pools);

@@ -6,7 +6,8 @@
 
 namespace monge::MONGE_GPU {
 
-__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + __expf(-x)); }
+/// Below x = -87 the fast division gives 0 for what would be denormal.
+__device__ __forceinline__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 __device__ __forceinline__ float normal_distribution(float x) { return 0.5f * erfcf(-0.70710678f * x); }
 __device__ __forceinline__ float normal_density(float x) { return 0.39894228f * __expf(-0.5f * x * x); }
 

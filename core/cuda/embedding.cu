@@ -1,4 +1,6 @@
 // Embedding, and its gradient as a sum in the order of the tokens.
+#include <algorithm>
+
 #include "core/check.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/pack.h"
@@ -37,20 +39,35 @@ __global__ void rank_kernel(const std::int32_t* ids, std::int32_t* order, std::i
   if (n < N) order[rank] = static_cast<std::int32_t>(n);
 }
 
-/// A block for each place in the order: where a new id begins, it sums the rows of all tokens with this id.
+/// A block for each place in the order: where a new id begins, it sums the rows of all tokens with this id. A common id
+/// has thousands, so several rows are on their way at a time.
 template <int W, class T, class To>
 __global__ void embedding_backward_kernel(const std::int32_t* ids, const std::int32_t* order, const T* dout, To* dtable,
                                           std::int64_t N, std::int64_t V, std::int64_t C) {
+  constexpr int ahead = 8;
   const std::int64_t first = blockIdx.x;
   const std::int32_t id = ids[order[first]];
   if (id < 0 || id >= V || (first > 0 && ids[order[first - 1]] == id)) return;
   for (std::int64_t c = static_cast<std::int64_t>(threadIdx.x) * W; c < C; c += blockDim.x * W) {
     const int count = static_cast<int>(min(C - c, std::int64_t{W}));
     Pack<W> total = load<W>(dtable + id * C + c, count);
-    for (std::int64_t k = first; k < N; ++k) {
-      const std::int64_t n = order[k];
-      if (ids[n] != id) break;
-      total = each<W>([](float a, float b) { return a + b; }, total, load<W>(dout + n * C + c, count));
+    bool more = true;
+    for (std::int64_t k = first; more; k += ahead) {
+      std::int64_t n[ahead];
+      Pack<W> rows[ahead];
+#pragma unroll
+      for (int j = 0; j < ahead; ++j) n[j] = k + j < N ? order[k + j] : -1;
+#pragma unroll
+      for (int j = 0; j < ahead; ++j) {
+        if (n[j] >= 0 && ids[n[j]] != id) n[j] = -1;
+      }
+#pragma unroll
+      for (int j = 0; j < ahead; ++j) rows[j] = n[j] >= 0 ? load<W>(dout + n[j] * C + c, count) : Pack<W>{};
+#pragma unroll
+      for (int j = 0; j < ahead; ++j) {
+        if (n[j] >= 0) total = each<W>([](float a, float b) { return a + b; }, total, rows[j]);
+      }
+      more = n[ahead - 1] >= 0;
     }
     store<W>(dtable + id * C + c, count, total);
   }
@@ -83,9 +100,10 @@ void CudaBackend::embedding_backward(const Tensor& ids, const Tensor& dout, cons
       using T = typename decltype(source)::type;
       using To = typename decltype(target)::type;
       visit_width<float>(aligned_to({&dout, &dtable}, 4, C), [&](auto width) {
-        launch(embedding_backward_kernel<width, T, To>, dim3(static_cast<unsigned>(N)), 128, 0, runtime_.stream(),
-               ids.data_as<std::int32_t>(), order.data_as<std::int32_t>(), dout.data_as<T>(), dtable.data_as<To>(), N,
-               V, C);
+        const auto threads = std::min<std::int64_t>(pieces<std::int64_t>(C, width * warp_width) * warp_width, 512);
+        launch(embedding_backward_kernel<width, T, To>, dim3(static_cast<unsigned>(N)),
+               dim3(static_cast<unsigned>(threads)), 0, runtime_.stream(), ids.data_as<std::int32_t>(),
+               order.data_as<std::int32_t>(), dout.data_as<T>(), dtable.data_as<To>(), N, V, C);
       });
     });
   });

@@ -13,6 +13,7 @@ namespace {
 
 constexpr unsigned norm_warps = 4;                   // rows in a block of the forward kernel
 constexpr std::int64_t norm_backward_blocks = 1056;  // eight on each multiprocessor of a large device
+constexpr unsigned norm_backward_threads = 512;      // most in a block of the backward kernel
 
 template <class T>
 struct NormArguments {
@@ -50,7 +51,9 @@ __global__ void norm_kernel(NormArguments<T> a) {
   float squares = 0.0f;
   for (std::int64_t c = first; c < a.columns; c += step) {
     const Pack<W> value = load<W>(x + c, count(c));
-    for (int k = 0; k < count(c); ++k) squares += (value.at[k] - mean) * (value.at[k] - mean);
+    for (int k = 0; k < W; ++k) {  // to a constant, so that the pack stays in registers
+      if (k < count(c)) squares += (value.at[k] - mean) * (value.at[k] - mean);
+    }
   }
   const float rstd = rsqrtf(warp_sum(squares) / width + a.eps);
 
@@ -82,7 +85,7 @@ struct NormBackwardArguments {
 /// A block takes every gridDim-th row, and each of its threads K packs of columns, for which it also sums dgain and
 /// dbias over these rows.
 template <int W, int K, class T>
-__global__ void norm_backward_kernel(NormBackwardArguments<T> a) {
+__global__ void __launch_bounds__(norm_backward_threads) norm_backward_kernel(NormBackwardArguments<T> a) {
   float* const partial = shared_memory<float>();
   const float width = static_cast<float>(a.columns);
   const auto column = [&](int k) { return (static_cast<std::int64_t>(k) * blockDim.x + threadIdx.x) * W; };
@@ -197,8 +200,8 @@ void CudaBackend::norm_backward(const NormBackward& args) {
                                                  rows,
                                                  columns};
       const auto packs = pieces<std::int64_t>(columns, width);
-      const auto threads =
-          static_cast<unsigned>(std::min<std::int64_t>(pieces<std::int64_t>(packs, warp_width) * warp_width, 512));
+      const auto threads = static_cast<unsigned>(
+          std::min<std::int64_t>(pieces<std::int64_t>(packs, warp_width) * warp_width, norm_backward_threads));
       visit_packs(width, packs, threads, [&](auto k) {
         launch(norm_backward_kernel<width, k, T>, dim3(blocks), dim3(threads), reduce_bytes, runtime_.stream(),
                kernel_args);

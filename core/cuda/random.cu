@@ -43,10 +43,16 @@ __global__ void dropout_kernel(const T* x, T* y, std::int64_t n, Dropout dropout
   });
 }
 
+/// Four elements are moved at once.
+void require_aligned(std::initializer_list<const Tensor*> tensors) {
+  if (!aligned_to(tensors, words)) throw std::invalid_argument("[random] a tensor does not start at a multiple of 4");
+}
+
 }  // namespace
 
 void CudaBackend::uniform(const Tensor& x, double low, double high, const Random& random) {
   check::uniform(device(), x, random);
+  require_aligned({&x});
   visit_float(x.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
     launch(uniform_kernel<T>, elementwise_grid(x.numel(), words), elementwise_block, 0, runtime_.stream(),
@@ -56,6 +62,7 @@ void CudaBackend::uniform(const Tensor& x, double low, double high, const Random
 
 void CudaBackend::normal(const Tensor& x, double mean, double stddev, const Random& random) {
   check::normal(device(), x, random);
+  require_aligned({&x});
   visit_float(x.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
     launch(normal_kernel<T>, elementwise_grid(x.numel(), words), elementwise_block, 0, runtime_.stream(),
@@ -65,6 +72,7 @@ void CudaBackend::normal(const Tensor& x, double mean, double stddev, const Rand
 
 void CudaBackend::dropout(const Tensor& x, const Tensor& y, double p, const Random& random) {
   check::dropout(device(), x, y, p, random);
+  require_aligned({&x, &y});
   visit_float(x.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
     launch(dropout_kernel<T>, elementwise_grid(x.numel(), words), elementwise_block, 0, runtime_.stream(),

@@ -52,13 +52,12 @@ cudaDeviceProp open_device(int index) {
 /// Host memory that the device reads directly, and its place on the device: one upload in flight.
 class Slot {
  public:
-  static constexpr std::size_t capacity = std::size_t{4} << 20;
+  static constexpr std::size_t capacity = std::size_t{1} << 20;
 
   Slot() {
     check(cudaMallocHost(&pinned_, capacity));
     check(cudaMalloc(&staged_, capacity));
     for (cudaEvent_t* event : {&arrived_, &consumed_}) check(cudaEventCreateWithFlags(event, cudaEventDisableTiming));
-    check(cudaEventRecord(consumed_, nullptr));
   }
 
   /// The copy stream carries the bytes to the device while the compute stream is still busy with earlier work; the
@@ -112,8 +111,9 @@ struct Runtime::Implementation {
   int index = 0;
   cudaDeviceProp properties{};
   cudaStream_t compute = nullptr, copies = nullptr;
-  // A step uploads a few tensors; twice that many slots let the host prepare the next step during this one.
-  std::array<Slot, 8> slots;
+  // A step uploads three tensors for each micro-batch and one more; with slots to spare the host prepares the next step
+  // during this one.
+  std::array<Slot, 32> slots;
   std::size_t next_slot = 0;
 };
 
@@ -138,7 +138,10 @@ std::string Runtime::description() const {
                      static_cast<double>(p.totalGlobalMem) / 1073741824.0, versions());
 }
 
-Stream Runtime::stream() const { return implementation_->compute; }
+Stream Runtime::stream() const {
+  check(cudaSetDevice(implementation_->index));  // another backend, or thread, may have chosen another one
+  return implementation_->compute;
+}
 
 void* Runtime::allocate(std::size_t bytes) {
   check(cudaSetDevice(implementation_->index));
@@ -152,7 +155,10 @@ void* Runtime::allocate(std::size_t bytes) {
   return block;
 }
 
-void Runtime::release(void* block) { check(cudaFree(block)); }
+void Runtime::release(void* block) {
+  check(cudaSetDevice(implementation_->index));
+  check(cudaFree(block));
+}
 
 void Runtime::upload(const void* from, void* to, std::size_t bytes) {
   require(!recording_, "[copy_from_host] host data cannot be part of a recorded step");
@@ -161,41 +167,41 @@ void Runtime::upload(const void* from, void* to, std::size_t bytes) {
   for (std::size_t sent = 0; sent < bytes;) {
     const std::size_t part = std::min(Slot::capacity, bytes - sent);
     Slot& slot = implementation_->slots[implementation_->next_slot++ % implementation_->slots.size()];
-    slot.send(source + sent, target + sent, part, implementation_->copies, implementation_->compute);
+    slot.send(source + sent, target + sent, part, implementation_->copies, stream());
     sent += part;
   }
 }
 
 void Runtime::download(const void* from, void* to, std::size_t bytes) {
-  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, implementation_->compute));
-  check(cudaStreamSynchronize(implementation_->compute));
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream()));
+  check(cudaStreamSynchronize(stream()));
 }
 
 void Runtime::copy(const void* from, void* to, std::size_t bytes) {
-  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, implementation_->compute));
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream()));
 }
 
-void Runtime::zero(void* to, std::size_t bytes) { check(cudaMemsetAsync(to, 0, bytes, implementation_->compute)); }
+void Runtime::zero(void* to, std::size_t bytes) { check(cudaMemsetAsync(to, 0, bytes, stream())); }
 
-void Runtime::synchronize() { check(cudaStreamSynchronize(implementation_->compute)); }
+void Runtime::synchronize() { check(cudaStreamSynchronize(stream())); }
 
 std::unique_ptr<Graph> Runtime::record(const std::function<void()>& enqueue) {
   cudaGraph_t graph = nullptr;
   // Global mode: any call that would wait for the device or take memory from it makes the recording fail.
-  check(cudaStreamBeginCapture(implementation_->compute, cudaStreamCaptureModeGlobal));
+  check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeGlobal));
   recording_ = true;
   try {
     enqueue();
   } catch (...) {
     recording_ = false;
-    cudaStreamEndCapture(implementation_->compute, &graph);
+    cudaStreamEndCapture(stream(), &graph);
     if (graph != nullptr) cudaGraphDestroy(graph);
     cudaGetLastError();
     throw;
   }
   recording_ = false;
-  check(cudaStreamEndCapture(implementation_->compute, &graph));
-  return std::make_unique<CapturedGraph>(graph, implementation_->compute);
+  check(cudaStreamEndCapture(stream(), &graph));
+  return std::make_unique<CapturedGraph>(graph, stream());
 }
 
 }  // namespace monge::cuda

@@ -22,7 +22,8 @@ struct Chunk {
 std::vector<Chunk> chunks_of(const Attention& a, std::size_t score_bytes) {
   const std::int64_t group = a.heads / a.kv_heads;
   const auto unit = std::max<std::int64_t>(group * a.queries * a.keys * static_cast<std::int64_t>(sizeof(float)), 1);
-  const std::int64_t units = std::max<std::int64_t>(static_cast<std::int64_t>(score_bytes) / unit, 1);
+  constexpr std::int64_t most = 65535;  // matrices in one product
+  const std::int64_t units = std::clamp<std::int64_t>(static_cast<std::int64_t>(score_bytes) / unit, 1, most);
   const std::int64_t heads = std::min(units, a.kv_heads), sequences = std::max<std::int64_t>(units / a.kv_heads, 1);
   std::vector<Chunk> out;
   for (std::int64_t b = 0; b < a.batch; b += sequences) {

@@ -111,8 +111,10 @@ autograd::AttentionSpec RowMapAttention::spec(Device device) const {
   Var head_prior = var(head_prior_);
   if (!head_bias_.empty()) {
     const DType dtype = head_prior.defined() ? head_prior.value().dtype() : backend_of(device).default_float();
-    const Tensor fixed = Tensor::from(head_bias_, {heads_}, dtype, device);
-    head_prior = head_prior.defined() ? autograd::add(head_prior, Var(fixed)) : Var(fixed);
+    if (!fixed_bias_.defined() || !(fixed_bias_.device() == device)) {
+      fixed_bias_ = Tensor::from(head_bias_, {heads_}, dtype, device, Pool::parameters);
+    }
+    head_prior = head_prior.defined() ? autograd::add(head_prior, Var(fixed_bias_)) : Var(fixed_bias_);
   }
   return {.heads = heads_,
           .kv_heads = kv_heads_,

@@ -87,6 +87,7 @@ class RowMapAttention : public SelfAttention {
   std::unique_ptr<QueryKeyNorm> query_key_norm_;
   Dropout weight_dropout_;
   std::vector<double> head_bias_;        // (H) or empty
+  mutable Tensor fixed_bias_;            // the same on the device, made by the first call
   Parameter* head_prior_ = nullptr;      // (H)
   Parameter* distance_prior_ = nullptr;  // (H, context)
   Parameter* key_prior_ = nullptr;       // (H, context)

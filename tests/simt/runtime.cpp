@@ -36,12 +36,16 @@ std::string Runtime::description() const { return "emulated GPU"; }
 Stream Runtime::stream() const { return &implementation_->queue; }
 
 void* Runtime::allocate(std::size_t bytes) {
+  require(!recording_, "[memory] a device has none to give during a recording");
   constexpr std::size_t alignment = 256;
   void* const block = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
   if (block != nullptr) std::memset(block, 0xFF, bytes);  // NaN, as new memory of a device may hold anything
   return block;
 }
-void Runtime::release(void* block) { std::free(block); }
+void Runtime::release(void* block) {
+  require(!recording_, "[memory] a device takes none back during a recording");
+  std::free(block);
+}
 
 void Runtime::upload(const void* from, void* to, std::size_t bytes) {
   require(!recording_, "[copy_from_host] host data cannot be part of a recorded step");

@@ -37,6 +37,7 @@ const std::vector<Overrides> models{
     {"model.position=rope", "model.norm=rmsnorm", "model.mlp.kind=swiglu", "model.kv_heads=1", "model.tied_head=false"},
     {"model.position=alibi", "model.attention.kind=sigmoid", "model.attention.qk_norm=true"},
     {"model.attention.kind=entmax15", "optimizer.attention=row"},
+    {"model.attention.kind=sigmoid", "model.attention.bias=-1", "train.recompute=true", "train.head_chunk=5"},
     {"model.attention.key_prior=true", "model.attention.relative_prior=true", "optimizer.attention=fisher"},
 };
 
