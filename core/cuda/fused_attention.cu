@@ -1,11 +1,10 @@
 #include "core/cuda/fused_attention.h"
 
 #include <limits>
-#include <stdexcept>
 #include <string>
-#include <type_traits>
 
 #include "core/cuda/fused_call.cuh"
+#include "core/cuda/warp_row.h"
 
 namespace monge::MONGE_GPU {
 namespace {
@@ -44,18 +43,6 @@ FusedCall call_of(const Attention& a) {
   c.out = heads_of(a.out);
   c.row_stat = a.row_stat.data_as<float>();
   return c;
-}
-
-/// Calls f with the struct of a map of the framework.
-template <class F>
-void visit_fused_map(const RowMap& map, F f) {
-  visit_row_map(map, [&](const auto& kind) {
-    if constexpr (std::is_same_v<std::decay_t<decltype(kind)>, CustomMap>) {
-      throw std::logic_error("the fused kernels do not know custom maps");
-    } else {
-      f(kind);
-    }
-  });
 }
 
 }  // namespace
@@ -104,7 +91,7 @@ bool fused_needs_row_stat(const RowMap& map) {
 
 void fused_attention(Stream stream, const Attention& args) {
   const FusedCall call = call_of(args);
-  visit_fused_map(args.map, [&](const auto& map) { fused_forward(map, call, args.head_dim, stream); });
+  visit_device_map(args.map, [&](const auto& map) { fused_forward(map, call, args.head_dim, stream); });
 }
 
 void fused_attention_backward(Stream stream, const AttentionBackward& args) {
@@ -130,7 +117,7 @@ void fused_attention_backward(Stream stream, const AttentionBackward& args) {
   if (!separable) call.centre = (centre = rows()).data_as<float>();
   if (!separable && solves) call.row_centre = (row_centre = rows()).data_as<float>();
   if (solves && args.damping.scale == RowDamping::Scale::trace) call.row_lambda = (lambda = rows()).data_as<float>();
-  visit_fused_map(a.map, [&](const auto& map) { fused_backward(map, call, a.head_dim, solves, stream); });
+  visit_device_map(a.map, [&](const auto& map) { fused_backward(map, call, a.head_dim, solves, stream); });
 }
 
 }  // namespace monge::MONGE_GPU
