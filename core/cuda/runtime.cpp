@@ -126,7 +126,6 @@ Runtime::Runtime(int index) {
   implementation_->properties = properties;
   check(cudaStreamCreateWithFlags(&implementation_->compute, cudaStreamNonBlocking));
   check(cudaStreamCreateWithFlags(&implementation_->copies, cudaStreamNonBlocking));
-  multiprocessors_ = properties.multiProcessorCount;
   architecture_ = properties.major * 10 + properties.minor;
 }
 
@@ -134,7 +133,7 @@ Runtime::~Runtime() = default;
 
 std::string Runtime::description() const {
   const cudaDeviceProp& p = implementation_->properties;
-  return fmt::format("{} (sm_{}, {} multiprocessors, {:.0f} GiB), {}", p.name, architecture_, multiprocessors_,
+  return fmt::format("{} (sm_{}, {} multiprocessors, {:.0f} GiB), {}", p.name, architecture_, p.multiProcessorCount,
                      static_cast<double>(p.totalGlobalMem) / 1073741824.0, versions());
 }
 

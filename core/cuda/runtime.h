@@ -29,7 +29,6 @@ class Runtime {
 
   /// One line for people: name, multiprocessors, memory, versions.
   std::string description() const;
-  int multiprocessors() const { return multiprocessors_; }
   /// 10 * major + minor of the compute capability.
   int architecture() const { return architecture_; }
   Stream stream() const;
@@ -54,7 +53,6 @@ class Runtime {
  private:
   struct Implementation;
   std::unique_ptr<Implementation> implementation_;
-  int multiprocessors_ = 0;
   int architecture_ = 0;
   bool recording_ = false;
 };

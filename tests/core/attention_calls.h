@@ -69,6 +69,29 @@ inline Tensor sevens_like(const Tensor& x) {
   return out;
 }
 
+/// The call of a case on `device`, but for its tensors of queries, keys, values and results, and for learned priors.
+inline Attention call_of(const AttentionCase& c, Device device) {
+  Attention a;
+  a.batch = c.batch;
+  a.queries = c.queries;
+  a.keys = c.keys;
+  a.heads = c.heads;
+  a.kv_heads = c.kv_heads;
+  a.head_dim = c.head_dim;
+  a.start = c.start;
+  a.causal = c.causal;
+  a.scale = 1.0 / std::sqrt(static_cast<double>(c.head_dim));
+  a.map = c.map;
+  if (c.slopes) {
+    std::vector<double> slopes;
+    for (std::int64_t h = 0; h < c.heads; ++h) slopes.push_back(std::exp2(-static_cast<double>(h + 1)));
+    a.prior.slopes = Tensor::from(slopes, {c.heads}, backend_of(device).default_float(), device);
+  }
+  a.dropout = c.dropout;
+  a.random = {.seed = 11, .stream = 5, .step = Tensor::from(std::vector<std::int32_t>{9}, {1}, device)};
+  return a;
+}
+
 /// Forward, backward and metric on `device`, by the name of what they write. A packed gradient is dq, dk and dv.
 using AttentionResults = std::map<std::string, std::vector<double>>;
 
@@ -85,29 +108,12 @@ inline AttentionResults run_attention(const AttentionCase& c, const AttentionInp
     return on(device, wide, random_tensor(shape, seed, DType::f32, tested, 0.5));
   };
 
-  Attention a;
-  a.batch = c.batch;
-  a.queries = c.queries;
-  a.keys = c.keys;
-  a.heads = c.heads;
-  a.kv_heads = c.kv_heads;
-  a.head_dim = c.head_dim;
-  a.start = c.start;
-  a.causal = c.causal;
-  a.scale = 1.0 / std::sqrt(static_cast<double>(c.head_dim));
-  a.map = c.map;
-  if (c.slopes) {
-    std::vector<double> slopes;
-    for (std::int64_t h = 0; h < c.heads; ++h) slopes.push_back(std::exp2(-static_cast<double>(h + 1)));
-    a.prior.slopes = Tensor::from(slopes, {c.heads}, wide, device);
-  }
+  Attention a = call_of(c, device);
   if (c.priors) {
     a.prior.head = table({c.heads}, 21);
     a.prior.distance = table({c.heads, std::max(c.start + c.queries, c.keys) + 3}, 22);
     a.prior.key = table({c.heads, c.keys + 2}, 23);
   }
-  a.dropout = c.dropout;
-  a.random = {.seed = 11, .stream = 5, .step = Tensor::from(std::vector<std::int32_t>{9}, {1}, device)};
   a.q = in.q;
   a.k = in.k;
   a.v = in.v;

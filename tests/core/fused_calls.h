@@ -16,23 +16,7 @@ inline AttentionResults run_fused(const AttentionCase& c, const AttentionInputs&
   const auto output = [&](const Tensor& t) {
     return HeadView{t, 0, c.heads * c.head_dim, c.queries * c.heads * c.head_dim};
   };
-  Attention a;
-  a.batch = c.batch;
-  a.queries = c.queries;
-  a.keys = c.keys;
-  a.heads = c.heads;
-  a.kv_heads = c.kv_heads;
-  a.head_dim = c.head_dim;
-  a.causal = c.causal;
-  a.scale = 1.0 / std::sqrt(static_cast<double>(c.head_dim));
-  a.map = c.map;
-  if (c.slopes) {
-    std::vector<double> slopes;
-    for (std::int64_t h = 0; h < c.heads; ++h) slopes.push_back(std::exp2(-static_cast<double>(h + 1)));
-    a.prior.slopes = Tensor::from(slopes, {c.heads}, DType::f32, cpu);
-  }
-  a.dropout = c.dropout;
-  a.random = {.seed = 11, .stream = 5, .step = Tensor::from(std::vector<std::int32_t>{9}, {1}, cpu)};
+  Attention a = call_of(c, cpu);
   a.q = in.q;
   a.k = in.k;
   a.v = in.v;

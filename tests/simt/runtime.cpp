@@ -26,8 +26,7 @@ struct Runtime::Implementation {
   Queue queue;
 };
 
-Runtime::Runtime(int index)
-    : implementation_(std::make_unique<Implementation>()), multiprocessors_(4), architecture_(80) {
+Runtime::Runtime(int index) : implementation_(std::make_unique<Implementation>()), architecture_(80) {
   if (index != 0) throw InputError("there is one emulated device, cuda:0");
 }
 Runtime::~Runtime() = default;
