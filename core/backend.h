@@ -36,6 +36,10 @@ namespace monge {
 enum class Activation : std::uint8_t { none, gelu, gelu_tanh, silu };
 std::string_view name_of(Activation activation);
 
+/// Elementwise arithmetic that optimizers are made of; see Backend::pointwise.
+enum class Pointwise : std::uint8_t { divide, minimum, maximum, root, sign, positive };
+inline constexpr bool takes_two(Pointwise function) { return function <= Pointwise::maximum; }
+
 /// out = [out +] activation(op(a) op(b) + bias).
 /// Two dimensions, or three with a shared leading batch.
 struct Matmul {
@@ -284,6 +288,9 @@ class Backend {
   virtual void scale(const Tensor& x, double factor, const Tensor& out) = 0;
   /// y = y + factor * x; y may be f32 when x is bf16.
   virtual void add_scaled(const Tensor& x, double factor, const Tensor& y) = 0;
+  /// out = a / b (0 where b is 0), min(a, b), max(a, b), sqrt(a), the sign of a (1, 0 or -1), or 1 where a > 0 and else
+  /// 0. b is none for functions of one number. All f32 (reference: f64).
+  virtual void pointwise(Pointwise function, const Tensor& a, const Tensor& b, const Tensor& out) = 0;
   /// y may be x.
   virtual void activation(Activation kind, const Tensor& x, const Tensor& y) = 0;
   /// dx = activation'(x) * dy; dx may be dy.

@@ -1,6 +1,7 @@
 #include "core/check.h"
 
 #include "core/check_call.h"
+#include "core/error.h"
 
 namespace monge::check {
 
@@ -93,8 +94,9 @@ bool is_suffix(const Shape& b, const Shape& a) {
   return true;
 }
 
-void binary(const char* op, Device device, const Tensor& a, const Tensor& b, const Tensor& out) {
-  const Call call(op, device, {{"a", &a}, {"b", &b}, {"out", &out}});
+void binary(const char* op, Device device, const Tensor& a, const Tensor& b, const Tensor& out,
+            Type type = Type::number) {
+  const Call call(op, device, {{"a", &a, type}, {"b", &b, type}, {"out", &out, type}});
   call.need(b.numel() == 1 || is_suffix(b.shape(), a.shape()),
             "b must have the shape of a, a suffix of it or one element");
   call.same_shape("out", out, a);
@@ -103,8 +105,9 @@ void binary(const char* op, Device device, const Tensor& a, const Tensor& b, con
 }
 
 /// y = f(x), element by element.
-void unary(const char* op, Device device, const char* x_name, const Tensor& x, const char* y_name, const Tensor& y) {
-  const Call call(op, device, {{x_name, &x}, {y_name, &y}});
+void unary(const char* op, Device device, const char* x_name, const Tensor& x, const char* y_name, const Tensor& y,
+           Type type = Type::number) {
+  const Call call(op, device, {{x_name, &x, type}, {y_name, &y, type}});
   call.same_shape(y_name, y, x);
   call.apart_or_same(y_name, y, x);
 }
@@ -119,6 +122,12 @@ void add_scaled(Device device, const Tensor& x, const Tensor& y) {
   const Call call("add_scaled", device, {{"x", &x}, {"y", &y, Type::wide_number}});
   call.same_shape("y", y, x);
   call.apart("y", y, x);
+}
+
+void pointwise(Device device, Pointwise function, const Tensor& a, const Tensor& b, const Tensor& out) {
+  if (takes_two(function)) return binary("pointwise", device, a, b, out, Type::f32);
+  require(!b.defined(), "[pointwise] b must be none for a function of one number");
+  unary("pointwise", device, "a", a, "out", out, Type::f32);
 }
 
 void activation(Device device, const Tensor& x, const Tensor& y) {

@@ -33,6 +33,7 @@ void add(Device device, const Tensor& a, const Tensor& b, const Tensor& out);
 void mul(Device device, const Tensor& a, const Tensor& b, const Tensor& out);
 void scale(Device device, const Tensor& x, const Tensor& out);
 void add_scaled(Device device, const Tensor& x, const Tensor& y);
+void pointwise(Device device, Pointwise function, const Tensor& a, const Tensor& b, const Tensor& out);
 void activation(Device device, const Tensor& x, const Tensor& y);
 void activation_backward(Device device, const Tensor& x, const Tensor& dy, const Tensor& dx);
 

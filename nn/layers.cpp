@@ -4,7 +4,8 @@ namespace monge::nn {
 
 Linear::Linear(const Options& options)
     : activation_(options.activation),
-      weight_(add_parameter("weight", {options.out, options.in}, options.role, Init::normal(options.stddev))),
+      weight_(add_parameter("weight", {options.out, options.in}, options.role, Init::normal(options.stddev),
+                            options.parts)),
       bias_(options.bias ? &add_parameter("bias", {options.out}, Role::bias, Init::constant(0.0)) : nullptr) {}
 
 Var Linear::forward(const Var& x) const {

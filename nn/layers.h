@@ -17,6 +17,7 @@ class Linear : public Module {
     double stddev = 0.02;  // of the initial weights
     Role role = Role::matrix;
     Activation activation = Activation::none;
+    std::vector<Part> parts = {};  // of the weight
   };
   explicit Linear(const Options& options);
 

@@ -26,8 +26,8 @@ void Parameter::bind(autograd::Var var) {
   var_ = std::move(var);
 }
 
-Parameter& Module::add_parameter(const std::string& name, Shape shape, Role role, Init init) {
-  parameters_.emplace_back(name, std::make_unique<Parameter>(shape, role, init));
+Parameter& Module::add_parameter(const std::string& name, Shape shape, Role role, Init init, std::vector<Part> parts) {
+  parameters_.emplace_back(name, std::make_unique<Parameter>(shape, role, init, std::move(parts)));
   return *parameters_.back().second;
 }
 

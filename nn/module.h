@@ -30,16 +30,27 @@ struct Init {
   static Init uniform(double low, double high) { return {Kind::uniform, low, high}; }
 };
 
+/// One of the matrices that stand on each other in a parameter, such as W_q, W_k and W_v in a joint projection. Rules
+/// that see a matrix as a whole see these.
+struct Part {
+  std::string name;
+  std::int64_t rows = 0;
+  std::int64_t heads = 1;  // equal blocks of rows that are matrices of their own, if one wants
+};
+
 /// A value to train. Copying is not allowed: layers hold it, the store binds it.
 class Parameter {
  public:
-  Parameter(Shape shape, Role role, Init init) : shape_(shape), role_(role), init_(init) {}
+  /// The rows of `parts`, when there are any, make up those of a matrix.
+  Parameter(Shape shape, Role role, Init init, std::vector<Part> parts = {})
+      : shape_(shape), role_(role), init_(init), parts_(std::move(parts)) {}
   Parameter(const Parameter&) = delete;
   Parameter& operator=(const Parameter&) = delete;
 
   const Shape& shape() const { return shape_; }
   Role role() const { return role_; }
   const Init& init() const { return init_; }
+  const std::vector<Part>& parts() const { return parts_; }
   /// The differentiable value; throws std::invalid_argument before a store has bound it.
   const autograd::Var& var() const;
   operator const autograd::Var&() const { return var(); }  // NOLINT(google-explicit-constructor): ops take parameters
@@ -49,6 +60,7 @@ class Parameter {
   Shape shape_;
   Role role_;
   Init init_;
+  std::vector<Part> parts_;
   autograd::Var var_;
 };
 
@@ -74,7 +86,7 @@ class Module {
 
  protected:
   /// Makes and registers a parameter; the module owns it.
-  Parameter& add_parameter(const std::string& name, Shape shape, Role role, Init init);
+  Parameter& add_parameter(const std::string& name, Shape shape, Role role, Init init, std::vector<Part> parts = {});
   /// Registers a member module, which must live as long as this one.
   template <class M>
   M& add_module(const std::string& name, M& child) {

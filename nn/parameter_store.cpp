@@ -24,7 +24,7 @@ ParameterStore::ParameterStore(Module& root, Device device, Precision precision,
   std::int64_t size = 0;
   for (const std::size_t i : order) {
     const auto& [name, parameter] = named[i];
-    entries_.push_back({name, parameter->role(), size, parameter->shape()});
+    entries_.push_back({name, parameter->role(), size, parameter->shape(), parameter->parts()});
     parameters_.push_back(parameter);
     streams_.push_back(init_stream + static_cast<std::uint32_t>(i));
     size += aligned(parameter->shape().numel());

@@ -25,6 +25,7 @@ class ParameterStore {
     Role role;
     std::int64_t begin;  // first element in the flat buffers
     Shape shape;
+    std::vector<Part> parts;  // the matrices in it, where they are several
     std::int64_t end() const { return begin + shape.numel(); }
   };
 

@@ -6,33 +6,44 @@
 
 namespace monge::optim {
 
-ElementwiseRule::ElementwiseRule(const UpdateRule& rule, nn::ParameterStore& store,
-                                 const std::vector<Segment>& segments)
-    : rule_(rule), store_(store), segments_(segments) {
-  const Tensor& values = store.values();
-  for (std::size_t k = 0; k < states_of(rule).size(); ++k) {
-    states_[k] = Tensor::zeros(values.shape(), values.dtype(), values.device(), Pool::optimizer);
+ElementwiseRule::ElementwiseRule(const UpdateRule& rule, const RuleContext& context, std::string name)
+    : Rule(context),
+      rule_(rule),
+      name_(name.empty() ? name_of(rule) : std::move(name)),
+      segments_(segments_of(context)) {
+  const std::int64_t size = segments_.empty() ? 0 : segments_.back().end - segments_.front().begin;
+  for (std::size_t k = 0; k < states_of(rule).size(); ++k) states_[k] = make_state({size});
+}
+
+void ElementwiseRule::run(const Step& step, const Tensor& control, const Tensor& values, const Tensor& copies,
+                          bool decays) {
+  for (const Segment& s : segments_) {
+    const std::int64_t first = segments_.front().begin;
+    const Segment here{s.begin - first, s.end - first};
+    control.backend().update({.rule = rule_,
+                              .param = piece(values, s),
+                              .grad = piece(step.gradients, s),
+                              .states = {piece(states_[0], here), piece(states_[1], here), piece(states_[2], here)},
+                              .copy = piece(copies, s),
+                              .control = control,
+                              .lr_scale = decays ? s.lr_scale : 1.0,
+                              .weight_decay = decays ? s.weight_decay : 0.0});
   }
 }
 
-void ElementwiseRule::update(const Tensor& control) {
-  for (const Segment& s : segments_) {
-    control.backend().update({.rule = rule_,
-                              .param = piece(store_.values(), s),
-                              .grad = piece(store_.grads(), s),
-                              .states = {piece(states_[0], s), piece(states_[1], s), piece(states_[2], s)},
-                              .copy = piece(store_.copies(), s),
-                              .control = control,
-                              .lr_scale = s.lr_scale,
-                              .weight_decay = s.weight_decay});
-  }
+void ElementwiseRule::update(const Step& step) { run(step, step.control, store().values(), store().copies(), true); }
+
+/// A step of rate -1 from 0.
+void ElementwiseRule::directions(const Step& step, const Tensor& u) {
+  for (const Segment& s : segments_) u.backend().fill(piece(u, s), 0.0);
+  run(step, with(step.control, Control::lr, -1.0), u, {}, false);
 }
 
 std::vector<NamedTensor> ElementwiseRule::state() const {
   std::vector<NamedTensor> out;
   const auto names = states_of(rule_);
   for (std::size_t k = 0; k < names.size(); ++k) {
-    out.push_back({fmt::format("{}.{}", name_of(rule_), names[k]), states_[k]});
+    out.push_back({fmt::format("{}.{}", name_, names[k]), states_[k]});
   }
   return out;
 }

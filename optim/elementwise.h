@@ -14,16 +14,21 @@
 
 namespace monge::optim {
 
-/// Its state is one flat tensor for each state of the update rule, named "lion.m".
+/// Its state is one tensor for each state of the update rule, named "lion.m", over the range of its targets.
 class ElementwiseRule : public Rule {
  public:
-  ElementwiseRule(const UpdateRule& rule, nn::ParameterStore& store, const std::vector<Segment>& segments);
-  void update(const Tensor& control) override;
+  /// `name` begins the names of its state; empty: that of the update rule.
+  ElementwiseRule(const UpdateRule& rule, const RuleContext& context, std::string name = {});
+  void directions(const Step& step, const Tensor& u) override;
+  void update(const Step& step) override;
   std::vector<NamedTensor> state() const override;
 
  private:
+  /// One step of the rule on the segments of `values`.
+  void run(const Step& step, const Tensor& control, const Tensor& values, const Tensor& copies, bool decays);
+
   UpdateRule rule_;
-  nn::ParameterStore& store_;
+  std::string name_;
   std::vector<Segment> segments_;
   std::array<Tensor, max_update_states> states_;
 };
@@ -31,10 +36,9 @@ class ElementwiseRule : public Rule {
 /// Registers the update rule that `RuleOptions::rule()` gives.
 template <class RuleOptions>
 void add_elementwise(RuleRegistry& registry, const std::string& name, const std::string& doc) {
-  registry.add<RuleOptions>(
-      name, doc, [](const RuleOptions& options, nn::ParameterStore& store, const std::vector<Segment>& segments) {
-        return std::make_unique<ElementwiseRule>(options.rule(), store, segments);
-      });
+  registry.add<RuleOptions>(name, doc, [](const RuleOptions& options, const RuleContext& context) {
+    return std::make_unique<ElementwiseRule>(options.rule(), context);
+  });
 }
 
 /// Throws InputError unless `betas` are as many decay factors in [0, 1) as `example` has.

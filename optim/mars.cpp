@@ -1,28 +1,68 @@
-// AdamW on gradients with reduced variance: core/update_rule/mars.h.
-#include "optim/elementwise.h"
+// MARS: gradients with reduced variance (Yuan et al. 2024, arXiv:2411.10438), in the approximate form, which takes the
+// last step's gradient for that of the last parameters on this batch:
+//
+//   c = g + gamma b / (1 - b) (g - previous)        c = g at the first step        previous = g
+//   c = c min(1, 1 / |c|)                           for each parameter
+//
+// The paper's MARS-AdamW is adamw with betas [0.95, 0.99] behind it.
+#include "core/error.h"
+#include "optim/device_math.h"
+#include "optim/transforms.h"
 
 namespace monge::optim {
 namespace {
 
 struct MarsOptions : Options {
-  std::vector<double> betas{0.95, 0.99};
   double gamma = 0.025;
-  double eps = 1e-8;
+  double beta = 0.95;
+  double norm = 1.0;
   void fields(Fields& f) override {
-    f("betas", betas, {.doc = "decay of the first and second moment", .min = 0.0, .max = 1.0});
-    f("gamma", gamma, {.doc = "strength of the correction by the last step's gradient; 0: adamw", .min = 0.0});
-    f("eps", eps, {.doc = "added to the root of the second moment", .min = 0.0});
+    f("gamma", gamma, {.doc = "strength of the correction by the last step's gradient; 0: none", .min = 0.0});
+    f("beta", beta, {.doc = "decay of the first moment of the rule behind it", .min = 0.0, .max = 1.0});
+    f("norm", norm, {.doc = "largest norm of a parameter's corrected gradient; 0: no limit", .min = 0.0});
   }
-  void check() const override { check_betas(betas, {0.95, 0.99}); }
-  UpdateRule rule() const { return MarsRule{betas[0], betas[1], gamma, eps}; }
+  void check() const override {
+    if (beta >= 1.0) throw KeyError("beta", "must be below 1, for example 0.95");
+  }
+};
+
+class Mars : public Transform {
+ public:
+  Mars(const MarsOptions& options, const RuleContext& context)
+      : Transform(context), options_(options), previous_(Tensor::like(store().values(), Pool::optimizer)) {
+    previous_.backend().fill(previous_, 0.0);
+  }
+
+  void change_gradients(const Step& step) override {
+    const Tensor& c = step.gradients;
+    Backend& backend = c.backend();
+    const Tensor gradients = c.clone();
+    if (step.number > 1) {
+      const double strength = options_.gamma * options_.beta / (1.0 - options_.beta);
+      backend.scale(c, 1.0 + strength, c);
+      backend.add_scaled(previous_, -strength, c);
+    }
+    backend.copy(gradients, previous_);
+    if (options_.norm == 0.0) return;
+    for (const Target& target : context().targets) {
+      const Tensor piece = c.flat_view(target.entry.begin, target.entry.shape);
+      const Tensor room = calculate(Pointwise::divide, number(options_.norm, piece), norm_of(piece));
+      backend.mul(piece, calculate(Pointwise::minimum, room, number(1.0, piece)), piece);
+    }
+  }
+
+  std::vector<NamedTensor> state() const override { return {{"mars.previous", previous_}}; }
+
+ private:
+  MarsOptions options_;
+  Tensor previous_;
 };
 
 }  // namespace
 
-void add_mars(RuleRegistry& registry) {
-  add_elementwise<MarsOptions>(
-      registry, "mars",
-      "AdamW on gradients corrected by the last step's (MARS); clip_norm stands for its limit on each tensor");
+void add_mars(TransformRegistry& registry) {
+  registry.add<MarsOptions>("mars", "gradients corrected by the last step's (MARS)",
+                            [](const MarsOptions& o, const RuleContext& c) { return std::make_unique<Mars>(o, c); });
 }
 
 }  // namespace monge::optim

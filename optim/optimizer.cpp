@@ -19,43 +19,25 @@ bool matches(const GroupOptions& group, const nn::ParameterStore::Entry& entry) 
          fnmatch(group.match.c_str(), entry.name.c_str(), 0) == 0;
 }
 
-std::vector<GroupedParameter> group_parameters(const OptimizerOptions& options, const nn::ParameterStore& store) {
+std::vector<Target> make_targets(const OptimizerOptions& options, const nn::ParameterStore& store) {
   std::vector<bool> used(options.groups.size(), false);
-  std::vector<GroupedParameter> out;
+  std::vector<Target> out;
   for (const auto& entry : store.entries()) {
-    GroupedParameter p{entry.name, 1.0, decays(entry.role) ? options.weight_decay : 0.0};
+    Target target{entry, 1.0, decays(entry.role) ? options.weight_decay : 0.0};
     for (std::size_t g = 0; g < options.groups.size(); ++g) {
       const GroupOptions& group = options.groups[g];
       if (!matches(group, entry)) continue;
       used[g] = true;
-      p.lr_scale = group.lr_scale;
-      if (group.weight_decay >= 0.0) p.weight_decay = group.weight_decay;
+      target.lr_scale = group.lr_scale;
+      if (group.weight_decay >= 0.0) target.weight_decay = group.weight_decay;
     }
-    out.push_back(std::move(p));
+    out.push_back(std::move(target));
   }
   for (std::size_t g = 0; g < used.size(); ++g) {
     if (!used[g]) {
       throw InputError(fmt::format("optimizer.groups.{}: no parameter matches '{}'{}; `monge info` lists the names", g,
                                    options.groups[g].match,
                                    options.groups[g].role.empty() ? "" : " with role " + options.groups[g].role));
-    }
-  }
-  return out;
-}
-
-/// Neighbours with equal settings become one segment.
-std::vector<Segment> segments_of(const std::vector<GroupedParameter>& grouped, const nn::ParameterStore& store) {
-  std::vector<Segment> out;
-  const auto& entries = store.entries();
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    // The padding after a parameter belongs to it: its gradient is zero, so it stays zero.
-    const std::int64_t end = i + 1 < entries.size() ? entries[i + 1].begin : store.flat_size();
-    const bool same = !out.empty() && out.back().lr_scale == grouped[i].lr_scale &&
-                      out.back().weight_decay == grouped[i].weight_decay;
-    if (same) {
-      out.back().end = end;
-    } else {
-      out.push_back({entries[i].begin, end, grouped[i].lr_scale, grouped[i].weight_decay});
     }
   }
   return out;
@@ -72,6 +54,8 @@ void GroupOptions::fields(Fields& f) {
   f("weight_decay", weight_decay, {.doc = "decay of the group; -1: that of the optimizer", .min = -1.0});
 }
 
+void ChainOptions::fields(Fields& f) { f(transform, transforms(), {.doc = "transform"}, "kind"); }
+
 void OptimizerOptions::fields(Fields& f) {
   f(rule, rules(), {.doc = "update rule"}, "name");
   f("lr", lr, {.doc = "peak learning rate", .min = 0.0});
@@ -80,24 +64,57 @@ void OptimizerOptions::fields(Fields& f) {
   f("schedule", schedule, schedules(), {.doc = "learning rate over the run"});
   f("attention", attention, attention_updates(), {.doc = "how W_q and W_k of the attention layers are updated"},
     "update");
+  f("chain", chain, {.doc = "transforms around the rule, in this order"});
   f("groups", groups, {.doc = "settings for some parameters; the last group that matches wins"});
 }
 
-Optimizer::Optimizer(const OptimizerOptions& options, nn::Module& model, nn::ParameterStore& store, std::int64_t steps)
+Optimizer::Optimizer(const OptimizerOptions& options, nn::Module& model, nn::ParameterStore& store, std::int64_t steps,
+                     std::uint64_t seed)
     : store_(store),
       clip_norm_(options.clip_norm),
-      grouped_(group_parameters(options, store)),
+      targets_(make_targets(options, store)),
       schedule_(schedules().make(options.schedule, {.lr = options.lr, .steps = steps})),
-      rule_(rules().make(options.rule, store, segments_of(grouped_, store))),
       control_(Tensor::zeros({Control::size}, store.values().dtype(), store.values().device(), Pool::optimizer)) {
+  const RuleContext context{store, targets_, options.lr, steps, seed};
+  rule_ = rules().make(options.rule, context);
+  bool needs_directions = false;
+  auto averaging = static_cast<int>(rule_->averages());
+  for (const ChainOptions& link : options.chain) {
+    chain_.push_back(transforms().make(link.transform, context));
+    if (chain_.back()->takes_decay() && rule_->takes_decay()) {
+      throw InputError(
+          fmt::format("optimizer.chain: {} decides on weight decay, and so does optimizer.name: {}; use "
+                      "one of them",
+                      link.transform.kind, options.rule.kind));
+    }
+    needs_directions |= chain_.back()->needs_directions();
+    averaging += static_cast<int>(chain_.back()->averages());
+  }
+  if (needs_directions && !rule_->has_directions()) {
+    throw InputError(
+        fmt::format("optimizer.chain: the steps of optimizer.name: {} are not along directions that a "
+                    "transform could change; allowed with it: mars",
+                    options.rule.kind));
+  }
+  if (averaging > 1) {
+    throw InputError("optimizer.chain: the model can be evaluated at one average only; remove ema");
+  }
+  if (averaging > 0) trained_ = Tensor::like(store.values(), Pool::optimizer);
+
   std::vector<AttentionLayer> layers = attention_layers(model);
   for (AttentionLayer& layer : layers) {
-    const auto projection = std::ranges::find(grouped_, layer.name + ".qkv.weight", &GroupedParameter::name);
+    const auto projection =
+        std::ranges::find(targets_, layer.name + ".qkv.weight", [](const Target& target) { return target.entry.name; });
     layer.lr_scale = projection->lr_scale;
     layer.weight_decay = projection->weight_decay;
   }
   attention_ = attention_updates().make(options.attention, layers);
   attention_->bind(store);
+}
+
+bool Optimizer::repeats(std::int64_t step) const {
+  return rule_->repeats(step) && attention_->repeats(step) &&
+         std::ranges::all_of(chain_, [step](const auto& link) { return link->repeats(step); });
 }
 
 void Optimizer::prepare(std::int64_t step) {
@@ -116,12 +133,62 @@ void Optimizer::apply(std::int64_t step) {
   Backend& backend = control_.backend();
   backend.clip_factor(store_.grads(), clip_norm_, control_);
   attention_->before_rule();
-  rule_->update(control_);
+  if (chain_.empty()) {
+    rule_->update({step, store_.grads(), control_});
+  } else {
+    apply_chain({step, store_.grads(), control_});
+  }
   attention_->after_rule(step, control_);
+}
+
+void Optimizer::apply_chain(const Step& step) {
+  Backend& backend = control_.backend();
+  const Tensor gradients = Tensor::like(step.gradients);
+  backend.mul(step.gradients, control_.slice(Control::clip, Control::clip + 1), gradients);
+  const Step clipped{step.number, gradients, with(control_, Control::clip, 1.0)};
+  for (const auto& link : chain_) link->change_gradients(clipped);
+  if (std::ranges::none_of(chain_, [](const auto& link) { return link->needs_directions(); })) {
+    rule_->update(clipped);
+  } else {
+    const Tensor u = Tensor::zeros(gradients.shape(), gradients.dtype(), gradients.device());
+    rule_->directions(clipped, u);
+    bool decays = !rule_->takes_decay();
+    for (const auto& link : chain_) {
+      link->change_directions(clipped, u);
+      decays = decays && !link->takes_decay();
+    }
+    move_along(rule_->context(), clipped, u, decays);
+  }
+  for (const auto& link : chain_) link->after(clipped);
+}
+
+bool Optimizer::averages() const { return trained_.defined(); }
+
+void Optimizer::use_average(bool on) {
+  if (!averages()) return;
+  Backend& backend = control_.backend();
+  if (on) {
+    backend.copy(store_.values(), trained_);
+    const Tensor average = trained_.clone();
+    rule_->write_average(average);
+    for (const auto& link : chain_) link->write_average(average);
+    backend.copy(average, store_.values());
+  } else {
+    backend.copy(trained_, store_.values());
+  }
+  store_.refresh_copies();
+}
+
+std::vector<std::string> Optimizer::notes() const {
+  std::vector<std::string> out = rule_->notes();
+  std::ranges::move(attention_->notes(), std::back_inserter(out));
+  return out;
 }
 
 std::vector<NamedTensor> Optimizer::state() const {
   std::vector<NamedTensor> out = rule_->state();
+  for (const auto& link : chain_) std::ranges::move(link->state(), std::back_inserter(out));
+  if (averages()) out.push_back({"trained", trained_});
   std::ranges::move(attention_->state(), std::back_inserter(out));
   return out;
 }

@@ -1,4 +1,5 @@
-// Optimizer: gradient -> clip -> rule -> parameters, with a schedule and parameter groups.
+// Optimizer: gradient -> clip -> rule -> parameters, with a schedule and parameter groups, and transforms around the
+// rule.
 #pragma once
 
 #include <memory>
@@ -8,6 +9,7 @@
 #include "optim/attention_update.h"
 #include "optim/rule.h"
 #include "optim/schedule.h"
+#include "optim/transform.h"
 
 namespace monge::optim {
 
@@ -20,6 +22,12 @@ struct GroupOptions : Options {
   void fields(Fields& f) override;
 };
 
+/// A link of the chain of transforms around the rule.
+struct ChainOptions : Options {
+  Choice transform = transforms().choose("cautious");
+  void fields(Fields& f) override;
+};
+
 struct OptimizerOptions : Options {
   Choice rule = rules().choose("adamw");
   double lr = 1e-3;
@@ -27,25 +35,27 @@ struct OptimizerOptions : Options {
   double clip_norm = 1.0;     // 0: no clipping
   Choice schedule = schedules().choose("cosine");
   Choice attention = attention_updates().choose("backprop");  // of W_q and W_k
+  std::vector<ChainOptions> chain;
   std::vector<GroupOptions> groups;
   void fields(Fields& f) override;
 };
 
-/// What the groups made of one parameter, for the start banner and `monge info`.
-struct GroupedParameter {
-  std::string name;
-  double lr_scale;
-  double weight_decay;
-};
-
 class Optimizer {
  public:
-  /// All state is created here. Throws InputError when a group matches no parameter or the attention layers of `model`
-  /// cannot be updated as asked. Model and store outlive the optimizer.
-  Optimizer(const OptimizerOptions& options, nn::Module& model, nn::ParameterStore& store, std::int64_t steps);
+  /// For a run of `steps`; `seed` is that of rules that draw. All state is created here. Throws InputError when a group
+  /// matches no parameter, the attention layers of `model` cannot be updated as asked, or the chain does not go with
+  /// the rule. Model and store outlive the optimizer.
+  Optimizer(const OptimizerOptions& options, nn::Module& model, nn::ParameterStore& store, std::int64_t steps,
+            std::uint64_t seed = 0);
 
   /// Before the forward passes of step `step` (from 1).
-  void begin(std::int64_t step) { attention_->begin(step); }
+  void begin(std::int64_t step) {
+    rule_->begin(step);
+    attention_->begin(step);
+  }
+  /// See Rule.
+  bool wants_sample(std::int64_t step) const { return rule_->wants_sample(step); }
+  void sampled(std::int64_t step, std::int64_t tokens) { rule_->sampled(step, tokens); }
 
   /// Updates the parameters with the store's gradients, as step `step` (from 1). Waits for nothing (but see
   /// fisher_cg): the norm and the verdict on its finiteness stay in control(). A non-finite gradient changes
@@ -58,25 +68,50 @@ class Optimizer {
   /// alone. A recording of apply() can stand for every step that repeats().
   void prepare(std::int64_t step);
   void apply(std::int64_t step);
-  bool repeats(std::int64_t step) const { return attention_->repeats(step); }
+  bool repeats(std::int64_t step) const;
 
   double lr(std::int64_t step) const { return schedule_->lr(step); }
   /// Device scalars (Control::size), of the last step.
   const Tensor& control() const { return control_; }
   std::vector<NamedTensor> state() const;
   /// What a user should know of these settings for this model, a sentence each.
-  std::vector<std::string> notes() const { return attention_->notes(); }
+  std::vector<std::string> notes() const;
   std::size_t state_bytes() const;
-  const std::vector<GroupedParameter>& grouped() const { return grouped_; }
+  /// Forward-backwards of a step, in the mean.
+  double passes_per_step() const { return 1.0 + rule_->extra_passes(); }
+  /// All parameters and what the groups made of them.
+  const std::vector<Target>& targets() const { return targets_; }
 
  private:
+  friend class EvaluationWeights;
+  /// A step with transforms around the rule.
+  void apply_chain(const Step& step);
+  /// Puts the average in the place of the parameters, and back.
+  void use_average(bool on);
+  bool averages() const;
+
   nn::ParameterStore& store_;
   double clip_norm_;
-  std::vector<GroupedParameter> grouped_;
+  std::vector<Target> targets_;
   std::unique_ptr<Schedule> schedule_;
   std::unique_ptr<Rule> rule_;
+  std::vector<std::unique_ptr<Transform>> chain_;
   std::unique_ptr<AttentionUpdate> attention_;
   Tensor control_;
+  Tensor trained_;  // the parameters in training, while the average is in their place; none without one
+};
+
+/// While it lives, the model has the parameters that it should be evaluated, sampled and kept at: the average that the
+/// optimizer gathers, where it does. A checkpoint is written and read within one, and then holds both.
+class EvaluationWeights {
+ public:
+  explicit EvaluationWeights(Optimizer& optimizer) : optimizer_(optimizer) { optimizer_.use_average(true); }
+  ~EvaluationWeights() { optimizer_.use_average(false); }
+  EvaluationWeights(const EvaluationWeights&) = delete;
+  EvaluationWeights& operator=(const EvaluationWeights&) = delete;
+
+ private:
+  Optimizer& optimizer_;
 };
 
 }  // namespace monge::optim

@@ -1,19 +1,87 @@
 #include "optim/rule.h"
 
+#include <algorithm>
+
 #include "optim/rules.h"
 
 namespace monge::optim {
+namespace {
 
-Registry<Rule, nn::ParameterStore&, const std::vector<Segment>&>& rules() {
+void add_base_rules(RuleRegistry& registry) {
+  add_adafactor(registry);
+  add_adamw(registry);
+  add_ademamix(registry);
+  add_lamb(registry);
+  add_lion(registry);
+  add_nadamw(registry);
+  add_schedule_free(registry);
+  add_sgd(registry);
+  add_signum(registry);
+}
+
+}  // namespace
+
+void Rule::update(const Step& step) {
+  const Tensor u = Tensor::zeros(store().values().shape(), store().values().dtype(), store().values().device());
+  directions(step, u);
+  move_along(context_, step, u, !takes_decay());
+}
+
+Tensor Rule::make_state(const Shape& shape) const {
+  return Tensor::zeros(shape, store().values().dtype(), store().values().device(), Pool::optimizer);
+}
+
+void move_along(const RuleContext& context, const Step& step, const Tensor& u, bool decays) {
+  const Tensor unclipped = with(step.control, Control::clip, 1.0);
+  for (const Segment& s : segments_of(context)) {
+    unclipped.backend().update({.rule = SgdRule{},
+                                .param = piece(context.store.values(), s),
+                                .grad = piece(u, s),
+                                .copy = piece(context.store.copies(), s),
+                                .control = unclipped,
+                                .lr_scale = s.lr_scale,
+                                .weight_decay = decays ? s.weight_decay : 0.0});
+  }
+}
+
+std::vector<Segment> segments_of(const RuleContext& context) {
+  std::vector<Segment> out;
+  const auto& entries = context.store.entries();
+  for (const Target& target : context.targets) {
+    // The padding after a parameter belongs to it: its gradient is zero, so it stays zero.
+    const auto next = std::ranges::upper_bound(entries, target.entry.begin, {}, &nn::ParameterStore::Entry::begin);
+    const std::int64_t end = next != entries.end() ? next->begin : context.store.flat_size();
+    const bool same = !out.empty() && out.back().end == target.entry.begin && out.back().lr_scale == target.lr_scale &&
+                      out.back().weight_decay == target.weight_decay;
+    if (same) {
+      out.back().end = end;
+    } else {
+      out.push_back({target.entry.begin, end, target.lr_scale, target.weight_decay});
+    }
+  }
+  return out;
+}
+
+Tensor with(const Tensor& control, Control::Slot slot, double value) {
+  Tensor changed = control.clone();
+  changed.backend().fill(changed.slice(slot, slot + 1), value);
+  return changed;
+}
+
+RuleRegistry& base_rules() {
   static auto& registry = *[] {
     auto* r = new RuleRegistry("optimizer");
-    add_adamw(*r);
-    add_ademamix(*r);
-    add_lion(*r);
-    add_mars(*r);
-    add_nadamw(*r);
-    add_sgd(*r);
-    add_signum(*r);
+    add_base_rules(*r);
+    return r;
+  }();
+  return registry;
+}
+
+RuleRegistry& rules() {
+  static auto& registry = *[] {
+    auto* r = new RuleRegistry("optimizer");
+    add_base_rules(*r);
+    add_muon(*r);
     return r;
   }();
   return registry;

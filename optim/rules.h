@@ -5,15 +5,21 @@
 
 namespace monge::optim {
 
-using RuleRegistry = Registry<Rule, nn::ParameterStore&, const std::vector<Segment>&>;
+using RuleRegistry = Registry<Rule, const RuleContext&>;
 
+// For all parameters.
+void add_adafactor(RuleRegistry& registry);
 void add_adamw(RuleRegistry& registry);
 void add_ademamix(RuleRegistry& registry);
+void add_lamb(RuleRegistry& registry);
 void add_lion(RuleRegistry& registry);
-void add_mars(RuleRegistry& registry);
 void add_nadamw(RuleRegistry& registry);
+void add_schedule_free(RuleRegistry& registry);
 void add_sgd(RuleRegistry& registry);
 void add_signum(RuleRegistry& registry);
+
+// For matrices, with one of those above for the rest.
+void add_muon(RuleRegistry& registry);
 
 /// The piece of a flat tensor that a segment covers; undefined stays undefined.
 inline Tensor piece(const Tensor& flat, const Segment& s) {

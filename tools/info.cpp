@@ -35,7 +35,7 @@ void describe_build() {
   }
   for (const RegistryBase* registry : std::initializer_list<const RegistryBase*>{
            &train::datasets(), &train::tokenizers(), &nn::blocks(), &nn::attentions(), &nn::positions(), &nn::norms(),
-           &nn::mlps(), &optim::rules(), &optim::attention_updates(), &optim::schedules()}) {
+           &nn::mlps(), &optim::rules(), &optim::transforms(), &optim::attention_updates(), &optim::schedules()}) {
     print_registry(*registry);
   }
 }
@@ -47,8 +47,8 @@ std::string layer_of(const std::string& name) {
 }
 
 void print_parameters(const nn::Gpt& model, const optim::Optimizer& optimizer) {
-  std::map<std::string, optim::GroupedParameter> settings;
-  for (const auto& p : optimizer.grouped()) settings[p.name] = p;
+  std::map<std::string, optim::Target> settings;
+  for (const optim::Target& target : optimizer.targets()) settings[target.entry.name] = target;
   std::map<std::string, std::int64_t> layers;
   const auto parameters = model.parameters();
   for (const auto& [name, parameter] : parameters) layers[layer_of(name)] += parameter->shape().numel();

@@ -39,15 +39,15 @@ std::string memory_text(const MemoryPlan& plan) {
                      bytes(plan.total()));
 }
 
-std::string groups_text(const optim::Optimizer& optimizer, const nn::ParameterStore& store) {
+std::string groups_text(const optim::Optimizer& optimizer) {
   struct Group {
     std::int64_t tensors = 0, parameters = 0;
   };
   std::map<std::pair<double, double>, Group> groups;  // by learning rate scale and weight decay
-  for (const auto& p : optimizer.grouped()) {
-    Group& group = groups[{p.lr_scale, p.weight_decay}];
+  for (const optim::Target& target : optimizer.targets()) {
+    Group& group = groups[{target.lr_scale, target.weight_decay}];
     ++group.tensors;
-    group.parameters += store.entry(p.name).shape.numel();
+    group.parameters += target.entry.shape.numel();
   }
   std::string text;
   for (const auto& [settings, group] : groups) {

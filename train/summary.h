@@ -14,7 +14,7 @@ std::string parameters_text(const nn::Module& model);
 /// "memory: parameters 3.1 MiB, gradients 3.1 MiB, optimizer 6.3 MiB, activations 21.5 MiB, together 34.0 MiB"
 std::string memory_text(const MemoryPlan& plan);
 /// One line for each set of equal settings: "group: lr x 1, weight decay 0.1: 18 tensors, 802,944 parameters".
-std::string groups_text(const optim::Optimizer& optimizer, const nn::ParameterStore& store);
+std::string groups_text(const optim::Optimizer& optimizer);
 
 /// "825,088"
 std::string thousands(std::int64_t n);

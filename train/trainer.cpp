@@ -27,7 +27,7 @@ Trainer::Trainer(Config config, const fs::path& out, bool resume, Progress& prog
   model_->set_recompute(config_.train.recompute);
   model_->set_head_chunk(config_.train.head_chunk);
   store_ = std::make_unique<nn::ParameterStore>(*model_, device_, precision_of(config_), seed);
-  optimizer_ = std::make_unique<optim::Optimizer>(config_.optimizer, *model_, *store_, config_.train.steps);
+  optimizer_ = std::make_unique<optim::Optimizer>(config_.optimizer, *model_, *store_, config_.train.steps, seed);
   print_banner();
   training_ = std::make_unique<TrainingStep>(
       TrainingStep::Options{.batch = config_.train.batch,
@@ -38,6 +38,7 @@ Trainer::Trainer(Config config, const fs::path& out, bool resume, Progress& prog
                             .replay = config_.cuda.graph},
       *model_, *store_, *optimizer_);
   if (checkpoint) {
+    const optim::EvaluationWeights averaged(*optimizer_);
     checkpoint->restore(*store_);
     checkpoint->restore(*optimizer_);
     state_ = checkpoint->state();
@@ -87,7 +88,7 @@ void Trainer::print_banner() {
   progress_.note(fmt::format("model    {}", parameters_text(*model_)));
   plan_ = plan_memory(*model_, *store_, *optimizer_, config_.train.batch);
   progress_.note(fmt::format("         {}", memory_text(plan_)));
-  progress_.note(groups_text(*optimizer_, *store_));
+  progress_.note(groups_text(*optimizer_));
   for (const std::string& note : optimizer_->notes()) progress_.note(note);
   for (const std::string& note : store_->values().backend().notes()) progress_.note(note);
   progress_.note(fmt::format("run      {} steps of {} tokens, into {}", config_.train.steps,
@@ -154,6 +155,7 @@ void Trainer::write_line(bool with_evaluation) {
   training_->clear_record();
   lap(true);
   if (with_evaluation) {
+    const optim::EvaluationWeights averaged(*optimizer_);
     evaluation_ = evaluate(*model_, *dataset_, device_, config_.train.batch, config_.train.eval_batches);
     if (!std::isfinite(evaluation_->loss)) {
       throw RunError(fmt::format("step {}: the validation loss is {}; lower optimizer.lr or raise the warmup",
@@ -209,7 +211,10 @@ void Trainer::save() {
   }
   state_.seconds = seconds_before_ + std::chrono::duration<double>(Clock::now() - start_).count();
   metrics_->flush();
-  write_checkpoint(folder_.checkpoints(), state_, *store_, *optimizer_);
+  {
+    const optim::EvaluationWeights averaged(*optimizer_);
+    write_checkpoint(folder_.checkpoints(), state_, *store_, *optimizer_);
+  }
   prune_checkpoints(folder_.checkpoints(), config_.train.keep_checkpoints, state_.best_step);
   lap(false);
 }
@@ -235,6 +240,7 @@ void Trainer::check_finite(const StepRecord& record) {
 }
 
 void Trainer::finish() {
+  const optim::EvaluationWeights averaged(*optimizer_);
   if (!evaluation_) {  // resumed after the last step
     evaluation_ = evaluate(*model_, *dataset_, device_, config_.train.batch, config_.train.eval_batches);
   }

@@ -73,6 +73,9 @@ class CpuBackend final : public Backend {
   void mul(const Tensor& a, const Tensor& b, const Tensor& out) override { cpu::mul(a, b, out); }
   void scale(const Tensor& x, double factor, const Tensor& out) override { cpu::scale(x, factor, out); }
   void add_scaled(const Tensor& x, double factor, const Tensor& y) override { cpu::add_scaled(x, factor, y); }
+  void pointwise(Pointwise function, const Tensor& a, const Tensor& b, const Tensor& out) override {
+    cpu::pointwise(function, a, b, out);
+  }
   void activation(Activation kind, const Tensor& x, const Tensor& y) override { cpu::activation(kind, x, y); }
   void activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx) override {
     cpu::activation_backward(kind, x, dy, dx);

@@ -32,6 +32,7 @@ void add(const Tensor& a, const Tensor& b, const Tensor& out);
 void mul(const Tensor& a, const Tensor& b, const Tensor& out);
 void scale(const Tensor& x, double factor, const Tensor& out);
 void add_scaled(const Tensor& x, double factor, const Tensor& y);
+void pointwise(Pointwise function, const Tensor& a, const Tensor& b, const Tensor& out);
 void activation(Activation kind, const Tensor& x, const Tensor& y);
 void activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx);
 

@@ -74,6 +74,27 @@ void AddScaled(const Tensor& x, double factor, const Tensor& y) {
   });
 }
 
+void Calculate(Pointwise function, const Tensor& a, const Tensor& b, const Tensor& out) {
+  const Floats zero = splat(0.0), one = splat(1.0);
+  const auto of_one = [&](const auto& f) HWY_ATTR { pointwise<float>(out, f, a.data_as<const float>()); };
+  switch (function) {
+    case Pointwise::divide:
+      return binary<float>(
+          a, b, out, [&](Floats x, Floats y) HWY_ATTR { return hn::IfThenZeroElse(hn::Eq(y, zero), hn::Div(x, y)); });
+    case Pointwise::minimum:
+      return binary<float>(a, b, out, [](Floats x, Floats y) HWY_ATTR { return hn::IfThenElse(hn::Lt(y, x), y, x); });
+    case Pointwise::maximum:
+      return binary<float>(a, b, out, [](Floats x, Floats y) HWY_ATTR { return hn::IfThenElse(hn::Lt(x, y), y, x); });
+    case Pointwise::root: return of_one([](Floats x) HWY_ATTR { return hn::Sqrt(x); });
+    case Pointwise::sign:
+      return of_one([&](Floats x) HWY_ATTR {
+        return hn::Sub(hn::IfThenElseZero(hn::Gt(x, zero), one), hn::IfThenElseZero(hn::Lt(x, zero), one));
+      });
+    case Pointwise::positive:
+      return of_one([&](Floats x) HWY_ATTR { return hn::IfThenElseZero(hn::Gt(x, zero), one); });
+  }
+}
+
 // Each activation is a function and its derivative. gelu_tanh: (1 + tanh u) / 2 = sigmoid(2 u).
 
 HWY_INLINE Floats gelu(Floats x) { return hn::Mul(x, normal_at(x).cdf); }
@@ -153,6 +174,7 @@ HWY_EXPORT(Add);
 HWY_EXPORT(Mul);
 HWY_EXPORT(Scale);
 HWY_EXPORT(AddScaled);
+HWY_EXPORT(Calculate);
 HWY_EXPORT(Activate);
 HWY_EXPORT(ActivateBackward);
 
@@ -174,6 +196,11 @@ void scale(const Tensor& x, double factor, const Tensor& out) {
 void add_scaled(const Tensor& x, double factor, const Tensor& y) {
   check::add_scaled(here, x, y);
   HWY_DYNAMIC_DISPATCH(AddScaled)(x, factor, y);
+}
+
+void pointwise(Pointwise function, const Tensor& a, const Tensor& b, const Tensor& out) {
+  check::pointwise(here, function, a, b, out);
+  HWY_DYNAMIC_DISPATCH(Calculate)(function, a, b, out);
 }
 
 void activation(Activation kind, const Tensor& x, const Tensor& y) {

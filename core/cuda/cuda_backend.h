@@ -46,6 +46,7 @@ class CudaBackend final : public Backend {
   // elementwise.cu
   void add(const Tensor& a, const Tensor& b, const Tensor& out) override;
   void mul(const Tensor& a, const Tensor& b, const Tensor& out) override;
+  void pointwise(Pointwise function, const Tensor& a, const Tensor& b, const Tensor& out) override;
   void scale(const Tensor& x, double factor, const Tensor& out) override;
   void add_scaled(const Tensor& x, double factor, const Tensor& y) override;
   void activation(Activation kind, const Tensor& x, const Tensor& y) override;

@@ -21,6 +21,24 @@ struct AddScaled {
   float factor;
   __device__ float operator()(float x, float y) const { return y + factor * x; }
 };
+struct Divide {
+  __device__ float operator()(float a, float b) const { return b == 0.0f ? 0.0f : a / b; }
+};
+struct Minimum {
+  __device__ float operator()(float a, float b) const { return b < a ? b : a; }
+};
+struct Maximum {
+  __device__ float operator()(float a, float b) const { return a < b ? b : a; }
+};
+struct Root {
+  __device__ float operator()(float x) const { return sqrtf(x); }
+};
+struct Sign {
+  __device__ float operator()(float x) const { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f; }
+};
+struct Positive {
+  __device__ float operator()(float x) const { return x > 0.0f ? 1.0f : 0.0f; }
+};
 template <class F>
 struct SlopeTimes {
   F function;
@@ -103,6 +121,18 @@ void CudaBackend::add_scaled(const Tensor& x, double factor, const Tensor& y) {
     launch(combine_kernel<width, bf16, float, AddScaled>, elementwise_grid(x.numel(), width), elementwise_block, 0,
            runtime_.stream(), x.data_as<bf16>(), y.data_as<float>(), y.data_as<float>(), x.numel(), f);
   });
+}
+
+void CudaBackend::pointwise(Pointwise function, const Tensor& a, const Tensor& b, const Tensor& out) {
+  check::pointwise(device(), function, a, b, out);
+  switch (function) {
+    case Pointwise::divide: return combine(runtime_.stream(), a, b, out, Divide());
+    case Pointwise::minimum: return combine(runtime_.stream(), a, b, out, Minimum());
+    case Pointwise::maximum: return combine(runtime_.stream(), a, b, out, Maximum());
+    case Pointwise::root: return map(runtime_.stream(), a, out, Root());
+    case Pointwise::sign: return map(runtime_.stream(), a, out, Sign());
+    case Pointwise::positive: return map(runtime_.stream(), a, out, Positive());
+  }
 }
 
 void CudaBackend::activation(Activation kind, const Tensor& x, const Tensor& y) {

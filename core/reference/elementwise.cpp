@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "core/check.h"
 #include "core/reference/activation.h"
 #include "core/reference/reference_backend.h"
@@ -34,6 +36,21 @@ void ReferenceBackend::scale(const Tensor& x, double factor, const Tensor& out) 
 void ReferenceBackend::add_scaled(const Tensor& x, double factor, const Tensor& y) {
   check::add_scaled(device(), x, y);
   combine(y, x, y, [&](double sum, double value) { return sum + factor * value; });
+}
+
+void ReferenceBackend::pointwise(Pointwise function, const Tensor& a, const Tensor& b, const Tensor& out) {
+  check::pointwise(device(), function, a, b, out);
+  combine(a, takes_two(function) ? b : a, out, [&](double x, double y) {
+    switch (function) {
+      case Pointwise::divide: return y == 0.0 ? 0.0 : x / y;
+      case Pointwise::minimum: return y < x ? y : x;
+      case Pointwise::maximum: return x < y ? y : x;
+      case Pointwise::root: return std::sqrt(x);
+      case Pointwise::sign: return x > 0.0 ? 1.0 : x < 0.0 ? -1.0 : 0.0;
+      case Pointwise::positive: return x > 0.0 ? 1.0 : 0.0;
+    }
+    return 0.0;
+  });
 }
 
 void ReferenceBackend::activation(Activation kind, const Tensor& x, const Tensor& y) {

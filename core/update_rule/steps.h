@@ -10,7 +10,7 @@ class UpdateStep;
 #include "core/update_rule/adamw.h"
 #include "core/update_rule/ademamix.h"
 #include "core/update_rule/lion.h"
-#include "core/update_rule/mars.h"
 #include "core/update_rule/nadamw.h"
+#include "core/update_rule/rms.h"
 #include "core/update_rule/sgd.h"
 #include "core/update_rule/signum.h"

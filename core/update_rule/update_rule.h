@@ -82,14 +82,14 @@ struct AdEMAMixRule {
   std::int64_t ramp = 0;  // steps
 };
 
-struct MarsRule {
-  static constexpr const char* name = "mars";
-  static constexpr std::array states{"m", "v", "previous"};
-  double beta1 = 0.95, beta2 = 0.99, gamma = 0.025, eps = 1e-8;
+struct RmsRule {
+  static constexpr const char* name = "rms";
+  static constexpr std::array states{"v"};
+  double beta = 0.999, eps = 1e-8;
 };
 
 using UpdateRule =
-    std::variant<SgdRule, MomentumRule, SignumRule, LionRule, AdamWRule, NAdamWRule, AdEMAMixRule, MarsRule>;
+    std::variant<SgdRule, MomentumRule, SignumRule, LionRule, AdamWRule, NAdamWRule, AdEMAMixRule, RmsRule>;
 
 /// The most states that a rule has.
 inline constexpr std::size_t max_update_states = 3;

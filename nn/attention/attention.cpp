@@ -67,7 +67,12 @@ RowMapAttention::RowMapAttention(RowMap map, const AttentionOptions& options, co
       head_dim_(c.head_dim()),
       map_(std::move(map)),
       position_(position),
-      qkv_({.in = c.width, .out = (c.heads + 2 * c.kv_heads) * c.head_dim(), .bias = c.bias}),
+      qkv_({.in = c.width,
+            .out = (c.heads + 2 * c.kv_heads) * c.head_dim(),
+            .bias = c.bias,
+            .parts = {{"q", c.heads * c.head_dim(), c.heads},
+                      {"k", c.kv_heads * c.head_dim(), c.kv_heads},
+                      {"v", c.kv_heads * c.head_dim(), c.kv_heads}}}),
       out_({.in = c.width, .out = c.width, .bias = c.bias, .stddev = c.residual_stddev}),
       weight_dropout_(*c.dropout),
       head_bias_(bias.initial) {

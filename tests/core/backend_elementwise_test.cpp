@@ -73,6 +73,43 @@ TEST_P(ElementwiseKernels, AddAndMulRepeatTheSecondArgument) {
   run({40001}, {1});
 }
 
+TEST(Pointwise, EveryFunctionMatchesReference) {
+  const auto numbers = [](const Shape& shape, std::uint64_t seed) {
+    std::vector<double> values = test::random_values(shape.numel(), seed);
+    for (std::size_t i = 0; i < values.size(); i += 3) values[i] = i % 2 == 0 ? 0.0 : -0.0;
+    return values;
+  };
+  const auto expect_same = [&](Pointwise function, const Shape& shape, const Shape& b_shape) {
+    std::vector<double> a_values = numbers(shape, 1);
+    if (function == Pointwise::root) {
+      for (double& v : a_values) v = std::abs(v);
+    }
+    std::vector<std::vector<double>> results;
+    for (const Device device : {tested, test::reference}) {
+      const DType dtype = backend_of(device).default_float();
+      const Tensor a = Tensor::from(a_values, shape, dtype, device);
+      const Tensor b = takes_two(function) ? Tensor::from(numbers(b_shape, 2), b_shape, dtype, device) : Tensor();
+      const Tensor out = Tensor::empty(shape, dtype, device);
+      backend_of(device).pointwise(function, a, b, out);
+      backend_of(device).pointwise(function, a, b, a);  // in place
+      EXPECT_EQ(a.values(), out.values());
+      results.push_back(out.values());
+    }
+    EXPECT_TRUE(test::close(results[0], results[1], 1e-6)) << static_cast<int>(function) << shape.str();
+  };
+  for (const Pointwise function : {Pointwise::divide, Pointwise::minimum, Pointwise::maximum, Pointwise::root,
+                                   Pointwise::sign, Pointwise::positive}) {
+    for (const std::int64_t r : some_rows) {
+      for (const std::int64_t c : some_widths) {
+        expect_same(function, {r, c}, {r, c});
+        if (!takes_two(function)) continue;
+        expect_same(function, {r, c}, {c});
+        expect_same(function, {r, c}, {1});
+      }
+    }
+  }
+}
+
 TEST_P(ElementwiseKernels, ScaleAndAddScaled) {
   for (const std::int64_t n : {1, 2, 7, 16, 33, 65, 257, 40001}) {
     const Tensor x = random({n}, 1);

@@ -154,10 +154,11 @@ TEST(Optimizer, GroupsSelectByNameAndRole) {
   Optimizer optimizer(
       parse("{weight_decay: 0.1, groups: [{match: 'w*', lr_scale: 2}, {role: gain, weight_decay: 0.5}]}"), toy, store,
       10);
-  for (const auto& p : optimizer.grouped()) {
-    EXPECT_EQ(p.lr_scale, p.name == "weight" ? 2.0 : 1.0) << p.name;
-    const double decay = p.name == "gain" ? 0.5 : p.name == "bias" ? 0.0 : 0.1;
-    EXPECT_EQ(p.weight_decay, decay) << p.name;
+  for (const auto& p : optimizer.targets()) {
+    const std::string& name = p.entry.name;
+    EXPECT_EQ(p.lr_scale, name == "weight" ? 2.0 : 1.0) << name;
+    const double decay = name == "gain" ? 0.5 : name == "bias" ? 0.0 : 0.1;
+    EXPECT_EQ(p.weight_decay, decay) << name;
   }
   try {
     Optimizer(parse("{groups: [{match: 'nothing.*'}]}"), toy, store, 10);

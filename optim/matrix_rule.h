@@ -1,0 +1,73 @@
+// MatrixRule: what the rules share that see a matrix as a whole. They treat the parameters of role `matrix`; all others
+// (embedding, head, gains, biases) are left to a base rule with a learning rate of its own.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "optim/rule.h"
+
+namespace monge::optim {
+
+/// The rule for the parameters that are no matrices.
+struct BaseOptions : Options {
+  Choice rule = base_rules().choose("adamw");
+  double lr = 1e-3;
+  void fields(Fields& f) override;
+};
+
+struct MatrixRuleOptions : Options {
+  BaseOptions base;
+  bool per_head = false;
+  void fields(Fields& f) override;
+};
+
+/// A matrix (rows, cols) of its own in the flat buffers.
+struct Matrix {
+  std::string name;  // "blocks.0.attention.qkv.weight.q", with ".<head>" per head
+  std::int64_t begin = 0, rows = 0, cols = 0;
+  double lr_scale = 1.0;
+  double weight_decay = 0.0;
+  Shape shape() const { return {rows, cols}; }
+  /// Its piece of a flat tensor.
+  Tensor of(const Tensor& flat) const { return flat.flat_view(begin, {rows, cols}); }
+};
+
+/// The matrices of these targets: parts that stand on each other in one parameter apart, and heads if asked.
+std::vector<Matrix> matrices_of(const std::vector<Target>& targets, bool per_head);
+
+class MatrixRule : public Rule {
+ public:
+  /// `name` begins the names of its state. Throws KeyError for a model without matrices.
+  MatrixRule(std::string name, const MatrixRuleOptions& options, const RuleContext& context);
+
+  void directions(const Step& step, const Tensor& u) final;
+  void update(const Step& step) override;
+  void begin(std::int64_t number) override { base_->begin(number); }
+  bool averages() const override { return base_->averages(); }
+  void write_average(const Tensor& values) const override { base_->write_average(values); }
+  std::vector<NamedTensor> state() const override { return base_->state(); }
+
+ protected:
+  const std::vector<Matrix>& matrices() const { return matrices_; }
+  /// "muon.blocks.0.mlp.up.weight.<what>"
+  std::string state_name(std::size_t i, const std::string& what) const;
+
+  /// Once a step, before the directions.
+  virtual void prepare(const Step& step) { (void)step; }
+  /// Writes the direction of matrix `i` into `u` (rows, cols), from its clipped gradient of the same shape.
+  virtual void direct(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) = 0;
+
+ private:
+  /// Those of the matrices.
+  void matrix_directions(const Step& step, const Tensor& u);
+
+  std::string name_;
+  RuleContext matrix_context_;  // the targets that are matrices
+  std::vector<Matrix> matrices_;
+  std::unique_ptr<Rule> base_;
+};
+
+}  // namespace monge::optim

@@ -1,0 +1,17 @@
+// The orthogonal factor of a matrix, by products alone.
+#pragma once
+
+#include "core/tensor.h"
+
+namespace monge::optim {
+
+/// out = U V^T, nearly, of m = U S V^T (rows, cols): `iterations` of
+///
+///   X <- a X + (b A + c A A) X,   A = X X^T,   from X = m / |m|_F    (transposed where rows > cols)
+///
+/// with Jordan's (a, b, c) = (3.4445, -4.7750, 2.0315), which lift small singular values fast and leave them around 1
+/// and not at it: after five, values in [0.01, 1] of X lie in [0.68, 1.14]. With 0 iterations the convergent (15/8,
+/// -10/8, 3/8) runs 20 times, which brings values above 1e-4 to 1 within rounding. A zero matrix stays zero.
+void polar(const Tensor& m, std::int64_t iterations, const Tensor& out);
+
+}  // namespace monge::optim

@@ -1,0 +1,18 @@
+#include "optim/transforms.h"
+
+namespace monge::optim {
+
+TransformRegistry& transforms() {
+  static auto& registry = *[] {
+    auto* r = new TransformRegistry("transform");
+    add_cautious(*r);
+    add_cautious_decay(*r);
+    add_ema(*r);
+    add_hyperball(*r);
+    add_mars(*r);
+    return r;
+  }();
+  return registry;
+}
+
+}  // namespace monge::optim

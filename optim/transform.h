@@ -1,0 +1,54 @@
+// Transform: a link of `optimizer.chain`, around whatever rule there is. In the order of a step, each link may change
+//
+//   gradients    after clipping, before the rule sees them       mars
+//   directions   that the rule proposes, before they are taken   cautious, cautious_decay, hyperball
+//   parameters   after the step                                  hyperball
+//
+// and may keep an average of the parameters to evaluate at (ema). Links of a kind run in the order of the list.
+#pragma once
+
+#include "optim/rule.h"
+
+namespace monge::optim {
+
+class Transform {
+ public:
+  explicit Transform(const RuleContext& context) : context_(context) {}
+  virtual ~Transform() = default;
+  Transform(const Transform&) = delete;
+  Transform& operator=(const Transform&) = delete;
+
+  /// All flat. `step.gradients` are clipped, and step.control[clip] is 1.
+  virtual void change_gradients(const Step& step) { (void)step; }
+  virtual void change_directions(const Step& step, const Tensor& u) {
+    (void)step;
+    (void)u;
+  }
+  virtual void after(const Step& step) { (void)step; }
+
+  /// Whether change_directions() is more than nothing, so that the rule must have directions.
+  virtual bool needs_directions() const { return false; }
+  /// Whether weight decay is part of the directions after this link, or is not to be.
+  virtual bool takes_decay() const { return false; }
+  /// See Rule.
+  virtual bool averages() const { return false; }
+  virtual void write_average(const Tensor& values) const { (void)values; }
+
+  virtual std::vector<NamedTensor> state() const { return {}; }
+  virtual bool repeats(std::int64_t number) const {
+    (void)number;
+    return true;
+  }
+
+ protected:
+  const RuleContext& context() const { return context_; }
+  nn::ParameterStore& store() const { return context_.store; }
+
+ private:
+  RuleContext context_;
+};
+
+/// Registry `optimizer.chain`.
+Registry<Transform, const RuleContext&>& transforms();
+
+}  // namespace monge::optim
