@@ -10,6 +10,10 @@
 //                                                (Liu et al. 2025, arXiv:2502.16982)
 //   spectral    sqrt(rows / cols)                the same change of the output whatever the width
 //                                                (Pethick et al. 2025, arXiv:2502.07529)
+//
+// NorMuon (Li et al. 2025, arXiv:2510.05491) gives the rows of O = polar(M) equal sizes over time, and O its norm back:
+//
+//   r_i = b2 r_i + (1 - b2) mean over j of O_ij^2        O'_i = O_i / sqrt(r_i)        u = s O' |O| / |O'|
 #include <algorithm>
 #include <cmath>
 
@@ -48,17 +52,32 @@ struct MuonOptions : MatrixRuleOptions {
   }
 };
 
+struct NorMuonOptions : MuonOptions {
+  double row_decay = 0.95;
+  void fields(Fields& f) override {
+    MuonOptions::fields(f);
+    f("row_decay", row_decay, {.doc = "decay of the second moment of each row", .min = 0.0, .max = 1.0});
+  }
+  void check() const override {
+    MuonOptions::check();
+    if (row_decay >= 1.0) throw InputError("optimizer.row_decay must be less than 1");
+  }
+};
+
 class Muon : public MatrixRule {
  public:
-  Muon(const MuonOptions& options, const RuleContext& context)
-      : MatrixRule("muon", options, context), options_(options) {
-    for (const Matrix& matrix : matrices()) momentum_.push_back(make_state(matrix.shape()));
-  }
+  Muon(const MuonOptions& options, const RuleContext& context) : Muon("muon", options, context) {}
 
   std::vector<NamedTensor> state() const override {
     std::vector<NamedTensor> out = MatrixRule::state();
     for (std::size_t i = 0; i < momentum_.size(); ++i) out.push_back({state_name(i, "momentum"), momentum_[i]});
     return out;
+  }
+
+ protected:
+  Muon(std::string name, const MuonOptions& options, const RuleContext& context)
+      : MatrixRule(std::move(name), options, context), options_(options) {
+    for (const Matrix& matrix : matrices()) momentum_.push_back(make_state(matrix.shape()));
   }
 
  private:
@@ -71,14 +90,56 @@ class Muon : public MatrixRule {
     }
     const Matrix& matrix = matrices()[i];
     polar(ahead, options_.iterations, u);
+    even_out(i, u);
     u.backend().scale(u, options_.scale_of(static_cast<double>(matrix.rows), static_cast<double>(matrix.cols)), u);
+  }
+
+  /// What a kind of Muon does to O = polar(M).
+  virtual void even_out(std::size_t i, const Tensor& o) {
+    (void)i;
+    (void)o;
   }
 
   MuonOptions options_;
   std::vector<Tensor> momentum_;
 };
 
+class NorMuon : public Muon {
+ public:
+  NorMuon(const NorMuonOptions& options, const RuleContext& context)
+      : Muon("normuon", options, context), row_decay_(options.row_decay) {
+    for (const Matrix& matrix : matrices()) rows_.push_back(make_state({matrix.rows}));
+  }
+
+  std::vector<NamedTensor> state() const override {
+    std::vector<NamedTensor> out = Muon::state();
+    for (std::size_t i = 0; i < rows_.size(); ++i) out.push_back({state_name(i, "rows"), rows_[i]});
+    return out;
+  }
+
+ private:
+  void even_out(std::size_t i, const Tensor& o) override {
+    Backend& backend = o.backend();
+    const std::int64_t rows = o.size(0), cols = o.size(1);
+    const Tensor length = norm_of(o), second = Tensor::like(rows_[i]), root = Tensor::like(o);
+    backend.sum(product(o, o), rows, cols, 1, 1.0 / static_cast<double>(cols), second, false);
+    average_into(rows_[i], row_decay_, second);
+    backend.repeat(calculate(Pointwise::root, rows_[i]), rows, cols, 1, 1.0, root);
+    backend.pointwise(Pointwise::divide, o, root, o);
+    backend.mul(o, calculate(Pointwise::divide, length, norm_of(o)), o);
+  }
+
+  double row_decay_;
+  std::vector<Tensor> rows_;  // (rows) of each matrix
+};
+
 }  // namespace
+
+void add_normuon(RuleRegistry& registry) {
+  registry.add<NorMuonOptions>(
+      "normuon", "muon with rows of equal size over time",
+      [](const NorMuonOptions& o, const RuleContext& c) { return std::make_unique<NorMuon>(o, c); });
+}
 
 void add_muon(RuleRegistry& registry) {
   registry.add<MuonOptions>("muon", "momentum with its singular values made one, for matrices",

@@ -68,14 +68,13 @@ void OptimizerOptions::fields(Fields& f) {
   f("groups", groups, {.doc = "settings for some parameters; the last group that matches wins"});
 }
 
-Optimizer::Optimizer(const OptimizerOptions& options, nn::Module& model, nn::ParameterStore& store, std::int64_t steps,
-                     std::uint64_t seed)
+Optimizer::Optimizer(const OptimizerOptions& options, nn::Module& model, nn::ParameterStore& store, std::int64_t steps)
     : store_(store),
       clip_norm_(options.clip_norm),
       targets_(make_targets(options, store)),
       schedule_(schedules().make(options.schedule, {.lr = options.lr, .steps = steps})),
       control_(Tensor::zeros({Control::size}, store.values().dtype(), store.values().device(), Pool::optimizer)) {
-  const RuleContext context{store, targets_, options.lr, steps, seed};
+  const RuleContext context{store, targets_, options.lr, steps};
   rule_ = rules().make(options.rule, context);
   bool needs_directions = false;
   auto averaging = static_cast<int>(rule_->averages());

@@ -42,20 +42,16 @@ struct OptimizerOptions : Options {
 
 class Optimizer {
  public:
-  /// For a run of `steps`; `seed` is that of rules that draw. All state is created here. Throws InputError when a group
+  /// For a run of `steps`. All state is created here. Throws InputError when a group
   /// matches no parameter, the attention layers of `model` cannot be updated as asked, or the chain does not go with
   /// the rule. Model and store outlive the optimizer.
-  Optimizer(const OptimizerOptions& options, nn::Module& model, nn::ParameterStore& store, std::int64_t steps,
-            std::uint64_t seed = 0);
+  Optimizer(const OptimizerOptions& options, nn::Module& model, nn::ParameterStore& store, std::int64_t steps);
 
   /// Before the forward passes of step `step` (from 1).
   void begin(std::int64_t step) {
     rule_->begin(step);
     attention_->begin(step);
   }
-  /// See Rule.
-  bool wants_sample(std::int64_t step) const { return rule_->wants_sample(step); }
-  void sampled(std::int64_t step, std::int64_t tokens) { rule_->sampled(step, tokens); }
 
   /// Updates the parameters with the store's gradients, as step `step` (from 1). Waits for nothing (but see
   /// fisher_cg): the norm and the verdict on its finiteness stay in control(). A non-finite gradient changes
@@ -77,8 +73,6 @@ class Optimizer {
   /// What a user should know of these settings for this model, a sentence each.
   std::vector<std::string> notes() const;
   std::size_t state_bytes() const;
-  /// Forward-backwards of a step, in the mean.
-  double passes_per_step() const { return 1.0 + rule_->extra_passes(); }
   /// All parameters and what the groups made of them.
   const std::vector<Target>& targets() const { return targets_; }
 

@@ -82,6 +82,9 @@ RuleRegistry& rules() {
     auto* r = new RuleRegistry("optimizer");
     add_base_rules(*r);
     add_muon(*r);
+    add_normuon(*r);
+    add_shampoo(*r);
+    add_soap(*r);
     return r;
   }();
   return registry;

@@ -34,7 +34,6 @@ struct RuleContext {
   std::vector<Target> targets;  // in the order of the store
   double lr = 0.0;              // peak rate of the optimizer
   std::int64_t steps = 0;       // of the run
-  std::uint64_t seed = 0;       // for rules that draw
 };
 
 /// A step as rules see it. `gradients` and `control` are flat and of Control::size; control[clip] times the gradients
@@ -71,18 +70,6 @@ class Rule {
     return true;
   }
 
-  /// Whether before step `number` a pass forward and backward is wanted, over the first micro-batch with labels that
-  /// are drawn from the model. After it, sampled() finds the gradients of its mean loss over `tokens` positions in the
-  /// store.
-  virtual bool wants_sample(std::int64_t number) const {
-    (void)number;
-    return false;
-  }
-  virtual void sampled(std::int64_t number, std::int64_t tokens) {
-    (void)number;
-    (void)tokens;
-  }
-
   /// Whether the model should be evaluated, sampled and kept at other values than those that it is trained at; and
   /// writes these into `values` (flat), at the places of the rule's targets.
   virtual bool averages() const { return false; }
@@ -92,9 +79,6 @@ class Rule {
   virtual std::vector<NamedTensor> state() const = 0;
   /// What a user should know of these settings for this model, a sentence each.
   virtual std::vector<std::string> notes() const { return {}; }
-  /// Forward-backwards of a step, in the mean, beside the one that every step has.
-  virtual double extra_passes() const { return 0.0; }
-
   const RuleContext& context() const { return context_; }
 
  protected:

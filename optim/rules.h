@@ -20,6 +20,9 @@ void add_signum(RuleRegistry& registry);
 
 // For matrices, with one of those above for the rest.
 void add_muon(RuleRegistry& registry);
+void add_normuon(RuleRegistry& registry);
+void add_shampoo(RuleRegistry& registry);
+void add_soap(RuleRegistry& registry);
 
 /// The piece of a flat tensor that a segment covers; undefined stays undefined.
 inline Tensor piece(const Tensor& flat, const Segment& s) {

@@ -2,6 +2,7 @@
 
 #include <Eigen/Cholesky>
 #include <Eigen/Eigenvalues>
+#include <Eigen/QR>
 #include <algorithm>
 #include <exception>
 
@@ -55,6 +56,33 @@ Eigensystem eigensystem(std::span<const double> m, std::int64_t n) {
                   std::vector<double>(static_cast<std::size_t>(n * n))};
   Eigen::Map<Eigen::VectorXd>(out.values.data(), n) = solver.eigenvalues();
   Eigen::Map<Matrix>(out.vectors.data(), n, n) = solver.eigenvectors();
+  return out;
+}
+
+std::vector<double> matrix_power(std::span<const double> m, std::int64_t n, double exponent, double eps) {
+  const Eigensystem system = eigensystem(m, n);
+  const double largest = system.values.back();
+  std::vector<double> out(static_cast<std::size_t>(n * n));
+  Eigen::Map<Matrix> power(out.data(), n, n);
+  if (largest <= 0.0) {
+    power.setIdentity();
+    return out;
+  }
+  const Eigen::Map<const Eigen::ArrayXd> values(system.values.data(), n);
+  const Eigen::ArrayXd powers = (values.max(0.0) + eps * largest).pow(exponent);
+  const Eigen::Map<const Matrix> vectors(system.vectors.data(), n, n);
+  power.noalias() = vectors * powers.matrix().asDiagonal() * vectors.transpose();
+  return out;
+}
+
+std::vector<double> orthonormal_columns(std::span<const double> m, std::int64_t n) {
+  const Eigen::HouseholderQR<Matrix> factor(as_matrix(m, n));
+  std::vector<double> out(static_cast<std::size_t>(n * n));
+  Eigen::Map<Matrix> q(out.data(), n, n);
+  q = factor.householderQ();
+  for (std::int64_t j = 0; j < n; ++j) {
+    if (factor.matrixQR()(j, j) < 0.0) q.col(j) = -q.col(j);
+  }
   return out;
 }
 

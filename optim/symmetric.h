@@ -20,4 +20,10 @@ struct Eigensystem {
 };
 Eigensystem eigensystem(std::span<const double> m, std::int64_t n);
 
+/// (M + eps (largest eigenvalue) I)^exponent of a symmetric positive semi-definite M (n, n). M = 0 gives I.
+std::vector<double> matrix_power(std::span<const double> m, std::int64_t n, double exponent, double eps);
+
+/// Q of M = Q R, M (n, n), with a positive diagonal of R: the columns of M made orthonormal, the first first.
+std::vector<double> orthonormal_columns(std::span<const double> m, std::int64_t n);
+
 }  // namespace monge::optim

@@ -83,7 +83,7 @@ void describe_config(const Arguments& arguments) {
   fmt::print("compute  {}FLOP per token, forward and backward (6 N + 6 L C T), {}FLOP per step of {} tokens\n",
              train::count_text(flops), train::count_text(flops * static_cast<double>(tokens)),
              train::thousands(tokens));
-  fmt::print("{}\n", train::groups_text(optimizer, store));
+  fmt::print("{}\n", train::groups_text(optimizer));
   for (const std::string& note : optimizer.notes()) fmt::print("note     {}\n", note);
   fmt::print("{}\n", train::memory_text(train::plan_memory(model, store, optimizer, config.train.batch)));
 }

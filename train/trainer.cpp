@@ -27,7 +27,7 @@ Trainer::Trainer(Config config, const fs::path& out, bool resume, Progress& prog
   model_->set_recompute(config_.train.recompute);
   model_->set_head_chunk(config_.train.head_chunk);
   store_ = std::make_unique<nn::ParameterStore>(*model_, device_, precision_of(config_), seed);
-  optimizer_ = std::make_unique<optim::Optimizer>(config_.optimizer, *model_, *store_, config_.train.steps, seed);
+  optimizer_ = std::make_unique<optim::Optimizer>(config_.optimizer, *model_, *store_, config_.train.steps);
   print_banner();
   training_ = std::make_unique<TrainingStep>(
       TrainingStep::Options{.batch = config_.train.batch,

@@ -71,6 +71,18 @@ const std::map<std::string, Known>& known() {
         4 + 6 + 24}},
       {"lamb", {"name: lamb, lr: 0.02", {"lamb.m", "lamb.v"}, 64}},
       {"muon", {"name: muon, lr: 0.1", {"adamw.m", "adamw.v", "muon.weight.momentum"}, 24}},
+      {"normuon",
+       {"name: normuon, lr: 0.1", {"adamw.m", "adamw.v", "normuon.weight.momentum", "normuon.weight.rows"}, 28}},
+      {"shampoo",
+       {"name: shampoo, lr: 0.05",
+        {"adamw.m", "adamw.v", "shampoo.weight.m", "shampoo.weight.v", "shampoo.weight.left",
+         "shampoo.weight.left_root", "shampoo.weight.right", "shampoo.weight.right_root"},
+        2 * 24 + 2 * (16 + 36)}},
+      {"soap",
+       {"name: soap, lr: 0.05",
+        {"adamw.m", "adamw.v", "soap.weight.m", "soap.weight.v", "soap.weight.left", "soap.weight.left_basis",
+         "soap.weight.right", "soap.weight.right_basis"},
+        2 * 24 + 2 * (16 + 36)}},
       {"schedule_free",
        {"name: schedule_free, lr: 0.1",
         {"schedule_free.v", "schedule_free.z", "schedule_free.largest_lr", "schedule_free.weights", "trained"},
@@ -144,7 +156,7 @@ TEST_P(Identities, AdamWWithoutAveragesIsTheSignOfTheGradient) {
 
 TEST_P(Identities, OnlySgdFeelsTheScaleOfTheGradient) {
   for (const auto& [name, rule] : known()) {
-    const std::set<std::string> without_eps{"adafactor", "lion", "muon", "sgd", "signum"};
+    const std::set<std::string> without_eps{"adafactor", "lion", "muon", "normuon", "sgd", "signum"};
     const std::string yaml = rule.yaml + (without_eps.contains(name) ? "" : ", eps: 0");
     const auto plain = random_path(yaml, GetParam()), scaled = random_path(yaml, GetParam(), 1024.0);
     EXPECT_EQ(test::close(scaled, plain, 1e-6), name != "sgd") << name;

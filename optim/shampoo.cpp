@@ -1,0 +1,146 @@
+// Shampoo (Gupta et al. 2018, arXiv:1802.09568; Anil et al. 2020, arXiv:2002.09018) at the length of AdamW's step:
+//
+//   L = b2 L + (1 - b2) G G^T        R = b2 R + (1 - b2) G^T G        M = b1 M + (1 - b1) G
+//   P = L^-e M R^-e                  u = P |D| / |P|,  D the direction of AdamW
+//
+// with e = 1/4. The roots are taken anew every few steps, of L + eps (its largest eigenvalue) I, on the host. A side
+// longer than max_dim has none: it counts as I.
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "core/error.h"
+#include "optim/device_math.h"
+#include "optim/elementwise.h"
+#include "optim/matrix_rule.h"
+#include "optim/symmetric.h"
+
+namespace monge::optim {
+namespace {
+
+struct ShampooOptions : MatrixRuleOptions {
+  std::vector<double> betas{0.9, 0.95};
+  double exponent = 0.25;
+  double eps = 1e-8;
+  bool graft = true;
+  std::int64_t every = 10;
+  std::int64_t max_dim = 1024;
+  void fields(Fields& f) override {
+    MatrixRuleOptions::fields(f);
+    f("betas", betas, {.doc = "decay of the averaged gradient and of L and R", .min = 0.0, .max = 1.0});
+    f("exponent", exponent, {.doc = "of L and R, negated", .min = 0.0, .max = 1.0, .exclusive_min = true});
+    f("eps", eps, {.doc = "added to the eigenvalues of L and R, relative to the largest", .min = 0.0});
+    f("graft", graft, {.doc = "the length of AdamW's step; false: that of P"});
+    f("every", every, {.doc = "steps between two computations of the roots", .unit = "steps", .min = 1});
+    f("max_dim", max_dim, {.doc = "longer sides of a matrix are left as they are", .min = 1});
+  }
+  void check() const override { check_betas(betas, {0.9, 0.95}); }
+};
+
+class Shampoo : public MatrixRule {
+ public:
+  Shampoo(const ShampooOptions& options, const RuleContext& context)
+      : MatrixRule("shampoo", options, context), options_(options) {
+    for (const Matrix& matrix : matrices()) {
+      State s{.m = make_state(matrix.shape()), .v = {}, .sides = {}};
+      if (options.graft) s.v = make_state(matrix.shape());
+      for (std::size_t k = 0; k < 2; ++k) {
+        const std::int64_t n = k == 0 ? matrix.rows : matrix.cols;
+        if (n <= options.max_dim) s.sides[k] = {make_state({n, n}), make_state({n, n})};
+      }
+      states_.push_back(std::move(s));
+    }
+  }
+
+  bool repeats(std::int64_t number) const override { return !refreshes(number); }
+
+  std::vector<NamedTensor> state() const override {
+    std::vector<NamedTensor> out = MatrixRule::state();
+    for (std::size_t i = 0; i < states_.size(); ++i) {
+      const auto add = [&](const char* what, const Tensor& tensor) {
+        if (tensor.defined()) out.push_back({state_name(i, what), tensor});
+      };
+      add("m", states_[i].m);
+      add("v", states_[i].v);
+      add("left", states_[i].sides[0].average);
+      add("left_root", states_[i].sides[0].root);
+      add("right", states_[i].sides[1].average);
+      add("right_root", states_[i].sides[1].root);
+    }
+    return out;
+  }
+
+ private:
+  struct Side {
+    Tensor average, root;  // (n, n) or none: L and L^-e, or R and R^-e
+  };
+  struct State {
+    Tensor m, v;
+    std::array<Side, 2> sides;
+  };
+
+  bool refreshes(std::int64_t number) const { return (number - 1) % options_.every == 0; }
+
+  void direct(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
+    Backend& backend = u.backend();
+    const State& s = states_[i];
+    Tensor length;
+    if (options_.graft) {
+      // A step of rate -1 from 0; m and v follow on the way.
+      backend.fill(u, 0.0);
+      backend.update({.rule = AdamWRule{options_.betas[0], options_.betas[1], 1e-8},
+                      .param = flat(u),
+                      .grad = flat(gradient),
+                      .states = {flat(s.m), flat(s.v)},
+                      .control = with(with(step.control, Control::lr, -1.0), Control::clip, 1.0)});
+      length = norm_of(u);
+    } else {
+      average_into(s.m, options_.betas[0], gradient);
+    }
+    for (std::size_t k = 0; k < 2; ++k) {
+      const Side& side = s.sides[k];
+      if (!side.average.defined()) continue;
+      const Tensor gram = Tensor::like(side.average);
+      backend.matmul({.a = gradient, .transpose_a = k == 1, .b = gradient, .transpose_b = k == 0, .out = gram});
+      average_into(side.average, options_.betas[1], gram);
+      if (refreshes(step.number)) take_root(side);
+    }
+    Tensor p = s.m;
+    if (s.sides[0].root.defined()) {
+      const Tensor next = Tensor::like(p);
+      backend.matmul({.a = s.sides[0].root, .b = p, .out = next});
+      p = next;
+    }
+    if (s.sides[1].root.defined()) {
+      const Tensor next = Tensor::like(p);
+      backend.matmul({.a = p, .b = s.sides[1].root, .out = next});
+      p = next;
+    }
+    backend.copy(p, u);
+    if (length.defined()) backend.mul(u, calculate(Pointwise::divide, length, norm_of(u)), u);
+  }
+
+  /// Waits for the device. A side that is not finite keeps its root: the loss is not finite either, which ends the run.
+  void take_root(const Side& side) const {
+    const std::int64_t n = side.average.size(0);
+    const std::vector<double> average = side.average.values();
+    if (!std::ranges::all_of(average, [](double x) { return std::isfinite(x); })) return;
+    const auto root = matrix_power(average, n, -options_.exponent, options_.eps);
+    side.root.backend().copy(Tensor::from(root, {n, n}, side.root.dtype(), side.root.device()), side.root);
+  }
+
+  static Tensor flat(const Tensor& x) { return x.reshape({x.numel()}); }
+
+  ShampooOptions options_;
+  std::vector<State> states_;
+};
+
+}  // namespace
+
+void add_shampoo(RuleRegistry& registry) {
+  registry.add<ShampooOptions>(
+      "shampoo", "gradients scaled by roots of their covariances, at AdamW's length, for matrices",
+      [](const ShampooOptions& o, const RuleContext& c) { return std::make_unique<Shampoo>(o, c); });
+}
+
+}  // namespace monge::optim

@@ -1,0 +1,148 @@
+// The transforms around a rule, against plain loops and identities.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "support/expect_error.h"
+#include "support/rule_steps.h"
+
+namespace monge::optim {
+namespace {
+
+using test::reference;
+using test::RuleSteps;
+using Values = std::vector<double>;
+
+constexpr int steps = 20;
+constexpr std::size_t n = 24;
+
+Values gradient(int step, double scale = 1.0) {
+  return test::random_values(n, static_cast<std::uint64_t>(1000 + step), 0.0, scale);
+}
+double norm(const Values& x) { return std::sqrt(std::inner_product(x.begin(), x.end(), x.begin(), 0.0)); }
+
+/// The values after each step of `yaml` against those of oracle(p, g, t), which changes p.
+template <class Oracle>
+void expect_path(const std::string& yaml, Oracle oracle, double scale = 1.0) {
+  RuleSteps run(yaml, reference);
+  Values p = run.value();
+  for (int t = 1; t <= steps; ++t) {
+    run.step({gradient(t, scale)});
+    oracle(p, gradient(t, scale), t);
+    ASSERT_TRUE(test::close(run.value(), p, 1e-12)) << yaml << " step " << t;
+  }
+}
+
+TEST(Mars, CorrectsAndLimitsGradients) {
+  for (const double scale : {1.0, 0.01}) {  // beyond the limit, and below it
+    Values previous(n, 0.0);
+    expect_path(
+        "name: sgd, lr: 0.1, momentum: 0, weight_decay: 0.3, chain: [{kind: mars, gamma: 0.2, beta: 0.8}]",
+        [&](Values& p, const Values& g, int t) {
+          Values c(n);
+          for (std::size_t i = 0; i < n; ++i) c[i] = g[i] + (t == 1 ? 0.0 : 0.2 * 0.8 / 0.2 * (g[i] - previous[i]));
+          const double length = std::max(1.0, norm(c));
+          for (std::size_t i = 0; i < n; ++i) p[i] = (1 - 0.1 * 0.3) * p[i] - 0.1 * c[i] / length;
+          previous = g;
+        },
+        scale);
+  }
+}
+
+TEST(Cautious, StepsOnlyAlongTheGradient) {
+  Values m(n, 0.0);
+  expect_path("name: signum, lr: 0.1, momentum: 0.9, weight_decay: 0.3, chain: [{kind: cautious}]",
+              [&](Values& p, const Values& g, int) {
+                double agree = 0.0;
+                Values u(n);
+                for (std::size_t i = 0; i < n; ++i) {
+                  m[i] = 0.9 * m[i] + 0.1 * g[i];
+                  u[i] = m[i] > 0.0 ? 1.0 : -1.0;
+                  if (u[i] * g[i] > 0.0) agree += 1.0 / n;
+                }
+                for (std::size_t i = 0; i < n; ++i) {
+                  p[i] *= 1 - 0.1 * 0.3;
+                  if (u[i] * g[i] > 0.0) p[i] -= 0.1 * u[i] / agree;
+                }
+              });
+}
+
+TEST(Cautious, IsNothingForADirectionThatIsTheGradient) {
+  RuleSteps plain("name: sgd, lr: 0.1, momentum: 0", reference);
+  RuleSteps cautious("name: sgd, lr: 0.1, momentum: 0, chain: [{kind: cautious}]", reference);
+  for (int t = 1; t <= steps; ++t) {
+    plain.step({gradient(t)});
+    cautious.step({gradient(t)});
+    EXPECT_TRUE(test::close(cautious.value(), plain.value(), 1e-14));
+  }
+}
+
+TEST(CautiousDecay, DecaysOnlyAlongTheStep) {
+  expect_path("name: sgd, lr: 0.1, momentum: 0, weight_decay: 0.3, chain: [{kind: cautious_decay}]",
+              [&](Values& p, const Values& g, int) {
+                for (std::size_t i = 0; i < n; ++i) p[i] -= 0.1 * (g[i] + (g[i] * p[i] >= 0.0 ? 0.3 * p[i] : 0.0));
+              });
+}
+
+TEST(Hyperball, KeepsTheNormAndStepsRelativeToIt) {
+  RuleSteps run("name: adamw, lr: 0.1, weight_decay: 0.3, chain: [{kind: hyperball}]", reference);
+  RuleSteps direction("name: adamw, lr: 1, weight_decay: 0", reference);
+  Values p = run.value();
+  const double radius = norm(p);
+  for (int t = 1; t <= steps; ++t) {
+    direction.set_value(Values(n, 0.0));
+    direction.step({gradient(t)});
+    const Values u = direction.value();  // negated
+    for (std::size_t i = 0; i < n; ++i) p[i] += 0.1 * radius * u[i] / norm(u);
+    const double length = norm(p);
+    for (double& x : p) x *= radius / length;
+    run.step({gradient(t)});
+    ASSERT_TRUE(test::close(run.value(), p, 1e-12)) << t;
+    EXPECT_NEAR(norm(run.value()), radius, 1e-12 * radius);
+  }
+}
+
+TEST(Ema, IsEvaluatedAtTheAverage) {
+  for (const int start : {0, 7}) {
+    RuleSteps run(fmt::format("name: sgd, lr: 0.1, momentum: 0, chain: [{{kind: ema, decay: 0.8, start: {}}}]", start),
+                  reference);
+    RuleSteps plain("name: sgd, lr: 0.1, momentum: 0", reference);
+    Values e = run.value();
+    for (int t = 1; t <= steps; ++t) {
+      run.step({gradient(t)});
+      plain.step({gradient(t)});
+      const Values p = plain.value();
+      for (std::size_t i = 0; i < n; ++i) e[i] = t <= start ? p[i] : 0.8 * e[i] + 0.2 * p[i];
+      {
+        const EvaluationWeights averaged(run.optimizer());
+        EXPECT_TRUE(test::close(run.value(), e, 1e-13)) << t;
+      }
+      EXPECT_EQ(run.value(), p) << t;
+    }
+  }
+}
+
+// A rule alone and the same rule through its directions, as a chain takes it.
+TEST(Chain, TakesTheStepsOfEveryRule) {
+  for (const std::string& name : rules().names()) {
+    if (name == "schedule_free") continue;
+    // Without decay, cautious decay changes nothing but the way.
+    const std::string yaml = fmt::format("name: {}, lr: 0.02, weight_decay: 0", name);
+    const char* link = name == "lamb" ? "{kind: mars, gamma: 0, norm: 0}" : "{kind: cautious_decay}";
+    RuleSteps alone(yaml, reference), chained(fmt::format("{}, chain: [{}]", yaml, link), reference);
+    for (int t = 1; t <= steps; ++t) {
+      alone.step({gradient(t)});
+      chained.step({gradient(t)});
+    }
+    EXPECT_TRUE(test::close(chained.value(), alone.value(), 1e-12)) << name;
+  }
+}
+
+TEST(Chain, RefusesTwoThatDecideOnDecay) {
+  EXPECT_HAS(error_of([] { RuleSteps("name: lamb, chain: [{kind: hyperball}]", reference); }), "use one of them");
+  EXPECT_HAS(error_of([] { RuleSteps("name: adamw, chain: [{kind: nothing}]", reference); }), "allowed: cautious");
+}
+
+}  // namespace
+}  // namespace monge::optim
