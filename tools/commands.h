@@ -15,6 +15,8 @@ void add_sample(CLI::App& program);
 void add_eval(CLI::App& program);
 void add_info(CLI::App& program);
 void add_bench(CLI::App& program);
+void add_compare(CLI::App& program, ExitCode& exit_code);
+void add_report(CLI::App& program);
 void add_verify(CLI::App& program);
 
 }  // namespace monge::tools

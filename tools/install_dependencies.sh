@@ -10,6 +10,7 @@ packages=(
   libfmt-dev libyaml-cpp-dev nlohmann-json3-dev libcli11-dev
   libeigen3-dev                    # Eigen: factorisations of small symmetric matrices
   libgtest-dev                     # for the tests
+  gnuplot-nox                      # draws the plots of monge report
 )
 
 fail() { printf 'install_dependencies: %s\n' "$*" >&2; exit 1; }

@@ -37,6 +37,8 @@ int run(int argc, char** argv) {
   add_eval(program);
   add_info(program);
   add_bench(program);
+  add_compare(program, exit_code);
+  add_report(program);
   add_verify(program);
   try {
     program.parse(argc, argv);

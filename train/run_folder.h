@@ -4,6 +4,7 @@
 //   metrics.jsonl   one JSON object per line
 //   checkpoints/    step_00000300/ ..., best -> step_00000250
 //   sample.txt      text generated at the end
+//   summary.json    what the run has come to (run_summary.h), written last
 #pragma once
 
 #include <filesystem>
@@ -28,6 +29,7 @@ class RunFolder {
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   std::filesystem::path sample() const { return path_ / "sample.txt"; }
+  std::filesystem::path summary() const { return path_ / "summary.json"; }
 
  private:
   std::filesystem::path path_;

@@ -77,6 +77,7 @@ void Trainer::check_data(const Checkpoint& checkpoint) const {
 
 void Trainer::start_files() {
   fs::create_directories(folder_.checkpoints());
+  fs::remove(folder_.summary());
   write_text_file(folder_.config(), state_.config);
   metrics_ = std::make_unique<MetricsFile>(folder_.metrics(), state_.step);
   folder_.keep();
@@ -158,8 +159,8 @@ void Trainer::write_line(bool with_evaluation) {
     const optim::EvaluationWeights averaged(*optimizer_);
     evaluation_ = evaluate(*model_, *dataset_, device_, config_.train.batch, config_.train.eval_batches);
     if (!std::isfinite(evaluation_->loss)) {
-      throw RunError(fmt::format("step {}: the validation loss is {}; lower optimizer.lr or raise the warmup",
-                                 state_.step, evaluation_->loss));
+      diverge(fmt::format("step {}: the validation loss is {}; lower optimizer.lr or raise the warmup", state_.step,
+                          evaluation_->loss));
     }
     state_.val_loss = evaluation_->loss;
   }
@@ -231,12 +232,29 @@ void Trainer::check_finite(const StepRecord& record) {
                        [&] { return training_batch(*dataset_, index++, config_.train.batch, config_.model.context); });
   const std::string tensor = first_nonfinite_tensor(*store_, record.losses[bad]);
   const auto newest = newest_checkpoint(folder_.checkpoints());
-  throw RunError(fmt::format(
+  diverge(fmt::format(
       "step {}: the loss is {} and the gradient norm {}; not finite first: {}. Lower optimizer.lr (now {}), raise "
       "optimizer.schedule.warmup, lower optimizer.clip_norm (now {}), or look for broken data. {}",
       step, record.losses[bad], record.grad_norms[bad], tensor, config_.optimizer.lr, config_.optimizer.clip_norm,
       newest ? fmt::format("The last good checkpoint is kept: {}", newest->string())
              : std::string("There was no checkpoint before")));
+}
+
+void Trainer::diverge(const std::string& message) {
+  RunSummary s = summary();
+  s.diverged = true;
+  s.message = message;
+  write_summary(s, folder_.summary());
+  throw RunError(message);
+}
+
+RunSummary Trainer::summary() const {
+  return {.steps = state_.step,
+          .vocab = dataset_->vocab(),
+          .parameters = model_->parameter_count(),
+          .state_bytes = static_cast<std::int64_t>(optimizer_->state_bytes()),
+          .data = dataset_->description(),
+          .device = store_->values().backend().description()};
 }
 
 void Trainer::finish() {
@@ -254,6 +272,10 @@ void Trainer::finish() {
   }
   progress_.note(text);
   sample();
+  RunSummary s = summary();
+  s.val_loss = evaluation_->loss;
+  s.optimum = evaluation_->optimum;
+  write_summary(s, folder_.summary());
 }
 
 void Trainer::sample() {

@@ -24,6 +24,7 @@
 #include "train/metrics.h"
 #include "train/progress.h"
 #include "train/run_folder.h"
+#include "train/run_summary.h"
 #include "train/training_step.h"
 
 namespace monge::train {
@@ -58,6 +59,9 @@ class Trainer {
   void show(const MetricsLine& line);
   void save();
   void check_finite(const StepRecord& record);
+  /// Writes the summary of a run that cannot go on, and throws it as a RunError.
+  [[noreturn]] void diverge(const std::string& message);
+  RunSummary summary() const;
   void finish();
   void sample();
 

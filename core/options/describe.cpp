@@ -37,6 +37,8 @@ class Describer : public Fields {
     describe_into(path_of(key), value, only_for_);
   }
 
+  void free_form(std::string_view key, YamlNode&, const Field& field) override { row(key, "YAML", "null", field); }
+
   void list(std::string_view key, std::size_t, const Field& field, Options&& prototype,
             const std::function<void(std::size_t)>&, const std::function<Options&(std::size_t)>&) override {
     row(key, "list of maps", "[]", field);

@@ -22,6 +22,7 @@
 namespace monge {
 
 class Fields;
+struct YamlNode;
 
 struct Options {
   virtual ~Options() = default;
@@ -88,6 +89,8 @@ class Fields {
         key, value.size(), field, T{}, [&](std::size_t n) { value.resize(n); },
         [&](std::size_t i) -> Options& { return value[i]; });
   }
+  /// YAML of any form, for its owner to read.
+  void operator()(std::string_view key, YamlNode& value, const Field& field) { free_form(key, value, field); }
   /// The keys of a registered kind, at this level: how `data: {kind: text, path: ...}` and
   /// `optimizer: {name: adamw, betas: ..., clip_norm: ...}` mix the kind's keys with keys of the section.
   void operator()(Choice& value, const RegistryBase& registry, const Field& field, std::string_view kind_key) {
@@ -102,6 +105,7 @@ class Fields {
   virtual void numbers(std::string_view key, std::vector<double>& value, const Field& field) = 0;
   virtual void texts(std::string_view key, std::vector<std::string>& value, const Field& field) = 0;
   virtual void nested(std::string_view key, Options& value, const Field& field) = 0;
+  virtual void free_form(std::string_view key, YamlNode& value, const Field& field) = 0;
   virtual void choice(std::string_view key, Choice& value, const RegistryBase& registry, const Field& field,
                       std::string_view kind_key) = 0;
   virtual void inline_choice(Choice& value, const RegistryBase& registry, const Field& field,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/options/fields.h"
+#include "core/options/yaml_node.h"
 
 namespace monge {
 
@@ -28,6 +29,10 @@ void read_yaml_file(const std::string& path, const std::vector<std::string>& ove
 void read_yaml_text(std::string_view text, std::string_view name, const std::vector<std::string>& overrides,
                     Options& options);
 
+/// The same from parsed YAML: the first layer is the file, each later one is laid over those before it as an override
+/// is. An error names the place in its layer.
+void read_yaml_layers(std::vector<YamlNode> layers, Options& options);
+
 /// Every key with its present value, as YAML that reads back to the same options (numbers keep every bit). Units stand
 /// in comments.
 std::string write_yaml(Options& options);
@@ -36,7 +41,7 @@ std::string write_yaml(Options& options);
 struct KeyDescription {
   std::string path;           // "model.mlp.ratio"; "optimizer.groups.N.lr" in a list of maps
   std::string type;           // "integer", "number", "boolean", "text", "list of numbers", "list of texts", "map",
-                              // "list of maps", "choice", "kind"
+                              // "list of maps", "YAML", "choice", "kind"
   std::string default_value;  // as YAML; empty when the key is required; of a kind, its name
   std::string unit;
   std::string range;  // "> 0", "0 .. 1", "a | b | c"

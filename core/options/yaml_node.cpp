@@ -6,11 +6,17 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <sstream>
 
 #include "core/error.h"
+#include "core/options/format.h"
 
 namespace monge {
 namespace {
@@ -188,6 +194,24 @@ std::string YamlNode::found() const {
   return "?";
 }
 
+std::string YamlNode::str() const {
+  std::vector<std::string> parts;
+  switch (kind) {
+    case Kind::null: return "null";
+    case Kind::scalar:  // what was written without quotes can be so again, but for what ends a value on one line
+      return quoted || text.find_first_of(",[]{}") != std::string::npos ? yaml_text(text) : text;
+    case Kind::list:
+      for (const YamlNode& item : items) parts.push_back(item.str());
+      return yaml_list(parts);
+    case Kind::map:
+      for (const YamlEntry& entry : entries) {
+        parts.push_back(fmt::format("{}: {}", yaml_text(entry.key), entry.value.str()));
+      }
+      return fmt::format("{{{}}}", fmt::join(parts, ", "));
+  }
+  return "";
+}
+
 void fail_at(const Place& place, const std::string& path, const std::string& problem) {
   if (path.empty()) throw InputError(fmt::format("{}: {}", place.str(), problem));
   throw InputError(fmt::format("{}: {}: {}", place.str(), path, problem));
@@ -197,8 +221,18 @@ YamlNode parse_yaml(std::string_view text, std::string_view name) {
   return parse(text, {.source = std::string(name), .line = 1, .column = 1}, "");
 }
 
+YamlNode parse_yaml_file(const std::string& path) {
+  std::error_code ignored;  // what is wrong with the path shows when it is opened
+  if (std::filesystem::is_directory(path, ignored)) {
+    throw InputError(fmt::format("{}: this is a directory; expected a YAML file", path));
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw InputError(fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
+  return parse_yaml(std::string(std::istreambuf_iterator<char>(file), {}), path);
+}
+
 YamlOverride::YamlOverride(const std::string& text) {
-  const Place place{.source = fmt::format("override '{}'", text)};
+  const Place place{.source = fmt::format("override '{}'", text), .laid_over = true};
   constexpr std::string_view form = "write key.path=value, for example train.steps=100";
   const std::size_t equals = text.find('=');
   if (equals == std::string::npos) fail_at(place, "", fmt::format("there is no '='; {}", form));

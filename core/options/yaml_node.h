@@ -12,6 +12,7 @@ struct Place {
   std::string source;  // file name, or "override 'a.b=1'"
   int line = 0;        // from 1; 0 for an override
   int column = 0;
+  bool laid_over = false;  // it replaces what a file says: an override, or a later layer (read_yaml_layers)
 
   bool is_override() const { return line == 0; }
   std::string str() const;
@@ -36,6 +37,8 @@ struct YamlNode {
   std::size_t count() const;
   /// What it is, for messages: "'abc'", "a list", "nothing".
   std::string found() const;
+  /// As YAML on one line: "{lr: 0.1, betas: [0.9, 0.95]}".
+  std::string str() const;
 };
 
 struct YamlEntry {
@@ -50,6 +53,8 @@ struct YamlEntry {
 /// Parses one document. Throws InputError for bad syntax, several documents, repeated keys, keys that are no names,
 /// and aliases that lead in a circle or multiply the document beyond reason.
 YamlNode parse_yaml(std::string_view text, std::string_view name);
+/// The same from a file; also throws for one that cannot be read.
+YamlNode parse_yaml_file(const std::string& path);
 
 /// An override "a.b.c=value" as the map {a: {b: {c: value}}}. The value is taken literally, unless it starts with one
 /// of [ { " ' and is therefore YAML. Throws InputError when it is not of this form.

@@ -4,12 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <utility>
 
 #include "core/error.h"
@@ -88,6 +83,10 @@ class Reader : public Fields {
 
   void nested(std::string_view key, Options& value, const Field& field) override {
     read(value, path_of(key), place_, given(key, field), judged_);
+  }
+
+  void free_form(std::string_view key, YamlNode& value, const Field& field) override {
+    for (const YamlNode* node : given(key, field)) value = *node;
   }
 
   void list(std::string_view key, std::size_t size, const Field& field, Options&&,
@@ -247,7 +246,7 @@ class Reader : public Fields {
       for (std::size_t i = 0; i < node.items.size(); ++i) element(i, node.items[i], fmt::format("{}.{}", path, i));
       return;
     }
-    if (node.kind != YamlNode::Kind::map || !node.place.is_override()) {
+    if (node.kind != YamlNode::Kind::map || !node.place.laid_over) {
       fail_at(node.place, path, fmt::format("expected {}, got {}", expected, node.found()));
     }
     for (const YamlEntry& entry : node.entries) {
@@ -272,7 +271,7 @@ class Reader : public Fields {
     }
     std::vector<std::string> kinds;
     for (const Naming& layer : layers) {
-      const bool follows = layer.place.is_override() || value.kind.empty();
+      const bool follows = layer.place.laid_over || value.kind.empty();
       kinds.push_back(layer.kind != nullptr ? layer.kind->text : follows ? chosen : value.kind);
     }
     if (chosen != value.kind) value = registry.choose(chosen);
@@ -353,33 +352,42 @@ class Reader : public Fields {
   std::vector<const Options*> to_check_;  // the section's, those of its inline choices first
 };
 
-std::string read_text(const std::string& path) {
-  std::error_code ignored;  // what is wrong with the path shows when it is opened
-  if (std::filesystem::is_directory(path, ignored)) {
-    throw InputError(fmt::format("{}: this is a directory; expected a YAML file", path));
+void lay_over(YamlNode& node) {
+  node.place.laid_over = true;
+  for (YamlNode& item : node.items) lay_over(item);
+  for (YamlEntry& entry : node.entries) {
+    entry.place.laid_over = true;
+    lay_over(entry.value);
   }
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw InputError(fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
-  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void read(const YamlNode& file, const std::vector<std::string>& overrides, Options& options) {
+  std::vector<YamlOverride> parsed(overrides.begin(), overrides.end());
+  std::stable_sort(parsed.begin(), parsed.end(),
+                   [](const YamlOverride& a, const YamlOverride& b) { return a.depth < b.depth; });
+  std::vector<YamlNode> layers{file};
+  for (YamlOverride& override : parsed) layers.push_back(std::move(override.root));
+  read_yaml_layers(std::move(layers), options);
 }
 
 }  // namespace
 
 void read_yaml_file(const std::string& path, const std::vector<std::string>& overrides, Options& options) {
-  read_yaml_text(read_text(path), path, overrides, options);
+  read(parse_yaml_file(path), overrides, options);
 }
 
 void read_yaml_text(std::string_view text, std::string_view name, const std::vector<std::string>& overrides,
                     Options& options) {
-  const YamlNode file = parse_yaml(text, name);
-  if (file.kind == YamlNode::Kind::null) throw InputError(fmt::format("{}: the file is empty", name));
+  read(parse_yaml(text, name), overrides, options);
+}
 
-  std::vector<YamlOverride> parsed(overrides.begin(), overrides.end());
-  std::stable_sort(parsed.begin(), parsed.end(),
-                   [](const YamlOverride& a, const YamlOverride& b) { return a.depth < b.depth; });
-  Layers layers{&file};
-  for (const YamlOverride& override : parsed) layers.push_back(&override.root);
-  Reader::read(options, "", file.place, layers, true);
+void read_yaml_layers(std::vector<YamlNode> layers, Options& options) {
+  const YamlNode& file = layers.at(0);
+  if (file.kind == YamlNode::Kind::null) throw InputError(fmt::format("{}: the file is empty", file.place.source));
+  std::for_each(layers.begin() + 1, layers.end(), lay_over);
+  Layers all;
+  for (const YamlNode& layer : layers) all.push_back(&layer);
+  Reader::read(options, "", file.place, all, true);
 }
 
 }  // namespace monge

@@ -40,6 +40,8 @@ class Writer : public Fields {
 
   void nested(std::string_view key, Options& value, const Field&) override { section(key, write(value, indent_ + 2)); }
 
+  void free_form(std::string_view key, YamlNode& value, const Field& field) override { line(key, value.str(), field); }
+
   void choice(std::string_view key, Choice& value, const RegistryBase&, const Field&,
               std::string_view kind_key) override {
     if (value.options == nullptr) return;

@@ -1,0 +1,262 @@
+// `monge compare` with real runs: what is finished is never run again, whatever stops it, and the results are those of
+// a comparison that nothing stopped.
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <map>
+#include <set>
+#include <thread>
+
+#include "support/expect_error.h"
+#include "support/program.h"
+#include "tools/compare/results.h"
+
+namespace monge {
+namespace {
+
+using compare::Results;
+using Status = compare::Run::Status;
+using compare::Stage;
+using test::Program;
+using test::write_file;
+
+namespace fs = std::filesystem;
+
+class CompareTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    program.write_config();
+    write_comparison("300");
+  }
+
+  void write_comparison(const std::string& steps) const {
+    write_file(program / "c.yaml",
+               "baseline: adamw\nworkloads: [{config: config.yaml, name: tiny}]\n"
+               "base: {train: {steps: " +
+                   steps +
+                   "}}\n"
+                   "variants:\n"
+                   "  adamw: {optimizer: {name: adamw, lr: [1.0e-2, 2.0e-2]}}\n"
+                   "  sgd: {optimizer: {name: sgd, clip_norm: 0, lr: [0.1, 1.0e+6]}}\n"
+                   "tune: {max_trials: 4}\nreport: {seeds: 2}\njobs: 2\n");
+  }
+
+  Results results(const std::string& out) const { return compare::read_results(program / (out + "/results.json")); }
+
+  /// Summaries of finished runs, and the time each was written at.
+  std::map<std::string, std::pair<ino_t, std::int64_t>> finished(const std::string& out) const {
+    std::map<std::string, std::pair<ino_t, std::int64_t>> found;
+    std::error_code none_yet;
+    for (const auto& entry : fs::directory_iterator(program / (out + "/runs"), none_yet)) {
+      struct stat info {};
+      if (::stat((entry.path() / "summary.json").c_str(), &info) != 0) continue;
+      found[entry.path().filename()] = {info.st_ino, info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec};
+    }
+    return found;
+  }
+
+  /// Starts the comparison, waits until `count` runs are finished, sends the signal and returns how it ended.
+  int stop_after(const std::string& out, std::size_t count, int signal) const {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      ::execl("/bin/sh", "sh", "-c", program.command("compare c.yaml --out " + out).c_str(), nullptr);
+      ::_exit(127);
+    }
+    for (int i = 0; i < 6000 && finished(out).size() < count; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    EXPECT_GE(finished(out).size(), count);
+    ::kill(pid, signal);
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+
+  /// Nothing that was finished has been written again.
+  void expect_kept(const std::map<std::string, std::pair<ino_t, std::int64_t>>& before, const std::string& out) const {
+    const auto after = finished(out);
+    for (const auto& [name, written] : before) {
+      ASSERT_TRUE(after.contains(name)) << name;
+      EXPECT_EQ(after.at(name), written) << name;
+    }
+  }
+
+  Program program;
+};
+
+/// Without what the clock says.
+Results timeless(Results results) {
+  for (compare::Run& run : results.runs) {
+    run.step_milliseconds = 0.0;
+    for (compare::Point& point : run.points) point.seconds = 0.0;
+  }
+  return results;
+}
+
+std::string text_of(const Results& results, const fs::path& scratch) {
+  compare::write_results(timeless(results), scratch);
+  return test::read_file(scratch);
+}
+
+TEST_F(CompareTest, KilledAndInterruptedComparisonsEndLikeOneThatWasNot) {
+  ASSERT_EQ(program.run("compare c.yaml --out whole").code, 0);
+  const std::string whole = text_of(results("whole"), program / "scratch");
+
+  EXPECT_EQ(stop_after("parts", 2, SIGKILL), 128 + SIGKILL);
+  auto before = finished("parts");
+  EXPECT_EQ(stop_after("parts", before.size() + 2, SIGINT), 130);
+  expect_kept(before, "parts");
+  EXPECT_FALSE(results("parts").complete);
+  EXPECT_FALSE(results("parts").runs.empty());
+
+  before = finished("parts");
+  const test::Result last = program.run("compare c.yaml --out parts");
+  ASSERT_EQ(last.code, 0) << last.err;
+  EXPECT_HAS(last.out, fmt::format("{} runs are finished from before", before.size()));
+  expect_kept(before, "parts");
+  EXPECT_EQ(text_of(results("parts"), program / "scratch"), whole);
+
+  before = finished("parts");
+  ASSERT_EQ(program.run("compare c.yaml --out parts").code, 0);
+  EXPECT_EQ(finished("parts"), before);
+}
+
+TEST_F(CompareTest, AKilledComparisonLeavesNoRunBehind) {
+  write_comparison("1000000");
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::execl("/bin/sh", "sh", "-c", program.command("compare c.yaml --out long").c_str(), nullptr);
+    ::_exit(127);
+  }
+  const auto sizes = [&] {
+    std::map<std::string, std::uintmax_t> out;
+    std::error_code none_yet;
+    for (const auto& entry : fs::directory_iterator(program / "long/runs", none_yet)) {
+      const fs::path metrics = entry.path() / "metrics.jsonl";
+      if (fs::exists(metrics, none_yet)) out[entry.path()] = fs::file_size(metrics, none_yet);
+    }
+    return out;
+  };
+  for (int i = 0; i < 1000 && sizes().size() < 2; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  ASSERT_EQ(sizes().size(), 2u) << "two jobs";
+  ::kill(pid, SIGKILL);
+  ::waitpid(pid, nullptr, 0);
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  const auto left = sizes();
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_EQ(sizes(), left) << "a run still trains";
+}
+
+TEST_F(CompareTest, ResultsHoldWhatTheRunsDid) {
+  ASSERT_EQ(program.run("compare c.yaml --out out").code, 0);
+  const Results r = results("out");
+  EXPECT_TRUE(r.complete);
+  std::size_t diverged = 0;
+  for (const compare::Run& run : r.runs) {
+    if (run.status == Status::diverged) {
+      ++diverged;
+      EXPECT_EQ(run.variant, 1u);
+      EXPECT_TRUE(std::isinf(run.final_loss));
+      EXPECT_NE(run.message, "");
+      continue;
+    }
+    EXPECT_EQ(run.status, Status::done) << run.message;
+    ASSERT_EQ(run.points.size(), 30u);
+    EXPECT_EQ(run.points.back().step, 300);
+    EXPECT_EQ(run.points.back().val_loss, run.final_loss);
+    EXPECT_EQ(run.points.back().forward_backwards, 300.0);
+    EXPECT_GT(run.points.front().seconds, 0.0);
+    EXPECT_GT(run.points.back().seconds, run.points.front().seconds);
+    EXPECT_GT(run.step_milliseconds, 0.0);
+    EXPECT_LT(run.step_milliseconds, 1e3);
+    EXPECT_FALSE(fs::exists(program / ("out/runs/" + run.hash + "/checkpoints")));
+  }
+  EXPECT_GE(diverged, 1u) << "a rate of a million";
+  const compare::Workload& w = r.workloads.at(0);
+  EXPECT_LT(w.optimum.value(), r.runs[0].final_loss);
+  EXPECT_FALSE(w.target_fixed_before);
+  EXPECT_GT(w.target.value(), *w.optimum);
+  EXPECT_GT(r.runs[0].state_bytes, r.runs.back().state_bytes) << "AdamW keeps two moments, descent at most one";
+
+  // A run of the report is the run that `monge train` makes of its configuration.
+  const compare::Run& run = *std::ranges::find(r.runs, Stage::report, &compare::Run::stage);
+  write_file(program / "again.yaml", run.config);
+  ASSERT_EQ(program.run("train again.yaml --out again").code, 0);
+  const std::string metrics = test::read_file(program / "again/metrics.jsonl");
+  EXPECT_HAS(metrics, fmt::format("\"val_loss\":{}", run.final_loss));
+}
+
+TEST_F(CompareTest, EqualConfigurationsShareARun) {
+  write_file(program / "c.yaml",
+             "baseline: a\nworkloads: [{config: config.yaml}]\n"
+             "variants: {a: {optimizer: {lr: 0.01}}, b: {optimizer: {lr: [0.01, 0.02]}}}\n"
+             "tune: {max_trials: 2}\n");
+  ASSERT_EQ(program.run("compare c.yaml --out out").code, 0);
+  const Results r = results("out");
+  std::set<std::string> hashes;
+  for (const compare::Run& run : r.runs) hashes.insert(run.hash);
+  EXPECT_LT(hashes.size(), r.runs.size());
+  EXPECT_EQ(finished("out").size(), hashes.size());
+  EXPECT_EQ(r.runs[0].final_loss, r.runs[1].final_loss);
+}
+
+TEST_F(CompareTest, ARunThatFailsIsRecordedAndTheOthersGoOn) {
+  write_file(program / "c.yaml",
+             "baseline: a\nworkloads: [{config: config.yaml}]\n"
+             "variants: {a: {}, b: {optimizer: {groups: [{match: nothing}]}}}\n");
+  ASSERT_EQ(program.run("compare c.yaml --out out").code, 0);
+  std::size_t failed = 0;
+  for (const compare::Run& run : results("out").runs) {
+    if (run.variant == 0) {
+      EXPECT_EQ(run.status, Status::done);
+      continue;
+    }
+    ++failed;
+    EXPECT_EQ(run.status, Status::failed);
+    EXPECT_HAS(run.message, "exit code 2");
+    EXPECT_HAS(run.message, "no parameter matches 'nothing'");
+  }
+  EXPECT_EQ(failed, 6u);
+}
+
+TEST_F(CompareTest, WrongInputIsOneErrorBeforeAnythingRuns) {
+  write_file(program / "bad.yaml",
+             "baseline: a\nworkloads: [{config: config.yaml}]\nvariants:\n  a: {}\n"
+             "  b: {optimizer: {name: sgd, momentom: 0.9}}\n");
+  const test::Result result = program.run("compare bad.yaml --out out");
+  EXPECT_EQ(result.code, 2);
+  EXPECT_HAS(result.err, "bad.yaml:5:30: optimizer.momentom: unknown key");
+  EXPECT_HAS(result.err, "Did you mean 'momentum'");
+  EXPECT_FALSE(fs::exists(program / "out"));
+  EXPECT_EQ(program.run("compare none.yaml --out out").code, 2);
+  EXPECT_EQ(program.run("compare c.yaml --out /proc/monge").code, 2);
+  EXPECT_EQ(program.run("compare --help").code, 0);
+}
+
+TEST_F(CompareTest, OneComparisonAtATimeWorksInAFolder) {
+  write_comparison("1000000");
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::execl("/bin/sh", "sh", "-c", program.command("compare c.yaml --out out").c_str(), nullptr);
+    ::_exit(127);
+  }
+  for (int i = 0; i < 1000 && !fs::exists(program / "out/runs/.lock"); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  const test::Result second = program.run("compare c.yaml --out out");
+  EXPECT_EQ(second.code, 2);
+  EXPECT_HAS(second.err, "another comparison is at work");
+  ::kill(pid, SIGTERM);
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+}
+
+}  // namespace
+}  // namespace monge

@@ -1,0 +1,262 @@
+// What a comparison is read as, and which runs it leads to. Losses are made up: no run is trained here.
+#include "tools/compare/comparison.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <random>
+#include <set>
+
+#include "support/expect_error.h"
+#include "support/temp_directory.h"
+#include "tools/compare/plan.h"
+#include "train/config.h"
+
+namespace monge::compare {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr std::int64_t cores = 4;
+
+/// A folder with a recipe of 40 steps and a comparison.
+class Folder {
+ public:
+  Folder() {
+    test::write_file(directory_ / "tiny.yaml",
+                     "data: {kind: markov, symbols: 6, order: 1}\n"
+                     "model: {layers: 1, heads: 2, width: 16, context: 8}\n"
+                     "optimizer: {name: adamw, lr: 1.0e-2, betas: [0.8, 0.9], clip_norm: 0.5,\n"
+                     "            schedule: {kind: linear, warmup: 10}}\n"
+                     "train: {steps: 40, batch: 4}\n");
+  }
+  Comparison read(const std::string& text) const {
+    test::write_file(directory_ / "c.yaml", text);
+    return {directory_ / "c.yaml", cores};
+  }
+  std::string refused(const std::string& text) const {
+    return error_of([&] { read(text); });
+  }
+
+ private:
+  test::TempDirectory directory_;
+};
+
+std::string comparison_of(const std::string& variants, const std::string& more = "") {
+  return "baseline: a\nworkloads: [{config: tiny.yaml}]\n" + more + "variants:\n" + variants;
+}
+
+train::Config config_of(Comparison& comparison, const PlannedRun& run) {
+  train::Config config;
+  read_yaml_text(comparison.config(run).yaml, "run", {}, config);
+  return config;
+}
+
+/// Every run of the comparison, its plan made anew whenever `batch` more of them are finished.
+Plan play(Comparison& comparison, const std::function<double(const PlannedRun&)>& loss, std::size_t batch = 1,
+          std::map<PlannedRun, double> finished = {}) {
+  const LossOf loss_of = [&](const PlannedRun& run) -> std::optional<double> {
+    const auto found = finished.find(run);
+    return found == finished.end() ? std::nullopt : std::optional(found->second);
+  };
+  for (;;) {
+    Plan plan = make_plan(comparison, loss_of);
+    if (plan.complete) return plan;
+    std::size_t started = 0;
+    for (const PlannedRun& run : plan.runs) {
+      if (finished.contains(run) || started == batch) continue;
+      finished[run] = loss(run);
+      ++started;
+    }
+    if (started == 0) {
+      ADD_FAILURE() << "an incomplete plan asks for nothing";
+      return plan;
+    }
+  }
+}
+
+/// Nats above the optimum at `lr`, in octaves from the best rate.
+double bowl(double value, double best) { return std::pow(std::log2(value / best), 2.0); }
+
+TEST(Comparison, ReadsAxesByTheTypeOfTheKey) {
+  const Folder folder;
+  const Comparison c = folder.read(
+      comparison_of("  a: {optimizer: {weight_decay: [0.1, 0.0], betas: [0.9, 0.95], lr: [4.0e-3, 2.0e-3]}}\n"
+                    "  b: {optimizer: {betas: {1: [0.9, 0.99]}, groups: [{match: '*', lr_scale: [0.5, 1.0]}]}}\n"
+                    "  c:\n"));
+  ASSERT_EQ(c.axes(0).size(), 2u);
+  EXPECT_EQ(c.axes(0)[0].key, "optimizer.lr");
+  EXPECT_EQ(c.axes(0)[0].values, (std::vector<double>{2e-3, 4e-3}));
+  EXPECT_EQ(c.axes(0)[1].key, "optimizer.weight_decay");
+  ASSERT_EQ(c.axes(1).size(), 2u);
+  EXPECT_EQ(c.axes(1)[0].key, "optimizer.betas.1");
+  EXPECT_EQ(c.axes(1)[1].key, "optimizer.groups.0.lr_scale");
+  EXPECT_TRUE(c.axes(2).empty());
+}
+
+TEST(Comparison, LaysBaseAndVariantOverTheRecipe) {
+  const Folder folder;
+  Comparison c = folder.read(
+      comparison_of("  a: {optimizer: {lr: [2.0e-3, 4.0e-3]}}\n"
+                    "  b: {optimizer: {name: sgd, lr: 0.5}}\n",
+                    "base: {train: {batch: 7}, optimizer: {clip_norm: 2.0}}\njobs: 2\nbudgets: [0.5, 3]\n"));
+  const train::Config a = config_of(c, {.variant = 0, .seed = 9, .setting = {4e-3}});
+  EXPECT_EQ(a.optimizer.lr, 4e-3);
+  EXPECT_EQ(a.train.batch, 7);
+  EXPECT_EQ(a.train.seed, 9);
+  EXPECT_EQ(a.train.steps, 40);
+  EXPECT_EQ(a.train.threads, 2);
+  EXPECT_HAS(c.config({.variant = 0, .setting = {4e-3}}).yaml, "betas: [0.8, 0.9]");
+
+  const PlannedRun long_run{.variant = 1, .budget = 3.0};
+  const train::Config b = config_of(c, long_run);
+  EXPECT_EQ(b.optimizer.rule.kind, "sgd");
+  EXPECT_EQ(b.optimizer.clip_norm, 2.0);
+  EXPECT_EQ(b.optimizer.schedule.kind, "linear");
+  EXPECT_EQ(b.train.steps, 120);
+  EXPECT_EQ(c.config(long_run).steps, 120);
+  EXPECT_HAS(c.config(long_run).yaml, "warmup: 30");
+  EXPECT_HAS(c.config({.variant = 1, .budget = 0.5}).yaml, "warmup: 5");
+}
+
+TEST(Comparison, ErrorsNameFileAndLine) {
+  const Folder folder;
+  const std::string unknown = folder.refused(comparison_of("  a: {}\n  b: {optimizer: {lrr: [1, 2]}}\n"));
+  EXPECT_HAS(unknown, "c.yaml:5:19: optimizer.lrr: unknown key");
+  EXPECT_HAS(unknown, "Did you mean 'lr'");
+  EXPECT_HAS(folder.refused(comparison_of("  a: {optimizer: {lr: [0.1, -0.2]}}\n")), "c.yaml:4:23: optimizer.lr");
+  EXPECT_HAS(folder.refused(comparison_of("  a: {optimizer: {lr: [0.1, high]}}\n")), "c.yaml:4:29: optimizer.lr");
+  EXPECT_HAS(folder.refused(comparison_of("  a: {optimizer: {lr: [0.1, 0.1]}}\n")), "given twice");
+  EXPECT_HAS(folder.refused(comparison_of("  a: {optimizer: {lr: []}}\n")), "an empty list");
+  EXPECT_HAS(folder.refused(comparison_of("  a: {optimizer: {name: [adamw, sgd]}}\n")), "expected a number");
+  EXPECT_HAS(folder.refused(comparison_of("  a: 3\n")), "c.yaml:4:6: variants.a");
+  EXPECT_HAS(folder.refused(comparison_of("  b: {}\n")), "no variant is called 'a'");
+  EXPECT_HAS(folder.refused(comparison_of("  a: {}\n", "base: {train: {steps: [1, 2]}}\n")),
+             "c.yaml:3:23: train.steps");
+  EXPECT_HAS(folder.refused(comparison_of("  a: {}\n", "budgets: [2, 1]\n")), "they must rise");
+  EXPECT_HAS(folder.refused(comparison_of("  a: {}\n", "report: {sedes: 3}\n")), "Did you mean 'seeds'");
+  EXPECT_HAS(folder.refused("baseline: a\nvariants: {a: {}}\nworkloads: [{config: none.yaml}]\n"), "none.yaml");
+  EXPECT_HAS(folder.refused("baseline: a\nvariants: {a: {}}\nworkloads: [{config: tiny.yaml}, {config: tiny.yaml}]\n"),
+             "two are called 'tiny'");
+  EXPECT_HAS(folder.refused("baseline: a\nvariants: {a: {}}\nworkloads: [{config: tiny.yaml, target: 1.0, "
+                            "target_excess: 1.0}]\n"),
+             "not both");
+}
+
+TEST(Comparison, ItsPageNamesEveryKey) {
+  const std::string page = test::read_file(MONGE_SOURCE_DIR "/docs/compare.md");
+  ComparisonOptions options;
+  for (const KeyDescription& key : describe(options)) {
+    EXPECT_HAS(page, fmt::format("| `{}` | {} |", key.path, key.type));
+  }
+}
+
+TEST(Plan, SearchesUntilTheOptimumIsBracketedOnEveryAxis) {
+  const Folder folder;
+  Comparison c = folder.read(comparison_of("  a: {optimizer: {lr: [1.0e-3, 2.0e-3], weight_decay: [0.1, 0.2]}}\n",
+                                           "tune: {max_trials: 40}\n"));
+  const Plan plan = play(
+      c, [](const PlannedRun& run) { return 2.0 + bowl(run.setting[0], 16e-3) + 0.1 * bowl(run.setting[1], 0.05); });
+  const Tuned& tuned = plan.tuned.at(0);
+  EXPECT_EQ(tuned.axes,
+            (std::vector<std::pair<std::string, double>>{{"optimizer.lr", 16e-3}, {"optimizer.weight_decay", 0.05}}));
+  EXPECT_TRUE(tuned.on_edge.empty());
+  for (const PlannedRun& run : plan.runs) {
+    EXPECT_TRUE(run.stage == Stage::tune || run.setting == (Setting{16e-3, 0.05}));
+  }
+}
+
+TEST(Plan, StopsAtMostTrialsAndSaysWhatIsOpen) {
+  const Folder folder;
+  Comparison c = folder.read(comparison_of("  a: {optimizer: {lr: [1.0e-3, 2.0e-3]}}\n", "tune: {max_trials: 4}\n"));
+  const Plan plan = play(c, [](const PlannedRun& run) { return bowl(run.setting[0], 1.0); });
+  EXPECT_EQ(plan.tuned[0].trials, 4);
+  EXPECT_EQ(plan.tuned[0].on_edge, (std::vector<std::string>{"optimizer.lr"}));
+}
+
+TEST(Plan, DivergenceIsTheFarSideOfTheOptimumAndGoesDownWhenEverythingDiverged) {
+  const Folder folder;
+  Comparison c = folder.read(
+      comparison_of("  a: {optimizer: {lr: [0.2, 0.4]}}\n  b: {optimizer: {lr: [4.0, 8.0], weight_decay: [0.1]}}\n"));
+  const Plan plan =
+      play(c, [](const PlannedRun& run) { return run.setting[0] > 0.5 ? infinity : 1.0 - run.setting[0]; });
+  EXPECT_GE(plan.tuned[0].axes[0].second, 0.4);
+  EXPECT_LE(plan.tuned[0].axes[0].second, 0.5);
+  EXPECT_TRUE(plan.tuned[0].on_edge.empty());
+  EXPECT_EQ(plan.tuned[1].axes[0].second, 0.5);
+  for (const PlannedRun& run : plan.runs) EXPECT_TRUE(run.stage == Stage::tune || run.setting[0] <= 0.5);
+}
+
+TEST(Plan, ValuesEndWhereTheConfigurationEnds) {
+  const Folder folder;
+  Comparison c = folder.read(comparison_of("  a: {optimizer: {betas: {1: [0.6, 0.9]}, weight_decay: [0.0, 0.1]}}\n",
+                                           "tune: {max_trials: 40}\n"));
+  const Plan plan = play(c, [](const PlannedRun& run) { return -run.setting[0] + run.setting[1]; });
+  const Tuned& tuned = plan.tuned[0];
+  EXPECT_EQ(tuned.axes[0].second, 0.9);  // 1.8 is no decay
+  EXPECT_EQ(tuned.axes[1].second, 0.0);
+  EXPECT_EQ(tuned.on_edge, (std::vector<std::string>{"optimizer.betas.1"}));
+}
+
+TEST(Plan, VariantsThatNeededFewerTrialsSpendTheRestAroundTheirBest) {
+  const Folder folder;
+  Comparison c =
+      folder.read(comparison_of("  a: {optimizer: {lr: [1.0e-3, 2.0e-3, 4.0e-3]}}\n"
+                                "  b: {optimizer: {lr: [1.0e-3, 2.0e-3, 4.0e-3], weight_decay: [0.05, 0.1, 0.2]}}\n"
+                                "  fixed: {optimizer: {lr: 1.0e-3}}\n",
+                                "tune: {max_trials: 20, seeds: 2}\n"));
+  const Plan plan = play(c, [](const PlannedRun& run) {
+    double loss = 1.0;
+    if (!run.setting.empty()) loss += bowl(run.setting[0], run.variant == 0 ? 2.8e-3 : 8e-3);
+    if (run.setting.size() > 1) loss += bowl(run.setting[1], 0.4);
+    return loss + 0.001 * static_cast<double>(run.seed);
+  });
+  EXPECT_GT(plan.tuned[1].trials, 6);
+  EXPECT_EQ(plan.tuned[0].trials, plan.tuned[1].trials);
+  EXPECT_EQ(plan.tuned[2].trials, 1);
+  EXPECT_NEAR(plan.tuned[0].axes[0].second / 2.8e-3, 1.0, 0.06);  // the refinement got nearer than the grid
+  for (const Tuned& tuned : plan.tuned) {
+    const auto tune_runs = std::ranges::count_if(
+        plan.runs, [&](const PlannedRun& run) { return run.variant == tuned.variant && run.stage == Stage::tune; });
+    EXPECT_EQ(tune_runs, 2 * tuned.trials);
+  }
+}
+
+TEST(Plan, ReportsEveryVariantOnTheSameFreshSeedsAndEveryBudget) {
+  const Folder folder;
+  Comparison c = folder.read(comparison_of("  a: {optimizer: {lr: [1.0e-3]}}\n  b: {}\n",
+                                           "budgets: [1, 2]\nreport: {seeds: 3}\ntune: {seeds: 2}\n"));
+  const Plan plan =
+      play(c, [](const PlannedRun& run) { return run.setting.empty() ? 1.0 : bowl(run.setting[0], 1e-3); });
+  std::set<std::int64_t> tune, report;
+  std::map<std::pair<double, std::int64_t>, std::vector<std::size_t>> variants;
+  for (const PlannedRun& run : plan.runs) {
+    (run.stage == Stage::tune ? tune : report).insert(run.seed);
+    if (run.stage == Stage::report) variants[{run.budget, run.seed}].push_back(run.variant);
+  }
+  EXPECT_EQ(report.size(), 3u);
+  for (const std::int64_t seed : tune) EXPECT_FALSE(report.contains(seed));
+  EXPECT_EQ(variants.size(), 6u);
+  for (const auto& [cell, who] : variants) EXPECT_EQ(who, (std::vector<std::size_t>{0, 1}));
+}
+
+TEST(Plan, IsTheSameWhateverFinishesFirst) {
+  const Folder folder;
+  Comparison c = folder.read(comparison_of(
+      "  a: {optimizer: {lr: [1.0e-3, 2.0e-3], weight_decay: [0.1, 0.2]}}\n  b: {optimizer: {lr: [0.1]}}\n"));
+  const auto loss = [](const PlannedRun& run) {
+    std::mt19937_64 noise(static_cast<std::uint64_t>(run.seed));
+    return bowl(run.setting[0], 3e-2) + 1e-3 * static_cast<double>(noise() % 100);
+  };
+  const Plan one = play(c, loss), many = play(c, loss, 7);
+  EXPECT_EQ(one.runs, many.runs);
+  // A comparison that stopped after ten runs and is started again.
+  std::map<PlannedRun, double> finished;
+  for (std::size_t i = 0; i < 10; ++i) finished[one.runs[i]] = loss(one.runs[i]);
+  EXPECT_EQ(play(c, loss, 3, finished).runs, one.runs);
+  EXPECT_EQ(std::set<PlannedRun>(one.runs.begin(), one.runs.end()).size(), one.runs.size());
+}
+
+}  // namespace
+}  // namespace monge::compare

@@ -1,0 +1,148 @@
+// What a report warns of: each fault alone, and silence without one.
+#include "tools/compare/lints.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "support/made_up_results.h"
+
+namespace monge::compare {
+namespace {
+
+/// A comparison on two workloads with nothing to say against it: ten seeds, differences beyond doubt.
+Results fair() {
+  Results results = test::planted({0.0, -0.5}, 10, 1);
+  results.tune_seeds = {101, 102};
+  results.workloads.push_back({.name = "x", .optimum = 0.5, .target = 3.0});
+  const std::vector<Run> runs = results.runs;
+  for (Run run : runs) {
+    run.workload = 1;
+    results.runs.push_back(run);
+  }
+  for (std::size_t variant = 0; variant < 2; ++variant) {
+    for (std::size_t workload = 0; workload < 2; ++workload) {
+      results.tuned.push_back({.variant = variant, .workload = workload, .trials = 9});
+    }
+  }
+  return results;
+}
+
+std::vector<Lint> lints_of(const Results& results) { return find_lints(results, judge(results)); }
+
+/// Exactly one lint, of this severity, with this in its text.
+void expect_only(const Results& results, Severity severity, const std::string& part) {
+  const std::vector<Lint> lints = lints_of(results);
+  ASSERT_EQ(lints.size(), 1u) << (lints.empty() ? part : lints.back().text);
+  EXPECT_EQ(lints.front().severity, severity) << lints.front().text;
+  EXPECT_NE(lints.front().text.find(part), std::string::npos) << lints.front().text;
+}
+
+void expect_one_among(const Results& results, Severity severity, const std::string& part) {
+  const std::vector<Lint> lints = lints_of(results);
+  EXPECT_EQ(std::ranges::count_if(
+                lints, [&](const Lint& l) { return l.severity == severity && l.text.find(part) != std::string::npos; }),
+            1)
+      << part;
+  EXPECT_TRUE(std::ranges::is_sorted(lints, {}, &Lint::severity));
+}
+
+TEST(Lints, AFairComparisonHasNone) {
+  for (const Lint& lint : lints_of(fair())) ADD_FAILURE() << lint.text;
+}
+
+TEST(Lints, OfThePlan) {
+  Results results = fair();
+  results.complete = false;
+  expect_only(results, Severity::error, "not finished");
+
+  results = fair();
+  results.tune_seeds = {3, 101};
+  expect_only(results, Severity::error, "on seed 3 that is also reported");
+
+  results = fair();
+  results.workloads[1].target_fixed_before = false;
+  expect_only(results, Severity::warning, "target of x was chosen after");
+
+  results = fair();
+  results.workloads[1].target = 1.0;
+  expect_only(results, Severity::warning, "No run reached the target of x");
+
+  results = fair();
+  results.workloads[1].optimum = 1.9;
+  expect_only(results, Severity::error, "v1 on x has a loss below the best possible, 1.9000");
+}
+
+TEST(Lints, OfTuning) {
+  Results results = fair();
+  results.tuned[3].on_edge = {"optimizer.lr", "optimizer.weight_decay"};
+  expect_only(results, Severity::error, "best optimizer.lr and optimizer.weight_decay of v1 on x lies at the edge");
+
+  results = fair();
+  results.tuned[2].trials = 30;
+  expect_only(results, Severity::warning, "On w the variants had unequal numbers of trials: 9 for v0, 30 for v1");
+
+  results = fair();
+  results.tuned[2].fixed = results.tuned[3].fixed = {"optimizer.groups.0.lr"};
+  expect_only(results, Severity::warning, "optimizer.groups.0.lr of v1 was given, not tuned, on w and x");
+}
+
+TEST(Lints, OfRuns) {
+  Results results = fair();
+  results.runs[4].points.back().step = 60;
+  expect_only(results, Severity::error, "1 run of v0 on w ended before step 100");
+
+  results = fair();
+  results.runs[4].status = compare::Run::Status::failed;
+  expect_one_among(results, Severity::error, "1 run of v0 on w failed");
+
+  results = fair();
+  results.runs[13].status = compare::Run::Status::diverged;
+  expect_one_among(results, Severity::warning, "1 of 10 runs of v1 on w diverged");
+
+  results = fair();
+  for (compare::Run& run : results.runs) run.passes_per_step = run.variant == 1 ? 2.0 : 1.0;
+  expect_only(results, Severity::warning, "A step of v1 takes more than one forward-backward");
+
+  results = fair();
+  for (compare::Run& run : results.runs) {
+    if (run.variant == 1 && run.workload == 0 && run.seed % 2 == 0) run.step_milliseconds *= 1.5;
+  }
+  expect_only(results, Severity::warning, "v1 on w (21.1%)");
+
+  results = fair();
+  for (compare::Run& run : results.runs) run.seed += run.variant == 1 && run.workload == 1 ? 100 : 0;
+  expect_one_among(results, Severity::warning, "v1 and v0 share fewer than two seeds on x");
+
+  results = fair();
+  std::erase_if(results.runs, [](const compare::Run& run) { return run.variant == 1 && run.workload == 1; });
+  expect_one_among(results, Severity::error, "v1 has no finished run on x");
+}
+
+TEST(Lints, OfPower) {
+  // Five seeds and one comparison: the sign flip cannot pass 2 / 2^5 = 0.0625; it needs six.
+  Results results = test::planted({0.0, -0.5}, 5, 1);
+  expect_one_among(results, Severity::note, "It needs 6 seeds");
+  expect_one_among(results, Severity::note, "one workload");
+  results = test::planted({0.0, -0.5}, 6, 1);
+  expect_only(results, Severity::note, "one workload");
+
+  results = test::planted({0.0, 0.0}, 8, 1);
+  expect_one_among(results, Severity::note, "v1 against v0 on w: not told apart");
+
+  results = test::planted({0.0, -0.5}, 1, 1);
+  expect_one_among(results, Severity::error, "v0 has a single run");
+
+  // Five equal differences and two small ones against them: t sees little spread, flips see two signs.
+  results = test::planted({0.0, 0.0}, 7, 1, 0.0);
+  const double differences[] = {-0.001, 0.010, 0.010, 0.010, 0.010, 0.010, -0.0005};
+  for (compare::Run& run : results.runs) {
+    run.final_loss = 2.0 + (run.variant == 1 ? differences[run.seed - 1] : 0.0);
+    run.points.back().val_loss = run.final_loss;
+  }
+  results.level = 0.03;
+  expect_one_among(results, Severity::warning, "the sign-flip test does not");
+}
+
+}  // namespace
+}  // namespace monge::compare

@@ -1,0 +1,291 @@
+// The report as files: complete, safe to open, the same every time.
+#include "tools/compare/report.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <set>
+
+#include "support/expect_error.h"
+#include "support/made_up_results.h"
+#include "support/temp_directory.h"
+#include "tools/compare/wording.h"
+
+namespace monge::compare {
+namespace {
+
+using test::read_file;
+using test::Realistic;
+using test::TempDirectory;
+
+bool gnuplot_is_there() { return std::system("gnuplot --version > /dev/null 2>&1") == 0; }
+
+#define NEEDS_GNUPLOT() \
+  if (!gnuplot_is_there()) GTEST_SKIP() << "gnuplot is not installed (gnuplot-nox)"
+
+Page page_of(const Results& results) {
+  const Verdict verdict = judge(results);
+  return make_page(results, verdict, find_lints(results, verdict));
+}
+
+std::string html_of(const Results& results) { return to_html(page_of(results)); }
+
+std::string unescaped(std::string text) {
+  for (const auto& [code, character] :
+       {std::pair("&lt;", "<"), {"&gt;", ">"}, {"&quot;", "\""}, {"&#39;", "'"}, {"&amp;", "&"}}) {
+    for (std::size_t i = text.find(code); i != std::string::npos; i = text.find(code, i + 1)) {
+      text.replace(i, std::string(code).size(), character);
+    }
+  }
+  return text;
+}
+
+/// The first fault in the nesting of the tags, or nothing.
+std::string nesting_fault(const std::string& html) {
+  const std::set<std::string> open_only = {"meta", "input", "!DOCTYPE"};
+  std::vector<std::string> open;
+  for (std::size_t i = html.find('<'); i != std::string::npos; i = html.find('<', i + 1)) {
+    if (html.compare(i, 6, "<style") == 0) i = html.find("</style", i);  // holds no tags
+    const std::size_t end = html.find('>', i);
+    if (end == std::string::npos) return "a tag that does not end: " + html.substr(i, 40);
+    const bool closes = html[i + 1] == '/';
+    std::size_t stop = i + (closes ? 2 : 1);
+    const std::size_t start = stop;
+    while (stop < end && (std::isalnum(static_cast<unsigned char>(html[stop])) || html[stop] == '!')) ++stop;
+    const std::string name = html.substr(start, stop - start);
+    if (name.empty()) return "a bare <: " + html.substr(i, 40);
+    if (name == "style" || open_only.contains(name) || html[end - 1] == '/') continue;
+    if (!closes) {
+      open.push_back(name);
+    } else if (open.empty() || open.back() != name) {
+      return "</" + name + "> after <" + (open.empty() ? "nothing" : open.back()) + ">";
+    } else {
+      open.pop_back();
+    }
+  }
+  return open.empty() ? "" : "<" + open.back() + "> stays open";
+}
+
+TEST(ReportTest, TheParserOfTheseTestsFindsFaults) {
+  EXPECT_EQ(nesting_fault("<p><b>x</b><input></p>"), "");
+  EXPECT_NE(nesting_fault("<p><b>x</p></b>"), "");
+  EXPECT_NE(nesting_fault("<p>"), "");
+  EXPECT_NE(nesting_fault("a < b"), "");
+}
+
+TEST(ReportTest, HtmlIsWellNestedAndItsIdsAreUnique) {
+  NEEDS_GNUPLOT();
+  const std::string html = html_of(Realistic::results());
+  EXPECT_EQ(nesting_fault(html), "");
+  std::set<std::string> ids;
+  for (std::size_t i = html.find(" id="); i != std::string::npos; i = html.find(" id=", i + 1)) {
+    const std::string id = html.substr(i + 5, html.find(html[i + 4], i + 5) - i - 5);
+    EXPECT_TRUE(ids.insert(id).second) << id;
+  }
+  EXPECT_GT(ids.size(), 100u);
+  for (std::size_t i = html.find("href='#"); i != std::string::npos; i = html.find("href='#", i + 1)) {
+    EXPECT_TRUE(ids.contains(html.substr(i + 7, html.find('\'', i + 7) - i - 7)));
+  }
+}
+
+TEST(ReportTest, HtmlNeedsNothingButItself) {
+  NEEDS_GNUPLOT();
+  const std::string html = html_of(Realistic::results());
+  for (const char* part :
+       {"http:", "https:", "src=", "url(", "@import", "<script", "<link", "<iframe", "xmlns", "<?xml"}) {
+    EXPECT_EQ(html.find(part), std::string::npos) << part;
+  }
+  for (std::size_t i = html.find("href="); i != std::string::npos; i = html.find("href=", i + 1)) {
+    EXPECT_EQ(html[i + 6], '#') << html.substr(i, 60);
+  }
+}
+
+TEST(ReportTest, PlotsFollowTheThemeOfThePage) {
+  NEEDS_GNUPLOT();
+  const std::string html = html_of(Realistic::results());
+  const std::string plots = html.substr(html.find("<svg"));
+  for (const char* part : {"rgb(", "#000", "black", "GNUPLOT"}) EXPECT_EQ(plots.find(part), std::string::npos) << part;
+  for (const char* part : {"var(--series-0)", "var(--series-3)", "var(--grid)", "var(--quiet)", "currentColor"}) {
+    EXPECT_HAS(plots, part);
+  }
+}
+
+TEST(ReportTest, EveryRunAndLintIsThere) {
+  NEEDS_GNUPLOT();
+  const Results results = Realistic::results();
+  const std::string html = unescaped(html_of(results)), markdown = to_markdown(page_of(results));
+  for (const compare::Run& run : results.runs) {
+    EXPECT_HAS(html, ">" + run.hash + "<");
+    EXPECT_HAS(html, run.message);
+    EXPECT_HAS(html, run.config);
+    EXPECT_HAS(markdown, "| " + run.hash + " |");
+  }
+  const std::vector<Lint> lints = find_lints(results, judge(results));
+  EXPECT_GT(lints.size(), 5u);
+  for (const Lint& lint : lints) EXPECT_HAS(html, lint.text);
+  for (const Variant& variant : results.variants) EXPECT_HAS(html, variant.config);
+  EXPECT_HAS(html, results.comparison);
+  EXPECT_HAS(html, results.machine);
+  EXPECT_HAS(html, "not reached");
+}
+
+TEST(ReportTest, WhatTheUserWroteIsText) {
+  NEEDS_GNUPLOT();
+  Results results = Realistic::results();
+  const std::string evil = "<b onclick=\"x\">&'` | $x @y\n\"</td>";
+  results.title = results.description = results.machine = evil;
+  for (Variant& variant : results.variants) variant.name = variant.config = evil;
+  for (Workload& workload : results.workloads) workload.name = workload.data = workload.target_source = evil;
+  for (compare::Run& run : results.runs) run.message = run.config = run.hash = evil;
+  const std::string html = html_of(results);
+  EXPECT_EQ(nesting_fault(html), "");
+  EXPECT_EQ(html.find("<b onclick"), std::string::npos);
+  EXPECT_HAS(html, "&lt;b onclick=&quot;x&quot;&gt;&amp;&#39;");
+  const std::string markdown = to_markdown(page_of(results));
+  EXPECT_EQ(markdown.substr(0, markdown.find("```")).find("<b"), std::string::npos);
+  EXPECT_HAS(markdown, "\\| $x");
+}
+
+TEST(ReportTest, TheSameResultsGiveTheSameFiles) {
+  NEEDS_GNUPLOT();
+  const TempDirectory one, two;
+  write_report(Realistic::results(), one / "new");
+  write_report(Realistic::results(), two.path());
+  for (const char* file : {"report.html", "report.md", "results.csv"}) {
+    EXPECT_FALSE(read_file(two / file).empty()) << file;
+    EXPECT_EQ(read_file(one / "new" / file), read_file(two / file)) << file;
+  }
+}
+
+std::vector<std::string> split(const std::string& line, char separator) {
+  std::vector<std::string> parts(1);
+  bool quoted = false;
+  for (const char c : line) {
+    if (c == '"') quoted = !quoted;
+    if (c == separator && !quoted) {
+      parts.emplace_back();
+    } else if (c != '"') {
+      parts.back() += c;
+    }
+  }
+  return parts;
+}
+
+TEST(ReportTest, MarkdownAndCsvHoldTheSameNumbers) {
+  const Results results = Realistic::results();
+  const Verdict verdict = judge(results);
+  const std::string markdown = unescaped(to_markdown(make_page(results, verdict, {})));
+  std::istringstream csv(to_csv(results, verdict));
+  std::string line;
+  std::getline(csv, line);
+  const std::vector<std::string> head = split(line, ',');
+  int rows = 0;
+  while (std::getline(csv, line)) {
+    const std::vector<std::string> fields = split(line, ',');
+    ASSERT_EQ(fields.size(), head.size()) << line;
+    const auto field = [&](const char* name) {
+      return fields[static_cast<std::size_t>(std::ranges::find(head, name) - head.begin())];
+    };
+    const std::string variant = field("variant");
+    ++rows;
+    if (field("mean_loss") == "inf") {
+      EXPECT_HAS(markdown, "| " + variant + " | diverged | diverged |");
+    } else if (!field("difference").empty()) {
+      // In the row of this variant some cell begins with each number, at some number of decimals.
+      bool found = false;
+      for (int digits = 3; digits <= 6 && !found; ++digits) {
+        const std::string start = "| " + variant + " | ";
+        const std::string mean = with_error(std::stod(field("mean_loss")), std::stod(field("sd")), digits);
+        const std::string apart = " | " + difference(std::stod(field("difference")), digits) + " | ";
+        for (std::size_t i = markdown.find(start); i != std::string::npos && !found; i = markdown.find(start, i + 1)) {
+          const std::string row = markdown.substr(i, markdown.find('\n', i) - i);
+          found = row.find(mean) != std::string::npos && row.find(apart) != std::string::npos &&
+                  row.find(" | " + p_value(std::stod(field("p_holm")))) != std::string::npos;
+        }
+      }
+      EXPECT_TRUE(found) << line;
+    }
+  }
+  EXPECT_EQ(rows, 20);
+}
+
+TEST(ReportTest, WithoutGnuplotTheNumbersAreThere) {
+  const TempDirectory folder, empty;
+  const std::string path = std::getenv("PATH");
+  ::setenv("PATH", empty.path().c_str(), 1);
+  const std::string message = error_of<RunError>([&] { write_report(Realistic::results(), folder.path()); });
+  ::setenv("PATH", path.c_str(), 1);
+  EXPECT_HAS(message, "gnuplot is not installed");
+  EXPECT_HAS(message, "apt-get install gnuplot-nox");
+  EXPECT_HAS(message, "report.md and results.csv are in");
+  EXPECT_HAS(read_file(folder / "report.md"), "# Four optimizers");
+  EXPECT_HAS(read_file(folder / "results.csv"), "mean_loss");
+  EXPECT_FALSE(std::filesystem::exists(folder / "report.html"));
+}
+
+TEST(ReportTest, AScriptThatGnuplotRefusesIsAnError) {
+  NEEDS_GNUPLOT();
+  EXPECT_HAS(error_of<RunError>([] { draw({.script = "plot nonsense\n"}, "x"); }), "nonsense");
+}
+
+TEST(ReportTest, SparseResultsHaveAReportToo) {
+  NEEDS_GNUPLOT();
+  for (Results results :
+       {test::planted({0.0}, 1, 1), test::planted({0.0, 0.1}, 1, 1), test::planted({0.0, 0.1}, 3, 1)}) {
+    EXPECT_EQ(nesting_fault(html_of(results)), "");
+    for (compare::Run& run : results.runs) run.status = compare::Run::Status::diverged;
+    EXPECT_EQ(nesting_fault(html_of(results)), "");
+    for (compare::Run& run : results.runs) run.stage = Stage::tune, run.axes = {{"optimizer.lr", 1e-3}};
+    EXPECT_EQ(nesting_fault(html_of(results)), "");
+    results.runs.clear();
+    EXPECT_EQ(nesting_fault(html_of(results)), "");
+  }
+}
+
+double luminance(std::string_view hex) {
+  const auto channel = [&](std::size_t i) {
+    const double c = std::stoi(std::string(hex.substr(i, 2)), nullptr, 16) / 255.0;
+    return c <= 0.04045 ? c / 12.92 : std::pow((c + 0.055) / 1.055, 2.4);
+  };
+  return 0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5);
+}
+
+TEST(ReportTest, LinesStandOutInBothThemes) {  // contrast as in WCAG 2.1: 3 for graphics, 4.5 for text
+  for (const Theme& theme : {light_theme(), dark_theme()}) {
+    const auto contrast = [&](std::string_view colour) {
+      const double a = luminance(colour), b = luminance(theme.paper);
+      return (std::max(a, b) + 0.05) / (std::min(a, b) + 0.05);
+    };
+    for (const std::string_view colour : theme.series) EXPECT_GE(contrast(colour), 4.5) << colour;
+    EXPECT_GE(contrast(theme.ink), 7.0);
+    EXPECT_GE(contrast(theme.quiet), 4.5);
+    EXPECT_EQ(theme.series.front(), theme.ink);
+  }
+}
+
+TEST(Wording, NumbersForPeople) {
+  EXPECT_EQ(with_error(1.89123, 0.0031, decimals_for(0.0031)), "1.8912 ± 0.0031");
+  EXPECT_EQ(decimals_for(0.0), 4);
+  EXPECT_EQ(decimals_for(12.0), 0);
+  EXPECT_EQ(difference(-0.01234, 3), "−0.012");
+  EXPECT_EQ(difference(0.01234, 3), "+0.012");
+  EXPECT_EQ(difference(-0.00001, 3), "0.000");
+  EXPECT_EQ(p_value(0.00001), "< 0.0001");
+  EXPECT_EQ(p_value(0.01234), "0.0123");
+  EXPECT_EQ(percent(1.0 - 0.05), "95%");
+  EXPECT_EQ(duration(std::numeric_limits<double>::infinity()), "not reached");
+  EXPECT_EQ(duration(90.0), "90.0 s");
+  EXPECT_EQ(duration(600.0), "10.0 min");
+  EXPECT_EQ(amount(1234567.0), "1,234,567");
+  EXPECT_EQ(bytes(3 << 20), "3.0 MiB");
+  EXPECT_EQ(factor_interval({1.1, std::numeric_limits<double>::infinity()}), "[1.10, beyond the fit]");
+  EXPECT_EQ(settings({{"optimizer.lr", 0.0025}, {"optimizer.weight_decay", 0.1}}),
+            "optimizer.lr 0.0025, optimizer.weight_decay 0.1");
+  EXPECT_EQ(listing({"a", "b", "c"}), "a, b and c");
+  EXPECT_EQ(count(1, "run") + count(2, "run"), "1 run2 runs");
+}
+
+}  // namespace
+}  // namespace monge::compare

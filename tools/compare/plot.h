@@ -1,0 +1,43 @@
+// Plots by gnuplot, as SVG to be put inside a page: colours are the page's (CSS variables, so they follow its theme),
+// the size is the reader's, and the same plot gives the same bytes.
+#pragma once
+
+#include <array>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace monge::compare {
+
+struct Plot {
+  std::string about;   // what it shows, for readers who do not see it
+  std::string script;  // gnuplot commands after the terminal is set, data inline
+  int width = 520, height = 340;
+};
+
+/// Lines of one series: a colour of the palette, a dash pattern and a marker, so that none has to be told by colour
+/// alone. Series 0, the baseline, has the colour of the text.
+std::string line_style(std::size_t series);
+std::string colour(std::size_t series);
+/// Of what is less important than the data: grid lines, bands at rest.
+std::string quiet_colour();
+
+/// Text as gnuplot's literal: one line, single quotes.
+std::string plot_text(std::string_view text);
+/// "$name << EOD ... EOD": a row of numbers per line; infinite and NaN become gnuplot's NaN.
+std::string data_block(std::string_view name, const std::vector<std::vector<double>>& rows);
+
+/// The CSS colours of the series on a light and on a dark page; series 0 is the text's.
+struct Theme {
+  std::string_view paper, ink, quiet, grid;
+  std::array<std::string_view, 8> series;
+};
+const Theme& light_theme();
+const Theme& dark_theme();
+
+/// The <svg> element; `id` sets its ids apart from those of other plots on the page. Throws RunError when gnuplot is
+/// not installed or refuses the script.
+std::string draw(const Plot& plot, std::string_view id);
+
+}  // namespace monge::compare

@@ -1,0 +1,36 @@
+// monge report RESULTS [--out DIR]
+#include <CLI/CLI.hpp>
+
+#include "tools/commands.h"
+#include "tools/compare/report.h"
+
+namespace fs = std::filesystem;
+
+namespace monge::tools {
+namespace {
+
+struct Arguments {
+  std::string results, out;
+};
+
+void run(const Arguments& arguments) {
+  const fs::path given = arguments.results;
+  const fs::path file = fs::is_directory(given) ? given / "results.json" : given;
+  const fs::path folder = arguments.out.empty() ? fs::absolute(file).parent_path() : fs::path(arguments.out);
+  compare::write_report(compare::read_results(file), folder);
+  fmt::print("{}\n", (folder / "report.html").string());
+}
+
+}  // namespace
+
+void add_report(CLI::App& program) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* report = program.add_subcommand(
+      "report", "Write what a comparison found as one HTML page, with the same numbers as Markdown and CSV");
+  report->add_option("results", arguments->results, "Folder of a comparison, or its results.json")->required();
+  report->add_option("--out", arguments->out,
+                     "Folder for report.html, report.md and results.csv (default: beside results.json)");
+  report->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace monge::tools

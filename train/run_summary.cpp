@@ -1,0 +1,51 @@
+#include "train/run_summary.h"
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "train/run_folder.h"
+
+namespace monge::train {
+
+void write_summary(const RunSummary& s, const std::filesystem::path& file) {
+  nlohmann::ordered_json json;
+  json["diverged"] = s.diverged;
+  json["message"] = s.message;
+  json["steps"] = s.steps;
+  if (s.val_loss) json["val_loss"] = *s.val_loss;
+  if (s.optimum) json["optimum"] = *s.optimum;
+  json["vocab"] = s.vocab;
+  json["parameters"] = s.parameters;
+  json["state_bytes"] = s.state_bytes;
+  json["passes_per_step"] = s.passes_per_step;
+  json["data"] = s.data;
+  json["device"] = s.device;
+  write_text_file(file, json.dump(2) + "\n");
+}
+
+RunSummary read_summary(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  try {
+    const auto json = nlohmann::json::parse(in);
+    RunSummary s;
+    json.at("diverged").get_to(s.diverged);
+    json.at("message").get_to(s.message);
+    json.at("steps").get_to(s.steps);
+    if (json.contains("val_loss")) s.val_loss = json["val_loss"].get<double>();
+    if (json.contains("optimum")) s.optimum = json["optimum"].get<double>();
+    json.at("vocab").get_to(s.vocab);
+    json.at("parameters").get_to(s.parameters);
+    json.at("state_bytes").get_to(s.state_bytes);
+    json.at("passes_per_step").get_to(s.passes_per_step);
+    json.at("data").get_to(s.data);
+    json.at("device").get_to(s.device);
+    return s;
+  } catch (const nlohmann::json::exception& e) {
+    throw InputError(fmt::format("'{}' is no summary of a run: {}", file.string(), e.what()));
+  }
+}
+
+}  // namespace monge::train
