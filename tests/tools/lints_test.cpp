@@ -117,6 +117,8 @@ TEST(Lints, OfRuns) {
   results = fair();
   std::erase_if(results.runs, [](const compare::Run& run) { return run.variant == 1 && run.workload == 1; });
   expect_one_among(results, Severity::error, "v1 has no finished run on x");
+  results.complete = false;  // then that is no news
+  expect_only(results, Severity::error, "not finished");
 }
 
 TEST(Lints, OfPower) {

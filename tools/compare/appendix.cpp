@@ -76,7 +76,7 @@ Section run_section(const Results& results) {
                            fmt::format("{}", run.seed), settings(run.axes), status_of(run),
                            run.status == Run::Status::done ? fixed(run.final_loss, 4) : "–",
                            amount(static_cast<double>(last.step)), duration(last.seconds),
-                           significant(run.step_milliseconds, 4), run.hash, run.message});
+                           fixed(run.step_milliseconds, 2), run.hash, run.message});
     }
     if (grid.rows.empty()) continue;
     grid.fold = count(grid.rows.size(), stage == Stage::report ? "reported run" : "tuning run");

@@ -60,6 +60,7 @@ class Finder {
               "the list of runs for what they said.",
               count(row.failed, "run"), variant(row.variant), place(table), row.failed == 1 ? "was" : "were");
         }
+        if (!results_.complete) continue;
         if (row.losses.empty()) {
           add(Severity::error, "{} has no finished run on {}, so it has no rank there.", variant(row.variant),
               place(table));
@@ -118,7 +119,7 @@ class Finder {
       const auto tried = [](const auto& entry) { return entry.second; };
       const auto least = std::ranges::min_element(by_variant, {}, tried);
       const auto most = std::ranges::max_element(by_variant, {}, tried);
-      if (least->second == most->second) continue;
+      if (least->second == most->second || !results_.complete) continue;
       add(Severity::warning,
           "On {} the variants had unequal numbers of trials: {} for {}, {} for {}. More trials find "
           "better settings.",
@@ -161,7 +162,8 @@ class Finder {
     for (std::size_t i = 0; i < results_.workloads.size(); ++i) {
       if (!results_.workloads[i].target) continue;
       const auto& rows = recipe_table(verdict_, i).rows;
-      if (std::ranges::all_of(rows, [](const Row& row) { return row.reached == 0; })) {
+      const bool ran = std::ranges::any_of(rows, [](const Row& row) { return !row.losses.empty(); });
+      if (ran && std::ranges::all_of(rows, [](const Row& row) { return row.reached == 0; })) {
         add(Severity::warning, "No run reached the target of {}: its times say nothing.", workload(i));
       }
     }

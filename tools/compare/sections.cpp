@@ -172,7 +172,7 @@ class Writer {
       s.blocks.push_back(Heading{table_name(results_, table)});
       std::string about = fmt::format("{}; {} parameters.", w.data, amount(static_cast<double>(w.parameters)));
       if (w.optimum) about += fmt::format(" The best possible loss is {}.", fixed(*w.optimum, 4));
-      if (table.budget == w.budgets.front()) s.blocks.push_back(Paragraph{about});
+      if (!w.data.empty() && table.budget == w.budgets.front()) s.blocks.push_back(Paragraph{about});
       const std::string level = confidence();
       Grid grid{.columns = {{"optimizer", false}, {"verdict", false}, {"final loss"}, {level + " interval"}}};
       if (w.optimum) {
@@ -345,9 +345,8 @@ class Writer {
       for (const Row& row : table.rows) {
         if (row.losses.empty()) continue;
         const auto parameters = static_cast<double>(workload(table).parameters);
-        grid.rows.push_back({variant(row.variant), table_name(results_, table),
-                             significant(row.cost.step_milliseconds, 4), factor(row.cost.slowdown),
-                             bytes(row.cost.state_bytes),
+        grid.rows.push_back({variant(row.variant), table_name(results_, table), fixed(row.cost.step_milliseconds, 2),
+                             factor(row.cost.slowdown), bytes(row.cost.state_bytes),
                              parameters > 0.0 ? fixed(static_cast<double>(row.cost.state_bytes) / parameters, 2) : "–",
                              fixed(row.cost.passes_per_step, 2)});
       }
