@@ -97,6 +97,8 @@ Var rope(const Var& x, std::int64_t heads, std::int64_t head_dim, double base = 
 Var attention(const Var& qkv, const AttentionSpec& spec, const Var& row_qkv = {});
 
 // --- for users (ops/custom.cpp, ops/recompute.cpp) ---
+/// x, whose gradient is shown to `see` on its way back. Nothing is shown where nothing records.
+Var on_gradient(const Var& x, std::function<void(const Tensor& dx)> see);
 /// A differentiable op from two functions. `backward(inputs, y, dy)` returns one gradient for each input (undefined:
 /// none). The first use defines the op's name; using a name of the framework throws std::invalid_argument.
 Var custom_op(

@@ -325,6 +325,9 @@ class Backend {
   virtual void embedding_backward(const Tensor& ids, const Tensor& dout, const Tensor& dtable, bool accumulate) = 0;
   /// share (1) f32/f64 = 1 / the number of targets in [0, vocab); 0 when there is none.
   virtual void target_share(const Tensor& targets, std::int64_t vocab, const Tensor& share) = 0;
+  /// Every target (N) i32 in [0, V) becomes a class drawn from softmax of its row of logits (N, V): the first at which
+  /// the summed probabilities exceed element i of uniform(0, 1) for row i. Other targets stay.
+  virtual void sample_targets(const Tensor& logits, const Random& random, const Tensor& targets) = 0;
   virtual void cross_entropy(const CrossEntropy& args) = 0;
   virtual void cross_entropy_backward(const CrossEntropyBackward& args) = 0;
 

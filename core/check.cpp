@@ -285,6 +285,15 @@ void target_share(Device device, const Tensor& targets, const Tensor& share) {
   call.count("share", share, 1);
 }
 
+void sample_targets(Device device, const Tensor& logits, const Random& random, const Tensor& targets) {
+  const Call call(
+      "sample_targets", device,
+      {{"logits", &logits}, {"targets", &targets, Type::i32}, optional("random.step", &random.step, Type::i32)});
+  check_random(call, random);
+  call.need(logits.shape().last() > 0, "the vocabulary is empty");
+  call.count("targets", targets, logits.shape().rows());
+}
+
 void cross_entropy(Device device, const CrossEntropy& args) {
   const Call call("cross_entropy", device,
                   {{"logits", &args.logits},

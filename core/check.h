@@ -56,6 +56,7 @@ void rope(Device device, const Rope& args);
 void embedding(Device device, const Tensor& ids, const Tensor& table, const Tensor& out);
 void embedding_backward(Device device, const Tensor& ids, const Tensor& dout, const Tensor& dtable);
 void target_share(Device device, const Tensor& targets, const Tensor& share);
+void sample_targets(Device device, const Tensor& logits, const Random& random, const Tensor& targets);
 void cross_entropy(Device device, const CrossEntropy& args);
 void cross_entropy_backward(Device device, const CrossEntropyBackward& args);
 

@@ -1,6 +1,7 @@
 #include "nn/gpt.h"
 
 #include <cmath>
+#include <optional>
 
 #include "core/error.h"
 #include "nn/random_streams.h"
@@ -106,9 +107,25 @@ Var Gpt::forward_last(const Tensor& tokens, Cache* cache) {
   return head(last);
 }
 
-Var Gpt::loss(const Tensor& tokens, const Tensor& targets) {
+Var Gpt::loss(const Tensor& tokens, const Tensor& targets) { return loss_of(tokens, targets, nullptr); }
+
+Var Gpt::sampled_loss(const Tensor& tokens, const Tensor& targets, const Random& random) {
+  return loss_of(tokens, targets, &random);
+}
+
+Var Gpt::loss_of(const Tensor& tokens, const Tensor& targets, const Random* labels) {
   const std::int64_t rows = tokens.numel();
-  if (head_chunk_ == 0 || rows <= head_chunk_) return autograd::cross_entropy(forward(tokens), targets);
+  /// Of the logits of one chunk.
+  const auto cross_entropy = [labels = labels != nullptr ? std::optional(*labels) : std::nullopt](
+                                 const Var& logits, const Tensor& given, const Tensor& share, std::uint32_t chunk) {
+    if (!labels) return autograd::cross_entropy(logits, given, share);
+    Random random = *labels;
+    random.stream = label_stream + chunk;
+    const Tensor drawn = given.clone();
+    drawn.backend().sample_targets(logits.value(), random, drawn);
+    return autograd::cross_entropy(logits, drawn, share);
+  };
+  if (head_chunk_ == 0 || rows <= head_chunk_) return cross_entropy(forward(tokens), targets, {}, 0);
   const Var h = hidden(tokens, nullptr), flat = autograd::reshape(h, {rows, h.shape().last()});
   const Tensor flat_targets = targets.reshape({rows});
   const Tensor share = Tensor::empty({1}, h.value().backend().default_float(), tokens.device());
@@ -116,10 +133,11 @@ Var Gpt::loss(const Tensor& tokens, const Tensor& targets) {
   Var total;
   for (std::int64_t begin = 0; begin < rows; begin += head_chunk_) {
     const std::int64_t end = std::min(begin + head_chunk_, rows);
-    const auto loss_of = [this, of_these = flat_targets.slice(begin, end), share](const std::vector<Var>& in) {
-      return std::vector<Var>{autograd::cross_entropy(head(in[0]), of_these, share)};
+    const auto chunk = static_cast<std::uint32_t>(begin / head_chunk_);
+    const auto of_chunk = [=, this, given = flat_targets.slice(begin, end)](const std::vector<Var>& in) {
+      return std::vector<Var>{cross_entropy(head(in[0]), given, share, chunk)};
     };
-    const Var part = autograd::recompute(loss_of, {autograd::slice(flat, begin, end)})[0];
+    const Var part = autograd::recompute(of_chunk, {autograd::slice(flat, begin, end)})[0];
     total = total.defined() ? autograd::add(total, part) : part;
   }
   return total;

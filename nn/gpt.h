@@ -47,6 +47,9 @@ class Gpt : public Module {
   Var forward_last(const Tensor& tokens, Cache* cache = nullptr);
   /// Mean cross-entropy in nats of targets i32 (B, T), shape (1); -1 leaves a position out.
   Var loss(const Tensor& tokens, const Tensor& targets);
+  /// The same of targets drawn from the model's own predictions, at the positions that `targets` does not leave out.
+  /// `random`: seed and step, its stream is set here.
+  Var sampled_loss(const Tensor& tokens, const Tensor& targets, const Random& random);
 
   /// Dropout on, drawing from `random` (its stream is set here), or off.
   void train(const Random& random);
@@ -69,6 +72,7 @@ class Gpt : public Module {
  private:
   Var hidden(const Tensor& tokens, Cache* cache);  // (B, T, C), normalised
   Var head(const Var& hidden);                     // (..., C) -> (..., V)
+  Var loss_of(const Tensor& tokens, const Tensor& targets, const Random* labels);
   bool tied() const { return head_ == nullptr; }
 
   const GptOptions options_;

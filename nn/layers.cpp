@@ -9,7 +9,19 @@ Linear::Linear(const Options& options)
       bias_(options.bias ? &add_parameter("bias", {options.out}, Role::bias, Init::constant(0.0)) : nullptr) {}
 
 Var Linear::forward(const Var& x) const {
-  return autograd::linear(x, weight_, bias_ != nullptr ? bias_->var() : Var(), activation_);
+  if (observer_ == nullptr) return autograd::linear(x, weight_, bias_var(), activation_);
+  return autograd::activation(watched(x, autograd::linear(x, weight_, bias_var())), activation_);
+}
+
+autograd::SplitLinear Linear::split(const Var& x) const {
+  autograd::SplitLinear y = autograd::split_linear(x, weight_, bias_var());
+  if (observer_ != nullptr) y.for_input = watched(x, y.for_input);
+  return y;
+}
+
+Var Linear::watched(const Var& x, const Var& y) const {
+  return autograd::on_gradient(y,
+                               [observer = observer_, in = x.value()](const Tensor& dy) { observer->observe(in, dy); });
 }
 
 Embedding::Embedding(std::int64_t count, std::int64_t width, double stddev)

@@ -8,6 +8,14 @@ namespace monge::nn {
 
 using autograd::Var;
 
+/// Sees what a Linear was given and what came back: x (..., in), and the gradient dy (..., out) of x W^T + b. Called
+/// during backward; the tensors must not be written to.
+class LinearObserver {
+ public:
+  virtual ~LinearObserver() = default;
+  virtual void observe(const Tensor& x, const Tensor& dy) = 0;
+};
+
 /// y = activation(x W^T + b), W (out, in).
 class Linear : public Module {
  public:
@@ -23,13 +31,22 @@ class Linear : public Module {
 
   /// x (..., in) -> (..., out)
   Var forward(const Var& x) const;
+  /// The same without the activation, read twice; see autograd::split_linear. Observers see the gradient of the first.
+  autograd::SplitLinear split(const Var& x) const;
+  /// For the backward passes of what is recorded from now on; null: nobody. It must live until then.
+  void set_observer(LinearObserver* observer) { observer_ = observer; }
   const Parameter& weight() const { return weight_; }
   const Parameter* bias() const { return bias_; }
 
  private:
+  Var bias_var() const { return bias_ != nullptr ? bias_->var() : Var(); }
+  /// y, watched by the observer.
+  Var watched(const Var& x, const Var& y) const;
+
   Activation activation_;
   Parameter& weight_;
   Parameter* bias_;
+  LinearObserver* observer_ = nullptr;
 };
 
 /// Rows of a table (count, width).

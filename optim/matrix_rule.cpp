@@ -83,6 +83,7 @@ void MatrixRule::matrix_directions(const Step& step, const Tensor& u) {
     backend.mul(matrices_[i].of(step.gradients), clip, gradient);
     direct(i, step, gradient, matrices_[i].of(u));
   }
+  finish(step, u);
 }
 
 void MatrixRule::directions(const Step& step, const Tensor& u) {

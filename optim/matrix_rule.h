@@ -46,12 +46,19 @@ class MatrixRule : public Rule {
   void directions(const Step& step, const Tensor& u) final;
   void update(const Step& step) override;
   void begin(std::int64_t number) override { base_->begin(number); }
+  bool samples(std::int64_t number) const override { return base_->samples(number); }
+  void sampled(const SampledPass& pass) override {
+    if (base_->samples(pass.number)) base_->sampled(pass);
+  }
   bool averages() const override { return base_->averages(); }
   void write_average(const Tensor& values) const override { base_->write_average(values); }
   std::vector<NamedTensor> state() const override { return base_->state(); }
 
  protected:
   const std::vector<Matrix>& matrices() const { return matrices_; }
+  /// The parameters that they are in.
+  const std::vector<Target>& matrix_targets() const { return matrix_context_.targets; }
+  const std::string& name() const { return name_; }
   /// "muon.blocks.0.mlp.up.weight.<what>"
   std::string state_name(std::size_t i, const std::string& what) const;
 
@@ -59,6 +66,11 @@ class MatrixRule : public Rule {
   virtual void prepare(const Step& step) { (void)step; }
   /// Writes the direction of matrix `i` into `u` (rows, cols), from its clipped gradient of the same shape.
   virtual void direct(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) = 0;
+  /// Once a step, after the directions: may change them all in `u` (flat).
+  virtual void finish(const Step& step, const Tensor& u) {
+    (void)step;
+    (void)u;
+  }
 
  private:
   /// Those of the matrices.

@@ -70,11 +70,12 @@ void OptimizerOptions::fields(Fields& f) {
 
 Optimizer::Optimizer(const OptimizerOptions& options, nn::Module& model, nn::ParameterStore& store, std::int64_t steps)
     : store_(store),
+      steps_(steps),
       clip_norm_(options.clip_norm),
       targets_(make_targets(options, store)),
       schedule_(schedules().make(options.schedule, {.lr = options.lr, .steps = steps})),
       control_(Tensor::zeros({Control::size}, store.values().dtype(), store.values().device(), Pool::optimizer)) {
-  const RuleContext context{store, targets_, options.lr, steps};
+  const RuleContext context{model, store, targets_, options.lr, steps};
   rule_ = rules().make(options.rule, context);
   bool needs_directions = false;
   auto averaging = static_cast<int>(rule_->averages());
@@ -112,8 +113,14 @@ Optimizer::Optimizer(const OptimizerOptions& options, nn::Module& model, nn::Par
 }
 
 bool Optimizer::repeats(std::int64_t step) const {
-  return rule_->repeats(step) && attention_->repeats(step) &&
+  return rule_->repeats(step) && !rule_->samples(step) && attention_->repeats(step) &&
          std::ranges::all_of(chain_, [step](const auto& link) { return link->repeats(step); });
+}
+
+double Optimizer::passes_per_step() const {
+  std::int64_t extra = 0;
+  for (std::int64_t step = 1; step <= steps_; ++step) extra += samples(step) ? 1 : 0;
+  return 1.0 + static_cast<double>(extra) / static_cast<double>(std::max<std::int64_t>(1, steps_));
 }
 
 void Optimizer::prepare(std::int64_t step) {
@@ -181,6 +188,9 @@ void Optimizer::use_average(bool on) {
 std::vector<std::string> Optimizer::notes() const {
   std::vector<std::string> out = rule_->notes();
   std::ranges::move(attention_->notes(), std::back_inserter(out));
+  if (const double passes = passes_per_step(); passes > 1.0) {
+    out.push_back(fmt::format("the optimizer measures curvature: {:.2f} passes forward and backward per step", passes));
+  }
   return out;
 }
 

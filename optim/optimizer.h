@@ -53,6 +53,13 @@ class Optimizer {
     attention_->begin(step);
   }
 
+  /// Whether a pass under targets drawn from the model comes before the gradients of step `step`; and after it, with
+  /// its gradients in the store and `share` (1), 1 / the number of targets drawn.
+  bool samples(std::int64_t step) const { return rule_->samples(step); }
+  void sampled(std::int64_t step, const Tensor& share) { rule_->sampled({step, store_.grads(), share}); }
+  /// Passes forward and backward for a step, on average over the run.
+  double passes_per_step() const;
+
   /// Updates the parameters with the store's gradients, as step `step` (from 1). Waits for nothing (but see
   /// fisher_cg): the norm and the verdict on its finiteness stay in control(). A non-finite gradient changes
   /// no parameter and no state of the rule.
@@ -85,6 +92,7 @@ class Optimizer {
   bool averages() const;
 
   nn::ParameterStore& store_;
+  std::int64_t steps_;
   double clip_norm_;
   std::vector<Target> targets_;
   std::unique_ptr<Schedule> schedule_;

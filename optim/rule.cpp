@@ -17,6 +17,7 @@ void add_base_rules(RuleRegistry& registry) {
   add_schedule_free(registry);
   add_sgd(registry);
   add_signum(registry);
+  add_sophia(registry);
 }
 
 }  // namespace
@@ -81,6 +82,8 @@ RuleRegistry& rules() {
   static auto& registry = *[] {
     auto* r = new RuleRegistry("optimizer");
     add_base_rules(*r);
+    add_ekfac(*r);
+    add_kfac(*r);
     add_muon(*r);
     add_normuon(*r);
     add_shampoo(*r);

@@ -28,8 +28,9 @@ struct Target {
   double weight_decay = 0.0;
 };
 
-/// What a rule is made for. The store outlives the rule.
+/// What a rule is made for. Model and store outlive the rule.
 struct RuleContext {
+  nn::Module& model;
   nn::ParameterStore& store;
   std::vector<Target> targets;  // in the order of the store
   double lr = 0.0;              // peak rate of the optimizer
@@ -42,6 +43,14 @@ struct Step {
   std::int64_t number = 1;  // from 1
   Tensor gradients;
   Tensor control;
+};
+
+/// What a pass over the batch of a step has left whose targets were drawn from the model's own predictions: the
+/// Fisher matrix is the mean of the squares of such gradients (Martens 2014, arXiv:1412.1193).
+struct SampledPass {
+  std::int64_t number = 1;  // of the step
+  Tensor gradients;         // flat, of the mean loss, not clipped
+  Tensor share;             // (1): 1 / targets drawn
 };
 
 class Rule {
@@ -63,6 +72,13 @@ class Rule {
 
   /// Before the forward passes of step `number`.
   virtual void begin(std::int64_t number) { (void)number; }
+  /// Whether a sampled pass comes before the gradients of step `number`. Such a step does not repeat others.
+  virtual bool samples(std::int64_t number) const {
+    (void)number;
+    return false;
+  }
+  /// After that pass.
+  virtual void sampled(const SampledPass& pass) { (void)pass; }
   /// Whether step `number` makes the same kernel calls as every other step for which this holds, so that a recording of
   /// one can stand for all.
   virtual bool repeats(std::int64_t number) const {

@@ -17,8 +17,11 @@ void add_nadamw(RuleRegistry& registry);
 void add_schedule_free(RuleRegistry& registry);
 void add_sgd(RuleRegistry& registry);
 void add_signum(RuleRegistry& registry);
+void add_sophia(RuleRegistry& registry);
 
 // For matrices, with one of those above for the rest.
+void add_ekfac(RuleRegistry& registry);
+void add_kfac(RuleRegistry& registry);
 void add_muon(RuleRegistry& registry);
 void add_normuon(RuleRegistry& registry);
 void add_shampoo(RuleRegistry& registry);

@@ -4,6 +4,7 @@
 #include <Eigen/Eigenvalues>
 #include <Eigen/QR>
 #include <algorithm>
+#include <cmath>
 #include <exception>
 
 #include "core/error.h"
@@ -56,6 +57,15 @@ Eigensystem eigensystem(std::span<const double> m, std::int64_t n) {
                   std::vector<double>(static_cast<std::size_t>(n * n))};
   Eigen::Map<Eigen::VectorXd>(out.values.data(), n) = solver.eigenvalues();
   Eigen::Map<Matrix>(out.vectors.data(), n, n) = solver.eigenvectors();
+  return out;
+}
+
+std::vector<Eigensystem> eigensystems(const std::vector<std::vector<double>>& matrices) {
+  std::vector<Eigensystem> out(matrices.size());
+#pragma omp parallel for schedule(dynamic, 1)
+  for (std::size_t k = 0; k < matrices.size(); ++k) {
+    out[k] = eigensystem(matrices[k], std::llround(std::sqrt(static_cast<double>(matrices[k].size()))));
+  }
   return out;
 }
 

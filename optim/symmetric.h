@@ -19,6 +19,8 @@ struct Eigensystem {
   std::vector<double> values, vectors;
 };
 Eigensystem eigensystem(std::span<const double> m, std::int64_t n);
+/// Of square matrices of any sizes, in parallel.
+std::vector<Eigensystem> eigensystems(const std::vector<std::vector<double>>& matrices);
 
 /// (M + eps (largest eigenvalue) I)^exponent of a symmetric positive semi-definite M (n, n). M = 0 gives I.
 std::vector<double> matrix_power(std::span<const double> m, std::int64_t n, double exponent, double eps);

@@ -253,6 +253,7 @@ RunSummary Trainer::summary() const {
           .vocab = dataset_->vocab(),
           .parameters = model_->parameter_count(),
           .state_bytes = static_cast<std::int64_t>(optimizer_->state_bytes()),
+          .passes_per_step = optimizer_->passes_per_step(),
           .data = dataset_->description(),
           .device = store_->values().backend().description()};
 }

@@ -29,6 +29,7 @@ TrainingStep::TrainingStep(const Options& options, nn::Gpt& model, nn::Parameter
   seed_ = Tensor::empty({1}, dtype, device, Pool::data);
   store.values().backend().fill(seed_, 1.0 / static_cast<double>(options.accumulate));
   loss_ = Tensor::zeros({1}, dtype, device, Pool::data);
+  share_ = Tensor::zeros({1}, dtype, device, Pool::data);
   losses_ = Tensor::zeros({options.record}, dtype, device, Pool::data);
   norms_ = Tensor::zeros({options.record}, dtype, device, Pool::data);
 }
@@ -45,19 +46,21 @@ void TrainingStep::load(std::int64_t step, const std::function<Batch()>& next) {
   optimizer_.begin(step);
 }
 
-void TrainingStep::compute_gradients() {
+void TrainingStep::compute_gradients(Labels labels) {
   Backend& backend = store_.values().backend();
   const Shape tokens{options_.batch, model_.options().context};
   backend.fill(loss_, 0.0);
   store_.clear_grads();
   for (std::int64_t micro = 0; micro < options_.accumulate; ++micro) {
     const auto of_this = [&](const Tensor& all) { return all.slice(micro, micro + 1).reshape(tokens); };
-    model_.train({options_.seed, 0, micro_steps_.slice(micro, micro + 1)});
+    const Random random{options_.seed, 0, micro_steps_.slice(micro, micro + 1)};
+    model_.train(random);
     autograd::Tape tape;
     autograd::Var loss;
     {
       const autograd::Tape::Recording recording(tape);
-      loss = model_.loss(of_this(inputs_), of_this(targets_));
+      loss = labels == Labels::given ? model_.loss(of_this(inputs_), of_this(targets_))
+                                     : model_.sampled_loss(of_this(inputs_), of_this(targets_), random);
     }
     backend.add_scaled(loss.value(), 1.0 / static_cast<double>(options_.accumulate), loss_);
     tape.backward(loss, seed_);
@@ -67,11 +70,16 @@ void TrainingStep::compute_gradients() {
 
 void TrainingStep::gradients(std::int64_t step, const std::function<Batch()>& next) {
   load(step, next);
-  compute_gradients();
+  compute_gradients(Labels::given);
 }
 
 void TrainingStep::compute(std::int64_t step) {
-  compute_gradients();
+  if (optimizer_.samples(step)) {
+    compute_gradients(Labels::sampled);
+    share_.backend().target_share(targets_, model_.vocab(), share_);
+    optimizer_.sampled(step, share_);
+  }
+  compute_gradients(Labels::given);
   optimizer_.apply(step);
 }
 

@@ -57,8 +57,9 @@ class TrainingStep {
  private:
   /// What the host gives to the device for a step.
   void load(std::int64_t step, const std::function<Batch()>& next);
-  /// Forward and backward passes: kernel calls alone.
-  void compute_gradients();
+  /// Forward and backward passes, of the targets given or of targets drawn from the model: kernel calls alone.
+  enum class Labels { given, sampled };
+  void compute_gradients(Labels labels);
   /// The whole step, kernel calls alone.
   void compute(std::int64_t step);
 
@@ -70,6 +71,7 @@ class TrainingStep {
   Tensor micro_steps_;       // (accumulate) i32: which numbers dropout draws
   Tensor seed_;              // (1): 1 / accumulate, the gradient of the mean with respect to one loss
   Tensor loss_;              // (1): of the step
+  Tensor share_;             // (1): 1 / targets of a step
   Tensor losses_, norms_;    // (record)
   std::int64_t recorded_ = 0;
   std::int64_t computed_ = 0;             // steps that repeat each other, so far

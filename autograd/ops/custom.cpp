@@ -1,4 +1,4 @@
-// custom_op: a differentiable op from a user's two functions.
+// custom_op: a differentiable op from a user's two functions. on_gradient: a look at a gradient.
 #include <map>
 #include <mutex>
 
@@ -7,6 +7,8 @@
 
 namespace monge::autograd {
 namespace {
+
+const Op op_on_gradient("on_gradient");
 
 /// The op of a user's name, made at its first use.
 const Op& op_named(const std::string& name) {
@@ -17,6 +19,13 @@ const Op& op_named(const std::string& name) {
 }
 
 }  // namespace
+
+Var on_gradient(const Var& x, std::function<void(const Tensor& dx)> see) {
+  return Tape::record(op_on_gradient, x.value(), {x}, [see = std::move(see)](Gradients& g) {
+    see(g.out());
+    g.add(0, g.out());
+  });
+}
 
 Var custom_op(
     const std::string& name, const std::vector<Var>& inputs,

@@ -109,6 +109,9 @@ class CpuBackend final : public Backend {
   void target_share(const Tensor& targets, std::int64_t vocab, const Tensor& share) override {
     cpu::target_share(targets, vocab, share);
   }
+  void sample_targets(const Tensor& logits, const Random& random, const Tensor& targets) override {
+    cpu::sample_targets(logits, random, targets);
+  }
   void cross_entropy(const CrossEntropy& args) override { cpu::cross_entropy(args); }
   void cross_entropy_backward(const CrossEntropyBackward& args) override { cpu::cross_entropy_backward(args); }
 

@@ -56,6 +56,7 @@ void rope(const Rope& args);
 void embedding(const Tensor& ids, const Tensor& table, const Tensor& out);
 void embedding_backward(const Tensor& ids, const Tensor& dout, const Tensor& dtable, bool accumulate);
 void target_share(const Tensor& targets, std::int64_t vocab, const Tensor& share);
+void sample_targets(const Tensor& logits, const Random& random, const Tensor& targets);
 void cross_entropy(const CrossEntropy& args);
 void cross_entropy_backward(const CrossEntropyBackward& args);
 

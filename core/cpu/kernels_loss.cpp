@@ -10,6 +10,8 @@
 #define HWY_TARGET_INCLUDE "core/cpu/kernels_loss.cpp"
 #include "core/cpu/simd.h"
 
+#include "core/cpu/philox.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace monge::cpu::HWY_NAMESPACE {
 
@@ -43,6 +45,36 @@ void ScatterAdd(const Tensor& sorted, const Tensor& id_end, const Tensor& ids, c
           i = stop;
         }
       });
+    });
+  });
+}
+
+/// Finds the tile of the row in which the summed probabilities pass the drawn number, then the class in it.
+void SampleTargets(const Tensor& logits, const Random& random, const Tensor& targets) {
+  constexpr std::int64_t tile = 256;
+  const std::int64_t N = logits.shape().rows(), V = logits.shape().last();
+  const std::uint32_t step = step_of(random);
+  with_storage(logits.dtype(), [&](auto zero) HWY_ATTR {
+    const auto* values = logits.data_as<const decltype(zero)>();
+    parallel_rows(N, V, [&](std::int64_t first, std::int64_t last) HWY_ATTR {
+      for (std::int64_t r = first; r < last; ++r) {
+        std::int32_t& target = targets.data_as<std::int32_t>()[r];
+        if (target < 0 || target >= V) continue;
+        const auto* z = values + r * V;
+        const float largest = max_of(V, z);
+        const Floats shift = splat(largest);
+        const auto mass = [&](std::int64_t begin, std::int64_t count) HWY_ATTR {
+          return static_cast<double>(sum_of(
+              count, [&](Floats v) HWY_ATTR { return exp(hn::Sub(v, shift)); }, z + begin));
+        };
+        const auto index = static_cast<std::uint64_t>(r);
+        double left = to_unit(random_words(random.seed, random.stream, step, index / 4)[index % 4]) * mass(0, V);
+        std::int64_t v = 0;
+        for (double in_tile = 0.0; v + tile < V && left >= (in_tile = mass(v, tile)); v += tile) left -= in_tile;
+        const std::int64_t end = std::min(V, v + tile);
+        while (v < end - 1 && (left -= std::exp(static_cast<float>(z[v]) - largest)) >= 0.0) ++v;
+        target = static_cast<std::int32_t>(v);
+      }
     });
   });
 }
@@ -102,6 +134,7 @@ HWY_AFTER_NAMESPACE();
 namespace monge::cpu {
 
 HWY_EXPORT(ScatterAdd);
+HWY_EXPORT(SampleTargets);
 HWY_EXPORT(CrossEntropyRows);
 HWY_EXPORT(CrossEntropyBackwardRows);
 
@@ -163,6 +196,11 @@ void target_share(const Tensor& targets, std::int64_t vocab, const Tensor& share
   const auto counted =
       std::count_if(first, first + targets.numel(), [&](std::int32_t t) { return t >= 0 && t < vocab; });
   share.data_as<float>()[0] = counted == 0 ? 0.0f : static_cast<float>(1.0 / static_cast<double>(counted));
+}
+
+void sample_targets(const Tensor& logits, const Random& random, const Tensor& targets) {
+  check::sample_targets(here, logits, random, targets);
+  HWY_DYNAMIC_DISPATCH(SampleTargets)(logits, random, targets);
 }
 
 void cross_entropy(const CrossEntropy& args) {

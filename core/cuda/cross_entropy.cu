@@ -1,6 +1,7 @@
-// Mean cross-entropy over rows; the gradient overwrites the logits.
+// Mean cross-entropy over rows; the gradient overwrites the logits. And targets drawn from the rows.
 #include "core/check.h"
 #include "core/cuda/cuda_backend.h"
+#include "core/cuda/draw.h"
 #include "core/cuda/pack.h"
 #include "core/cuda/reduce.h"
 
@@ -46,6 +47,37 @@ __global__ void target_share_kernel(const std::int32_t* targets, std::int64_t N,
   if (threadIdx.x == 0) *share = rows > 0.0f ? 1.0f / rows : 0.0f;
 }
 
+/// One warp for a row: the largest logit, the mass of all classes, then 32 classes at a time until the drawn number is
+/// passed.
+template <class T>
+__global__ void sample_targets_kernel(const T* logits, Draw draw, std::int32_t* targets, std::int64_t V) {
+  const std::int64_t target = targets[blockIdx.x];
+  if (target < 0 || target >= V) return;
+  const T* const z = logits + blockIdx.x * V;
+  const std::int64_t lane = threadIdx.x;
+  float top = -INFINITY, mass = 0.0f;
+  for (std::int64_t v = lane; v < V; v += warp_width) top = fmaxf(top, static_cast<float>(z[v]));
+  top = warp_max(top);
+  for (std::int64_t v = lane; v < V; v += warp_width) mass += __expf(static_cast<float>(z[v]) - top);
+  float left = to_unit(draw.word(blockIdx.x)) * warp_sum(mass);
+  std::int64_t drawn = V - 1;
+  for (std::int64_t begin = 0; begin < V; begin += warp_width) {
+    const std::int64_t v = begin + lane;
+    float below = v < V ? __expf(static_cast<float>(z[v]) - top) : 0.0f;  // of these classes, up to this one
+    for (unsigned distance = 1; distance < warp_width; distance *= 2) {
+      const float other = __shfl_up_sync(whole_warp, below, distance);
+      if (lane >= distance) below += other;
+    }
+    const unsigned passed = __ballot_sync(whole_warp, v < V && below > left);
+    if (passed != 0) {
+      drawn = begin + __ffs(static_cast<int>(passed)) - 1;
+      break;
+    }
+    left -= __shfl_sync(whole_warp, below, warp_width - 1);
+  }
+  if (lane == 0) targets[blockIdx.x] = static_cast<std::int32_t>(drawn);
+}
+
 /// summary = {share * sum of losses, share}; share may be in its place already.
 __global__ void summary_kernel(const float* losses, std::int64_t N, const float* share, float* summary) {
   float loss = 0.0f;
@@ -83,6 +115,16 @@ void CudaBackend::target_share(const Tensor& targets, std::int64_t vocab, const 
   check::target_share(device(), targets, share);
   launch(target_share_kernel, 1, 1024, reduce_bytes, runtime_.stream(), targets.data_as<std::int32_t>(),
          targets.numel(), vocab, share.data_as<float>());
+}
+
+void CudaBackend::sample_targets(const Tensor& logits, const Random& random, const Tensor& targets) {
+  check::sample_targets(device(), logits, random, targets);
+  const auto N = logits.shape().rows(), V = logits.shape().last();
+  visit_float(logits.dtype(), [&](auto type) {
+    using T = typename decltype(type)::type;
+    launch(sample_targets_kernel<T>, dim3(static_cast<unsigned>(N)), warp_width, 0, runtime_.stream(),
+           logits.data_as<T>(), draw_of(random), targets.data_as<std::int32_t>(), V);
+  });
 }
 
 void CudaBackend::cross_entropy(const CrossEntropy& args) {

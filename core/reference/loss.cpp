@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/check.h"
+#include "core/reference/draw.h"
 #include "core/reference/reference_backend.h"
 
 namespace monge {
@@ -39,6 +40,22 @@ void ReferenceBackend::target_share(const Tensor& targets, std::int64_t vocab, c
   const auto counted =
       std::count_if(first, first + targets.numel(), [&](std::int32_t t) { return t >= 0 && t < vocab; });
   share.data_as<double>()[0] = counted > 0 ? 1.0 / static_cast<double>(counted) : 0.0;
+}
+
+void ReferenceBackend::sample_targets(const Tensor& logits, const Random& random, const Tensor& targets) {
+  check::sample_targets(device(), logits, random, targets);
+  const auto N = logits.shape().rows(), V = logits.shape().last();
+  for (std::int64_t n = 0; n < N; ++n) {
+    std::int32_t& target = targets.data_as<std::int32_t>()[n];
+    if (target < 0 || target >= V) continue;
+    const double* const z = logits.data_as<double>() + n * V;
+    const double top = *std::max_element(z, z + V);
+    double mass = 0.0;
+    for (std::int64_t v = 0; v < V; ++v) mass += std::exp(z[v] - top);
+    double left = to_unit(word_of(random, n)) * mass;
+    target = 0;
+    while (target < V - 1 && (left -= std::exp(z[target] - top)) >= 0.0) ++target;
+  }
 }
 
 void ReferenceBackend::cross_entropy(const CrossEntropy& args) {

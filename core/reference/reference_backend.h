@@ -62,6 +62,7 @@ class ReferenceBackend final : public Backend {
   void embedding(const Tensor& ids, const Tensor& table, const Tensor& out) override;
   void embedding_backward(const Tensor& ids, const Tensor& dout, const Tensor& dtable, bool accumulate) override;
   void target_share(const Tensor& targets, std::int64_t vocab, const Tensor& share) override;
+  void sample_targets(const Tensor& logits, const Random& random, const Tensor& targets) override;
   void cross_entropy(const CrossEntropy& args) override;
   void cross_entropy_backward(const CrossEntropyBackward& args) override;
 

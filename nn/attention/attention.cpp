@@ -141,7 +141,7 @@ Var RowMapAttention::forward(const Var& x, LayerCache* cache, std::int64_t start
   const autograd::AttentionSpec how = spec(x.value().device());
   Var qkv, row_qkv;
   if (row_damping_) {
-    const auto projected = autograd::split_linear(x, qkv_.weight(), qkv_.bias() ? qkv_.bias()->var() : Var());
+    const autograd::SplitLinear projected = qkv_.split(x);
     qkv = place(projected.for_input, start, true);
     row_qkv = place(projected.for_weight, start, false);
   } else {

@@ -131,6 +131,10 @@ std::vector<Case> shape_cases() {
        [](const Vars& v) {
          return gelu(reshape(v[0], {2, 3, 5}));
        }},
+      {"on_gradient",
+       "passes_on",
+       {{3, 2}},
+       [](const Vars& v) { return mul(on_gradient(v[0], [](const Tensor&) {}), v[0]); }},
       {"slice", "middle", {{7, 3}}, [](const Vars& v) { return slice(v[0], 2, 5); }},
       {"slice", "overlapping", {{7, 3}}, [](const Vars& v) { return mul(slice(v[0], 0, 5), slice(v[0], 2, 7)); }},
       {"swap_middle", "odd", {{2, 3, 5, 4}}, [](const Vars& v) { return swap_middle(v[0]); }},

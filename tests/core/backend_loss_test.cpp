@@ -1,6 +1,7 @@
 // Embedding and cross-entropy of a device against the reference backend.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/kernels.h"
@@ -97,6 +98,52 @@ TEST_P(LossKernels, CrossEntropyOfAPart) {
     d.cross_entropy({t[Logits], t[Targets], t[Losses], t[Lse], t[Summary], t[Dloss + 1]});
     d.cross_entropy_backward({t[Logits], t[Targets], t[Lse], t[Summary], t[Dloss]});
   });
+}
+
+// Against the reference a row may differ where the drawn number falls on the border of two classes, and then by one
+// class of some mass; among 700 rows in single precision that is rare.
+TEST_P(LossKernels, SampleTargetsAgreesWithTheReference) {
+  const Random draw{.seed = 5, .stream = 6};
+  for (const std::int64_t N : {1, 3, 700}) {
+    for (const std::int64_t V : {1, 2, 33, 65, 257, 1030}) {
+      const Tensor logits = random({N, V}, 2, 3.0), targets = ids_around(N, V, 1);
+      const Tensor host = test::to_reference(logits), expected = test::to_reference(targets);
+      backend_of(tested).sample_targets(logits, draw, targets);
+      backend_of(test::reference).sample_targets(host, draw, expected);
+      const std::vector<double> a = targets.values(), b = expected.values();
+      std::int64_t different = 0;
+      for (std::size_t i = 0; i < a.size(); ++i) different += a[i] != b[i] ? 1 : 0;
+      EXPECT_LE(different, N / 200) << N << ' ' << V;
+    }
+  }
+}
+
+// 20000 rows with the same four classes: the classes come as often as their probabilities say, within five standard
+// deviations; a class of no mass never does; what is left out stays so; other steps draw other classes.
+TEST_P(LossKernels, SampleTargetsFollowsTheProbabilities) {
+  constexpr std::int64_t N = 20000;
+  const std::vector<double> p{0.5, 0.0, 0.3, 0.2};
+  std::vector<double> values;
+  for (std::int64_t n = 0; n < N; ++n) {
+    for (const double share : p) values.push_back(share > 0.0 ? std::log(share) + 7.0 : -1e4);
+  }
+  const Tensor logits = tensor(values, {N, 4});
+  const auto sample = [&](std::int32_t step) {
+    std::vector<std::int32_t> given(N, 1);
+    given[3] = -1;
+    const Tensor targets = Tensor::from(given, {N}, tested);
+    backend_of(tested).sample_targets(
+        logits, {.seed = 1, .stream = 2, .step = Tensor::from(std::vector<std::int32_t>{step}, {1}, tested)}, targets);
+    return targets.values();
+  };
+  const std::vector<double> drawn = sample(0);
+  EXPECT_EQ(drawn[3], -1.0);
+  for (std::size_t v = 0; v < p.size(); ++v) {
+    const auto count = static_cast<double>(std::ranges::count(drawn, static_cast<double>(v)));
+    EXPECT_NEAR(count, N * p[v], 5.0 * std::sqrt(N * p[v] * (1.0 - p[v])) + 1.0 + N * tolerance() * p[v]) << v;
+  }
+  EXPECT_EQ(std::ranges::count(drawn, 1.0), 0);
+  EXPECT_NE(sample(1), drawn);
 }
 
 TEST_P(LossKernels, CrossEntropyOfExtremeRows) {

@@ -217,6 +217,51 @@ TEST(Gpt, StartsNearTheUniformLoss) {
   EXPECT_NEAR(model.loss(tokens, targets).value().item(), std::log(11.0), 0.05);
 }
 
+// The mean loss of targets drawn from the predictions is near the mean entropy of these, whole or by chunks of the
+// head; positions that are left out stay so, and what is drawn depends on seed and step.
+TEST(Gpt, SampledLossIsNearTheEntropyOfItsPredictions) {
+  GptOptions options;
+  options.layers = 1;
+  options.width = 16;
+  options.heads = 2;
+  options.context = 32;
+  Gpt gpt(options, 7);
+  const ParameterStore store(gpt, cpu, Precision::float32, 1);
+  store.values().backend().scale(store.values(), 12.0, store.values());  // predictions that differ
+  gpt.eval();
+  constexpr std::int64_t B = 64, T = 32;
+  const Tensor tokens = test::random_ids({B, T}, 7, 1, cpu);
+  std::vector<std::int32_t> given(B * T, 3);
+  for (std::size_t i = 0; i < given.size(); i += 2) given[i] = -1;
+  const Tensor targets = Tensor::from(given, {B, T}, cpu);
+
+  const std::vector<double> logits = gpt.forward(tokens).value().values();
+  double entropy = 0.0, square = 0.0;
+  for (std::size_t i = 1; i < given.size(); i += 2) {
+    const auto z = std::span(logits).subspan(7 * i, 7);
+    double mass = 0.0;
+    for (const double v : z) mass += std::exp(v);
+    for (const double v : z) {
+      const double p = std::exp(v) / mass;
+      entropy -= p * std::log(p) / (B * T / 2);
+      square += p * std::log(p) * std::log(p) / (B * T / 2);
+    }
+  }
+  ASSERT_LT(entropy, 0.9 * std::log(7.0));
+  const double deviation = std::sqrt((square - entropy * entropy) / (B * T / 2));
+  const auto sampled = [&](std::uint64_t seed) {
+    return gpt.sampled_loss(tokens, targets, {.seed = seed}).value().item();
+  };
+  for (const std::int64_t chunk : {0, 300}) {
+    gpt.set_head_chunk(chunk);
+    EXPECT_NEAR(sampled(1), entropy, 5.0 * deviation) << chunk;
+    EXPECT_EQ(sampled(1), sampled(1));
+    EXPECT_NE(sampled(1), sampled(2));
+  }
+  EXPECT_EQ(given,
+            (std::vector<std::int32_t>(targets.data_as<std::int32_t>(), targets.data_as<std::int32_t>() + B * T)));
+}
+
 TEST(Gpt, DoesNotLookAhead) {
   Gpt model(small(variants[0]), 11);
   ParameterStore store(model, cpu, Precision::float32, 1);

@@ -34,6 +34,13 @@ class RuleSteps {
     optimizer_.step(++steps_);
   }
 
+  /// The pass before the next step under targets drawn from the model, `count` of them: the gradients it left.
+  void sampled(const std::vector<std::vector<double>>& gradients, double count) {
+    for (std::size_t i = 0; i < gradients.size(); ++i) set(store_.grad(store_.entries()[i]), gradients[i]);
+    optimizer_.sampled(steps_ + 1, Tensor::from(std::vector<double>{1.0 / count}, {1}, store_.values().dtype(),
+                                                store_.values().device()));
+  }
+
   std::vector<double> value(std::size_t i = 0) const { return store_.value(store_.entries()[i]).values(); }
   void set_value(const std::vector<double>& value, std::size_t i = 0) { set(store_.value(store_.entries()[i]), value); }
   nn::ParameterStore& store() { return store_; }

@@ -1,0 +1,28 @@
+// Grafting (Agarwal et al. 2020, arXiv:2002.11803): a direction of one rule at the length of another's.
+#pragma once
+
+#include "optim/device_math.h"
+#include "optim/rule.h"
+
+namespace monge::optim {
+
+/// AdamW's direction of `gradient` (rows, cols), which is clipped; m and v of the same shape follow on the way.
+inline Tensor adamw_direction(const Tensor& gradient, const std::vector<double>& betas, const Tensor& m,
+                              const Tensor& v, const Tensor& control) {
+  const auto flat = [](const Tensor& x) { return x.reshape({x.numel()}); };
+  const Tensor u = Tensor::zeros(gradient.shape(), gradient.dtype(), gradient.device());
+  // A step of rate -1 from 0.
+  u.backend().update({.rule = AdamWRule{betas[0], betas[1], 1e-8},
+                      .param = flat(u),
+                      .grad = flat(gradient),
+                      .states = {flat(m), flat(v)},
+                      .control = with(with(control, Control::lr, -1.0), Control::clip, 1.0)});
+  return u;
+}
+
+/// Gives u the norm of `other`; 0 stays 0.
+inline void graft(const Tensor& u, const Tensor& other) {
+  u.backend().mul(u, calculate(Pointwise::divide, norm_of(other), norm_of(u)), u);
+}
+
+}  // namespace monge::optim

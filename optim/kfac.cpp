@@ -1,0 +1,355 @@
+// K-FAC (Martens & Grosse 2015, arXiv:1503.05671) for the weights of linear layers y = W x: the natural gradient under
+// a Fisher matrix of the form G (x) A for each weight. With g the gradient of one target's loss with respect to y, for
+// targets drawn from the model, and means over all positions (the expand approximation of Eschenhagen et al. 2023,
+// arXiv:2311.00636),
+//
+//   A = mean of x x^T = Q_a diag(a) Q_a^T        G = mean of g g^T = Q_g diag(e) Q_g^T        S = e a^T
+//   u = Q_g [ (Q_g^T M Q_a) / (S + damping mean(S)) ] Q_a^T,        M = b1 M + (1 - b1) dW
+//
+// which is (G (x) A + lambda I)^-1 M exactly. A and G are running averages without bias. EK-FAC (George et al. 2018,
+// arXiv:1806.03884) measures the curvature along these directions instead, S = mean of (Q_g^T g)^2 ((Q_a^T x)^2)^T,
+// from the first measurement after the bases were computed on.
+//
+// `factors: input` has A alone (G = I; Benzing 2022, arXiv:2201.12250), `output` G alone. A bias belongs to the base
+// rule. W_q, W_k and W_v of a joint projection share one A.
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+
+#include "core/error.h"
+#include "nn/layers.h"
+#include "optim/elementwise.h"
+#include "optim/graft.h"
+#include "optim/matrix_rule.h"
+#include "optim/symmetric.h"
+
+namespace monge::optim {
+namespace {
+
+struct KfacOptions : MatrixRuleOptions {
+  double damping = 0.01;
+  std::vector<double> betas{0.9, 0.95};
+  std::int64_t every = 10;
+  std::int64_t refresh = 5;
+  double decay = 0.95;
+  std::string factors = "both";
+  std::int64_t max_dim = 4096;
+  bool graft = true;
+  double kl_clip = 0.0;
+  void fields(Fields& f) override {
+    MatrixRuleOptions::fields(f);
+    f("damping", damping, {.doc = "added to the curvature, relative to its mean over a matrix", .min = 0.0});
+    f("betas", betas,
+      {.doc =
+           "decay of the averaged gradient that is preconditioned, and of the second moment that AdamW's length needs",
+       .min = 0.0,
+       .max = 1.0});
+    f("every", every,
+      {.doc = "steps between two measurements, each one more pass forward and backward", .unit = "steps", .min = 1});
+    f("refresh", refresh,
+      {.doc = "measurements between two computations of the eigenvectors; the first so many are followed by one each",
+       .min = 1});
+    f("decay", decay, {.doc = "of the running averages of A and G, per measurement", .min = 0.0, .max = 1.0});
+    f("factors", factors,
+      {.doc = "which of A (input) and G (output) are used", .choices = {"both", "input", "output"}});
+    f("max_dim", max_dim, {.doc = "longer sides of a matrix have no factor", .min = 1});
+    f("graft", graft, {.doc = "the length of AdamW's step for each matrix; false: that of u"});
+    f("kl_clip", kl_clip,
+      {.doc = "largest lr^2 <u, M> summed over the matrices, about twice the KL divergence of a step; 0: no limit",
+       .min = 0.0});
+  }
+  void check() const override {
+    check_betas(betas, {0.9, 0.95});
+    if (decay >= 1.0) throw InputError("optimizer.decay must be less than 1");
+  }
+};
+
+Tensor matmul(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b) {
+  Tensor out = Tensor::empty({a.size(transpose_a ? 1 : 0), b.size(transpose_b ? 0 : 1)}, a.dtype(), a.device());
+  out.backend().matmul({.a = a, .transpose_a = transpose_a, .b = b, .transpose_b = transpose_b, .out = out});
+  return out;
+}
+
+/// sum += a b^T
+void add_product(const Tensor& a, const Tensor& b, const Tensor& sum) {
+  sum.backend().matmul({.a = a, .b = b, .transpose_b = true, .out = sum, .accumulate = true});
+}
+
+/// x (N, K) as (K, N), in the floats of `like`.
+Tensor transposed(const Tensor& x, const Tensor& like) {
+  const std::int64_t n = x.shape().rows(), k = x.shape().last();
+  Tensor wide = x;
+  if (x.dtype() != like.dtype()) {
+    wide = Tensor::empty(x.shape(), like.dtype(), like.device());
+    wide.backend().copy(x, wide);
+  }
+  const Tensor out = Tensor::empty({1, k, n, 1}, like.dtype(), like.device());
+  out.backend().swap_middle(wide.reshape({1, n, k, 1}), out);
+  return out.reshape({k, n});
+}
+
+class Kfac : public MatrixRule {
+ public:
+  enum class Diagonal { kronecker, measured };
+
+  Kfac(const std::string& name, Diagonal diagonal, const KfacOptions& options, const RuleContext& context)
+      : MatrixRule(name, options, context), options_(options), diagonal_(diagonal) {
+    std::map<std::string, nn::Linear*> linear_of;  // by the name of its weight
+    context.model.visit([&](const std::string& path, nn::Module& module) {
+      auto* linear = dynamic_cast<nn::Linear*>(&module);
+      if (linear != nullptr) linear_of[path.empty() ? "weight" : path + ".weight"] = linear;
+    });
+    for (const Target& target : matrix_targets()) {
+      const nn::ParameterStore::Entry& entry = target.entry;
+      const auto found = linear_of.find(entry.name);
+      if (found == linear_of.end()) {
+        throw KeyError("optimizer.name",
+                       fmt::format("{} needs the inputs of every matrix, and {} is not the weight of an nn::Linear; "
+                                   "give it another role than matrix",
+                                   name, entry.name));
+      }
+      layers_.push_back(std::make_unique<Layer>(*this, *found->second, entry.name));
+      Layer& layer = *layers_.back();
+      if (uses("input", entry.shape[1])) layer.input = make_side(entry.shape[1]);
+      layer.first = weights_.size();
+      for (; weights_.size() < matrices().size(); ++layer.count) {
+        const Matrix& matrix = matrices()[weights_.size()];
+        if (matrix.begin >= entry.end()) break;
+        weights_.push_back({.layer = &layer,
+                            .m = make_state(matrix.shape()),
+                            .v = options.graft ? make_state(matrix.shape()) : Tensor(),
+                            .output = uses("output", matrix.rows) ? make_side(matrix.rows) : Side(),
+                            .spectrum = make_state(matrix.shape()),
+                            .seen = {}});
+      }
+    }
+  }
+
+  void begin(std::int64_t number) override {
+    MatrixRule::begin(number);
+    if (!measures(number)) return;
+    for (Weight& w : weights_) {
+      w.output.start();
+      if (diagonal_ == Diagonal::measured) w.seen = zeros_like(w.spectrum);
+    }
+    for (const auto& layer : layers_) layer->start();
+  }
+
+  bool samples(std::int64_t number) const override { return measures(number) || MatrixRule::samples(number); }
+
+  void sampled(const SampledPass& pass) override {
+    MatrixRule::sampled(pass);
+    if (!measures(pass.number)) return;
+    for (const auto& layer : layers_) layer->stop(options_.decay);
+    for (Weight& w : weights_) {
+      // The gradient of the mean loss is `share` times that of one target, so its squares are short of one factor.
+      if (w.output.seen.defined()) multiply(w.output.seen, pass.share);
+      if (w.seen.defined()) multiply(w.seen, pass.share);
+      w.output.average_seen(options_.decay);
+    }
+    const std::int64_t before = (pass.number - 1) / options_.every, since = before % options_.refresh;
+    if (before < options_.refresh || since == 0) {
+      factorise(1.0 / (1.0 - std::pow(options_.decay, before + 1)));
+    } else if (diagonal_ == Diagonal::measured) {
+      // The mean of what was seen in these bases.
+      for (Weight& w : weights_) average_into(w.spectrum, 1.0 - 1.0 / static_cast<double>(since), w.seen);
+    }
+    for (Weight& w : weights_) w.seen = {};
+  }
+
+  std::vector<NamedTensor> state() const override {
+    std::vector<NamedTensor> out = MatrixRule::state();
+    const auto add = [&](std::string state, const Tensor& tensor) {
+      if (tensor.defined()) out.push_back({std::move(state), tensor});
+    };
+    for (const auto& layer : layers_) {
+      add(fmt::format("{}.{}.input", name(), layer->name), layer->input.average);
+      add(fmt::format("{}.{}.input_basis", name(), layer->name), layer->input.basis);
+    }
+    for (std::size_t i = 0; i < weights_.size(); ++i) {
+      add(state_name(i, "m"), weights_[i].m);
+      add(state_name(i, "v"), weights_[i].v);
+      add(state_name(i, "output"), weights_[i].output.average);
+      add(state_name(i, "output_basis"), weights_[i].output.basis);
+      add(state_name(i, "spectrum"), weights_[i].spectrum);
+    }
+    return out;
+  }
+
+ private:
+  /// A or G, or none.
+  struct Side {
+    Tensor average, basis;  // (n, n), eigenvectors in columns
+    Tensor seen;            // (n, n): what a measurement has seen
+
+    void start() {
+      if (average.defined()) seen = zeros_like(average);
+    }
+    void average_seen(double decay) {
+      if (seen.defined()) average_into(average, decay, seen);
+      seen = {};
+    }
+  };
+
+  /// A Linear, whose weight holds the matrices [first, first + count).
+  struct Layer : nn::LinearObserver {
+    Layer(Kfac& of, nn::Linear& at, std::string named) : rule(of), linear(at), name(std::move(named)) {}
+
+    void start() {
+      input.start();
+      positions = 0;
+      linear.set_observer(this);
+    }
+    void observe(const Tensor& x, const Tensor& dy) override { rule.observe(*this, x, dy); }
+    void stop(double decay) {
+      linear.set_observer(nullptr);
+      const Tensor& a = input.seen;
+      if (a.defined()) a.backend().scale(a, 1.0 / static_cast<double>(positions), a);
+      input.average_seen(decay);
+    }
+
+    Kfac& rule;
+    nn::Linear& linear;
+    std::string name;
+    Side input;  // A
+    std::size_t first = 0, count = 0;
+    std::int64_t positions = 0;  // seen
+  };
+
+  struct Weight {
+    Layer* layer;
+    Tensor m, v;      // (rows, cols): the averaged gradient; AdamW's second moment or none
+    Side output;      // G
+    Tensor spectrum;  // (rows, cols): S
+    Tensor seen;      // (rows, cols): what a measurement has seen of S, for EK-FAC
+  };
+
+  static Tensor zeros_like(const Tensor& x) { return Tensor::zeros(x.shape(), x.dtype(), x.device()); }
+  /// x / share
+  static void multiply(const Tensor& x, const Tensor& share) { x.backend().pointwise(Pointwise::divide, x, share, x); }
+  /// (basis^T x)^2
+  static Tensor squares(const Tensor& x, const Tensor& basis) {
+    const Tensor along = basis.defined() ? matmul(basis, true, x, false) : x;
+    return product(along, along);
+  }
+
+  bool measures(std::int64_t number) const { return (number - 1) % options_.every == 0; }
+  bool uses(const char* factor, std::int64_t n) const {
+    return (options_.factors == "both" || options_.factors == factor) && n <= options_.max_dim;
+  }
+  Side make_side(std::int64_t n) const { return {make_state({n, n}), make_state({n, n}), {}}; }
+
+  void observe(Layer& layer, const Tensor& x, const Tensor& dy) {
+    const Tensor& like = weights_[layer.first].m;
+    const Tensor inputs = transposed(x, like), gradients = transposed(dy, like);  // (in, N), (out, N)
+    layer.positions += inputs.size(1);
+    if (layer.input.seen.defined()) add_product(inputs, inputs, layer.input.seen);
+    const Tensor input_squares = diagonal_ == Diagonal::measured ? squares(inputs, layer.input.basis) : Tensor();
+    std::int64_t row = 0;
+    for (std::size_t i = layer.first; i < layer.first + layer.count; ++i) {
+      Weight& w = weights_[i];
+      const Tensor g = gradients.slice(row, row + matrices()[i].rows);
+      row += matrices()[i].rows;
+      if (w.output.seen.defined()) add_product(g, g, w.output.seen);
+      if (w.seen.defined()) add_product(squares(g, w.output.basis), input_squares, w.seen);
+    }
+  }
+
+  /// New bases, and S = e a^T in them. Waits for the device. With an average that is not finite everything stays: the
+  /// loss is not finite either, which ends the run.
+  void factorise(double unbias) {
+    std::vector<Side*> sides;
+    for (const auto& layer : layers_) sides.push_back(&layer->input);
+    for (Weight& w : weights_) sides.push_back(&w.output);
+    std::erase_if(sides, [](const Side* side) { return !side->average.defined(); });
+    std::vector<std::vector<double>> averages;
+    for (const Side* side : sides) {
+      averages.push_back(side->average.values());
+      if (!std::ranges::all_of(averages.back(), [](double x) { return std::isfinite(x); })) return;
+    }
+    const std::vector<Eigensystem> systems = eigensystems(averages);
+    std::map<const Side*, std::vector<double>> values;
+    for (std::size_t k = 0; k < sides.size(); ++k) {
+      const Tensor& basis = sides[k]->basis;
+      basis.backend().copy(Tensor::from(systems[k].vectors, basis.shape(), basis.dtype(), basis.device()), basis);
+      for (const double v : systems[k].values) values[sides[k]].push_back(unbias * std::max(v, 0.0));
+    }
+    const auto eigenvalues = [&](const Side& side, std::int64_t n, const Tensor& like) {
+      std::vector<double>& of_this = values[&side];
+      if (of_this.empty()) of_this.assign(static_cast<std::size_t>(n), 1.0);
+      return Tensor::from(of_this, {n, 1}, like.dtype(), like.device());
+    };
+    for (const Weight& w : weights_) {
+      const Tensor& s = w.spectrum;
+      s.backend().matmul({.a = eigenvalues(w.output, s.size(0), s),
+                          .b = eigenvalues(w.layer->input, s.size(1), s),
+                          .transpose_b = true,
+                          .out = s});
+    }
+  }
+
+  void direct(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
+    Backend& backend = u.backend();
+    const Weight& w = weights_[i];
+    const Tensor &left = w.output.basis, &right = w.layer->input.basis;
+
+    Tensor adamw;
+    if (options_.graft) {
+      adamw = adamw_direction(gradient, options_.betas, w.m, w.v, step.control);
+    } else {
+      average_into(w.m, options_.betas[0], gradient);
+    }
+    Tensor x = w.m;
+    if (left.defined()) x = matmul(left, true, x, false);
+    if (right.defined()) x = matmul(x, false, right, false);
+    const Tensor damping = mean_of(w.spectrum), curvature = Tensor::like(u);
+    backend.scale(damping, options_.damping, damping);
+    backend.add(w.spectrum, damping, curvature);
+    x = calculate(Pointwise::divide, x, curvature);
+    if (left.defined()) x = matmul(left, false, x, false);
+    if (right.defined()) x = matmul(x, false, right, true);
+    backend.copy(x, u);
+    if (options_.graft) graft(u, adamw);
+  }
+
+  void finish(const Step& step, const Tensor& u) override {
+    if (options_.kl_clip == 0.0) return;
+    Backend& backend = u.backend();
+    const Tensor total = number(0.0, u), one = number(0.0, u);
+    for (std::size_t i = 0; i < weights_.size(); ++i) {
+      const Matrix& matrix = matrices()[i];
+      backend.dot(matrix.of(u), weights_[i].m, one);
+      backend.add_scaled(one, matrix.lr_scale * matrix.lr_scale, total);
+    }
+    const Tensor lr = step.control.slice(Control::lr, Control::lr + 1);
+    const Tensor square = product(product(total, lr), lr);
+    const Tensor room = calculate(Pointwise::root, calculate(Pointwise::divide, number(options_.kl_clip, u), square));
+    const Tensor factor = calculate(Pointwise::minimum, room, number(1.0, u));
+    for (const Matrix& matrix : matrices()) backend.mul(matrix.of(u), factor, matrix.of(u));
+  }
+
+  KfacOptions options_;
+  Diagonal diagonal_;
+  std::vector<std::unique_ptr<Layer>> layers_;
+  std::vector<Weight> weights_;  // beside the matrices
+};
+
+void add(RuleRegistry& registry, const std::string& name, const std::string& doc, Kfac::Diagonal diagonal) {
+  registry.add<KfacOptions>(name, doc, [=](const KfacOptions& o, const RuleContext& c) {
+    return std::make_unique<Kfac>(name, diagonal, o, c);
+  });
+}
+
+}  // namespace
+
+void add_ekfac(RuleRegistry& registry) {
+  add(registry, "ekfac", "kfac with the curvature measured along its eigenvectors", Kfac::Diagonal::measured);
+}
+
+void add_kfac(RuleRegistry& registry) {
+  add(registry, "kfac", "natural gradient under a Kronecker-factored Fisher of sampled targets, for linear layers",
+      Kfac::Diagonal::kronecker);
+}
+
+}  // namespace monge::optim
