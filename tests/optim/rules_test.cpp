@@ -146,6 +146,13 @@ TEST_P(Identities, AdEMAMixWithoutItsSlowAverageIsAdamW) {
             random_path("name: adamw, lr: 0.01, betas: [0.8, 0.95]", GetParam()));
 }
 
+TEST_P(Identities, AdEMAMixRampsOverTheRun) {  // of 20 steps
+  EXPECT_EQ(random_path("name: ademamix, lr: 0.01", GetParam()),
+            random_path("name: ademamix, lr: 0.01, ramp: 20", GetParam()));
+  EXPECT_NE(random_path("name: ademamix, lr: 0.01", GetParam()),
+            random_path("name: ademamix, lr: 0.01, ramp: 1", GetParam()));
+}
+
 TEST_P(Identities, WithoutMomentumNAdamWIsAdamW) {
   EXPECT_TRUE(test::close(random_path("name: nadamw, lr: 0.01, betas: [0, 0.95]", GetParam()),
                           random_path("name: adamw, lr: 0.01, betas: [0, 0.95]", GetParam()), 1e-7));
