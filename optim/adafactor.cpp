@@ -63,9 +63,8 @@ class Adafactor : public Rule {
       const Tensor direction = u.flat_view(target.entry.begin, target.entry.shape);
       const Tensor gradient = product(step.gradients.flat_view(target.entry.begin, target.entry.shape), clip);
       backend.pointwise(Pointwise::divide, gradient, root_of_moment(m, gradient, decay), direction);
-      const Tensor square = mean_of(product(direction, direction));
-      const Tensor room = calculate(Pointwise::divide, number(options_.clip, u), calculate(Pointwise::root, square));
-      backend.mul(direction, calculate(Pointwise::minimum, room, number(1.0, u)), direction);
+      const Tensor rms = calculate(Pointwise::root, mean_of(product(direction, direction)));
+      backend.mul(direction, limit(options_.clip, rms), direction);
       if (options_.relative) backend.mul(direction, size_of(target), direction);
       if (m.momentum.defined()) {
         average_into(m.momentum, options_.momentum, direction);

@@ -46,4 +46,9 @@ inline Tensor mean_of(const Tensor& x) {
   return out;
 }
 
+/// min(1, most / size): the factor that limits something of this size, a number of at least 0.
+inline Tensor limit(double most, const Tensor& size) {
+  return calculate(Pointwise::minimum, calculate(Pointwise::divide, number(most, size), size), number(1.0, size));
+}
+
 }  // namespace monge::optim

@@ -323,9 +323,7 @@ class Kfac : public MatrixRule {
       backend.add_scaled(one, matrix.lr_scale * matrix.lr_scale, total);
     }
     const Tensor lr = step.control.slice(Control::lr, Control::lr + 1);
-    const Tensor square = product(product(total, lr), lr);
-    const Tensor room = calculate(Pointwise::root, calculate(Pointwise::divide, number(options_.kl_clip, u), square));
-    const Tensor factor = calculate(Pointwise::minimum, room, number(1.0, u));
+    const Tensor factor = limit(std::sqrt(options_.kl_clip), product(calculate(Pointwise::root, total), lr));
     for (const Matrix& matrix : matrices()) backend.mul(matrix.of(u), factor, matrix.of(u));
   }
 

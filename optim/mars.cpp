@@ -46,8 +46,7 @@ class Mars : public Transform {
     if (options_.norm == 0.0) return;
     for (const Target& target : context().targets) {
       const Tensor piece = c.flat_view(target.entry.begin, target.entry.shape);
-      const Tensor room = calculate(Pointwise::divide, number(options_.norm, piece), norm_of(piece));
-      backend.mul(piece, calculate(Pointwise::minimum, room, number(1.0, piece)), piece);
+      backend.mul(piece, limit(options_.norm, norm_of(piece)), piece);
     }
   }
 

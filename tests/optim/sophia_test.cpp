@@ -15,7 +15,7 @@ using Values = std::vector<double>;
 
 constexpr std::size_t n = 24;
 
-Values gradient(int step) { return test::random_values(n, static_cast<std::uint64_t>(1000 + step)); }
+Values gradient(int step) { return test::random_gradient(step, n); }
 /// Of a pass under drawn targets: smaller for some elements, none for one.
 Values drawn(int step) {
   Values s = test::random_values(n, static_cast<std::uint64_t>(2000 + step));

@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <numeric>
 
 #include "support/expect_error.h"
 #include "support/rule_steps.h"
@@ -10,6 +9,7 @@
 namespace monge::optim {
 namespace {
 
+using test::norm;
 using test::reference;
 using test::RuleSteps;
 using Values = std::vector<double>;
@@ -17,8 +17,7 @@ using Values = std::vector<double>;
 constexpr int steps = 20;
 constexpr std::size_t n = 24;
 
-Values gradient(int step) { return test::random_values(n, static_cast<std::uint64_t>(1000 + step)); }
-double norm(const Values& x) { return std::sqrt(std::inner_product(x.begin(), x.end(), x.begin(), 0.0)); }
+Values gradient(int step) { return test::random_gradient(step, n); }
 
 /// Adam's direction without decay.
 struct AdamOracle {

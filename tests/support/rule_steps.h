@@ -1,6 +1,8 @@
 // A model of given parameters under an optimizer, and its steps one by one.
 #pragma once
 
+#include <cmath>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -17,6 +19,14 @@ struct OneParameter {
   nn::Role role = nn::Role::matrix;
   std::vector<nn::Part> parts = {};
 };
+
+/// A random gradient of step `step`, and the norm of a list of numbers: what oracles share.
+inline std::vector<double> random_gradient(int step, std::int64_t n, double stddev = 1.0) {
+  return random_values(n, static_cast<std::uint64_t>(1000 + step), 0.0, stddev);
+}
+inline double norm(const std::vector<double>& x) {
+  return std::sqrt(std::inner_product(x.begin(), x.end(), x.begin(), 0.0));
+}
 
 /// Parameters start as normal(0, 1). Clipping is off and the rate constant, unless `yaml` says otherwise.
 class RuleSteps {
