@@ -38,6 +38,8 @@ const std::vector<Overrides> models{
     {"model.position=alibi", "model.attention.kind=sigmoid", "model.attention.qk_norm=true"},
     {"model.attention.kind=entmax15", "optimizer.attention=row"},
     {"model.attention.kind=sigmoid", "model.attention.bias=-1", "train.recompute=true", "train.head_chunk=5"},
+    {"optimizer={name: ekfac, every: 4}", "model.kv_heads=1"},
+    {"optimizer={name: muon, base: {name: sophia, every: 4}}", "train.head_chunk=5"},
     {"model.attention.key_prior=true", "model.attention.relative_prior=true", "optimizer.attention=fisher"},
 };
 
