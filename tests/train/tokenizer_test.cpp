@@ -87,7 +87,7 @@ TEST(ByteTokenizer, TakesEveryByte) {
 }
 
 TEST(Tokenizer, RefusesIdsOutsideTheVocabulary) {
-  for (const std::string kind : {"char", "byte"}) {
+  for (const std::string kind : {"char", "byte", "bpe"}) {
     const auto tokenizer = make(kind, "abc");
     const auto end = static_cast<std::int32_t>(tokenizer->vocab());
     for (const std::int32_t id : {-1, end}) {
@@ -100,7 +100,7 @@ TEST(Tokenizer, RefusesIdsOutsideTheVocabulary) {
 
 TEST(Tokenizer, IsTheSameAfterSaveAndLoad) {
   const std::string text = "\"quotes\", \\ and \xC3\xA9\n\t\x01";
-  for (const std::string kind : {"char", "byte"}) {
+  for (const std::string kind : {"char", "byte", "bpe"}) {
     const auto tokenizer = make(kind, text);
     const auto loaded = load_tokenizer(tokenizer->save());
     EXPECT_EQ(loaded->kind(), kind);
@@ -114,7 +114,7 @@ TEST(Tokenizer, LoadRefusesWhatIsNoTokenizer) {
   EXPECT_HAS(error_of([] { load_tokenizer("not json"); }), "JSON object with a \"kind\"");
   EXPECT_HAS(error_of([] { load_tokenizer("[1]"); }), "JSON object with a \"kind\"");
   EXPECT_HAS(error_of([] { load_tokenizer(R"({"kind": 1})"); }), "JSON object with a \"kind\"");
-  EXPECT_HAS(error_of([] { load_tokenizer(R"({"kind": "none"})"); }), "'none'; allowed: byte, char");
+  EXPECT_HAS(error_of([] { load_tokenizer(R"({"kind": "none"})"); }), "'none'; allowed: bpe, byte, char");
   EXPECT_HAS(error_of([] { load_tokenizer(R"({"kind": "char"})"); }), "\"vocabulary\"");
   EXPECT_HAS(error_of([] { load_tokenizer(R"({"kind": "char", "vocabulary": ""})"); }), "empty");
   EXPECT_HAS(error_of([] { load_tokenizer(R"({"kind": "char", "vocabulary": "aba"})"); }), "'a' (U+0061) is twice");

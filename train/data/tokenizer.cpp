@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "train/data/bpe_tokenizer.h"
 #include "train/data/byte_tokenizer.h"
 #include "train/data/char_tokenizer.h"
 
@@ -11,6 +12,7 @@ using TokenizerRegistry = Registry<Tokenizer, std::string_view>;
 TokenizerRegistry& tokenizers() {
   struct BuiltIn : TokenizerRegistry {
     BuiltIn() : TokenizerRegistry("tokenizer") {
+      add<BpeOptions>("bpe", "byte pair encoding, learned from the text: takes any file", make_bpe_tokenizer);
       add<NoOptions>("byte", "one token per byte: takes any file, vocabulary 256", make_byte_tokenizer);
       add<NoOptions>("char", "one token per character of the text, in code point order", make_char_tokenizer);
     }
@@ -22,6 +24,7 @@ TokenizerRegistry& tokenizers() {
 TokenizerRegistry& saved_tokenizers() {
   struct BuiltIn : TokenizerRegistry {
     BuiltIn() : TokenizerRegistry("saved tokenizer") {
+      add<NoOptions>("bpe", "keeps the pairs that were put together", load_bpe_tokenizer);
       add<NoOptions>("byte", "needs nothing but its name", make_byte_tokenizer);
       add<NoOptions>("char", "keeps its characters in the order of their ids", load_char_tokenizer);
     }
