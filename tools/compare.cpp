@@ -1,4 +1,4 @@
-// monge compare COMPARISON [--out DIR]
+// monge compare COMPARISON [key.path=value ...] [--out DIR] [--forecast]
 #include <omp.h>
 
 #include <CLI/CLI.hpp>
@@ -9,6 +9,7 @@
 #include "tools/build_info.h"
 #include "tools/commands.h"
 #include "tools/compare/board.h"
+#include "tools/compare/forecast.h"
 #include "tools/compare/gather.h"
 #include "tools/compare/report.h"
 #include "tools/key_help.h"
@@ -21,38 +22,58 @@ namespace {
 
 struct Arguments {
   std::string comparison;
+  std::vector<std::string> overrides;
   std::string out;
+  bool forecast = false;
 };
 
-/// Starts runs of the plan, in its order, until as many run as may.
-void start_runs(compare::Comparison& comparison, const compare::Plan& plan, compare::Runs& runs) {
+/// Starts runs of these, in their order, until as many run as may.
+void start_runs(compare::Comparison& comparison, const std::vector<compare::PlannedRun>& planned, compare::Runs& runs) {
   const auto jobs = static_cast<std::size_t>(comparison.options().jobs);
-  for (const compare::PlannedRun& run : plan.runs) {
+  for (const compare::PlannedRun& run : planned) {
     if (runs.running() >= jobs) return;
     const std::string& config = comparison.config(run).yaml;
     if (runs.outcome(config) == nullptr && !runs.running(config)) runs.start(config);
   }
 }
 
+void pause() { std::this_thread::sleep_for(std::chrono::milliseconds(50)); }
+
+/// Measures a step of every variant on every workload and says what the comparison will take.
+ExitCode forecast(compare::Comparison& comparison, compare::Runs& runs) {
+  const std::vector<compare::Forecast> forecasts = compare::make_forecast(comparison);
+  std::vector<compare::PlannedRun> probes;
+  for (const compare::Forecast& f : forecasts) probes.push_back(f.probe);
+  const train::Interrupt interrupt;
+  for (start_runs(comparison, probes, runs); runs.running() > 0; start_runs(comparison, probes, runs)) {
+    if (interrupt.requested()) break;
+    pause();
+    runs.collect();
+  }
+  for (const std::string& line : compare::forecast_table(comparison, forecasts, runs)) fmt::print("{}\n", line);
+  return interrupt.requested() ? ExitCode::interrupted : ExitCode::done;
+}
+
 ExitCode run(const Arguments& arguments) {
   using namespace compare;
-  Comparison comparison(arguments.comparison, omp_get_num_procs());
+  Comparison comparison(arguments.comparison, arguments.overrides, omp_get_num_procs());
   const fs::path out =
       arguments.out.empty() ? fs::path("runs") / fs::path(arguments.comparison).stem() : fs::path(arguments.out);
   Runs runs(out / "runs", build_text(), comparison.threads());
+  if (arguments.forecast) return forecast(comparison, runs);
   Board board(stdout, comparison, runs);
-  const LossOf loss_of = [&](const PlannedRun& planned) -> std::optional<double> {
+  const EndOf end_of = [&](const PlannedRun& planned) -> std::optional<Ended> {
     const Outcome* outcome = runs.outcome(comparison.config(planned).yaml);
-    return outcome == nullptr ? std::nullopt : std::optional(outcome->final_loss);
+    if (outcome == nullptr) return std::nullopt;
+    return Ended{.loss = outcome->final_loss, .failed = outcome->status == Run::Status::failed};
   };
   const train::Interrupt interrupt;
-  Plan plan = make_plan(comparison, loss_of);
+  Plan plan = make_plan(comparison, end_of);
   board.show(plan);
   while (!plan.complete && !interrupt.requested()) {
-    start_runs(comparison, plan, runs);
-    constexpr std::chrono::milliseconds pause(50);
-    std::this_thread::sleep_for(pause);
-    if (runs.collect()) plan = make_plan(comparison, loss_of);
+    start_runs(comparison, plan.runs, runs);
+    pause();
+    if (runs.collect()) plan = make_plan(comparison, end_of);
     board.show(plan);
   }
   board.show(plan, /*now=*/true);
@@ -70,6 +91,9 @@ void add_compare(CLI::App& program, ExitCode& exit_code) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand("compare", "Tune and compare optimizers as described in YAML");
   command->add_option("comparison", arguments->comparison, "YAML file")->required();
+  command->add_option("overrides", arguments->overrides, "key.path=value: settings that replace those of the file");
+  command->add_flag("--forecast", arguments->forecast,
+                    "Only say how many runs there will be and how long they take, from some steps of each kind");
   command->add_option("--out", arguments->out,
                       "Folder of the comparison (default: runs/<comparison>); what is finished there is not run again");
   command->footer([] {

@@ -28,6 +28,7 @@ void run(const Arguments& arguments) {
                                {"val_loss", e.loss}};
     if (e.optimum) out["optimum"] = *e.optimum;
     if (e.excess()) out["excess_loss"] = *e.excess();
+    if (e.accuracy) out["val_accuracy"] = *e.accuracy;
     fmt::print("{}\n", out.dump());
     return;
   }
@@ -36,6 +37,7 @@ void run(const Arguments& arguments) {
   fmt::print("validation loss {:.4f} nats per token over {} windows of {} tokens\n", e.loss, e.windows,
              config.model.context);
   if (e.optimum) fmt::print("best possible on these windows {:.4f}, excess {:.4f}\n", *e.optimum, *e.excess());
+  if (e.accuracy) fmt::print("{:.2f}% of the answers are right\n", 100.0 * *e.accuracy);
 }
 
 }  // namespace

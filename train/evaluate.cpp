@@ -3,6 +3,22 @@
 #include <algorithm>
 
 namespace monge::train {
+namespace {
+
+/// How many counted targets have the largest logit (B, T, V) of their position; of equal ones the first counts.
+std::int64_t right_answers(const Tensor& logits, std::span<const std::int32_t> targets) {
+  const std::vector<double> values = logits.values();
+  const auto vocab = static_cast<std::size_t>(logits.shape().last());
+  std::int64_t right = 0;
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    if (targets[i] < 0) continue;
+    const auto row = std::span(values).subspan(i * vocab, vocab);
+    right += std::ranges::max_element(row) - row.begin() == targets[i] ? 1 : 0;
+  }
+  return right;
+}
+
+}  // namespace
 
 Evaluation evaluate(nn::Gpt& model, const Dataset& dataset, Device device, std::int64_t batch, std::int64_t batches) {
   const autograd::Tape::Pause pause;
@@ -13,8 +29,11 @@ Evaluation evaluate(nn::Gpt& model, const Dataset& dataset, Device device, std::
   if (batches > 0) result.windows = std::min(result.windows, batches * batch);
   require(result.windows > 0, "[evaluate] the dataset has no validation window");
 
+  result.optimum = dataset.validation_optimum(result.windows);
+  const bool determined = result.optimum == 0.0;
+
   double sum = 0.0;
-  std::int64_t counted = 0;
+  std::int64_t counted = 0, right = 0;
   std::vector<std::int32_t> inputs, targets;
   for (std::int64_t first = 0; first < result.windows; first += batch) {
     const std::int64_t rows = std::min(batch, result.windows - first);
@@ -25,14 +44,21 @@ Evaluation evaluate(nn::Gpt& model, const Dataset& dataset, Device device, std::
       dataset.validation_window(first + row, std::span(inputs).subspan(at, T), std::span(targets).subspan(at, T));
     }
     const Shape shape{rows, model.options().context};
-    const double loss =
-        model.loss(Tensor::from(inputs, shape, device), Tensor::from(targets, shape, device)).value().item();
+    const Tensor input = Tensor::from(inputs, shape, device), target = Tensor::from(targets, shape, device);
+    autograd::Var loss;
+    if (determined) {
+      const autograd::Var logits = model.forward(input);
+      loss = autograd::cross_entropy(logits, target);
+      right += right_answers(logits.value(), targets);
+    } else {
+      loss = model.loss(input, target);
+    }
     const auto tokens = std::ranges::count_if(targets, [](std::int32_t t) { return t >= 0; });
-    sum += loss * static_cast<double>(tokens);
+    sum += loss.value().item() * static_cast<double>(tokens);
     counted += tokens;
   }
   result.loss = sum / static_cast<double>(counted);
-  result.optimum = dataset.validation_optimum(result.windows);
+  if (determined) result.accuracy = static_cast<double>(right) / static_cast<double>(counted);
   return result;
 }
 

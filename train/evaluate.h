@@ -1,4 +1,4 @@
-// Evaluation: the validation loss of a model, over a fixed pass.
+// Evaluation: the validation loss of a model, over a fixed pass, and its accuracy where there is one right answer.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,9 @@ struct Evaluation {
   double loss = 0.0;              // nats per token
   std::int64_t windows = 0;       // how many validation windows were read
   std::optional<double> optimum;  // loss of the best possible predictor on the same windows
+  /// Share of the counted targets to which the model gives the largest weight, 0 .. 1. Where the optimum is zero alone:
+  /// there every answer is determined, and an accuracy of 1 can be reached.
+  std::optional<double> accuracy;
 
   /// What is left to learn: loss - optimum.
   std::optional<double> excess() const { return optimum ? std::optional(loss - *optimum) : std::nullopt; }

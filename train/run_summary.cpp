@@ -17,6 +17,7 @@ void write_summary(const RunSummary& s, const std::filesystem::path& file) {
   json["steps"] = s.steps;
   if (s.val_loss) json["val_loss"] = *s.val_loss;
   if (s.optimum) json["optimum"] = *s.optimum;
+  if (s.val_accuracy) json["val_accuracy"] = *s.val_accuracy;
   json["vocab"] = s.vocab;
   json["parameters"] = s.parameters;
   json["state_bytes"] = s.state_bytes;
@@ -36,6 +37,7 @@ RunSummary read_summary(const std::filesystem::path& file) {
     json.at("steps").get_to(s.steps);
     if (json.contains("val_loss")) s.val_loss = json["val_loss"].get<double>();
     if (json.contains("optimum")) s.optimum = json["optimum"].get<double>();
+    if (json.contains("val_accuracy")) s.val_accuracy = json["val_accuracy"].get<double>();
     json.at("vocab").get_to(s.vocab);
     json.at("parameters").get_to(s.parameters);
     json.at("state_bytes").get_to(s.state_bytes);

@@ -177,7 +177,10 @@ void Trainer::write_line(bool with_evaluation) {
                    .grad_norm = record.grad_norms.back(),
                    .tokens_per_second = rate,
                    .peak_bytes = store_->values().backend().memory().usage().peak};
-  if (with_evaluation) line.excess_loss = evaluation_->excess();
+  if (with_evaluation) {
+    line.excess_loss = evaluation_->excess();
+    line.val_accuracy = evaluation_->accuracy;
+  }
   if (matmul_peak_ > 0.0) line.mfu = model_->flops_per_token(config_.model.context) * rate / matmul_peak_;
   metrics_->append(line);
   show(line);
@@ -191,6 +194,7 @@ void Trainer::show(const MetricsLine& line) {
                                  config_.train.steps, *line.train_loss);
   if (line.val_loss) text += fmt::format("  val {:.4f}", *line.val_loss);
   if (line.excess_loss) text += fmt::format("  excess {:.4f}", *line.excess_loss);
+  if (line.val_accuracy) text += fmt::format("  accuracy {:.2f}%", 100.0 * *line.val_accuracy);
   text += fmt::format("  lr {:.2e}  {}tok/s", *line.lr, count_text(*line.tokens_per_second));
   if (line.mfu) text += fmt::format("  MFU {:.0f}%", 100.0 * *line.mfu);
   const std::int64_t left = config_.train.steps - line.step;
@@ -268,6 +272,7 @@ void Trainer::finish() {
     text += fmt::format("; the best possible on these windows is {:.4f}, excess {:.4f}", *evaluation_->optimum,
                         *evaluation_->excess());
   }
+  if (evaluation_->accuracy) text += fmt::format("; {:.2f}% of the answers are right", 100.0 * *evaluation_->accuracy);
   if (const auto entropy = dataset_->entropy_rate()) {
     text += fmt::format("; exact entropy of the language {:.4f}", *entropy);
   }
@@ -276,6 +281,7 @@ void Trainer::finish() {
   RunSummary s = summary();
   s.val_loss = evaluation_->loss;
   s.optimum = evaluation_->optimum;
+  s.val_accuracy = evaluation_->accuracy;
   write_summary(s, folder_.summary());
 }
 

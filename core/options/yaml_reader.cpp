@@ -86,7 +86,7 @@ class Reader : public Fields {
   }
 
   void free_form(std::string_view key, YamlNode& value, const Field& field) override {
-    for (const YamlNode* node : given(key, field)) value = *node;
+    for (const YamlNode* node : given(key, field)) put(*node, value);
   }
 
   void list(std::string_view key, std::size_t size, const Field& field, Options&&,
@@ -292,6 +292,23 @@ class Reader : public Fields {
                           did_you_mean(kind.text, names)));
     }
     return kind.text;
+  }
+
+  /// Lays a free-form value over the one held: an override of a key inside a map leaves the other keys.
+  static void put(const YamlNode& node, YamlNode& value) {
+    const bool within = node.place.laid_over && node.kind == YamlNode::Kind::map && value.kind == node.kind;
+    if (!within) {
+      value = node;
+      return;
+    }
+    for (const YamlEntry& entry : node.entries) {
+      const auto held = std::ranges::find(value.entries, entry.key, &YamlEntry::key);
+      if (held == value.entries.end()) {
+        value.entries.push_back(entry);
+      } else {
+        put(entry.value, held->value);
+      }
+    }
   }
 
   void refuse_unknown_keys() const {

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <regex>
 #include <set>
 #include <thread>
 
@@ -111,19 +112,33 @@ TEST_F(CompareTest, KilledAndInterruptedComparisonsEndLikeOneThatWasNot) {
   auto before = finished("parts");
   EXPECT_EQ(stop_after("parts", before.size() + 2, SIGINT), 130);
   expect_kept(before, "parts");
-  EXPECT_FALSE(results("parts").complete);
-  EXPECT_FALSE(results("parts").runs.empty());
+  const Results interrupted = results("parts");
+  EXPECT_FALSE(interrupted.complete);
+  EXPECT_FALSE(interrupted.runs.empty());
 
   before = finished("parts");
   const test::Result last = program.run("compare c.yaml --out parts");
   ASSERT_EQ(last.code, 0) << last.err;
   EXPECT_HAS(last.out, fmt::format("{} runs are finished from before", before.size()));
   expect_kept(before, "parts");
-  EXPECT_EQ(text_of(results("parts"), program / "scratch"), whole);
+  const Results continued = results("parts");
+  EXPECT_EQ(text_of(continued, program / "scratch"), whole);
+  // What was finished before keeps its times as well.
+  for (const compare::Run& run : interrupted.runs) {
+    const auto same = std::ranges::find(continued.runs, run.hash, &compare::Run::hash);
+    ASSERT_NE(same, continued.runs.end()) << run.hash;
+    EXPECT_EQ(same->step_milliseconds, run.step_milliseconds);
+    EXPECT_TRUE(std::ranges::equal(same->points, run.points, {}, &compare::Point::seconds, &compare::Point::seconds));
+  }
 
+  // Once complete, it is repeated to the byte.
   before = finished("parts");
+  const std::vector<const char*> files{"results.json", "report.html", "report.md", "results.csv"};
+  std::map<std::string, std::string> contents;
+  for (const char* file : files) contents[file] = test::read_file(program / "parts" / file);
   ASSERT_EQ(program.run("compare c.yaml --out parts").code, 0);
   EXPECT_EQ(finished("parts"), before);
+  for (const char* file : files) EXPECT_TRUE(test::read_file(program / "parts" / file) == contents[file]) << file;
 }
 
 TEST_F(CompareTest, AKilledComparisonLeavesNoRunBehind) {
@@ -221,7 +236,50 @@ TEST_F(CompareTest, ARunThatFailsIsRecordedAndTheOthersGoOn) {
     EXPECT_HAS(run.message, "exit code 2");
     EXPECT_HAS(run.message, "no parameter matches 'nothing'");
   }
-  EXPECT_EQ(failed, 6u);
+  EXPECT_EQ(failed, 1u) << "it is given up after the first";
+  EXPECT_HAS(test::read_file(program / "out/report.md"), "b failed on config while it was tuned, and was given up");
+}
+
+TEST_F(CompareTest, TheForecastCountsTheRunsAndTriesEachKind) {
+  write_file(program / "c.yaml",
+             "baseline: a\nworkloads: [{config: config.yaml}]\n"
+             "base: {train: {steps: 300}}\n"
+             "variants: {a: {optimizer: {lr: [0.01, 0.02], weight_decay: [0, 0.1, 0.2]}},\n"
+             "  b: {}, c: {optimizer: {groups: [{match: nothing}]}}}\n"
+             "tune: {seeds: 2, max_trials: 9}\nreport: {seeds: 3}\nbudgets: [1, 2]\n");
+  const test::Result result = program.run("compare c.yaml --out out --forecast");
+  EXPECT_EQ(result.code, 0) << result.err;
+  // a: 2 seeds of 4 to 9 settings, then 3 seeds on 2 budgets; b and c: one setting.
+  for (const char* line : {"a  14 to 24", "b  8", "c  8", "all  30 to 40"}) {
+    const std::string squeezed = std::regex_replace(result.out, std::regex("  +"), "  ");
+    EXPECT_HAS(squeezed, line);
+  }
+  EXPECT_HAS(result.out, "no parameter matches 'nothing'");
+  EXPECT_EQ(finished("out").size(), 2u) << "one run each of a and b";
+  EXPECT_FALSE(fs::exists(program / "out/results.json"));
+}
+
+TEST_F(CompareTest, TheSuiteGoesFromYamlToReport) {
+  fs::create_directories(program / "data");
+  std::string text;
+  for (int i = 0; i < 40000; ++i) text += static_cast<char>('a' + i * i % 23);
+  write_file(program / "data/shakespeare.txt", text);
+  const std::string suite = MONGE_SOURCE_DIR "/configs/compare/suite.yaml";
+  const test::Result result =
+      program.run("compare " + suite +
+                      " --out out base.train.steps=3 base.train.eval_every=1 base.train.eval_batches=1"
+                      " base.optimizer.schedule.warmup=1 tune.max_trials=1 report.seeds=2",
+                  fmt::format("export XDG_CACHE_HOME='{}'; ", (program / "cache").string()));
+  ASSERT_EQ(result.code, 0) << result.err;
+  const Results r = results("out");
+  EXPECT_TRUE(r.complete);
+  EXPECT_EQ(r.workloads.size(), 8u);
+  EXPECT_EQ(r.runs.size(), r.variants.size() * r.workloads.size() * 3);
+  for (const compare::Run& run : r.runs) EXPECT_NE(run.status, Status::failed) << run.message;
+  for (const compare::Workload& w : r.workloads) EXPECT_TRUE(w.target && w.target_fixed_before) << w.name;
+  const std::string report = test::read_file(program / "out/report.md");
+  EXPECT_HAS(report, "## Across workloads");
+  EXPECT_HAS(report, "| accuracy |");
 }
 
 TEST_F(CompareTest, WrongInputIsOneErrorBeforeAnythingRuns) {

@@ -12,6 +12,7 @@
 #include "support/expect_error.h"
 #include "support/temp_directory.h"
 #include "tools/compare/plan.h"
+#include "tools/compare/search.h"
 #include "train/config.h"
 
 namespace monge::compare {
@@ -31,13 +32,14 @@ class Folder {
                      "            schedule: {kind: linear, warmup: 10}}\n"
                      "train: {steps: 40, batch: 4}\n");
   }
-  Comparison read(const std::string& text) const {
+  Comparison read(const std::string& text, const std::vector<std::string>& overrides = {}) const {
     test::write_file(directory_ / "c.yaml", text);
-    return {directory_ / "c.yaml", cores};
+    return {directory_ / "c.yaml", overrides, cores};
   }
   std::string refused(const std::string& text) const {
     return error_of([&] { read(text); });
   }
+  std::filesystem::path operator/(const std::string& name) const { return directory_ / name; }
 
  private:
   test::TempDirectory directory_;
@@ -53,15 +55,17 @@ train::Config config_of(Comparison& comparison, const PlannedRun& run) {
   return config;
 }
 
-/// Every run of the comparison, its plan made anew whenever `batch` more of them are finished.
+/// Every run of the comparison, its plan made anew whenever `batch` more of them have ended. A loss that is NaN stands
+/// for a failure.
 Plan play(Comparison& comparison, const std::function<double(const PlannedRun&)>& loss, std::size_t batch = 1,
           std::map<PlannedRun, double> finished = {}) {
-  const LossOf loss_of = [&](const PlannedRun& run) -> std::optional<double> {
+  const EndOf end_of = [&](const PlannedRun& run) -> std::optional<Ended> {
     const auto found = finished.find(run);
-    return found == finished.end() ? std::nullopt : std::optional(found->second);
+    if (found == finished.end()) return std::nullopt;
+    return Ended{.loss = found->second, .failed = std::isnan(found->second)};
   };
   for (;;) {
-    Plan plan = make_plan(comparison, loss_of);
+    Plan plan = make_plan(comparison, end_of);
     if (plan.complete) return plan;
     std::size_t started = 0;
     for (const PlannedRun& run : plan.runs) {
@@ -141,7 +145,58 @@ TEST(Comparison, ErrorsNameFileAndLine) {
              "two are called 'tiny'");
   EXPECT_HAS(folder.refused("baseline: a\nvariants: {a: {}}\nworkloads: [{config: tiny.yaml, target: 1.0, "
                             "target_excess: 1.0}]\n"),
-             "not both");
+             "give one of target");
+  const std::string undetermined =
+      folder.refused("baseline: a\nvariants: {a: {}}\nworkloads: [{config: tiny.yaml, target_accuracy: 0.99}]\n");
+  EXPECT_HAS(undetermined, "workload 'tiny': target_accuracy: not every answer of this data is determined");
+}
+
+TEST(Comparison, MissingDataIsSaidBeforeAnythingRuns) {
+  const Folder folder;
+  const std::string missing =
+      folder.refused(comparison_of("  a: {}\n", "base: {data: {kind: text, path: none/at/all.txt}}\n"));
+  EXPECT_HAS(missing, "workload 'tiny': data.path: there is no file");
+  EXPECT_HAS(missing, "none/at/all.txt");
+  EXPECT_HAS(missing, "its recipe, 'tiny.yaml', may say how to get the data");
+  test::write_file(folder / "text.txt", std::string(400, 'a'));
+  const std::string unknown = folder.refused(
+      "baseline: a\nvariants: {a: {}}\nworkloads: [{config: tiny.yaml, target_excess: 0.1}]\n"
+      "base: {data: {kind: text, cache: " +
+      (folder / "cache").string() + ", path: " + (folder / "text.txt").string() + "}}\n");
+  EXPECT_HAS(unknown, "target_excess: the best possible loss of this data is not known");
+}
+
+TEST(Comparison, ChangedDataIsAnotherConfiguration) {
+  const Folder folder;
+  const auto config = [&](const std::string& text) {
+    test::write_file(folder / "text.txt", text);
+    Comparison c =
+        folder.read(comparison_of("  a: {}\n", "base: {data: {kind: text, cache: " + (folder / "cache").string() +
+                                                   ", path: " + (folder / "text.txt").string() + "}}\n"));
+    return c.config({}).yaml;
+  };
+  std::string text;
+  for (int i = 0; i < 400; ++i) text += static_cast<char>('a' + i * i % 7);
+  const std::string one = config(text);
+  EXPECT_HAS(one, "# " + (folder / "text.txt").string() + " has checksum ");
+  EXPECT_EQ(config(text), one);
+  text[200] = 'z';
+  EXPECT_NE(config(text), one);
+}
+
+TEST(Comparison, OverridesAreLaidOverIt) {
+  const Folder folder;
+  Comparison c = folder.read(comparison_of("  a: {optimizer: {lr: [1.0e-3, 2.0e-3], weight_decay: 0.3}}\n",
+                                           "base: {train: {steps: 9, batch: 3}}\n"),
+                             {"report.seeds=3", "base.train.steps=8", "variants.a.optimizer.lr=[0.5, 0.25]"});
+  EXPECT_EQ(c.seeds(Stage::report).size(), 3u);
+  EXPECT_EQ(c.axes(0)[0].values, (std::vector<double>{0.25, 0.5}));
+  EXPECT_EQ(c.config({.setting = {0.5}}).steps, 8);
+  const train::Config config = config_of(c, {.setting = {0.5}});
+  EXPECT_EQ(config.train.batch, 3) << "the rest of base stays";
+  EXPECT_EQ(config.optimizer.weight_decay, 0.3);
+  EXPECT_HAS(c.text(), "# with base.train.steps=8\n");
+  EXPECT_HAS(error_of([&] { folder.read(comparison_of("  a: {}\n"), {"report.sedes=3"}); }), "Did you mean 'seeds'");
 }
 
 TEST(Comparison, ItsPageNamesEveryKey) {
@@ -199,6 +254,19 @@ TEST(Plan, ValuesEndWhereTheConfigurationEnds) {
   EXPECT_EQ(tuned.on_edge, (std::vector<std::string>{"optimizer.betas.1"}));
 }
 
+TEST(Search, ARefinementOfOneAxisDoesNotOpenTheOthers) {
+  const std::vector<Axis> axes = {{"lr", {1.0, 2.0, 4.0}}, {"decay", {0.0, 0.2, 0.4}}};
+  std::vector<Trial> trials = {{{1.0, 0.2}, 1.3}, {{2.0, 0.2}, 1.0}, {{4.0, 0.2}, 1.3},
+                               {{2.0, 0.1}, 1.2}, {{2.0, 0.4}, 1.2}, {{2.83, 0.2}, 0.9}};
+  EXPECT_TRUE(open_axes(axes, trials).empty());
+  trials.push_back({{8.0, 0.2}, 0.5});  // two octaves from where the decay was swept
+  EXPECT_EQ(open_axes(axes, trials), (std::vector<std::string>{"lr", "decay"}));
+  trials.back() = {{2.83, 0.0}, 0.8};  // nothing is below zero, and above it are worse ones
+  trials.push_back({{2.0, 0.0}, 0.85});
+  trials.push_back({{4.0, 0.0}, 0.85});
+  EXPECT_TRUE(open_axes(axes, trials).empty());
+}
+
 TEST(Plan, VariantsThatNeededFewerTrialsSpendTheRestAroundTheirBest) {
   const Folder folder;
   Comparison c =
@@ -220,6 +288,22 @@ TEST(Plan, VariantsThatNeededFewerTrialsSpendTheRestAroundTheirBest) {
     const auto tune_runs = std::ranges::count_if(
         plan.runs, [&](const PlannedRun& run) { return run.variant == tuned.variant && run.stage == Stage::tune; });
     EXPECT_EQ(tune_runs, 2 * tuned.trials);
+  }
+}
+
+TEST(Plan, AVariantThatFailsWhileTunedIsGivenUpAfterOneRun) {
+  const Folder folder;
+  Comparison c = folder.read(comparison_of(
+      "  a: {optimizer: {lr: [1.0e-3, 2.0e-3, 4.0e-3]}}\n  b: {optimizer: {lr: [1.0e-3, 2.0e-3, 4.0e-3]}}\n"));
+  const auto loss = [](const PlannedRun& run) {
+    return run.variant == 1 ? std::numeric_limits<double>::quiet_NaN() : bowl(run.setting[0], 2e-3);
+  };
+  for (const std::size_t batch : {1, 4}) {
+    const Plan plan = play(c, loss, batch);
+    EXPECT_EQ(std::ranges::count(plan.runs, 1u, &PlannedRun::variant), 1) << batch;
+    ASSERT_EQ(plan.tuned.size(), 1u);
+    EXPECT_EQ(plan.tuned[0].variant, 0u);
+    EXPECT_EQ(std::ranges::count(plan.runs, Stage::report, &PlannedRun::stage), c.options().report.seeds);
   }
 }
 

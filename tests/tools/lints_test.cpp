@@ -97,6 +97,14 @@ TEST(Lints, OfRuns) {
   expect_one_among(results, Severity::error, "1 run of v0 on w failed");
 
   results = fair();
+  results.runs.push_back({.variant = 1,
+                          .workload = 1,
+                          .status = compare::Run::Status::failed,
+                          .message = "exit code 2: device cpu\nmonge: out of memory"});
+  results.runs.push_back(results.runs.back());  // another seed: said once
+  expect_only(results, Severity::error, "v1 failed on x while it was tuned, and was given up there: monge: out of");
+
+  results = fair();
   results.runs[13].status = compare::Run::Status::diverged;
   expect_one_among(results, Severity::warning, "1 of 10 runs of v1 on w diverged");
 

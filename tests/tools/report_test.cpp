@@ -217,6 +217,22 @@ TEST(ReportTest, MarkdownAndCsvHoldTheSameNumbers) {
   EXPECT_EQ(rows, 20);
 }
 
+TEST(ReportTest, AccuracyIsShownWhereAnswersAreDetermined) {
+  Results results = Realistic::results();
+  EXPECT_EQ(to_markdown(page_of(results)).find("| accuracy |"), std::string::npos);
+  for (compare::Run& run : results.runs) {
+    if (run.workload == 1) run.points.back().val_accuracy = run.variant == 0 ? 0.99999 : 0.5;
+  }
+  results.workloads[1].target = 0.99;
+  results.workloads[1].target_is_accuracy = true;
+  const std::string markdown = to_markdown(page_of(results));
+  EXPECT_HAS(markdown, "| optimizer | verdict | accuracy | final loss |");
+  EXPECT_HAS(markdown, "| adamw | baseline | 99.99% |");
+  EXPECT_HAS(markdown, "| lion | diverged | – | diverged |");
+  EXPECT_HAS(markdown, "| adamw | mess3 | 99.00% | 8 of 8 | 700 |");
+  EXPECT_HAS(to_csv(results, judge(results)), ",0.99,accuracy,8,700,");
+}
+
 TEST(ReportTest, WithoutGnuplotTheNumbersAreThere) {
   const TempDirectory folder, empty;
   const std::string path = std::getenv("PATH");
@@ -281,6 +297,9 @@ TEST(Wording, NumbersForPeople) {
   EXPECT_EQ(p_value(0.00001), "< 0.0001");
   EXPECT_EQ(p_value(0.01234), "0.0123");
   EXPECT_EQ(percent(1.0 - 0.05), "95%");
+  EXPECT_EQ(accuracy_text(1.0), "100.00%");
+  EXPECT_EQ(accuracy_text(0.999999), "99.99%");
+  EXPECT_EQ(accuracy_text(0.29), "29.00%");
   EXPECT_EQ(duration(std::numeric_limits<double>::infinity()), "not reached");
   EXPECT_EQ(duration(90.0), "90.0 s");
   EXPECT_EQ(duration(600.0), "10.0 min");

@@ -22,6 +22,7 @@ Results example() {
                   .data = "markov",
                   .parameters = std::int64_t{1} << 40,
                   .optimum = 0.1 + 0.2,
+                  .target_is_accuracy = true,
                   .target_source = "none",
                   .target_fixed_before = false,
                   .budgets = {0.5, 1.0}}};
@@ -30,7 +31,7 @@ Results example() {
   r.tuned = {{.variant = 1, .axes = {{"optimizer.lr", 1.0 / 3.0}, {"a.b", 0.0}}, .trials = 3, .on_edge = {"a.b"}}};
   Run run{.variant = 1, .stage = Stage::report, .seed = 101, .budget = 0.5, .axes = {{"z", 1e-300}, {"a", 2.0}}};
   run.points = {{.step = 10, .seconds = 5e-324, .forward_backwards = 20.0, .train_loss = 1.5, .val_loss = infinity},
-                {.step = 20, .val_loss = std::nextafter(1.0, 2.0)}};
+                {.step = 20, .val_loss = std::nextafter(1.0, 2.0), .val_accuracy = 1.0 / 3.0}};
   run.final_loss = run.points[1].val_loss;
   run.hash = "00ff";
   run.config = "a: 1\n";
@@ -73,6 +74,9 @@ TEST_F(ResultsFile, ReadsBackWhatWasWritten) {
   EXPECT_EQ(after.runs[0].points[0].seconds, 5e-324);
   EXPECT_EQ(after.runs[0].points[0].val_loss, infinity);
   EXPECT_FALSE(after.runs[0].points[1].train_loss.has_value());
+  EXPECT_FALSE(after.runs[0].points[0].val_accuracy.has_value());
+  EXPECT_EQ(after.runs[0].points[1].val_accuracy, 1.0 / 3.0);
+  EXPECT_TRUE(after.workloads[0].target_is_accuracy);
   EXPECT_EQ(after.runs[1].status, Run::Status::diverged);
   EXPECT_EQ(after.runs[1].final_loss, infinity);
   EXPECT_EQ(after.runs[2].status, Run::Status::failed);

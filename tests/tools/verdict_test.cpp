@@ -217,6 +217,26 @@ TEST(Verdict, TimesToTarget) {
   EXPECT_EQ(row.cost.passes_per_step, 1.5);
 }
 
+TEST(Verdict, AnAccuracyCanBeTheTarget) {
+  Results results = with_curves(4);
+  results.workloads.front().target = 0.75;
+  results.workloads.front().target_is_accuracy = true;
+  EXPECT_EQ(row_of(judge(results), 1).reached, 0u) << "without accuracies it cannot be reached";
+  EXPECT_FALSE(row_of(judge(results), 1).accuracy.has_value());
+  for (compare::Run& run : results.runs) {
+    for (compare::Point& point : run.points) point.val_accuracy = 0.025 * static_cast<double>(point.step);
+  }
+  Verdict verdict = judge(results);
+  EXPECT_EQ(row_of(verdict, 1).reached, 4u);
+  EXPECT_EQ(row_of(verdict, 1).median_to_target, (PerEffort{30.0, 6.0, 45.0}));
+  EXPECT_EQ(row_of(verdict, 1).accuracy, 1.0);
+  run_of(results, 1, 1).points.back().val_accuracy = 0.8;
+  run_of(results, 0, 2).status = compare::Run::Status::diverged;
+  verdict = judge(results);
+  EXPECT_NEAR(row_of(verdict, 1).accuracy.value(), 0.95, 1e-15);
+  EXPECT_FALSE(row_of(verdict, 0).accuracy.has_value()) << "one diverged";
+}
+
 TEST(Verdict, AMissIsInfinitelyLate) {
   Results results = with_curves(4);
   run_of(results, 1, 1).points.resize(2);

@@ -1,5 +1,5 @@
 // Targets of -1 leave a position out, in training and in evaluation: every asked target weighs the same, wherever it
-// stands.
+// stands. Where the answers are determined, evaluation counts the right ones.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -16,6 +16,8 @@ constexpr std::int64_t context = 6, vocab = 7, windows = 5;
 /// Windows that ask from none to five times, their tokens by formula.
 class UnevenDataset : public Dataset {
  public:
+  explicit UnevenDataset(std::optional<double> optimum = std::nullopt) : optimum_(optimum) {}
+  std::optional<double> validation_optimum(std::int64_t) const override { return optimum_; }
   std::int64_t vocab() const override { return monge::train::vocab; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   std::string description() const override { return "uneven"; }
@@ -34,6 +36,7 @@ class UnevenDataset : public Dataset {
   }
 
  private:
+  std::optional<double> optimum_;
   std::unique_ptr<Tokenizer> tokenizer_ = load_tokenizer(R"({"kind":"char","vocabulary":"abcdefg"})");
 };
 
@@ -48,9 +51,9 @@ TEST(AskedTargets, WeighTheSameInEveryWindowAndBatch) {
   const nn::ParameterStore store(model, device, nn::Precision::float32, /*seed=*/3);
   const UnevenDataset data;
 
-  // -ln softmax(logits)[target], summed over what is asked: 0 + 2 + 3 + 4 + 5 targets.
+  // -ln softmax(logits)[target], summed over what is asked: 0 + 2 + 3 + 4 + 5 targets; right: no logit is larger.
   double sum = 0.0;
-  int asked = 0;
+  int asked = 0, right = 0;
   for (std::int64_t window = 0; window < windows; ++window) {
     std::vector<std::int32_t> inputs(context), targets(context);
     data.validation_window(window, inputs, targets);
@@ -62,11 +65,20 @@ TEST(AskedTargets, WeighTheSameInEveryWindowAndBatch) {
       for (std::size_t v = 0; v < vocab; ++v) mass += std::exp(row[v]);
       sum -= row[targets[t]] - std::log(mass);
       ++asked;
+      right += std::all_of(row, row + vocab, [&](double logit) { return logit <= row[targets[t]]; }) ? 1 : 0;
     }
   }
   ASSERT_EQ(asked, 14);
+  ASSERT_GT(right, 0);
+  ASSERT_LT(right, asked);
+  const UnevenDataset determined(0.0), undetermined(0.5);
   for (const std::int64_t batch : {1, 2, 4, 5}) {
-    EXPECT_NEAR(evaluate(model, data, device, batch).loss, sum / asked, 1e-12) << batch;
+    const Evaluation evaluation = evaluate(model, data, device, batch);
+    EXPECT_NEAR(evaluation.loss, sum / asked, 1e-12) << batch;
+    EXPECT_FALSE(evaluation.accuracy.has_value());
+    EXPECT_FALSE(evaluate(model, undetermined, device, batch).accuracy.has_value());
+    EXPECT_EQ(evaluate(model, determined, device, batch).loss, evaluation.loss);
+    EXPECT_EQ(evaluate(model, determined, device, batch).accuracy.value(), right / 14.0);
   }
 }
 
@@ -78,6 +90,9 @@ TEST(AskedTargets, ARunOfRecallReportsTheLossOfItsAnswers) {
   const auto last = test::metrics_of(dir / "run").back();
   EXPECT_NEAR(last["val_loss"].get<double>(), std::log(8.0), 0.2);  // untrained: keys may be answers too
   EXPECT_EQ(last["excess_loss"], last["val_loss"]);
+  const double accuracy = last["val_accuracy"].get<double>();
+  EXPECT_LT(accuracy, 0.5);
+  EXPECT_EQ(read_summary(dir / "run/summary.json").val_accuracy.value(), accuracy);
 }
 
 }  // namespace

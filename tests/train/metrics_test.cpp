@@ -22,14 +22,15 @@ TEST(MetricsLine, LeavesOutWhatDoesNotApply) {
                          .train_loss = 1.0,
                          .val_loss = 2.0,
                          .excess_loss = 0.25,
+                         .val_accuracy = 0.5,
                          .lr = 1e-3,
                          .grad_norm = 0.1,
                          .tokens_per_second = 10.0,
                          .mfu = 0.6,
                          .peak_bytes = 7})
                 .json(),
-            R"({"step":3,"tokens":192,"seconds":0.5,"train_loss":1.0,"val_loss":2.0,"excess_loss":0.25,"lr":0.001,)"
-            R"("grad_norm":0.1,"tokens_per_second":10.0,"mfu":0.6,"peak_bytes":7})");
+            R"({"step":3,"tokens":192,"seconds":0.5,"train_loss":1.0,"val_loss":2.0,"excess_loss":0.25,)"
+            R"("val_accuracy":0.5,"lr":0.001,"grad_norm":0.1,"tokens_per_second":10.0,"mfu":0.6,"peak_bytes":7})");
 }
 
 TEST(MetricsFile, AppendsLines) {

@@ -3,15 +3,19 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <optional>
 
 #include "core/error.h"
 #include "core/options/suggest.h"
 #include "tools/compare/axes.h"
+#include "train/checksum.h"
 #include "train/config.h"
+#include "train/data/dataset.h"
 
 namespace fs = std::filesystem;
 
@@ -19,6 +23,17 @@ namespace monge::compare {
 namespace {
 
 constexpr std::int64_t first_report_seed = 101;
+
+std::unique_ptr<train::Dataset> open_data_of(const WorkloadOptions& workload, const train::Config& recipe) {
+  try {
+    return train::datasets().make(recipe.data, {.context = recipe.model.context});
+  } catch (const InputError& error) {
+    throw InputError(
+        fmt::format("workload '{}': {}; its recipe, '{}', may say how to get the data, and without it a "
+                    "comparison is one line shorter",
+                    workload.name, error.what(), workload.config));
+  }
+}
 
 }  // namespace
 
@@ -34,10 +49,16 @@ void WorkloadOptions::fields(Fields& f) {
     {.doc = "the same as a distance from the loss of the best possible predictor; 0: not given",
      .unit = "nats per token",
      .min = 0.0});
+  f("target_accuracy", target_accuracy,
+    {.doc = "share of right answers whose time is measured, where every answer is determined; 0: not given",
+     .min = 0.0,
+     .max = 1.0});
 }
 
 void WorkloadOptions::check() const {
-  if (target > 0.0 && target_excess > 0.0) throw KeyError("target_excess", "give target or target_excess, not both");
+  const auto given = std::ranges::count_if(std::array{target, target_excess, target_accuracy},
+                                           [](double value) { return value > 0.0; });
+  if (given > 1) throw KeyError("target", "give one of target, target_excess and target_accuracy");
 }
 
 void TuneOptions::fields(Fields& f) {
@@ -95,15 +116,18 @@ void ComparisonOptions::check() const {
   }
 }
 
-Comparison::Comparison(const fs::path& file, std::int64_t cores) {
-  read_yaml_layers({parse_yaml_file(file.string())}, options_);
+Comparison::Comparison(const fs::path& file, const std::vector<std::string>& overrides, std::int64_t cores) {
+  read_yaml_file(file.string(), overrides, options_);
   threads_ = std::max<std::int64_t>(1, cores / options_.jobs);
   std::ifstream in(file, std::ios::binary);
   text_.assign(std::istreambuf_iterator<char>(in), {});
+  if (!text_.ends_with('\n')) text_ += '\n';
+  for (const std::string& text : overrides) text_ += fmt::format("# with {}\n", text);
   if (options_.title.empty()) options_.title = file.stem().string();
   read_workloads(file.parent_path());
   read_variants();
   try_configs();
+  open_data();
 }
 
 void Comparison::read_workloads(const fs::path& folder) {
@@ -145,6 +169,26 @@ void Comparison::try_configs() {
   }
 }
 
+void Comparison::open_data() {
+  for (std::size_t w = 0; w < workloads(); ++w) {
+    const WorkloadOptions& workload = options_.workloads[w];
+    PlannedRun run{.variant = baseline_, .workload = w, .seed = seeds(Stage::tune).front()};
+    for (const Axis& axis : axes(baseline_)) run.setting.push_back(axis.values.front());
+    train::Config recipe;
+    read_yaml_text(config(run).yaml, workload.config, {}, recipe);
+    const std::optional<double> optimum = open_data_of(workload, recipe)->validation_optimum(1);
+    const auto refuse = [&](const char* problem) {
+      throw InputError(fmt::format("workload '{}': {}", workload.name, problem));
+    };
+    if (workload.target_excess > 0.0 && !optimum) {
+      refuse("target_excess: the best possible loss of this data is not known; give target");
+    }
+    if (workload.target_accuracy > 0.0 && optimum != 0.0) {
+      refuse("target_accuracy: not every answer of this data is determined; give target or target_excess");
+    }
+  }
+}
+
 std::vector<std::int64_t> Comparison::seeds(Stage stage) const {
   const bool tuning = stage == Stage::tune;
   std::vector<std::int64_t> seeds;
@@ -168,7 +212,7 @@ bool Comparison::allowed(const PlannedRun& run) {
   }
 }
 
-RunConfig Comparison::resolve(const PlannedRun& run) const {
+RunConfig Comparison::resolve(const PlannedRun& run) {
   const NamedVariant& variant = variants_[run.variant];
   std::vector<YamlNode> layers{recipes_[run.workload]};
   if (options_.base.kind == YamlNode::Kind::map) layers.push_back(options_.base);
@@ -193,7 +237,21 @@ RunConfig Comparison::resolve(const PlannedRun& run) const {
   }
   train::Config config;
   read_yaml_layers(std::move(layers), config);
-  return {write_yaml(config), config.train.steps};
+  const std::string yaml = write_yaml(config);
+  const YamlNode tree = parse_yaml(yaml, "configuration");
+  return {data_checksums(*tree.find("data")) + yaml, config.train.steps};
+}
+
+/// A comment for every value below `data` that is the name of a file.
+std::string Comparison::data_checksums(const YamlNode& data) {
+  std::string text;
+  for (const YamlEntry& entry : data.entries) text += data_checksums(entry.value);
+  for (const YamlNode& item : data.items) text += data_checksums(item);
+  std::error_code ignored;
+  if (data.kind != YamlNode::Kind::scalar || !fs::is_regular_file(data.text, ignored)) return text;
+  const auto [known, is_new] = checksums_.try_emplace(data.text);
+  if (is_new) known->second = train::file_checksum(data.text);
+  return fmt::format("# {} has checksum {}\n", data.text, train::checksum_text(known->second));
 }
 
 }  // namespace monge::compare

@@ -25,9 +25,10 @@ namespace monge::compare {
 
 struct WorkloadOptions : Options {
   std::string config;
-  std::string name;            // empty: that of the recipe's file
-  double target = 0.0;         // nats per token; 0: none
-  double target_excess = 0.0;  // nats per token above the optimum; 0: none
+  std::string name;              // empty: that of the recipe's file
+  double target = 0.0;           // nats per token; 0: none
+  double target_excess = 0.0;    // nats per token above the optimum; 0: none
+  double target_accuracy = 0.0;  // 0 .. 1; 0: none
   void fields(Fields& f) override;
   void check() const override;
 };
@@ -76,7 +77,8 @@ struct PlannedRun {
   auto operator<=>(const PlannedRun&) const = default;
 };
 
-/// What a run is made from: its resolved configuration as YAML, and the steps that this says.
+/// What a run is made from: its resolved configuration as YAML, with a comment that holds the checksum of every data
+/// file it names, and the steps that this says.
 struct RunConfig {
   std::string yaml;
   std::int64_t steps = 0;
@@ -84,12 +86,12 @@ struct RunConfig {
 
 class Comparison {
  public:
-  /// Reads the comparison and its recipes, and tries the configuration of every variant on every workload. Runs share
-  /// the `cores` of this machine. Throws InputError.
-  Comparison(const std::filesystem::path& file, std::int64_t cores);
+  /// Reads the comparison, lays `overrides` ("key.path=value") over it, reads its recipes, tries the configuration of
+  /// every variant on every workload and opens the data. Runs share the `cores` of this machine. Throws InputError.
+  Comparison(const std::filesystem::path& file, const std::vector<std::string>& overrides, std::int64_t cores);
 
   const ComparisonOptions& options() const { return options_; }
-  /// The file.
+  /// The file, and the overrides in comments.
   const std::string& text() const { return text_; }
 
   /// Processor threads of a run whose recipe does not say.
@@ -124,7 +126,9 @@ class Comparison {
   void read_workloads(const std::filesystem::path& folder);
   void read_variants();
   void try_configs();
-  RunConfig resolve(const PlannedRun& run) const;
+  void open_data();
+  RunConfig resolve(const PlannedRun& run);
+  std::string data_checksums(const YamlNode& data);
 
   std::string text_;
   std::int64_t threads_ = 1;
@@ -133,6 +137,7 @@ class Comparison {
   std::vector<YamlNode> recipes_;  // of the workloads
   std::size_t baseline_ = 0;
   std::map<PlannedRun, RunConfig> configs_;
+  std::map<std::string, std::uint64_t> checksums_;  // of data files, as they were when first asked for
 };
 
 }  // namespace monge::compare

@@ -51,6 +51,13 @@ std::string log_tics(char axis, double low, double high) {
   return fmt::format("set {}tics ({})\n", axis, fmt::join(tics, ", "));
 }
 
+/// A logarithmic y axis with a little room around the data: lines and bands do not end on its edges.
+std::string excess_axis(double low, double high) {
+  constexpr double room = 1.2;
+  return fmt::format("set logscale y\nset yrange [{}:{}]\n", low / room, high * room) +
+         log_tics('y', low / room, high * room);
+}
+
 /// At most six tics at round numbers: gnuplot counts without regard to how long their labels are.
 std::string linear_tics(char axis, double low, double high) {
   constexpr double most = 6.0;
@@ -197,7 +204,7 @@ Plot curve_plot(const Results& results, const Table& table, const std::vector<Cu
                               plot_text(excess ? "excess validation loss, nats" : "validation loss, nats"), end);
   drawing.setup += linear_tics('x', 0.0, end);
   if (excess) {
-    drawing.setup += fmt::format("set logscale y\nset yrange [{}:{}]\n", low, high) + log_tics('y', low, high);
+    drawing.setup += excess_axis(low, high);
   } else {
     drawing.setup += fmt::format("set yrange [:{}]\n", upper);
   }
@@ -208,28 +215,30 @@ Plot curve_plot(const Results& results, const Table& table, const std::vector<Cu
 // Learning rates
 
 Plot sensitivity_plot(const Results& results, const std::vector<const Sensitivity*>& studies) {
+  const Workload& workload = results.workloads[studies.front()->workload];
+  const double zero = workload.optimum.value_or(0.0);
   std::vector<double> finite, rates;
   for (const Sensitivity* s : studies) {
     for (const LearningRatePoint& point : s->points) {
       rates.push_back(point.lr);
-      if (const double loss = mean(point.losses); std::isfinite(loss)) finite.push_back(loss);
+      if (const double loss = mean(point.losses); std::isfinite(loss)) finite.push_back(loss - zero);
     }
   }
   if (finite.empty()) return {};
-  // Far above the least loss lie rates that no one would choose: they and the diverged ones are drawn on the upper
-  // edge.
   const double least = std::ranges::min(finite);
+  const bool excess = workload.optimum && least > 0.0;
+  // Far above the least loss lie rates that no one would choose: a linear axis ends before them.
   const double span = std::max(1e-3, std::min(std::ranges::max(finite) - least, 4.0 * (median(finite) - least)));
-  const double top = least + 1.1 * span, bottom = least - 0.1 * span;
+  const double top = excess ? 1.1 * std::ranges::max(finite) : least + 1.1 * span;
   Drawing drawing;
   for (const Sensitivity* s : studies) {
     std::vector<std::vector<double>> rows, edge;
     for (const LearningRatePoint& point : s->points) {
-      const double loss = mean(point.losses);
-      if (!std::isfinite(loss)) edge.push_back({point.lr, top});
+      const double loss = mean(point.losses) - zero;
       const bool drawn = std::isfinite(loss);
-      rows.push_back({point.lr, drawn ? loss : nothing, drawn ? std::ranges::min(point.losses) : nothing,
-                      drawn ? std::ranges::max(point.losses) : nothing});
+      if (!drawn) edge.push_back({point.lr, top});
+      rows.push_back({point.lr, drawn ? loss : nothing, drawn ? std::ranges::min(point.losses) - zero : nothing,
+                      drawn ? std::ranges::max(point.losses) - zero : nothing});
     }
     const std::string name = fmt::format("v{}", s->variant), style = style_of(results, s->variant);
     drawing.add_data(name, rows);
@@ -245,12 +254,12 @@ Plot sensitivity_plot(const Results& results, const std::vector<const Sensitivit
   }
   const auto [low, high] = std::ranges::minmax(rates);
   drawing.setup = fmt::format(
-                      "set logscale x 2\nset xlabel 'learning rate'\nset ylabel 'final validation loss, nats'\n"
-                      "set xrange [{}:{}]\nset yrange [{}:{}]\n",
-                      low / 1.3, high * 1.3, bottom, top) +
+                      "set logscale x 2\nset xlabel 'learning rate'\nset ylabel 'final {}validation loss, nats'\n"
+                      "set xrange [{}:{}]\n",
+                      excess ? "excess " : "", low / 1.3, high * 1.3) +
                   log_tics('x', low, high);
-  return {.about = "Final loss by learning rate on " + results.workloads[studies.front()->workload].name,
-          .script = drawing.script()};
+  drawing.setup += excess ? excess_axis(least, top) : fmt::format("set yrange [{}:{}]\n", least - 0.1 * span, top);
+  return {.about = "Final loss by learning rate on " + workload.name, .script = drawing.script()};
 }
 
 // Budgets

@@ -45,12 +45,16 @@ void set_target(const WorkloadOptions& options, const Results& results, std::siz
   if (options.target > 0.0) {
     workload.target = options.target;
     workload.target_source = fmt::format("{} nats per token, as the comparison says", options.target);
+  } else if (options.target_accuracy > 0.0) {
+    workload.target = options.target_accuracy;
+    workload.target_is_accuracy = true;
+    workload.target_source = "share of right answers, as the comparison says";
   } else if (options.target_excess > 0.0 && workload.optimum) {
     workload.target = *workload.optimum + options.target_excess;
     workload.target_source =
         fmt::format("{} nats per token above the best possible loss, as the comparison says", options.target_excess);
   } else if (options.target_excess > 0.0) {
-    workload.target_source = "none: target_excess was given, but the best possible loss is not known";
+    workload.target_source = "none yet: no run has shown the best possible loss";
   } else {
     set_target_by_baseline(results, w, workload);
   }

@@ -23,6 +23,7 @@ class Finder {
 
   std::vector<Lint> find() {
     completeness();
+    failures();
     seeds();
     tuning();
     schedules();
@@ -69,6 +70,17 @@ class Finder {
               variant(row.variant), place(table));
         }
       }
+    }
+  }
+
+  void failures() {
+    std::set<std::pair<std::size_t, std::size_t>> told;  // workload, variant
+    for (const Run& run : results_.runs) {
+      const bool failed = run.stage == Stage::tune && run.status == Run::Status::failed;
+      if (!failed || !told.insert({run.workload, run.variant}).second) continue;
+      const std::string last_line = run.message.substr(run.message.find_last_of('\n') + 1);
+      add(Severity::error, "{} failed on {} while it was tuned, and was given up there: {}", variant(run.variant),
+          workload(run.workload), last_line);
     }
   }
 

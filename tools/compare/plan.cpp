@@ -23,20 +23,22 @@ class Tuning {
   Tuning(const Tuning&) = delete;
   Tuning& operator=(const Tuning&) = delete;
 
-  /// Searches as far as the losses allow.
-  void search(const LossOf& loss_of) {
+  /// Searches as far as the runs that have ended allow.
+  void search(const EndOf& end_of) {
     const auto most = static_cast<std::size_t>(comparison_.options().tune.max_trials);
-    follow(loss_of, [&] { return next_settings(axes_, trials_, most, allowed_); });
+    follow(end_of, [&] { return next_settings(axes_, trials_, most, allowed_); });
   }
 
   /// The same, around the best, up to `count` trials.
-  void refine(std::size_t count, const LossOf& loss_of) {
-    follow(loss_of, [&] { return refinements(axes_, trials_, count - std::min(count, trials_.size()), allowed_); });
+  void refine(std::size_t count, const EndOf& end_of) {
+    follow(end_of, [&] { return refinements(axes_, trials_, count - std::min(count, trials_.size()), allowed_); });
   }
 
   const std::vector<PlannedRun>& runs() const { return runs_; }
-  /// Whether runs are asked for that are not finished.
+  /// Whether runs are asked for that have not ended.
   bool waiting() const { return waiting_; }
+  /// Whether a run failed: then no more are asked for.
+  bool given_up() const { return given_up_; }
   std::size_t trials() const { return trials_.size(); }
   const Setting& best() const { return best_of(trials_).setting; }
 
@@ -57,20 +59,25 @@ class Tuning {
   }
 
   template <class Next>
-  void follow(const LossOf& loss_of, const Next& next) {
-    while (!waiting_) {
+  void follow(const EndOf& end_of, const Next& next) {
+    while (!waiting_ && !given_up_) {
       const std::vector<Setting> settings = next();
       if (settings.empty()) return;
-      for (const Setting& setting : settings) try_setting(setting, loss_of);
+      for (std::size_t i = 0; i < settings.size() && !given_up_; ++i) try_setting(settings[i], end_of);
     }
   }
 
-  /// A setting with unfinished runs is no trial yet.
-  void try_setting(const Setting& setting, const LossOf& loss_of) {
+  /// A setting with runs that have not ended is no trial yet.
+  void try_setting(const Setting& setting, const EndOf& end_of) {
     std::vector<double> losses;
     for (const std::int64_t seed : comparison_.seeds(Stage::tune)) {
       runs_.push_back(run_of(setting, seed));
-      if (const auto loss = loss_of(runs_.back())) losses.push_back(*loss);
+      const std::optional<Ended> end = end_of(runs_.back());
+      if (end && end->failed) {
+        given_up_ = true;
+        return;
+      }
+      if (end) losses.push_back(end->loss);
     }
     const bool finished = losses.size() == comparison_.seeds(Stage::tune).size();
     if (finished) trials_.push_back({setting, mean(losses)});
@@ -97,7 +104,7 @@ class Tuning {
   std::size_t variant_, workload_;
   std::vector<Trial> trials_;
   std::vector<PlannedRun> runs_;
-  bool waiting_ = false;
+  bool waiting_ = false, given_up_ = false;
 };
 
 /// Whether a tuning still runs.
@@ -107,23 +114,23 @@ bool any_waiting(const std::vector<std::unique_ptr<Tuning>>& tunings) {
 
 }  // namespace
 
-Plan make_plan(Comparison& comparison, const LossOf& loss_of) {
+Plan make_plan(Comparison& comparison, const EndOf& end_of) {
   Plan plan;
   for (std::size_t w = 0; w < comparison.workloads(); ++w) {
     std::vector<std::unique_ptr<Tuning>> tunings;
     for (std::size_t v = 0; v < comparison.variants(); ++v) {
       tunings.push_back(std::make_unique<Tuning>(comparison, v, w));
-      tunings.back()->search(loss_of);
+      tunings.back()->search(end_of);
     }
     // How many trials are due to each variant shows when the last search has ended.
     if (!any_waiting(tunings)) {
       std::size_t most = 0;
       for (const auto& tuning : tunings) most = std::max(most, tuning->trials());
-      for (const auto& tuning : tunings) tuning->refine(most, loss_of);
+      for (const auto& tuning : tunings) tuning->refine(most, end_of);
     }
     for (const auto& tuning : tunings) {
       plan.runs.insert(plan.runs.end(), tuning->runs().begin(), tuning->runs().end());
-      plan.tuned.push_back(tuning->tuned());
+      if (!tuning->given_up()) plan.tuned.push_back(tuning->tuned());
     }
     if (any_waiting(tunings)) {
       plan.complete = false;
@@ -132,8 +139,9 @@ Plan make_plan(Comparison& comparison, const LossOf& loss_of) {
     for (const double budget : comparison.options().budgets) {
       for (const std::int64_t seed : comparison.seeds(Stage::report)) {
         for (std::size_t v = 0; v < comparison.variants(); ++v) {
+          if (tunings[v]->given_up()) continue;
           plan.runs.push_back({v, w, Stage::report, seed, budget, tunings[v]->best()});
-          plan.complete = plan.complete && loss_of(plan.runs.back()).has_value();
+          plan.complete = plan.complete && end_of(plan.runs.back()).has_value();
         }
       }
     }

@@ -24,9 +24,10 @@ std::string csv_number(const std::optional<T>& value) {
 std::optional<double> value_if(bool present, double value) { return present ? std::optional(value) : std::nullopt; }
 
 constexpr const char* csv_head =
-    "workload,budget,variant,settings,trials,seeds,diverged,failed,mean_loss,sd,ci_low,ci_high,group,"
+    "workload,budget,variant,settings,trials,seeds,diverged,failed,mean_loss,sd,ci_low,ci_high,mean_accuracy,group,"
     "difference,difference_ci_low,difference_ci_high,paired,p,p_holm,p_sign_flip,p_sign_flip_holm,"
-    "detectable_difference,excess_ratio,excess_ratio_ci_low,excess_ratio_ci_high,target,reached,steps_to_target,"
+    "detectable_difference,excess_ratio,excess_ratio_ci_low,excess_ratio_ci_high,target,target_of,reached,steps_to_"
+    "target,"
     "seconds_to_target,forward_backwards_to_target,speed_up,speed_up_ci_low,speed_up_ci_high,step_milliseconds,"
     "slowdown,state_bytes,passes_per_step\n";
 
@@ -52,6 +53,7 @@ std::string csv_line(const Results& results, const Verdict& verdict, const Table
       csv_number(row.deviation),
       csv_number(of(row.interval, [](const Interval& i) { return i.low; })),
       csv_number(of(row.interval, [](const Interval& i) { return i.high; })),
+      csv_number(row.accuracy),
       row.group,
       csv_number(of(c, [](const Contrast& x) { return x.test.difference; })),
       csv_number(of(c, [](const Contrast& x) { return x.test.interval.low; })),
@@ -66,6 +68,9 @@ std::string csv_line(const Results& results, const Verdict& verdict, const Table
       csv_number(of(row.excess_ratio, low)),
       csv_number(of(row.excess_ratio, high)),
       csv_number(workload.target),
+      !workload.target              ? ""
+      : workload.target_is_accuracy ? "accuracy"
+                                    : "loss",
       workload.target ? fmt::format("{}", row.reached) : "",
   };
   for (const double time : row.median_to_target)

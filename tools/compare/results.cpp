@@ -40,6 +40,7 @@ void members(Is<Workload> auto& w, const auto& visit) {
   visit("parameters", w.parameters);
   visit("optimum", w.optimum);
   visit("target", w.target);
+  visit("target_is_accuracy", w.target_is_accuracy);
   visit("target_source", w.target_source);
   visit("target_fixed_before", w.target_fixed_before);
   visit("budgets", w.budgets);
@@ -50,6 +51,7 @@ void members(Is<Point> auto& p, const auto& visit) {
   visit("forward_backwards", p.forward_backwards);
   visit("train_loss", p.train_loss);
   visit("val_loss", p.val_loss);
+  visit("val_accuracy", p.val_accuracy);
 }
 void members(Is<Run> auto& r, const auto& visit) {
   visit("variant", r.variant);

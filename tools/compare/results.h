@@ -26,7 +26,8 @@ struct Workload {
   std::string data;                  // what Dataset::description says
   std::int64_t parameters = 0;       // of the model
   std::optional<double> optimum;     // loss of the best possible predictor on the validation data
-  std::optional<double> target;      // validation loss whose time is measured
+  std::optional<double> target;      // validation loss, or accuracy, whose time is measured
+  bool target_is_accuracy = false;   // 0 .. 1
   std::string target_source;         // how the target was fixed, a sentence
   bool target_fixed_before = true;   // before any run that is reported was seen
   std::vector<double> budgets{1.0};  // in rising order
@@ -41,6 +42,7 @@ struct Point {
   double forward_backwards = 0.0;
   std::optional<double> train_loss;
   double val_loss = 0.0;
+  std::optional<double> val_accuracy;  // 0 .. 1, where every answer is determined
 };
 
 /// One training run.

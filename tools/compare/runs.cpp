@@ -62,6 +62,7 @@ void read_metrics(const fs::path& file, double passes_per_step, Outcome& outcome
                               .forward_backwards = static_cast<double>(step) * passes_per_step,
                               .train_loss = line.at("train_loss").get<double>(),
                               .val_loss = line.at("val_loss").get<double>()});
+    if (line.contains("val_accuracy")) outcome.points.back().val_accuracy = line["val_accuracy"].get<double>();
   }
   if (!step_seconds.empty()) outcome.step_milliseconds = 1e3 * median(step_seconds);
 }

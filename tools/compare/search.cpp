@@ -65,6 +65,15 @@ std::vector<double> beyond(const std::vector<LearningRatePoint>& line) {
   return values;
 }
 
+/// Whether two settings are less than an octave apart on every axis but this one.
+bool near_line(const Setting& one, const Setting& other, std::size_t axis) {
+  for (std::size_t a = 0; a < one.size(); ++a) {
+    const bool near = one[a] == other[a] || std::abs(std::log2(one[a] / other[a])) < 1.0;
+    if (a != axis && !near) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 const Trial& best_of(std::span<const Trial> trials) { return *std::ranges::min_element(trials, {}, &Trial::loss); }
@@ -109,9 +118,10 @@ std::vector<std::string> open_axes(const std::vector<Axis>& axes, std::span<cons
   const Trial& best = best_of(trials);
   for (std::size_t a = 0; a < axes.size(); ++a) {
     bool worse_below = best.setting[a] == 0.0, worse_above = false;
-    for (const LearningRatePoint& point : line_through(best.setting, a, trials)) {
-      if (!(point.losses.front() > best.loss)) continue;
-      (point.lr < best.setting[a] ? worse_below : worse_above) = true;
+    for (const Trial& trial : trials) {
+      if (!(trial.loss > best.loss) || !near_line(trial.setting, best.setting, a)) continue;
+      worse_below = worse_below || trial.setting[a] < best.setting[a];
+      worse_above = worse_above || trial.setting[a] > best.setting[a];
     }
     if (!worse_below || !worse_above) open.push_back(axes[a].key);
   }

@@ -34,7 +34,8 @@ std::vector<Setting> refinements(const std::vector<Axis>& axes, std::span<const 
 /// The least loss; of equal ones the first.
 const Trial& best_of(std::span<const Trial> trials);
 
-/// The keys of axes on which the best setting is not between two worse ones. Nothing is below zero.
+/// The keys of axes on which the best setting is not between two worse ones, less than an octave from it on every other
+/// axis: a refinement of one axis does not open the others. Nothing is below zero.
 std::vector<std::string> open_axes(const std::vector<Axis>& axes, std::span<const Trial> trials);
 
 }  // namespace monge::compare

@@ -120,6 +120,10 @@ class Writer {
     return row.contrast->test.difference < 0.0 ? Cell("lower", Tone::good) : Cell("higher", Tone::bad);
   }
 
+  static bool has_accuracy(const Table& table) {
+    return std::ranges::any_of(table.rows, [](const Row& row) { return row.accuracy.has_value(); });
+  }
+
   static std::string seeds_of(const Row& row) {
     std::string text = fmt::format("{}", row.losses.size());
     if (row.diverged > 0) text += fmt::format(", {} diverged", row.diverged);
@@ -132,6 +136,9 @@ class Writer {
     const auto text_if = [](bool present, auto make) { return present ? make() : std::string("–"); };
     const std::optional<Contrast>& c = row.contrast;
     std::vector<Cell> cells = {variant(row.variant), outcome(row)};
+    if (has_accuracy(table)) {
+      cells.push_back(text_if(row.accuracy.has_value(), [&] { return accuracy_text(*row.accuracy); }));
+    }
     cells.push_back(row.diverged > 0 ? "diverged" : text_if(!row.losses.empty(), [&] {
       return row.deviation ? with_error(row.mean, *row.deviation, digits) : fixed(row.mean, digits);
     }));
@@ -174,7 +181,10 @@ class Writer {
       if (w.optimum) about += fmt::format(" The best possible loss is {}.", fixed(*w.optimum, 4));
       if (!w.data.empty() && table.budget == w.budgets.front()) s.blocks.push_back(Paragraph{about});
       const std::string level = confidence();
-      Grid grid{.columns = {{"optimizer", false}, {"verdict", false}, {"final loss"}, {level + " interval"}}};
+      Grid grid{.columns = {{"optimizer", false}, {"verdict", false}}};
+      if (has_accuracy(table)) grid.columns.push_back({"accuracy"});
+      grid.columns.push_back({"final loss"});
+      grid.columns.push_back({level + " interval"});
       if (w.optimum) {
         grid.columns.push_back({"excess"});
         grid.columns.push_back({"excess ratio"});
@@ -205,9 +215,9 @@ class Writer {
     if (verdict_.sensitivities.empty()) return;
     Section& s = section("Sensitivity to the learning rate");
     s.blocks.push_back(
-        Paragraph{"From the tuning runs, each rate at the best of the other settings tried with it. A cross on the "
-                  "upper edge is a "
-                  "rate at which a run diverged. The tolerated range loses at most 0.02 nats to the best rate."});
+        Paragraph{"From the tuning runs, each rate at the best of the other settings tried with it. A cross at the "
+                  "top is a rate at which a run diverged. Where the best possible loss is known the excess over it is "
+                  "shown, on a logarithmic axis. The tolerated range loses at most 0.02 nats to the best rate."});
     s.blocks.push_back(Figures{sensitivity_figures(results_, verdict_)});
     Grid grid{.columns = {{"optimizer", false},
                           {"workload", false},
@@ -255,7 +265,8 @@ class Writer {
     for (const Table& table : verdict_.tables) {
       const Workload& w = workload(table);
       if (!w.target) continue;
-      const std::string source = fmt::format("{}: {}. {}", w.name, fixed(*w.target, 4), w.target_source);
+      const std::string target = w.target_is_accuracy ? accuracy_text(*w.target) : fixed(*w.target, 4);
+      const std::string source = fmt::format("{}: {}. {}", w.name, target, w.target_source);
       if (std::ranges::find(sources.items, source) == sources.items.end()) sources.items.push_back(source);
       const auto get = [](const Row& row, Effort effort) {
         return row.median_to_target[static_cast<std::size_t>(effort)];
@@ -264,7 +275,7 @@ class Writer {
       for (const Row& row : table.rows) {
         const double seconds = get(row, Effort::seconds);
         grid.rows.push_back(
-            {variant(row.variant), table_name(results_, table), fixed(*w.target, 4),
+            {variant(row.variant), table_name(results_, table), target,
              fmt::format("{} of {}", row.reached, row.to_target.size()), amount(get(row, Effort::steps)),
              amount(get(row, Effort::forward_backwards)), duration(seconds),
              std::isfinite(seconds) && std::isfinite(reference) && reference > 0.0 ? factor(seconds / reference)
@@ -273,7 +284,7 @@ class Writer {
     }
     if (grid.rows.empty()) return;
     s.blocks = {
-        Paragraph{"Medians over seeds of the first evaluation at or below the target. A seed that missed it, or "
+        Paragraph{"Medians over seeds of the first evaluation that reached the target. A seed that missed it, or "
                   "diverged later, counts as infinitely late: with half of them the median is not reached."},
         std::move(sources), std::move(grid)};
     page_.sections.push_back(std::move(s));

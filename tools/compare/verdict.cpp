@@ -11,6 +11,17 @@
 namespace monge::compare {
 namespace {
 
+/// At the end of these runs; none where one diverged or has none.
+std::optional<double> mean_accuracy(std::span<const Run* const> runs) {
+  std::vector<double> accuracies;
+  for (const Run* run : runs) {
+    const bool ended = run->status == Run::Status::done && !run->points.empty();
+    if (!ended || !run->points.back().val_accuracy) return std::nullopt;
+    accuracies.push_back(*run->points.back().val_accuracy);
+  }
+  return accuracies.empty() ? std::nullopt : std::optional(mean(accuracies));
+}
+
 Row make_row(const Results& results, const Table& table, std::size_t variant) {
   Row row{.variant = variant};
   const std::vector<const Run*> runs = report_runs(results, table, variant);
@@ -27,6 +38,7 @@ Row make_row(const Results& results, const Table& table, std::size_t variant) {
     row.deviation = standard_deviation(row.losses);
     row.interval = mean_interval(row.losses, 1.0 - results.level);
   }
+  row.accuracy = mean_accuracy(runs);
   measure_times(results.workloads[table.workload], runs, row);
   row.cost = cost_of(runs);
   return row;

@@ -59,6 +59,7 @@ struct Row {
 
   double mean = 0.0;                        // infinite with a diverged run, and without any
   std::optional<double> deviation;          // standard, of finite losses, two at least
+  std::optional<double> accuracy;           // mean at the end; none where a run has none
   std::optional<Interval> interval;         // of the mean, 1 - level
   std::optional<Contrast> contrast;         // against the baseline; none of the baseline itself
   std::optional<ExcessRatio> excess_ratio;  // to the baseline's, where the optimum is known

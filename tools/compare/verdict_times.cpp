@@ -51,6 +51,12 @@ void fit_workload(const Results& results, std::size_t workload, std::span<Table*
   }
 }
 
+/// How far a point is from the workload's target: zero or less when it has reached it.
+double distance_to_target(const Workload& workload, const Point& point) {
+  return workload.target_is_accuracy ? *workload.target - point.val_accuracy.value_or(0.0)
+                                     : point.val_loss - *workload.target;
+}
+
 double median_of(std::span<const Run* const> runs, double Run::*member) {
   std::vector<double> values;
   for (const Run* run : runs) values.push_back(run->*member);
@@ -84,12 +90,12 @@ void measure_times(const Workload& workload, std::span<const Run* const> runs, R
     PerEffort& times = row.to_target.emplace_back();
     times.fill(infinity);
     if (run->status != Run::Status::done) continue;
-    std::vector<double> losses;
-    for (const Point& point : run->points) losses.push_back(point.val_loss);
+    std::vector<double> distances;
+    for (const Point& point : run->points) distances.push_back(distance_to_target(workload, point));
     for (const Effort effort : efforts) {
       std::vector<double> elapsed;
       for (const Point& point : run->points) elapsed.push_back(at(point, effort));
-      times[static_cast<std::size_t>(effort)] = time_to_target(elapsed, losses, *workload.target);
+      times[static_cast<std::size_t>(effort)] = time_to_target(elapsed, distances, 0.0);
     }
     row.reached += std::isfinite(times[0]) ? 1 : 0;
   }

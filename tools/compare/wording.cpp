@@ -5,17 +5,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "train/summary.h"
+
 namespace monge::compare {
 namespace {
 
 constexpr const char* minus = "−";
-
-/// In groups of three digits.
-std::string grouped(std::int64_t value) {
-  std::string digits = fmt::format("{}", value);
-  for (std::ptrdiff_t i = std::ssize(digits) - 3; i > 0; i -= 3) digits.insert(static_cast<std::size_t>(i), ",");
-  return digits;
-}
 
 }  // namespace
 
@@ -58,6 +53,8 @@ std::string p_value(double p) { return p < 0.0001 ? "< 0.0001" : fmt::format("{:
 
 std::string percent(double share) { return fmt::format("{}%", significant(100.0 * share)); }
 
+std::string accuracy_text(double share) { return fmt::format("{:.2f}%", std::floor(1e4 * share + 1e-9) / 100.0); }
+
 std::string factor(double value) { return std::isinf(value) ? "beyond the fit" : fmt::format("{:.2f}×", value); }
 
 std::string factor_interval(const Interval& interval) {
@@ -72,9 +69,7 @@ std::string duration(double seconds) {
   return fmt::format("{:.2f} h", seconds / 3600.0);
 }
 
-std::string amount(double value) {
-  return std::isinf(value) ? "not reached" : grouped(static_cast<std::int64_t>(std::llround(value)));
-}
+std::string amount(double value) { return std::isinf(value) ? "not reached" : train::thousands(std::llround(value)); }
 
 std::string bytes(std::int64_t count) {
   const auto value = static_cast<double>(count);

@@ -31,6 +31,8 @@ std::string significant(double value, int digits = 3);
 std::string p_value(double p);
 /// "5%" of 0.05.
 std::string percent(double share);
+/// "99.02%"; never rounded up to "100.00%".
+std::string accuracy_text(double share);
 /// "1.21×"; "beyond the fit" when infinite.
 std::string factor(double value);
 /// "[1.10, 1.30]", "beyond the fit" for an end that is infinite.

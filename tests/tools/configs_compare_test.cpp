@@ -1,0 +1,51 @@
+// The comparisons of configs/compare: they can be read, and are fair by what a report warns of.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "support/temp_directory.h"
+#include "tools/compare/forecast.h"
+#include "tools/compare/plan.h"
+
+namespace monge::compare {
+namespace {
+
+class ComparisonsOfConfigs : public testing::TestWithParam<const char*> {
+ protected:
+  /// A place where the text that one workload needs is found.
+  void SetUp() override {
+    std::string text;
+    for (int i = 0; i < 4000; ++i) text += static_cast<char>('a' + i * i % 23);
+    std::filesystem::create_directory(directory / "data");
+    test::write_file(directory / "data/shakespeare.txt", text);
+    ::setenv("XDG_CACHE_HOME", (directory / "cache").c_str(), 1);
+    std::filesystem::current_path(directory.path());
+  }
+  void TearDown() override { std::filesystem::current_path("/"); }
+
+  test::TempDirectory directory;
+};
+
+TEST_P(ComparisonsOfConfigs, AreFair) {
+  Comparison comparison(std::string(MONGE_SOURCE_DIR "/configs/compare/") + GetParam(), {}, /*cores=*/2);
+  const Plan plan = make_plan(comparison, [](const PlannedRun&) { return std::nullopt; });
+  for (const Tuned& tuned : plan.tuned) {
+    EXPECT_TRUE(tuned.fixed.empty()) << comparison.variant_name(tuned.variant) << ": " << tuned.fixed.front();
+  }
+  for (std::size_t v = 0; v < comparison.variants(); ++v) {
+    ASSERT_EQ(comparison.axes(v).size(), 2u) << comparison.variant_name(v);
+    EXPECT_EQ(comparison.axes(v).front().key, "optimizer.lr") << comparison.variant_name(v);
+  }
+  for (const WorkloadOptions& workload : comparison.options().workloads) {
+    EXPECT_GT(workload.target + workload.target_excess + workload.target_accuracy, 0.0) << workload.name;
+  }
+  const Trials trials = trials_of(comparison);
+  EXPECT_GE(trials.most, trials.least + 3) << "the sweep leaves no trials to go beyond its ends";
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ComparisonsOfConfigs, testing::Values("demo.yaml", "suite.yaml"),
+                         [](const auto& info) { return std::string(info.param, 4); });
+
+}  // namespace
+}  // namespace monge::compare
