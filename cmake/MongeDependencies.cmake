@@ -61,6 +61,18 @@ monge_find(CLI11 CLI11::CLI11 libcli11-dev [[
 monge_find(Eigen3 Eigen3::Eigen libeigen3-dev [[
   #include <Eigen/Cholesky>
   int main() { return Eigen::Matrix2d::Identity().llt().info() != Eigen::Success; }]] NO_MODULE)
+# Of the LAPACKs, OpenBLAS: its threads can be told to stay out of ours.
+set(BLA_VENDOR OpenBLAS)
+monge_find(LAPACK LAPACK::LAPACK libopenblas-pthread-dev [[
+  extern "C" void openblas_set_num_threads(int);
+  extern "C" void dpotrf_(const char*, const int*, double*, const int*, int*, decltype(sizeof 0));
+  int main() {
+    int n = 1, info = 0;
+    double one = 1.0;
+    openblas_set_num_threads(1);
+    dpotrf_("U", &n, &one, &n, &info, 1);
+    return info;
+  }]])
 if(MONGE_TESTS)
   monge_find(GTest GTest::gtest libgtest-dev [[
     #include <gtest/gtest.h>

@@ -19,10 +19,10 @@
 
 #include "core/error.h"
 #include "nn/layers.h"
+#include "optim/adamw_direction.h"
 #include "optim/elementwise.h"
-#include "optim/graft.h"
 #include "optim/matrix_rule.h"
-#include "optim/symmetric.h"
+#include "optim/sides.h"
 
 namespace monge::optim {
 namespace {
@@ -64,12 +64,6 @@ struct KfacOptions : MatrixRuleOptions {
     if (decay >= 1.0) throw InputError("optimizer.decay must be less than 1");
   }
 };
-
-Tensor matmul(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b) {
-  Tensor out = Tensor::empty({a.size(transpose_a ? 1 : 0), b.size(transpose_b ? 0 : 1)}, a.dtype(), a.device());
-  out.backend().matmul({.a = a, .transpose_a = transpose_a, .b = b, .transpose_b = transpose_b, .out = out});
-  return out;
-}
 
 /// sum += a b^T
 void add_product(const Tensor& a, const Tensor& b, const Tensor& sum) {
@@ -119,7 +113,7 @@ class Kfac : public MatrixRule {
         weights_.push_back({.layer = &layer,
                             .m = make_state(matrix.shape()),
                             .v = options.graft ? make_state(matrix.shape()) : Tensor(),
-                            .output = uses("output", matrix.rows) ? make_side(matrix.rows) : Side(),
+                            .output = uses("output", matrix.rows) ? make_side(matrix.rows) : Measured(),
                             .spectrum = make_state(matrix.shape()),
                             .seen = {}});
       }
@@ -165,23 +159,22 @@ class Kfac : public MatrixRule {
     };
     for (const auto& layer : layers_) {
       add(fmt::format("{}.{}.input", name(), layer->name), layer->input.average);
-      add(fmt::format("{}.{}.input_basis", name(), layer->name), layer->input.basis);
+      add(fmt::format("{}.{}.input_basis", name(), layer->name), layer->input.factor);
     }
     for (std::size_t i = 0; i < weights_.size(); ++i) {
       add(state_name(i, "m"), weights_[i].m);
       add(state_name(i, "v"), weights_[i].v);
       add(state_name(i, "output"), weights_[i].output.average);
-      add(state_name(i, "output_basis"), weights_[i].output.basis);
+      add(state_name(i, "output_basis"), weights_[i].output.factor);
       add(state_name(i, "spectrum"), weights_[i].spectrum);
     }
     return out;
   }
 
  private:
-  /// A or G, or none.
-  struct Side {
-    Tensor average, basis;  // (n, n), eigenvectors in columns
-    Tensor seen;            // (n, n): what a measurement has seen
+  /// A or G with its eigenvectors in the columns of `factor`, and what a measurement has seen of it; or none.
+  struct Measured : Side {
+    Tensor seen;  // (n, n)
 
     void start() {
       if (average.defined()) seen = zeros_like(average);
@@ -212,7 +205,7 @@ class Kfac : public MatrixRule {
     Kfac& rule;
     nn::Linear& linear;
     std::string name;
-    Side input;  // A
+    Measured input;  // A
     std::size_t first = 0, count = 0;
     std::int64_t positions = 0;  // seen
   };
@@ -220,7 +213,7 @@ class Kfac : public MatrixRule {
   struct Weight {
     Layer* layer;
     Tensor m, v;      // (rows, cols): the averaged gradient; AdamW's second moment or none
-    Side output;      // G
+    Measured output;  // G
     Tensor spectrum;  // (rows, cols): S
     Tensor seen;      // (rows, cols): what a measurement has seen of S, for EK-FAC
   };
@@ -230,7 +223,8 @@ class Kfac : public MatrixRule {
   static void multiply(const Tensor& x, const Tensor& share) { x.backend().pointwise(Pointwise::divide, x, share, x); }
   /// (basis^T x)^2
   static Tensor squares(const Tensor& x, const Tensor& basis) {
-    const Tensor along = basis.defined() ? matmul(basis, true, x, false) : x;
+    const Tensor along = Tensor::like(x);
+    between({basis, true}, x, {}, along);
     return product(along, along);
   }
 
@@ -238,41 +232,38 @@ class Kfac : public MatrixRule {
   bool uses(const char* factor, std::int64_t n) const {
     return (options_.factors == "both" || options_.factors == factor) && n <= options_.max_dim;
   }
-  Side make_side(std::int64_t n) const { return {make_state({n, n}), make_state({n, n}), {}}; }
+  Measured make_side(std::int64_t n) const { return {{make_state({n, n}), make_state({n, n})}, {}}; }
 
   void observe(Layer& layer, const Tensor& x, const Tensor& dy) {
     const Tensor& like = weights_[layer.first].m;
     const Tensor inputs = transposed(x, like), gradients = transposed(dy, like);  // (in, N), (out, N)
     layer.positions += inputs.size(1);
     if (layer.input.seen.defined()) add_product(inputs, inputs, layer.input.seen);
-    const Tensor input_squares = diagonal_ == Diagonal::measured ? squares(inputs, layer.input.basis) : Tensor();
+    const Tensor input_squares = diagonal_ == Diagonal::measured ? squares(inputs, layer.input.factor) : Tensor();
     std::int64_t row = 0;
     for (std::size_t i = layer.first; i < layer.first + layer.count; ++i) {
       Weight& w = weights_[i];
       const Tensor g = gradients.slice(row, row + matrices()[i].rows);
       row += matrices()[i].rows;
       if (w.output.seen.defined()) add_product(g, g, w.output.seen);
-      if (w.seen.defined()) add_product(squares(g, w.output.basis), input_squares, w.seen);
+      if (w.seen.defined()) add_product(squares(g, w.output.factor), input_squares, w.seen);
     }
   }
 
   /// New bases, and S = e a^T in them. Waits for the device. With an average that is not finite everything stays: the
   /// loss is not finite either, which ends the run.
   void factorise(double unbias) {
-    std::vector<Side*> sides;
+    std::vector<const Side*> sides;
     for (const auto& layer : layers_) sides.push_back(&layer->input);
-    for (Weight& w : weights_) sides.push_back(&w.output);
+    for (const Weight& w : weights_) sides.push_back(&w.output);
     std::erase_if(sides, [](const Side* side) { return !side->average.defined(); });
-    std::vector<std::vector<double>> averages;
-    for (const Side* side : sides) {
-      averages.push_back(side->average.values());
-      if (!std::ranges::all_of(averages.back(), [](double x) { return std::isfinite(x); })) return;
-    }
+    std::vector<SquareMatrix> averages;
+    for (const Side* side : sides) averages.push_back(download(side->average));
+    if (!all_finite(averages)) return;
     const std::vector<Eigensystem> systems = eigensystems(averages);
     std::map<const Side*, std::vector<double>> values;
     for (std::size_t k = 0; k < sides.size(); ++k) {
-      const Tensor& basis = sides[k]->basis;
-      basis.backend().copy(Tensor::from(systems[k].vectors, basis.shape(), basis.dtype(), basis.device()), basis);
+      upload(systems[k].vectors, sides[k]->factor);
       for (const double v : systems[k].values) values[sides[k]].push_back(unbias * std::max(v, 0.0));
     }
     const auto eigenvalues = [&](const Side& side, std::int64_t n, const Tensor& like) {
@@ -292,24 +283,20 @@ class Kfac : public MatrixRule {
   void direct(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
     Backend& backend = u.backend();
     const Weight& w = weights_[i];
-    const Tensor &left = w.output.basis, &right = w.layer->input.basis;
+    const Tensor &left = w.output.factor, &right = w.layer->input.factor;
 
     Tensor adamw;
     if (options_.graft) {
-      adamw = adamw_direction(gradient, options_.betas, w.m, w.v, step.control);
+      adamw = adamw_direction(gradient, options_.betas, 1e-8, w.m, w.v, step.control);
     } else {
       average_into(w.m, options_.betas[0], gradient);
     }
-    Tensor x = w.m;
-    if (left.defined()) x = matmul(left, true, x, false);
-    if (right.defined()) x = matmul(x, false, right, false);
-    const Tensor damping = mean_of(w.spectrum), curvature = Tensor::like(u);
+    const Tensor along = Tensor::like(u), damping = mean_of(w.spectrum), curvature = Tensor::like(u);
     backend.scale(damping, options_.damping, damping);
     backend.add(w.spectrum, damping, curvature);
-    x = calculate(Pointwise::divide, x, curvature);
-    if (left.defined()) x = matmul(left, false, x, false);
-    if (right.defined()) x = matmul(x, false, right, true);
-    backend.copy(x, u);
+    between({left, true}, w.m, {right}, along);
+    backend.pointwise(Pointwise::divide, along, curvature, along);
+    between({left}, along, {right, true}, u);
     if (options_.graft) graft(u, adamw);
   }
 

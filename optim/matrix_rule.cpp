@@ -74,15 +74,15 @@ std::string MatrixRule::state_name(std::size_t i, const std::string& what) const
   return fmt::format("{}.{}.{}", name_, matrices_[i].name, what);
 }
 
+Tensor MatrixRule::gradient_of(std::size_t i, const Step& step) const {
+  const Tensor raw = matrices_[i].of(step.gradients), clipped = Tensor::like(raw);
+  clipped.backend().mul(raw, step.control.slice(Control::clip, Control::clip + 1), clipped);
+  return clipped;
+}
+
 void MatrixRule::matrix_directions(const Step& step, const Tensor& u) {
   prepare(step);
-  Backend& backend = u.backend();
-  const Tensor clip = step.control.slice(Control::clip, Control::clip + 1);
-  for (std::size_t i = 0; i < matrices_.size(); ++i) {
-    const Tensor gradient = Tensor::empty(matrices_[i].shape(), u.dtype(), u.device());
-    backend.mul(matrices_[i].of(step.gradients), clip, gradient);
-    direct(i, step, gradient, matrices_[i].of(u));
-  }
+  for (std::size_t i = 0; i < matrices_.size(); ++i) direct(i, step, gradient_of(i, step), matrices_[i].of(u));
   finish(step, u);
 }
 

@@ -62,7 +62,9 @@ class MatrixRule : public Rule {
   /// "muon.blocks.0.mlp.up.weight.<what>"
   std::string state_name(std::size_t i, const std::string& what) const;
 
-  /// Once a step, before the directions.
+  /// The gradient of matrix `i` (rows, cols), clipped, in new memory.
+  Tensor gradient_of(std::size_t i, const Step& step) const;
+  /// Once a step, before the directions: the place for what is done for all matrices together.
   virtual void prepare(const Step& step) { (void)step; }
   /// Writes the direction of matrix `i` into `u` (rows, cols), from its clipped gradient of the same shape.
   virtual void direct(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) = 0;

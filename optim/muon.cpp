@@ -3,7 +3,8 @@
 //
 //   B = b B + (1 - b) G        M = b B + (1 - b) G  (Nesterov), else B        u = s polar(M)
 //
-// polar(M) = U V^T of the singular value decomposition M = U S V^T; see polar.h. The scale s of a matrix (rows, cols):
+// polar(M) = U V^T of the singular value decomposition M = U S V^T; see polar.h. Under train.precision bfloat16 its
+// products are in bf16, as its authors have them. The scale s of a matrix (rows, cols):
 //
 //   keller      sqrt(max(1, rows / cols))        of the authors' code; lr is a spectral norm
 //   rms         0.2 sqrt(max(rows, cols))        elements of root mean square 0.2, as AdamW's, and AdamW's lr and decay
@@ -89,7 +90,9 @@ class Muon : public MatrixRule {
       ahead.backend().add_scaled(momentum_[i], options_.momentum, ahead);
     }
     const Matrix& matrix = matrices()[i];
-    polar(ahead, options_.iterations, u);
+    // As precise as the products of the model, unless it is to converge.
+    const bool bf16 = store().copies().defined() && options_.iterations > 0;
+    polar(ahead, options_.iterations, bf16 ? DType::bf16 : u.dtype(), u);
     even_out(i, u);
     u.backend().scale(u, options_.scale_of(static_cast<double>(matrix.rows), static_cast<double>(matrix.cols)), u);
   }

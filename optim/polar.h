@@ -11,7 +11,8 @@ namespace monge::optim {
 ///
 /// with Jordan's (a, b, c) = (3.4445, -4.7750, 2.0315), which lift small singular values fast and leave them around 1
 /// and not at it: after five, values in [0.01, 1] of X lie in [0.68, 1.14]. With 0 iterations the convergent (15/8,
-/// -10/8, 3/8) runs 20 times, which brings values above 1e-4 to 1 within rounding. A zero matrix stays zero.
-void polar(const Tensor& m, std::int64_t iterations, const Tensor& out);
+/// -10/8, 3/8) runs 20 times, which brings values above 1e-4 to 1 within rounding. A zero matrix stays zero. The
+/// iterations are made of products in `precision`, which may be bf16 where m is f32.
+void polar(const Tensor& m, std::int64_t iterations, DType precision, const Tensor& out);
 
 }  // namespace monge::optim

@@ -86,6 +86,7 @@ RuleRegistry& rules() {
     add_kfac(*r);
     add_muon(*r);
     add_normuon(*r);
+    add_psgd_kron(*r);
     add_shampoo(*r);
     add_soap(*r);
     return r;

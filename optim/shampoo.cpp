@@ -3,17 +3,13 @@
 //   L = b2 L + (1 - b2) G G^T        R = b2 R + (1 - b2) G^T G        M = b1 M + (1 - b1) G
 //   P = L^-e M R^-e                  u = P |D| / |P|,  D the direction of AdamW
 //
-// with e = 1/4. The roots are taken anew every few steps, of L + eps (its largest eigenvalue) I, on the host. A side
-// longer than max_dim has none: it counts as I.
-#include <algorithm>
-#include <array>
-#include <cmath>
-
+// with e = 1/4. The roots are taken anew every few steps, of L + eps (its largest eigenvalue) I, on the host, those of
+// all matrices together. A side longer than max_dim has none: it counts as I.
 #include "core/error.h"
-#include "optim/device_math.h"
+#include "optim/adamw_direction.h"
 #include "optim/elementwise.h"
 #include "optim/matrix_rule.h"
-#include "optim/symmetric.h"
+#include "optim/sides.h"
 
 namespace monge::optim {
 namespace {
@@ -63,73 +59,55 @@ class Shampoo : public MatrixRule {
       add("m", states_[i].m);
       add("v", states_[i].v);
       add("left", states_[i].sides[0].average);
-      add("left_root", states_[i].sides[0].root);
+      add("left_root", states_[i].sides[0].factor);
       add("right", states_[i].sides[1].average);
-      add("right_root", states_[i].sides[1].root);
+      add("right_root", states_[i].sides[1].factor);
     }
     return out;
   }
 
  private:
-  struct Side {
-    Tensor average, root;  // (n, n) or none: L and L^-e, or R and R^-e
-  };
   struct State {
     Tensor m, v;
-    std::array<Side, 2> sides;
+    Sides sides;  // L and L^-e, R and R^-e
   };
 
   bool refreshes(std::int64_t number) const { return (number - 1) % options_.every == 0; }
 
+  void prepare(const Step& step) override {
+    for (std::size_t i = 0; i < states_.size(); ++i) {
+      average_covariances(states_[i].sides, gradient_of(i, step), options_.betas[1]);
+    }
+    if (refreshes(step.number)) take_roots();
+  }
+
   void direct(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
-    Backend& backend = u.backend();
     const State& s = states_[i];
-    Tensor length;
+    Tensor adamw;
     if (options_.graft) {
-      // A step of rate -1 from 0; m and v follow on the way.
-      backend.fill(u, 0.0);
-      backend.update({.rule = AdamWRule{options_.betas[0], options_.betas[1], 1e-8},
-                      .param = flat(u),
-                      .grad = flat(gradient),
-                      .states = {flat(s.m), flat(s.v)},
-                      .control = with(with(step.control, Control::lr, -1.0), Control::clip, 1.0)});
-      length = norm_of(u);
+      adamw = adamw_direction(gradient, options_.betas, 1e-8, s.m, s.v, step.control);
     } else {
       average_into(s.m, options_.betas[0], gradient);
     }
-    for (std::size_t k = 0; k < 2; ++k) {
-      const Side& side = s.sides[k];
-      if (!side.average.defined()) continue;
-      const Tensor gram = Tensor::like(side.average);
-      backend.matmul({.a = gradient, .transpose_a = k == 1, .b = gradient, .transpose_b = k == 0, .out = gram});
-      average_into(side.average, options_.betas[1], gram);
-      if (refreshes(step.number)) take_root(side);
-    }
-    Tensor p = s.m;
-    if (s.sides[0].root.defined()) {
-      const Tensor next = Tensor::like(p);
-      backend.matmul({.a = s.sides[0].root, .b = p, .out = next});
-      p = next;
-    }
-    if (s.sides[1].root.defined()) {
-      const Tensor next = Tensor::like(p);
-      backend.matmul({.a = p, .b = s.sides[1].root, .out = next});
-      p = next;
-    }
-    backend.copy(p, u);
-    if (length.defined()) backend.mul(u, calculate(Pointwise::divide, length, norm_of(u)), u);
+    between({s.sides[0].factor}, s.m, {s.sides[1].factor}, u);
+    if (options_.graft) graft(u, adamw);
   }
 
-  /// Waits for the device. A side that is not finite keeps its root: the loss is not finite either, which ends the run.
-  void take_root(const Side& side) const {
-    const std::int64_t n = side.average.size(0);
-    const std::vector<double> average = side.average.values();
-    if (!std::ranges::all_of(average, [](double x) { return std::isfinite(x); })) return;
-    const auto root = matrix_power(average, n, -options_.exponent, options_.eps);
-    side.root.backend().copy(Tensor::from(root, {n, n}, side.root.dtype(), side.root.device()), side.root);
+  /// Waits for the device.
+  void take_roots() const {
+    std::vector<SquareMatrix> averages;
+    std::vector<Tensor> roots;
+    for (const State& s : states_) {
+      for (const Side& side : s.sides) {
+        if (!side.average.defined()) continue;
+        averages.push_back(download(side.average));
+        roots.push_back(side.factor);
+      }
+    }
+    if (!all_finite(averages)) return;  // neither is the loss, which ends the run
+    const auto powers = matrix_powers(averages, -options_.exponent, options_.eps);
+    for (std::size_t k = 0; k < roots.size(); ++k) upload(powers[k].values, roots[k]);
   }
-
-  static Tensor flat(const Tensor& x) { return x.reshape({x.numel()}); }
 
   ShampooOptions options_;
   std::vector<State> states_;

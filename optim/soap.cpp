@@ -6,17 +6,15 @@
 // The first step only measures: L = G G^T, R = G^T G and their eigenvectors, the largest first; matrices do not move.
 // Every few steps the bases follow L and R by one power iteration, Q = QR(L Q) with the directions sorted anew, and the
 // averages of AdamW are carried along: the first is rotated, the second takes the new order. A side longer than max_dim
-// keeps the basis I. The factorisations run on the host.
+// keeps the basis I. The factorisations run on the host, those of all matrices together, as the next step begins.
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <numeric>
 
 #include "core/error.h"
-#include "optim/device_math.h"
+#include "optim/adamw_direction.h"
 #include "optim/elementwise.h"
 #include "optim/matrix_rule.h"
-#include "optim/symmetric.h"
+#include "optim/sides.h"
 
 namespace monge::optim {
 namespace {
@@ -41,54 +39,38 @@ struct SoapOptions : MatrixRuleOptions {
   }
 };
 
-/// L or R of a matrix and its basis.
-struct Side {
-  Tensor average, basis;  // (n, n), eigenvectors in columns
-};
+using Order = std::vector<std::int32_t>;  // of the directions of a basis
 
-/// Where a basis has gone: old basis^T new basis, and the order that its directions have taken.
-struct Turn {
-  Tensor rotation, order;  // (n, n)
-};
-
-Tensor upload(const std::vector<double>& values, const Tensor& like) {
-  return Tensor::from(values, like.shape(), like.dtype(), like.device());
-}
-
-/// Eigenvectors, the largest first. Waits for the device, as does turn().
-void diagonalise(const Side& side) {
-  const std::int64_t n = side.average.size(0);
-  const std::vector<double> average = side.average.values();
-  if (!std::ranges::all_of(average, [](double x) { return std::isfinite(x); })) return;  // which ends the run
-  std::vector<double> vectors = eigensystem(average, n).vectors;
-  for (auto row = vectors.begin(); row != vectors.end(); row += n) std::reverse(row, row + n);
-  side.basis.backend().copy(upload(vectors, side.basis), side.basis);
-}
-
-Turn turn(const Side& side) {
-  Backend& backend = side.basis.backend();
-  const std::int64_t n = side.average.size(0);
-  const Tensor power = Tensor::like(side.basis), along = Tensor::empty({n}, power.dtype(), power.device());
-  backend.matmul({.a = side.average, .b = side.basis, .out = power});
-  backend.sum(product(side.basis, power), 1, n, n, 1.0, along, false);  // diag(Q^T L Q)
-  const std::vector<double> sizes = along.values();
-  std::vector<std::int64_t> order(static_cast<std::size_t>(n));
+/// Numbers of the largest values first.
+Order descending(const std::vector<double>& values) {
+  Order order(values.size());
   std::iota(order.begin(), order.end(), 0);
-  std::ranges::stable_sort(order, [&](std::int64_t a, std::int64_t b) {
-    return sizes[static_cast<std::size_t>(a)] > sizes[static_cast<std::size_t>(b)];
+  std::ranges::stable_sort(order, [&](std::int32_t a, std::int32_t b) {
+    return values[static_cast<std::size_t>(a)] > values[static_cast<std::size_t>(b)];
   });
-  std::vector<double> permutation(static_cast<std::size_t>(n * n), 0.0);
-  for (std::int64_t j = 0; j < n; ++j) {
-    permutation[static_cast<std::size_t>(order[static_cast<std::size_t>(j)] * n + j)] = 1.0;
+  return order;
+}
+
+/// The columns of m in this order.
+std::vector<double> take_columns(const SquareMatrix& m, const Order& order) {
+  std::vector<double> out;
+  out.reserve(m.values.size());
+  for (auto row = m.values.begin(); row != m.values.end(); row += m.n) {
+    for (const std::int32_t j : order) out.push_back(row[j]);
   }
-  Turn out{.rotation = Tensor::like(power), .order = upload(permutation, power)};
-  const Tensor sorted = Tensor::like(power);
-  backend.matmul({.a = power, .b = out.order, .out = sorted});
-  const std::vector<double> columns = sorted.values();
-  if (!std::ranges::all_of(columns, [](double x) { return std::isfinite(x); })) return {};  // which ends the run
-  const Tensor next = upload(orthonormal_columns(columns, n), power);
-  backend.matmul({.a = side.basis, .transpose_a = true, .b = next, .out = out.rotation});
-  backend.copy(next, side.basis);
+  return out;
+}
+
+Tensor transposed(const Tensor& x) {
+  Tensor out = Tensor::empty({x.size(1), x.size(0)}, x.dtype(), x.device());
+  x.backend().swap_middle(x.reshape({1, x.size(0), x.size(1), 1}), out.reshape({1, x.size(1), x.size(0), 1}));
+  return out;
+}
+
+/// The rows of x in this order.
+Tensor take_rows(const Tensor& x, const Order& order) {
+  Tensor out = Tensor::like(x);
+  x.backend().embedding(Tensor::from(order, {x.size(0)}, x.device()), x, out);
   return out;
 }
 
@@ -106,7 +88,7 @@ class Soap : public MatrixRule {
     }
   }
 
-  bool repeats(std::int64_t number) const override { return number > 1 && !turns(number); }
+  bool repeats(std::int64_t number) const override { return number > 2 && !turns(number); }
 
   std::vector<NamedTensor> state() const override {
     std::vector<NamedTensor> out = MatrixRule::state();
@@ -117,9 +99,9 @@ class Soap : public MatrixRule {
       add("m", states_[i].m);
       add("v", states_[i].v);
       add("left", states_[i].sides[0].average);
-      add("left_basis", states_[i].sides[0].basis);
+      add("left_basis", states_[i].sides[0].factor);
       add("right", states_[i].sides[1].average);
-      add("right_basis", states_[i].sides[1].basis);
+      add("right_basis", states_[i].sides[1].factor);
     }
     return out;
   }
@@ -127,67 +109,88 @@ class Soap : public MatrixRule {
  private:
   struct State {
     Tensor m, v;  // in the bases
-    std::array<Side, 2> sides;
+    Sides sides;
   };
 
-  bool turns(std::int64_t number) const { return number > 1 && (number - 1) % options_.every == 0; }
+  /// Whether the bases follow L and R of the step before.
+  bool turns(std::int64_t number) const { return number > 2 && (number - 2) % options_.every == 0; }
+
+  void prepare(const Step& step) override {
+    if (step.number == 2) diagonalise();
+    if (turns(step.number)) turn();
+  }
 
   void direct(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
     Backend& backend = u.backend();
     const State& s = states_[i];
-    backend.fill(u, 0.0);
-    if (step.number > 1) {
-      const Tensor &left = s.sides[0].basis, &right = s.sides[1].basis;
-      const Tensor inside = between(left, gradient, right);
-      const Tensor moved = Tensor::zeros(u.shape(), u.dtype(), u.device());
-      // A step of rate -1 from 0, the first of which is the second of the run.
-      Tensor control = with(with(step.control, Control::lr, -1.0), Control::clip, 1.0);
-      backend.add(control.slice(Control::step, Control::step + 1), number(-1.0, control),
-                  control.slice(Control::step, Control::step + 1));
-      backend.update({.rule = AdamWRule{options_.betas[0], options_.betas[1], options_.eps},
-                      .param = flat(moved),
-                      .grad = flat(inside),
-                      .states = {flat(s.m), flat(s.v)},
-                      .control = control});
-      backend.copy(between(left, moved, right, false), u);
-    }
-    std::array<Turn, 2> turned;
-    for (std::size_t k = 0; k < 2; ++k) {
-      const Side& side = s.sides[k];
-      if (!side.average.defined()) continue;
-      const Tensor gram = Tensor::like(side.average);
-      backend.matmul({.a = gradient, .transpose_a = k == 1, .b = gradient, .transpose_b = k == 0, .out = gram});
-      average_into(side.average, step.number > 1 ? options_.factor_decay : 0.0, gram);
-      if (step.number == 1) diagonalise(side);
-      if (turns(step.number)) turned[k] = turn(side);
-    }
-    if (!turns(step.number)) return;
-    carry(s.m, turned[0].rotation, turned[1].rotation);
-    carry(s.v, turned[0].order, turned[1].order);
+    average_covariances(s.sides, gradient, step.number > 1 ? options_.factor_decay : 0.0);
+    if (step.number == 1) return backend.fill(u, 0.0);
+    const Tensor &left = s.sides[0].factor, &right = s.sides[1].factor;
+    const Tensor inside = Tensor::like(u), control = step.control.clone();
+    between({left, true}, gradient, {right}, inside);
+    // AdamW's first step is the second of the run.
+    const Tensor count = control.slice(Control::step, Control::step + 1);
+    backend.add(count, number(-1.0, count), count);
+    const Tensor moved = adamw_direction(inside, options_.betas, options_.eps, s.m, s.v, control);
+    between({left}, moved, {right, true}, u);
   }
 
-  /// left^T x right, or with `forward` false left x right^T; a factor that is none is I.
-  static Tensor between(const Tensor& left, const Tensor& x, const Tensor& right, bool forward = true) {
-    Tensor out = x;
-    if (left.defined()) {
-      const Tensor next = Tensor::like(x);
-      x.backend().matmul({.a = left, .transpose_a = forward, .b = out, .out = next});
-      out = next;
-    }
-    if (right.defined()) {
-      const Tensor next = Tensor::like(x);
-      x.backend().matmul({.a = out, .b = right, .transpose_b = !forward, .out = next});
-      out = next;
+  /// Every side that has a basis.
+  std::vector<const Side*> sides() const {
+    std::vector<const Side*> out;
+    for (const State& s : states_) {
+      for (const Side& side : s.sides) {
+        if (side.average.defined()) out.push_back(&side);
+      }
     }
     return out;
   }
 
-  /// x = left^T x right
-  static void carry(const Tensor& x, const Tensor& left, const Tensor& right) {
-    if (left.defined() || right.defined()) x.backend().copy(between(left, x, right), x);
+  /// Bases of eigenvectors, the largest first. Waits for the device, as does turn().
+  void diagonalise() const {
+    std::vector<SquareMatrix> averages;
+    for (const Side* side : sides()) averages.push_back(download(side->average));
+    if (!all_finite(averages)) return;  // which ends the run
+    const std::vector<Eigensystem> systems = eigensystems(averages);
+    for (std::size_t k = 0; k < systems.size(); ++k) {
+      const SquareMatrix vectors{averages[k].n, systems[k].vectors};
+      upload(take_columns(vectors, descending(systems[k].values)), sides()[k]->factor);
+    }
   }
 
-  static Tensor flat(const Tensor& x) { return x.reshape({x.numel()}); }
+  void turn() const {
+    std::vector<SquareMatrix> powers;  // L Q, sorted by the diagonal of Q^T L Q
+    std::vector<Order> orders;
+    for (const Side* side : sides()) {
+      Backend& backend = side->average.backend();
+      const std::int64_t n = side->average.size(0);
+      const Tensor power = Tensor::like(side->average), along = Tensor::empty({n}, power.dtype(), power.device());
+      backend.matmul({.a = side->average, .b = side->factor, .out = power});
+      backend.sum(product(side->factor, power), 1, n, n, 1.0, along, false);
+      orders.push_back(descending(along.values()));
+      powers.push_back({n, take_columns(download(power), orders.back())});
+    }
+    if (!all_finite(powers)) return;  // which ends the run
+    const std::vector<SquareMatrix> bases = orthonormal_columns(powers);
+    std::size_t next = 0;
+    for (const State& s : states_) {
+      std::array<Tensor, 2> rotations;  // old basis^T new basis
+      Tensor v = s.v;
+      for (std::size_t k = 0; k < 2; ++k) {
+        const Tensor& basis = s.sides[k].factor;
+        if (!basis.defined()) continue;
+        const Tensor before = basis.clone();
+        upload(bases[next].values, basis);
+        rotations[k] = Tensor::like(basis);
+        basis.backend().matmul({.a = before, .transpose_a = true, .b = basis, .out = rotations[k]});
+        v = k == 0 ? take_rows(v, orders[next]) : transposed(take_rows(transposed(v), orders[next]));
+        ++next;
+      }
+      if (!v.same_memory(s.v)) v.backend().copy(v, s.v);
+      const Tensor before = s.m.clone();
+      between({rotations[0], true}, before, {rotations[1]}, s.m);
+    }
+  }
 
   SoapOptions options_;
   std::vector<State> states_;

@@ -1,4 +1,7 @@
-// Factorisations of symmetric matrices, on the host in double precision (by Eigen).
+// Factorisations of square matrices on the host, in double precision, by LAPACK: symmetric ones, and QR.
+//
+// Calls for many matrices share them out between the threads, one matrix to one thread, so that results do not depend
+// on the number of threads. Matrices are row-major. All throw std::invalid_argument for matrices that are not finite.
 #pragma once
 
 #include <cstdint>
@@ -7,25 +10,33 @@
 
 namespace monge::optim {
 
-/// (M + shift I)^-1 of a symmetric positive semi-definite M (n, n), row-major, by Cholesky. Throws
-/// std::invalid_argument when M + shift I is not positive definite, NaN included.
+/// (n, n), row-major.
+struct SquareMatrix {
+  std::int64_t n = 0;
+  std::vector<double> values;
+};
+
+/// Whether these hold no infinity and no NaN.
+bool all_finite(std::span<const SquareMatrix> matrices);
+
+/// (M + shift I)^-1 of a symmetric positive semi-definite M (n, n), by Cholesky. Throws when M + shift I is not
+/// positive definite.
 std::vector<double> damped_inverse(std::span<const double> m, std::int64_t n, double shift);
 
-/// The same for matrices one after the other, in parallel; shifts[k] is that of matrix k.
+/// The same for matrices one after the other in `matrices`; shifts[k] is that of matrix k.
 std::vector<double> damped_inverses(std::span<const double> matrices, std::int64_t n, std::span<const double> shifts);
 
-/// M = V diag(values) V^T: `vectors` (n, n) row-major holds the eigenvectors as columns, values rise.
+/// M = V diag(values) V^T of a symmetric M: `vectors` (n, n) holds the eigenvectors as columns, values rise.
 struct Eigensystem {
   std::vector<double> values, vectors;
 };
 Eigensystem eigensystem(std::span<const double> m, std::int64_t n);
-/// Of square matrices of any sizes, in parallel.
-std::vector<Eigensystem> eigensystems(const std::vector<std::vector<double>>& matrices);
+std::vector<Eigensystem> eigensystems(std::span<const SquareMatrix> matrices);
 
-/// (M + eps (largest eigenvalue) I)^exponent of a symmetric positive semi-definite M (n, n). M = 0 gives I.
-std::vector<double> matrix_power(std::span<const double> m, std::int64_t n, double exponent, double eps);
+/// (M + eps (largest eigenvalue) I)^exponent of symmetric positive semi-definite matrices M. M = 0 gives I.
+std::vector<SquareMatrix> matrix_powers(std::span<const SquareMatrix> matrices, double exponent, double eps);
 
-/// Q of M = Q R, M (n, n), with a positive diagonal of R: the columns of M made orthonormal, the first first.
-std::vector<double> orthonormal_columns(std::span<const double> m, std::int64_t n);
+/// Q of M = Q R with a positive diagonal of R: the columns of M made orthonormal, the first first.
+std::vector<SquareMatrix> orthonormal_columns(std::span<const SquareMatrix> matrices);
 
 }  // namespace monge::optim

@@ -50,6 +50,7 @@ mkdir "$prefix"
 for package in "${!chosen[@]}"; do
   while read -r file; do
     case "$file" in
+      */libopenblas*.a) continue ;;  # as large as all else, and the shared library is linked
       /usr/include/* | /usr/lib/* | /usr/share/cmake/* | /usr/share/eigen3/* | /usr/share/doc/*/copyright) ;;
       *) continue ;;
     esac
@@ -60,6 +61,10 @@ for package in "${!chosen[@]}"; do
 done
 
 libraries="lib/$(gcc -print-multiarch)"
+# OpenBLAS lies in a folder of its flavour, and a link of the system's, which no package lists, leads there.
+for library in "$prefix/$libraries"/openblas-*/libopenblas.so*; do
+  if [[ -e "$library" ]]; then ln -s "${library#"$prefix/$libraries/"}" "$prefix/$libraries/"; fi
+done
 compgen -G "$prefix/$libraries/*.so" >/dev/null || fail "none of the packages brought a library to /usr/$libraries"
 find "$prefix/$libraries" -type f -name '*.so.*' -exec strip --strip-unneeded {} +
 cat >"$prefix/activate" <<END

@@ -8,7 +8,8 @@ packages=(
   libdnnl-dev ocl-icd-opencl-dev   # oneDNN, and the OpenCL loader that its CMake package asks for
   libhwy-dev                       # Highway: SIMD with run-time dispatch
   libfmt-dev libyaml-cpp-dev nlohmann-json3-dev libcli11-dev
-  libeigen3-dev                    # Eigen: factorisations of small symmetric matrices
+  libopenblas-pthread-dev          # OpenBLAS: LAPACK's factorisations (its flavour without threads is not thread-safe)
+  libeigen3-dev                    # Eigen: small dense algebra of reports and tests
   libgtest-dev                     # for the tests
   gnuplot-nox                      # draws the plots of monge report
 )

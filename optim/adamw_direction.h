@@ -1,4 +1,5 @@
-// Grafting (Agarwal et al. 2020, arXiv:2002.11803): a direction of one rule at the length of another's.
+// What rules for matrices borrow from AdamW: its direction in a basis of theirs, or its length for theirs (grafting,
+// Agarwal et al. 2020, arXiv:2002.11803).
 #pragma once
 
 #include "optim/device_math.h"
@@ -6,13 +7,13 @@
 
 namespace monge::optim {
 
-/// AdamW's direction of `gradient` (rows, cols), which is clipped; m and v of the same shape follow on the way.
-inline Tensor adamw_direction(const Tensor& gradient, const std::vector<double>& betas, const Tensor& m,
+/// AdamW's direction of a clipped `gradient` (rows, cols) in step control[step]; m and v of the same shape follow.
+inline Tensor adamw_direction(const Tensor& gradient, const std::vector<double>& betas, double eps, const Tensor& m,
                               const Tensor& v, const Tensor& control) {
   const auto flat = [](const Tensor& x) { return x.reshape({x.numel()}); };
-  const Tensor u = Tensor::zeros(gradient.shape(), gradient.dtype(), gradient.device());
+  Tensor u = Tensor::zeros(gradient.shape(), gradient.dtype(), gradient.device());
   // A step of rate -1 from 0.
-  u.backend().update({.rule = AdamWRule{betas[0], betas[1], 1e-8},
+  u.backend().update({.rule = AdamWRule{betas[0], betas[1], eps},
                       .param = flat(u),
                       .grad = flat(gradient),
                       .states = {flat(m), flat(v)},

@@ -1,0 +1,217 @@
+// PSGD with a Kronecker-factored preconditioner (Li 2015, arXiv:1512.04202; Li 2024, arXiv:2402.11858), which learns to
+// whiten the averaged gradient:
+//
+//   M = b M + (1 - b) G, bias-corrected        U = P0 M P1        u = U min(1, 1.1 / RMS(U))
+//
+// P0 (rows, rows) and P1 (cols, cols) descend E[<U, M>] + E[<V, P0^-1 V P1^-1>], V normal, whose minimum has
+// E[U U^T] = cols I and E[U^T U] = rows I. They are fitted directly, in Li's coordinates "QUAD", which need no inverse:
+//
+//   P0 = S P0 S,   S = I - r / (2 l) (A - cols I),   A = U U^T + s^2 |P1|^2 P0^2        P1 likewise
+//   l = max(|A| + cols, 0.9 l + 0.1 (|A| + cols))
+//
+// with U of the factors before. The last term of A is the expectation of U U^T over noise in M of variance
+// s^2 = (eps RMS(M))^2 + 1e-18: it bounds the factors where there is no gradient. |A| is followed by one power step a
+// fit. Both factors are kept at the same norm. Fits thin out from one a step to `fits_last` a step (see Fits). The
+// longer side of a matrix has the factor I where it is longer than max_dim.
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "core/error.h"
+#include "optim/device_inverse.h"
+#include "optim/device_math.h"
+#include "optim/matrix_rule.h"
+#include "optim/rules.h"
+#include "optim/sides.h"
+
+namespace monge::optim {
+namespace {
+
+struct PsgdKronOptions : MatrixRuleOptions {
+  double momentum = 0.9;
+  double fit_rate = 0.1;
+  std::int64_t fits_first = 500;
+  std::int64_t fits_fade = 3500;
+  double fits_last = 0.03;
+  double eps = 3.5e-4;  // the root of a float's last place
+  std::int64_t max_dim = 1024;
+  void fields(Fields& f) override {
+    MatrixRuleOptions::fields(f);
+    f("momentum", momentum, {.doc = "decay of the averaged gradient", .min = 0.0, .max = 1.0});
+    f("fit_rate", fit_rate, {.doc = "rate r at which the factors are fitted", .min = 0.0, .max = 1.0});
+    f("fits_first", fits_first, {.doc = "steps that all fit, at the beginning", .unit = "steps", .min = 0});
+    f("fits_fade", fits_fade, {.doc = "steps over which the fits thin out after that", .unit = "steps", .min = 1});
+    f("fits_last", fits_last, {.doc = "fits a step from then on", .min = 0.0, .max = 1.0, .exclusive_min = true});
+    f("eps", eps, {.doc = "noise that the fits see in the gradient, relative to it", .min = 0.0});
+    f("max_dim", max_dim, {.doc = "the longer side of a matrix is left as it is where it is longer", .min = 0});
+  }
+  void check() const override {
+    if (momentum >= 1.0) throw InputError("optimizer.momentum must be less than 1");
+  }
+};
+
+/// When to fit, as a function of the step alone. The number of fits up to step t is the whole part of a sum of rates:
+/// 1 for the first steps, then falling exponentially to the last rate, which stays.
+class Fits {
+ public:
+  explicit Fits(const PsgdKronOptions& o)
+      : first_(static_cast<double>(o.fits_first)), fade_(static_cast<double>(o.fits_fade)), last_(o.fits_last) {}
+  bool at(std::int64_t step) const { return std::floor(until(step)) > std::floor(until(step - 1)); }
+
+ private:
+  double until(std::int64_t step) const {
+    const double t = static_cast<double>(step), fading = std::clamp(t - first_, 0.0, fade_);
+    const double slope = -std::log(last_) / fade_;
+    const double faded = slope > 0.0 ? (1.0 - std::exp(-slope * fading)) / slope : fading;
+    return std::min(t, first_) + faded + last_ * std::max(0.0, t - first_ - fade_);
+  }
+  double first_, fade_, last_;
+};
+
+class PsgdKron : public MatrixRule {
+ public:
+  PsgdKron(const PsgdKronOptions& options, const RuleContext& context)
+      : MatrixRule("psgd_kron", options, context), options_(options), fits_(options), correction_(make_state({1})) {
+    for (const Matrix& matrix : matrices()) {
+      State s{.m = make_state(matrix.shape()), .sides = {}};
+      for (std::size_t k = 0; k < 2; ++k) {
+        const std::int64_t n = k == 0 ? matrix.rows : matrix.cols, other = k == 0 ? matrix.cols : matrix.rows;
+        if (n > other && n > options.max_dim) continue;
+        s.sides[k] = {identities({1, n, n}, correction_.dtype(), correction_.device()).reshape({n, n}),
+                      make_state({n, 1}), make_state({1})};
+        correction_.backend().fill(s.sides[k].top, 1.0);
+      }
+      states_.push_back(std::move(s));
+    }
+  }
+
+  bool repeats(std::int64_t number) const override { return !fits_.at(number); }
+
+  std::vector<NamedTensor> state() const override {
+    std::vector<NamedTensor> out = MatrixRule::state();
+    out.push_back({"psgd_kron.bias_correction", correction_});
+    for (std::size_t i = 0; i < states_.size(); ++i) {
+      const auto add = [&](const char* what, const Tensor& tensor) {
+        if (tensor.defined()) out.push_back({state_name(i, what), tensor});
+      };
+      add("m", states_[i].m);
+      add("left", states_[i].sides[0].factor);
+      add("left_top", states_[i].sides[0].top);
+      add("left_bound", states_[i].sides[0].bound);
+      add("right", states_[i].sides[1].factor);
+      add("right_top", states_[i].sides[1].top);
+      add("right_bound", states_[i].sides[1].bound);
+    }
+    return out;
+  }
+
+ private:
+  struct Fitted {
+    Tensor factor;  // (n, n): P, or none
+    Tensor top;     // (n, 1): close to the eigenvector of the largest eigenvalue of A
+    Tensor bound;   // (1): l
+  };
+  struct State {
+    Tensor m;
+    std::array<Fitted, 2> sides;
+  };
+
+  void prepare(const Step&) override { average_into(correction_, options_.momentum, number(1.0, correction_)); }
+
+  void direct(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
+    Backend& backend = u.backend();
+    const State& s = states_[i];
+    average_into(s.m, options_.momentum, gradient);
+    const Tensor m = calculate(Pointwise::divide, s.m, correction_);
+    between({s.sides[0].factor}, m, {s.sides[1].factor}, u);
+    if (fits_.at(step.number)) fit(s, m, u);
+    // RMS(u) = |u| / sqrt(numel).
+    const double longest = 1.1 * std::sqrt(static_cast<double>(u.numel()));
+    backend.mul(u, limit(longest, norm_of(u)), u);
+  }
+
+  void fit(const State& s, const Tensor& m, const Tensor& u) const {
+    Backend& backend = u.backend();
+    Tensor noise = number(1e-18, u);
+    const Tensor squared = square_of(m);
+    backend.add_scaled(squared, options_.eps * options_.eps / static_cast<double>(m.numel()), noise);
+    std::array<Tensor, 2> moment;  // A
+    for (std::size_t k = 0; k < 2; ++k) {
+      const Tensor &p = s.sides[k].factor, &other = s.sides[1 - k].factor;
+      if (!p.defined()) continue;
+      const Tensor size = other.defined() ? square_of(other) : number(static_cast<double>(u.size(k == 0 ? 1 : 0)), u);
+      moment[k] = Tensor::like(p);
+      backend.matmul({.a = p, .b = p, .out = moment[k]});
+      backend.mul(moment[k], product(size, noise), moment[k]);
+      backend.matmul(
+          {.a = u, .transpose_a = k == 1, .b = u, .transpose_b = k == 0, .out = moment[k], .accumulate = true});
+    }
+    for (std::size_t k = 0; k < 2; ++k) {
+      if (moment[k].defined()) follow(s.sides[k], moment[k], static_cast<double>(u.size(k == 0 ? 1 : 0)));
+    }
+    if (moment[0].defined() && moment[1].defined()) balance(s.sides[0].factor, s.sides[1].factor);
+  }
+
+  /// P = S P S with S = (1 + rate target) I - rate A. `a` is overwritten.
+  void follow(const Fitted& side, const Tensor& a, double target) const {
+    Backend& backend = a.backend();
+    const Tensor rate = number(0.5 * options_.fit_rate, a), grow = number(1.0, a), now = size_of(a, side.top);
+    backend.add(now, number(target, a), now);
+    average_into(side.bound, 0.9, now);
+    backend.pointwise(Pointwise::maximum, side.bound, now, side.bound);
+    backend.pointwise(Pointwise::divide, rate, side.bound, rate);
+    backend.add_scaled(rate, target, grow);
+    backend.mul(a, rate, a);
+    backend.scale(a, -1.0, a);
+    const Tensor half = Tensor::like(a), whole = Tensor::like(a);
+    backend.mul(side.factor, grow, half);
+    backend.matmul({.a = a, .b = side.factor, .out = half, .accumulate = true});
+    backend.mul(half, grow, whole);
+    backend.matmul({.a = half, .b = a, .out = whole, .accumulate = true});
+    // Symmetric but for rounding, which must not add up.
+    const std::int64_t n = a.size(0);
+    backend.swap_middle(whole.reshape({1, n, n, 1}), side.factor.reshape({1, n, n, 1}));
+    backend.add(side.factor, whole, side.factor);
+    backend.scale(side.factor, 0.5, side.factor);
+  }
+
+  /// A lower bound of |A| that gets close over the fits: |A x| / |x|, after which x = A x / |A x|. A little of every
+  /// direction is left in x, so that it can turn to any.
+  static Tensor size_of(const Tensor& a, const Tensor& x) {
+    Backend& backend = a.backend();
+    const Tensor y = Tensor::like(x), length = norm_of(x);
+    backend.matmul({.a = a, .b = x, .out = y});
+    const Tensor along = norm_of(y);
+    backend.pointwise(Pointwise::divide, y, along, x);
+    backend.add(x, number(0.01 / std::sqrt(static_cast<double>(x.numel())), x), x);
+    return calculate(Pointwise::divide, along, length);
+  }
+
+  /// Equal norms, and the same product.
+  static void balance(const Tensor& left, const Tensor& right) {
+    const Tensor ratio = calculate(Pointwise::root, calculate(Pointwise::divide, norm_of(right), norm_of(left)));
+    left.backend().mul(left, ratio, left);
+    right.backend().pointwise(Pointwise::divide, right, ratio, right);
+  }
+
+  static Tensor square_of(const Tensor& x) {
+    Tensor out = Tensor::empty({1}, x.dtype(), x.device());
+    out.backend().dot(x, x, out);
+    return out;
+  }
+
+  PsgdKronOptions options_;
+  Fits fits_;
+  Tensor correction_;  // (1): 1 - b^t
+  std::vector<State> states_;
+};
+
+}  // namespace
+
+void add_psgd_kron(RuleRegistry& registry) {
+  registry.add<PsgdKronOptions>(
+      "psgd_kron", "momentum whitened by factors that follow it, for matrices",
+      [](const PsgdKronOptions& o, const RuleContext& c) { return std::make_unique<PsgdKron>(o, c); });
+}
+
+}  // namespace monge::optim

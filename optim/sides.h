@@ -1,0 +1,35 @@
+// The two sides of a matrix (rows, cols), for the rules that treat them apart: its rows by a factor (rows, rows), its
+// columns by one (cols, cols). A side may have none, which then counts as I.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "core/tensor.h"
+#include "optim/symmetric.h"
+
+namespace monge::optim {
+
+/// The averaged L = G G^T or R = G^T G of gradients G, and what a rule makes of it.
+struct Side {
+  Tensor average, factor;  // (n, n), or none
+};
+using Sides = std::array<Side, 2>;
+
+/// L = decay L + (1 - decay) G G^T and R = decay R + (1 - decay) G^T G, where they are.
+void average_covariances(const Sides& sides, const Tensor& gradient, double decay);
+
+/// A factor in a product.
+struct Factor {
+  Tensor matrix;  // or none: I
+  bool transpose = false;
+};
+
+/// out = left x right; out must not be x.
+void between(const Factor& left, const Tensor& x, const Factor& right, const Tensor& out);
+
+/// Square tensors on the host, which waits for the device, and back.
+SquareMatrix download(const Tensor& matrix);
+void upload(const std::vector<double>& values, const Tensor& to);
+
+}  // namespace monge::optim
