@@ -9,6 +9,8 @@
 #include "core/cpu/cpu_backend.h"
 #include "core/cuda/make_backend.h"
 #include "core/error.h"
+#include "core/profile/profile.h"
+#include "core/profile/profiled_backend.h"
 #include "core/reference/reference_backend.h"
 
 namespace monge {
@@ -73,6 +75,15 @@ CudaBackends& cuda_backends() {
   return *backends;
 }
 
+/// A backend that runs in the caller's time, and what stands for it while a profile is under way.
+struct HostBackend {
+  explicit HostBackend(std::unique_ptr<Backend> made)
+      : plain(std::move(made)), marked(profile::make_profiled(*plain)) {}
+  Backend& now() const { return profile::recording() ? *marked : *plain; }
+
+  std::unique_ptr<Backend> plain, marked;
+};
+
 }  // namespace
 
 void make_cuda_backends_with(BackendFactory make) { cuda_backends().make_with(std::move(make)); }
@@ -81,12 +92,12 @@ Backend& backend_of(Device device) {
   // Backends live as long as the process: tensors with static lifetime may outlast any destructor order.
   switch (device.kind) {
     case DeviceKind::reference: {
-      static Backend* const reference = make_reference_backend().release();
-      return *reference;
+      static const auto* const reference = new HostBackend(make_reference_backend());
+      return reference->now();
     }
     case DeviceKind::cpu: {
-      static Backend* const cpu = make_cpu_backend().release();
-      return *cpu;
+      static const auto* const cpu = new HostBackend(make_cpu_backend());
+      return cpu->now();
     }
     case DeviceKind::cuda: return cuda_backends()[device.index];
   }

@@ -34,7 +34,7 @@ struct KfacOptions : MatrixRuleOptions {
   std::int64_t refresh = 5;
   double decay = 0.95;
   std::string factors = "both";
-  std::int64_t max_dim = 4096;
+  std::int64_t max_dim = 1024;
   bool graft = true;
   double kl_clip = 0.0;
   void fields(Fields& f) override {

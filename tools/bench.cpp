@@ -40,7 +40,8 @@ struct StepTiming {
   double mean = 0.0;     // seconds; work that is done every few steps shows here
   double flops_per_token = 0.0;
   double tokens_per_second = 0.0;
-  std::size_t peak_bytes = 0;
+  std::size_t peak_bytes = 0;      // of tensors
+  std::size_t peak_resident = 0;   // of the process, in RAM
   std::vector<std::string> notes;  // of the backend
 
   /// Of a machine that makes `peak` FLOP per second.
@@ -88,6 +89,7 @@ StepTiming time_steps(train::TrainingStep& training, const train::Dataset& datas
                     .mean = total / static_cast<double>(seconds.size()),
                     .flops_per_token = model.flops_per_token(config.model.context),
                     .peak_bytes = backend.memory().usage().peak,
+                    .peak_resident = train::peak_resident(),
                     .notes = backend.notes()};
   const std::int64_t tokens = config.train.batch * config.train.accumulate * config.model.context;
   timing.tokens_per_second = static_cast<double>(tokens) / timing.seconds;
@@ -116,12 +118,13 @@ void print_text(const Machine& machine, const std::vector<OpTiming>& ops, const 
   const std::optional<double> promised = train::data_sheet_peak(machine.description);
   fmt::print(
       "\nwhole step   {:.2f} ms (mean {:.2f}), {}tok/s, MFU (6 N + 6 L C T) {:.1f}% of the matmul peak{}, peak "
-      "memory {}\n",
+      "memory {} in tensors, {} in all\n",
       1e3 * step->seconds, 1e3 * step->mean, train::count_text(step->tokens_per_second), 100.0 * step->mfu(peak),
       promised ? fmt::format(" and {:.1f}% of the data sheet's bf16 {}FLOP/s", 100.0 * step->mfu(*promised),
                              train::count_text(*promised))
                : "",
-      train::bytes_text(static_cast<double>(step->peak_bytes)));
+      train::bytes_text(static_cast<double>(step->peak_bytes)),
+      train::bytes_text(static_cast<double>(step->peak_resident)));
   for (const std::string& note : step->notes) fmt::print("note         {}\n", note);
 }
 
@@ -148,6 +151,7 @@ void print_json(const Machine& machine, const std::vector<OpTiming>& ops, const 
                    {"mfu", step->mfu(peak)}};
     if (promised) out["step"]["mfu_of_data_sheet"] = step->mfu(*promised);
     out["peak_bytes"] = step->peak_bytes;
+    out["peak_resident_bytes"] = step->peak_resident;
     out["notes"] = step->notes;
   }
   fmt::print("{}\n", out.dump(2));
@@ -191,6 +195,7 @@ void run(const Arguments& arguments) {
       arguments.ops ? bench_ops(model, store, config.train.batch) : std::vector<OpTiming>{};
   backend.memory().trim();
   backend.memory().reset_peak();
+  train::restart_peak_resident();
   train::TrainingStep training(
       {.batch = config.train.batch, .accumulate = config.train.accumulate, .seed = seed, .replay = config.cuda.graph},
       model, store, optimizer);

@@ -17,6 +17,7 @@ void add_info(CLI::App& program);
 void add_bench(CLI::App& program);
 void add_compare(CLI::App& program, ExitCode& exit_code);
 void add_report(CLI::App& program);
+void add_tokenize(CLI::App& program);
 void add_verify(CLI::App& program);
 
 }  // namespace monge::tools

@@ -1,5 +1,7 @@
 #include "tools/op_bench.h"
 
+#include "core/profile/cost.h"
+
 #include "train/machine.h"
 
 namespace monge::tools {
@@ -84,18 +86,15 @@ class OpBench {
   void linear(const std::string& name, std::int64_t calls, std::int64_t out, std::int64_t in) {
     const Tensor x = random({rows_, in}), w = random({out, in}), y = random({rows_, out});
     const Tensor dx = random({rows_, in}), dw = random({out, in}, store_.values().dtype());
-    const double flops = 2.0 * static_cast<double>(rows_) * static_cast<double>(out) * static_cast<double>(in);
-    const auto shape = [](std::int64_t m, std::int64_t n, std::int64_t k) {
-      return fmt::format("{} x {} x {}", m, n, k);
+    const auto product = [&](const char* part, std::int64_t m, std::int64_t n, std::int64_t k, const Matmul& args) {
+      time(name + part, fmt::format("{} x {} x {}", m, n, k), calls, profile::flops_of(args), 0.0,
+           [&] { backend_.matmul(args); });
     };
-    time(name + " forward", shape(rows_, out, in), calls, flops, 0.0,
-         [&] { backend_.matmul({.a = x, .b = w, .transpose_b = true, .out = y}); });
-    time(name + " dx", shape(rows_, in, out), calls, flops, 0.0, [&] { backend_.matmul({.a = y, .b = w, .out = dx}); });
-    time(name + " dW", shape(out, in, rows_), calls, flops, 0.0,
-         [&] { backend_.matmul({.a = y, .transpose_a = true, .b = x, .out = dw}); });
+    product(" forward", rows_, out, in, {.a = x, .b = w, .transpose_b = true, .out = y});
+    product(" dx", rows_, in, out, {.a = y, .b = w, .out = dx});
+    product(" dW", out, in, rows_, {.a = y, .transpose_a = true, .b = x, .out = dw});
   }
 
-  /// Causal: half of the T x T products are counted; two of them forward, five backward.
   void attention() {
     const std::int64_t head_dim = width_ / heads_, packed = (heads_ + 2 * kv_heads_) * head_dim;
     const Tensor qkv = random({batch_, context_, packed}), out = random({batch_, context_, width_});
@@ -118,15 +117,15 @@ class OpBench {
                             .v = view(qkv, heads_ + kv_heads_),
                             .out = view(out, 0),
                             .row_stat = statistics({batch_, heads_, context_})};
-    const double product = static_cast<double>(batch_ * heads_ * head_dim) * static_cast<double>(context_ * context_);
     const std::string shape = fmt::format("B {}, T {}, H {}, D {}", batch_, context_, heads_, head_dim);
-    time("attention forward", shape, layers_, 2.0 * product, 0.0, [&] { backend_.attention(forward); });
+    time("attention forward", shape, layers_, profile::flops_of(forward), 0.0, [&] { backend_.attention(forward); });
     const AttentionBackward backward{.forward = forward,
                                      .dout = view(dout, 0),
                                      .dq = view(dqkv, 0),
                                      .dk = view(dqkv, heads_),
                                      .dv = view(dqkv, heads_ + kv_heads_)};
-    time("attention backward", shape, layers_, 5.0 * product, 0.0, [&] { backend_.attention_backward(backward); });
+    time("attention backward", shape, layers_, profile::flops_of(backward), 0.0,
+         [&] { backend_.attention_backward(backward); });
   }
 
   void norm() {

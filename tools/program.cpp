@@ -39,6 +39,7 @@ int run(int argc, char** argv) {
   add_bench(program);
   add_compare(program, exit_code);
   add_report(program);
+  add_tokenize(program);
   add_verify(program);
   try {
     program.parse(argc, argv);

@@ -1,4 +1,4 @@
-// monge train CONFIG [key.path=value ...] [--out DIR] [--resume]
+// monge train CONFIG [key.path=value ...] [--out DIR] [--resume] [--profile FILE]
 #include <CLI/CLI.hpp>
 
 #include "tools/commands.h"
@@ -14,7 +14,16 @@ struct Arguments {
   std::vector<std::string> overrides;
   std::string out;
   bool resume = false;
+  train::ProfileOptions profile;  // no file: none
 };
+
+std::optional<train::StepProfile> profile_of(const Arguments& arguments, const train::Config& config) {
+  if (arguments.profile.file.empty()) return std::nullopt;
+  if (parse_device(config.device).kind == DeviceKind::cuda) {
+    throw InputError("--profile: kernel calls return before a GPU has done them; use nsys profile monge train ...");
+  }
+  return std::optional<train::StepProfile>(std::in_place, arguments.profile);
+}
 
 ExitCode run(const Arguments& arguments) {
   train::Config config = train::load_config(arguments.config, arguments.overrides);
@@ -23,10 +32,11 @@ ExitCode run(const Arguments& arguments) {
   }
   const auto out =
       arguments.out.empty() ? train::next_run_path(arguments.config) : std::filesystem::path(arguments.out);
+  std::optional<train::StepProfile> steps = profile_of(arguments, config);
   train::Progress progress(stdout);
   const train::Interrupt interrupt;
   train::Trainer trainer(std::move(config), out, arguments.resume, progress);
-  const train::Outcome outcome = trainer.run([&interrupt] { return interrupt.requested(); });
+  const train::Outcome outcome = trainer.run([&interrupt] { return interrupt.requested(); }, steps ? &*steps : nullptr);
   return outcome == train::Outcome::done ? ExitCode::done : ExitCode::interrupted;
 }
 
@@ -39,6 +49,17 @@ void add_train(CLI::App& program, ExitCode& exit_code) {
   command->add_option("overrides", arguments->overrides, "key.path=value: settings that replace those of the file");
   command->add_option("--out", arguments->out, "Folder of the run (default: runs/<config>-<n>, a new one)");
   command->add_flag("--resume", arguments->resume, "Continue from the newest checkpoint in --out");
+  CLI::Option* profile =
+      command->add_option("--profile", arguments->profile.file,
+                          "Write a trace of some steps to this file: for ui.perfetto.dev or chrome://tracing");
+  command->add_option("--profile-first", arguments->profile.first, "The first step of the trace; --resume counts anew")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber)
+      ->needs(profile);
+  command->add_option("--profile-steps", arguments->profile.steps, "How many steps it holds")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber)
+      ->needs(profile);
   command->footer([] {
     train::Config config;
     return key_help("CONFIG", config);

@@ -1,5 +1,7 @@
 #include "train/batches.h"
 
+#include "core/profile/profile.h"
+
 namespace monge::train {
 namespace {
 
@@ -8,6 +10,7 @@ constexpr std::size_t batches_ahead = 4;
 }  // namespace
 
 Batch training_batch(const Dataset& dataset, std::uint64_t index, std::int64_t rows, std::int64_t context) {
+  const profile::Span span("make batch");
   const auto T = static_cast<std::size_t>(context);
   Batch batch;
   batch.inputs.resize(static_cast<std::size_t>(rows) * T);

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <limits>
+#include <string>
 
 namespace monge::train {
 
@@ -74,5 +76,15 @@ double copy_bandwidth(Backend& backend, double seconds) {
   const double time = best_time(backend, seconds, [&] { backend.copy(from, to); });
   return 2.0 * static_cast<double>(from.bytes()) / time;
 }
+
+std::size_t peak_resident() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmHWM:")) return std::stoull(line.substr(line.find(':') + 1)) * 1024;  // "VmHWM:  1234 kB"
+  }
+  return 0;
+}
+
+void restart_peak_resident() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
 }  // namespace monge::train

@@ -29,4 +29,9 @@ std::optional<double> data_sheet_peak(std::string_view description);
 /// The best rate of copying a tensor much larger than the caches, in bytes read plus bytes written per second.
 double copy_bandwidth(Backend& backend, double seconds = 0.2);
 
+/// The most memory that this process has held in RAM, program and libraries included, in bytes: since the last call of
+/// restart_peak_resident, else since its start. 0 where the system has no /proc.
+std::size_t peak_resident();
+void restart_peak_resident();
+
 }  // namespace monge::train

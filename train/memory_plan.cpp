@@ -39,9 +39,13 @@ MemoryPlan plan_memory(nn::Gpt& model, nn::ParameterStore& store, const optim::O
   plan.optimizer = optimizer.state_bytes();
   // With a chunked head the line begins where the first chunk is full.
   const std::int64_t rows = model.head_chunk() / model.options().context + 1;
-  const auto first = static_cast<double>(peak_of(model, store, rows));
-  const double per_row = static_cast<double>(peak_of(model, store, rows + 1)) - first;
-  plan.activations = static_cast<std::size_t>(std::max(first + per_row * static_cast<double>(batch - rows), 0.0));
+  if (batch <= rows + 1) {
+    plan.activations = peak_of(model, store, batch);  // no more than the run itself takes
+  } else {
+    const auto first = static_cast<double>(peak_of(model, store, rows));
+    const double per_row = static_cast<double>(peak_of(model, store, rows + 1)) - first;
+    plan.activations = static_cast<std::size_t>(std::max(first + per_row * static_cast<double>(batch - rows), 0.0));
+  }
   MemoryPools& memory = store.values().backend().memory();
   memory.trim();  // blocks of these sizes are of no use to the run
   memory.reset_peak();

@@ -114,7 +114,7 @@ void Trainer::measure_peak() {
   progress_.note(fmt::format("matmul   {}FLOP/s measured, the reference for MFU", count_text(matmul_peak_)));
 }
 
-Outcome Trainer::run(const std::function<bool()>& stop) {
+Outcome Trainer::run(const std::function<bool()>& stop, StepProfile* steps) {
   const TrainOptions& t = config_.train;
   if (state_.step < t.steps) {
     measure_peak();
@@ -125,6 +125,8 @@ Outcome Trainer::run(const std::function<bool()>& stop) {
   start_ = lap_ = Clock::now();
   bool stopping = false;
   while (state_.step < t.steps && !stopping) {
+    if (steps != nullptr) steps->begin_step();
+    std::optional<profile::Span> span("step");
     training_->run(++state_.step, [&queue] { return queue.next(); });
     ++timed_steps_;
     state_.tokens += t.batch * t.accumulate * config_.model.context;
@@ -134,7 +136,10 @@ Outcome Trainer::run(const std::function<bool()>& stop) {
     if (evaluating || due(t.log_every)) write_line(evaluating);
     stopping = !last && stop();
     if (last || stopping || due(t.checkpoint_every)) save();
+    span.reset();
+    if (steps != nullptr) steps->end_step();
   }
+  if (steps != nullptr) progress_.note(steps->finish());
   if (stopping) {
     progress_.note(
         fmt::format("stopped after step {}; continue with --out {} --resume", state_.step, folder_.path().string()));
@@ -151,11 +156,13 @@ void Trainer::lap(bool training) {
 }
 
 void Trainer::write_line(bool with_evaluation) {
+  const profile::Span log("log");
   const StepRecord record = training_->record();
   check_finite(record);
   training_->clear_record();
   lap(true);
   if (with_evaluation) {
+    const profile::Span span("evaluate");
     const optim::EvaluationWeights averaged(*optimizer_);
     evaluation_ = evaluate(*model_, *dataset_, device_, config_.train.batch, config_.train.eval_batches);
     if (!std::isfinite(evaluation_->loss)) {
@@ -207,6 +214,7 @@ void Trainer::show(const MetricsLine& line) {
 }
 
 void Trainer::save() {
+  const profile::Span span("checkpoint");
   state_.record = training_->record();
   check_finite(state_.record);
   lap(true);

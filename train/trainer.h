@@ -22,6 +22,7 @@
 #include "train/evaluate.h"
 #include "train/memory_plan.h"
 #include "train/metrics.h"
+#include "train/profile.h"
 #include "train/progress.h"
 #include "train/run_folder.h"
 #include "train/run_summary.h"
@@ -39,8 +40,10 @@ class Trainer {
   Trainer(Config config, const std::filesystem::path& out, bool resume, Progress& progress);
 
   /// Trains to the last step, evaluates and samples. `stop` is asked after every step: when it says yes, a checkpoint
-  /// is written and the run ends. Throws RunError: not finite, out of memory, disk full; the last checkpoint stays.
-  Outcome run(const std::function<bool()>& stop = [] { return false; });
+  /// is written and the run ends. `steps`, unless null, sees every step and is finished at the end. Throws RunError:
+  /// not finite, out of memory, disk full; the last checkpoint stays.
+  Outcome run(
+      const std::function<bool()>& stop = [] { return false; }, StepProfile* steps = nullptr);
 
   std::int64_t step() const { return state_.step; }
   const nn::ParameterStore& store() const { return *store_; }

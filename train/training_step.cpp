@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/profile/profile.h"
+
 namespace monge::train {
 
 double StepRecord::mean_loss() const {
@@ -35,6 +37,7 @@ TrainingStep::TrainingStep(const Options& options, nn::Gpt& model, nn::Parameter
 }
 
 void TrainingStep::load(std::int64_t step, const std::function<Batch()>& next) {
+  const profile::Span span("data");
   Backend& backend = store_.values().backend();
   for (std::int64_t micro = 0; micro < options_.accumulate; ++micro) {
     const Batch batch = next();
@@ -47,6 +50,7 @@ void TrainingStep::load(std::int64_t step, const std::function<Batch()>& next) {
 }
 
 void TrainingStep::compute_gradients(Labels labels) {
+  const profile::Span span("gradients");
   Backend& backend = store_.values().backend();
   const Shape tokens{options_.batch, model_.options().context};
   backend.fill(loss_, 0.0);
@@ -58,11 +62,13 @@ void TrainingStep::compute_gradients(Labels labels) {
     autograd::Tape tape;
     autograd::Var loss;
     {
+      const profile::Span forward("forward");
       const autograd::Tape::Recording recording(tape);
       loss = labels == Labels::given ? model_.loss(of_this(inputs_), of_this(targets_))
                                      : model_.sampled_loss(of_this(inputs_), of_this(targets_), random);
     }
     backend.add_scaled(loss.value(), 1.0 / static_cast<double>(options_.accumulate), loss_);
+    const profile::Span backward("backward");
     tape.backward(loss, seed_);
   }
   store_.complete_grads();
@@ -75,11 +81,13 @@ void TrainingStep::gradients(std::int64_t step, const std::function<Batch()>& ne
 
 void TrainingStep::compute(std::int64_t step) {
   if (optimizer_.samples(step)) {
+    const profile::Span span("curvature");
     compute_gradients(Labels::sampled);
     share_.backend().target_share(targets_, model_.vocab(), share_);
     optimizer_.sampled(step, share_);
   }
   compute_gradients(Labels::given);
+  const profile::Span span("update");
   optimizer_.apply(step);
 }
 
@@ -89,7 +97,10 @@ void TrainingStep::run(std::int64_t step, const std::function<Batch()>& next) {
   require(recorded_ < losses_.size(0), "[training step] the record of {} steps is full", losses_.size(0));
   Backend& backend = store_.values().backend();
   load(step, next);
-  optimizer_.prepare(step);
+  {
+    const profile::Span span("update");
+    optimizer_.prepare(step);
+  }
   const bool repeats = options_.replay && optimizer_.repeats(step);
   if (repeats && recording_ != nullptr) {
     recording_->replay();
@@ -100,6 +111,7 @@ void TrainingStep::run(std::int64_t step, const std::function<Batch()>& next) {
     compute(step);
     if (repeats) ++computed_;
   }
+  const profile::Span span("log");
   backend.copy(loss_, losses_.slice(recorded_, recorded_ + 1));
   backend.copy(optimizer_.control().slice(Control::grad_norm, Control::grad_norm + 1),
                norms_.slice(recorded_, recorded_ + 1));

@@ -62,7 +62,7 @@ struct Plan {
   std::int64_t parts;  // items that share the tiles of one key/value head
 
  private:
-  static constexpr std::int64_t tile_elements = 64 * 1024;
+  static constexpr std::int64_t tile_elements = 128 * 1024;
   static constexpr std::int64_t least_items = 16;  // keeps some threads busy when there are few sequences and heads
 };
 

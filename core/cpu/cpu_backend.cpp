@@ -47,6 +47,12 @@ class CpuBackend final : public Backend {
 
   MemoryPools& memory() override { return memory_; }
 
+  std::vector<std::string> notes() const override {
+    if (!cpu::has_widened_products()) return {};
+    return {
+        "this processor has no bf16 arithmetic: products are computed in f32, on copies. That is slower than float32"};
+  }
+
   void copy_from_host(const void* from, const Tensor& to) override {
     if (to.bytes() > 0) std::memcpy(to.data(), from, to.bytes());  // an empty vector's data is null
   }

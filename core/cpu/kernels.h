@@ -26,6 +26,8 @@ void dropout(const Tensor& x, const Tensor& y, double p, const Random& random);
 
 // --- matmul.cpp ---
 void matmul(const Matmul& args);
+/// Whether there has been a bf16 product that this processor could only do in f32.
+bool has_widened_products();
 
 // --- kernels_elementwise.cpp ---
 void add(const Tensor& a, const Tensor& b, const Tensor& out);

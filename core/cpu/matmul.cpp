@@ -7,6 +7,8 @@
 namespace monge::cpu {
 namespace {
 
+bool widened = false;
+
 Product product_of(const Matmul& args) {
   Product p;
   p.batch = args.a.rank() == 3 ? args.a.size(0) : 1;
@@ -34,6 +36,7 @@ void run(const Product& p, const Tensor& a, const Tensor& b, const Tensor& bias,
   if (run_product(p, a.data(), b.data(), bias ? bias.data() : nullptr, out.data())) return;
   // No bf16 arithmetic on this processor: compute in f32 on widened copies.
   require(p.in == DType::bf16, "[matmul] this oneDNN has no f32 product for this processor");
+  widened = true;
   Product wide = p;
   wide.in = wide.out = wide.bias = DType::f32;
   const bool narrow_out = out.dtype() != DType::f32;
@@ -45,6 +48,8 @@ void run(const Product& p, const Tensor& a, const Tensor& b, const Tensor& bias,
 }
 
 }  // namespace
+
+bool has_widened_products() { return widened; }
 
 void matmul(const Matmul& args) {
   check::matmul(here, args);

@@ -66,6 +66,29 @@ TEST_F(ProgramTest, InventsAFolderWhenNoneIsGiven) {
   EXPECT_TRUE(std::filesystem::exists(program / "runs/config-2/metrics.jsonl"));
 }
 
+TEST_F(ProgramTest, ProfilesStepsOfARun) {
+  const Result train =
+      program.run("train config.yaml --out run --profile trace.json --profile-first 5 --profile-steps 2");
+  EXPECT_EQ(train.code, 0) << train.err;
+  EXPECT_HAS(train.out, " ms a step, ");
+  EXPECT_HAS(train.out, "trace.json holds the spans");
+  const auto trace = nlohmann::json::parse(read_file(program / "trace.json"));
+  EXPECT_EQ(std::ranges::count_if(trace["traceEvents"], [](const auto& event) { return event["name"] == "step"; }), 2);
+
+  EXPECT_EQ(program.run("train config.yaml --out late train.steps=4 --profile late.json --profile-first 5").code, 0);
+  EXPECT_HAS(read_file(program / "stdout"), "late.json is empty: the run had 4 steps");
+  expect_refused("train config.yaml --profile nowhere/trace.json", "nowhere/trace.json: No such file");
+  expect_refused("train config.yaml device=cuda --profile trace.json", "nsys");
+  expect_refused("train config.yaml --profile-steps 5", "--profile");
+}
+
+TEST_F(ProgramTest, Bf16WithoutBf16ArithmeticIsSaid) {
+  const std::string train = "train config.yaml train.precision=bfloat16 train.steps=2 --out ";
+  const Result old = program.run(train + "old", "export DNNL_MAX_CPU_ISA=AVX2; ");
+  EXPECT_EQ(old.code, 0) << old.err;
+  EXPECT_HAS(old.out, "no bf16 arithmetic");
+}
+
 TEST_F(ProgramTest, WrongConfigIsRefused) {
   expect_refused("train config.yaml model.widht=32", "Did you mean 'width'");
   expect_refused("train config.yaml model.nothing.at.all=1", "model.nothing");
@@ -109,6 +132,22 @@ TEST_F(ProgramTest, WrongFoldersAreRefused) {
   EXPECT_HAS(result.err, "--resume");
   EXPECT_FALSE(std::filesystem::exists(program / "full/config.yaml"));
   EXPECT_EQ(program.run("train config.yaml --resume").code, 2);
+}
+
+TEST_F(ProgramTest, TokenizeSaysWhatATokenizerMakesOfAText) {
+  std::ofstream(program / "text.txt") << "the cat and the dog and the\nhen";
+  const auto json = nlohmann::json::parse(program.run("tokenize text.txt tokenizer.vocab=258 --json").out);
+  EXPECT_EQ(json.at("vocab"), 258);
+  EXPECT_EQ(json.at("bytes"), 31);
+  EXPECT_EQ(json.at("tokens"), 31 - 4 - 3);  // (h, e) is there four times, then (t, he) three times
+  EXPECT_EQ(program.run("tokenize text.txt tokenizer.vocab=257 --save kept.json").code, 0);
+  const auto kept = nlohmann::json::parse(std::ifstream(program / "kept.json"));
+  EXPECT_EQ(kept.at("tokenizer").dump(), R"({"kind":"bpe","merges":[[104,101]]})");
+  EXPECT_EQ(kept.at("ids").size(), 31 - 4);
+  EXPECT_EQ(program.run("tokenize text.txt --save none/kept.json").code, 3);
+  EXPECT_HAS(program.run("tokenize text.txt tokenizer.kind=char").out, "[t][h][e][ ][c]");
+  EXPECT_EQ(program.run("tokenize none.txt").code, 2);
+  EXPECT_HAS(program.run("tokenize text.txt tokenizer.vocab=7").err, "tokenizer.vocab");
 }
 
 TEST_F(ProgramTest, WrongCommandsAreRefused) {
