@@ -28,7 +28,7 @@ namespace monge::optim {
 namespace {
 
 struct KfacOptions : MatrixRuleOptions {
-  double damping = 0.01;
+  double damping = 0.1;
   std::vector<double> betas{0.9, 0.95};
   std::int64_t every = 10;
   std::int64_t refresh = 5;
@@ -125,7 +125,7 @@ class Kfac : public MatrixRule {
     if (!measures(number)) return;
     for (Weight& w : weights_) {
       w.output.start();
-      if (diagonal_ == Diagonal::measured) w.seen = zeros_like(w.spectrum);
+      if (diagonal_ == Diagonal::measured && !factorises(number)) w.seen = zeros_like(w.spectrum);
     }
     for (const auto& layer : layers_) layer->start();
   }
@@ -138,18 +138,19 @@ class Kfac : public MatrixRule {
     for (const auto& layer : layers_) layer->stop(options_.decay);
     for (Weight& w : weights_) {
       // The gradient of the mean loss is `share` times that of one target, so its squares are short of one factor.
-      if (w.output.seen.defined()) multiply(w.output.seen, pass.share);
-      if (w.seen.defined()) multiply(w.seen, pass.share);
+      for (const Tensor& seen : {w.output.seen, w.seen}) {
+        if (seen.defined()) seen.backend().pointwise(Pointwise::divide, seen, pass.share, seen);
+      }
       w.output.average_seen(options_.decay);
     }
-    const std::int64_t before = (pass.number - 1) / options_.every, since = before % options_.refresh;
-    if (before < options_.refresh || since == 0) {
-      factorise(1.0 / (1.0 - std::pow(options_.decay, before + 1)));
-    } else if (diagonal_ == Diagonal::measured) {
+    const std::int64_t before = measurements_before(pass.number);
+    if (factorises(pass.number)) factorise(1.0 / (1.0 - std::pow(options_.decay, before + 1)));
+    for (Weight& w : weights_) {
+      if (!w.seen.defined()) continue;
       // The mean of what was seen in these bases.
-      for (Weight& w : weights_) average_into(w.spectrum, 1.0 - 1.0 / static_cast<double>(since), w.seen);
+      average_into(w.spectrum, 1.0 - 1.0 / static_cast<double>(before % options_.refresh), w.seen);
+      w.seen = {};
     }
-    for (Weight& w : weights_) w.seen = {};
   }
 
   std::vector<NamedTensor> state() const override {
@@ -219,8 +220,6 @@ class Kfac : public MatrixRule {
   };
 
   static Tensor zeros_like(const Tensor& x) { return Tensor::zeros(x.shape(), x.dtype(), x.device()); }
-  /// x / share
-  static void multiply(const Tensor& x, const Tensor& share) { x.backend().pointwise(Pointwise::divide, x, share, x); }
   /// (basis^T x)^2
   static Tensor squares(const Tensor& x, const Tensor& basis) {
     const Tensor along = Tensor::like(x);
@@ -229,6 +228,12 @@ class Kfac : public MatrixRule {
   }
 
   bool measures(std::int64_t number) const { return (number - 1) % options_.every == 0; }
+  std::int64_t measurements_before(std::int64_t number) const { return (number - 1) / options_.every; }
+  /// Whether a step that measures computes new bases.
+  bool factorises(std::int64_t number) const {
+    const std::int64_t before = measurements_before(number);
+    return before < options_.refresh || before % options_.refresh == 0;
+  }
   bool uses(const char* factor, std::int64_t n) const {
     return (options_.factors == "both" || options_.factors == factor) && n <= options_.max_dim;
   }
@@ -239,14 +244,15 @@ class Kfac : public MatrixRule {
     const Tensor inputs = transposed(x, like), gradients = transposed(dy, like);  // (in, N), (out, N)
     layer.positions += inputs.size(1);
     if (layer.input.seen.defined()) add_product(inputs, inputs, layer.input.seen);
-    const Tensor input_squares = diagonal_ == Diagonal::measured ? squares(inputs, layer.input.factor) : Tensor();
+    const bool sees_spectrum = weights_[layer.first].seen.defined();
+    const Tensor input_squares = sees_spectrum ? squares(inputs, layer.input.factor) : Tensor();
     std::int64_t row = 0;
     for (std::size_t i = layer.first; i < layer.first + layer.count; ++i) {
       Weight& w = weights_[i];
       const Tensor g = gradients.slice(row, row + matrices()[i].rows);
       row += matrices()[i].rows;
       if (w.output.seen.defined()) add_product(g, g, w.output.seen);
-      if (w.seen.defined()) add_product(squares(g, w.output.factor), input_squares, w.seen);
+      if (sees_spectrum) add_product(squares(g, w.output.factor), input_squares, w.seen);
     }
   }
 
