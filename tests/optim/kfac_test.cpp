@@ -256,6 +256,18 @@ TEST(Kfac, MuchDampingIsGradientDescent) {
   EXPECT_LT(difference(u * (g.norm() / u.norm()), g), 1e-8);
 }
 
+// A shift of all logits changes no prediction: G has no curvature along it, and the damping alone decides there.
+TEST(Kfac, DampingDecidesWhereThereIsNoCurvature) {
+  Rig rig(plain + ", damping: 0.1", {3, 5});
+  const Dense x = random_matrix(9, 3, 7), g = Dense::Ones(5, 1) * random_matrix(1, 3, 9);
+  rig.measure(x, joined(class_seeds_by_row(rig.output(x))));
+  const Dense u = rig.step({g})[0];
+  const double curvature =
+      rig.state("kfac.l0.weight.output").trace() * rig.state("kfac.l0.weight.input").trace() / 15.0;
+  EXPECT_GT(curvature, 1e-3);
+  EXPECT_LT(difference(u, g / (0.1 * curvature)), 1e-9);
+}
+
 // The layer N W M^-1 on inputs M x computes N (W x): without damping both move to the same function.
 TEST(Kfac, DoesNotDependOnTheBasis) {
   const Dense m = random_matrix(3, 3, 1) + 3.0 * Dense::Identity(3, 3);
