@@ -16,6 +16,17 @@ struct Side {
 };
 using Sides = std::array<Side, 2>;
 
+/// Those of a matrix of this shape, all zero, by `make`; longer sides than `max_dim` have none.
+template <class Make>
+Sides make_sides(const Shape& shape, std::int64_t max_dim, const Make& make) {
+  Sides sides;
+  for (std::size_t k = 0; k < 2; ++k) {
+    const std::int64_t n = shape[static_cast<int>(k)];
+    if (n <= max_dim) sides[k] = {make({n, n}), make({n, n})};
+  }
+  return sides;
+}
+
 /// L = decay L + (1 - decay) G G^T and R = decay R + (1 - decay) G^T G, where they are.
 void average_covariances(const Sides& sides, const Tensor& gradient, double decay);
 

@@ -79,12 +79,10 @@ class Soap : public MatrixRule {
   Soap(const SoapOptions& options, const RuleContext& context)
       : MatrixRule("soap", options, context), options_(options) {
     for (const Matrix& matrix : matrices()) {
-      State s{.m = make_state(matrix.shape()), .v = make_state(matrix.shape()), .sides = {}};
-      for (std::size_t k = 0; k < 2; ++k) {
-        const std::int64_t n = k == 0 ? matrix.rows : matrix.cols;
-        if (n <= options.max_dim) s.sides[k] = {make_state({n, n}), make_state({n, n})};
-      }
-      states_.push_back(std::move(s));
+      const auto make = [this](const Shape& shape) { return make_state(shape); };
+      states_.push_back({.m = make(matrix.shape()),
+                         .v = make(matrix.shape()),
+                         .sides = make_sides(matrix.shape(), options.max_dim, make)});
     }
   }
 
