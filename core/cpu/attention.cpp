@@ -14,11 +14,11 @@ HWY_BEFORE_NAMESPACE();
 namespace monge::cpu::HWY_NAMESPACE {
 
 struct ForwardScratch {
-  ForwardScratch(const Plan& plan, Carver carver)
-      : four_rows(carver.take(4 * plan.width)),
-        k_transposed(carver.take(plan.keys * plan.width)),
+  ForwardScratch(const Plan& plan, std::int64_t row, Carver carver)
+      : four_rows(carver.take(4 * row)),
+        k_transposed(carver.take(plan.keys * row)),
         v(carver.take(plan.keys * plan.width)),
-        q(carver.take(plan.tile_rows * plan.width)),
+        q(carver.take(plan.tile_rows * row)),
         out(carver.take(plan.tile_rows * plan.width)),
         scores(carver.take(plan.tile_rows * plan.stride)),
         mask(carver.take(mask_size(plan.keys))),
@@ -28,7 +28,7 @@ struct ForwardScratch {
   std::int64_t size;
 };
 
-/// Scores become weights, dropped and masked.
+/// Scores become weights, after dropout.
 template <class Map>
 HWY_INLINE void weigh(const Map& row_map, const Plan& plan, const Tile& tile, const ForwardScratch& to) {
   const Attention& a = plan.a;
@@ -38,28 +38,28 @@ HWY_INLINE void weigh(const Map& row_map, const Plan& plan, const Tile& tile, co
     SimdRow row(weights, n);
     a.row_stat.data_as<float>()[index] = row_map.weights(row);
     if (a.dropout > 0.0) multiply_by(weights, draw_mask(a, index, n, to.mask), n);
-    clear_hidden(weights, n);
   }
 }
 
 template <class T>
 void forward(const Plan& plan) {
   const Attention& a = plan.a;
-  const std::int64_t size = ForwardScratch(plan, Carver(nullptr)).size;
+  const std::int64_t row = row_words<T>(a.head_dim);
+  const std::int64_t size = ForwardScratch(plan, row, Carver(nullptr)).size;
   const Tensor space = scratch(thread_count() * size);
   parallel_items(plan.items(), [&](std::int64_t index, int worker) HWY_ATTR {
     const Item item(plan, index);
-    const ForwardScratch to(plan, Carver(space.data_as<float>() + worker * size));
-    load_transposed(plan, head<T>(a.k, item.b, 0, item.g, a.head_dim), a.k.token_stride, to.four_rows, to.k_transposed);
-    load_rows(head<T>(a.v, item.b, 0, item.g, a.head_dim), a.v.token_stride, a.keys, a.head_dim, 1.0, to.v, plan.width);
+    const ForwardScratch to(plan, row, Carver(space.data_as<float>() + worker * size));
+    load_transposed<T>(plan, head<T>(a.k, item.b, 0, item.g, a.head_dim), a.k.token_stride, to.four_rows, to.k_transposed);
+    load_right(head<T>(a.v, item.b, 0, item.g, a.head_dim), a.v.token_stride, a.keys, a.head_dim, to.v);
     for_each_tile(plan, item, [&](const Tile& tile) HWY_ATTR {
-      load_rows(head<T>(a.q, tile.b, tile.first, tile.h, a.head_dim), a.q.token_stride, tile.rows, a.head_dim, a.scale,
-                to.q, plan.width);
-      compute_scores(plan, tile, to.q, transposed(plan, to.k_transposed), to.scores);
+      load_rows<T>(head<T>(a.q, tile.b, tile.first, tile.h, a.head_dim), a.q.token_stride, tile.rows, a.head_dim, to.q);
+      compute_scores<T>(plan, tile, to.q, to.k_transposed, to.scores);
       HWY_NAMESPACE::visit_row_map(a.map, [&](const auto& row_map) HWY_ATTR { weigh(row_map, plan, tile, to); });
-      multiply_values(plan, tile, to.scores, row_major(plan, to.v), to.out);
-      store_rows(to.out, plan.width, tile.rows, a.head_dim, head<T>(a.out, tile.b, tile.first, tile.h, a.head_dim),
-                 a.out.token_stride);
+      make_factor<T>(plan, tile, to.scores);
+      multiply_values<T>(plan, tile, 1.0, to.scores, to.v, plan.width, to.out);
+      store_rows(to.out, plan.width, tile.rows, a.head_dim, 1.0,
+                 head<T>(a.out, tile.b, tile.first, tile.h, a.head_dim), a.out.token_stride);
     });
   });
 }

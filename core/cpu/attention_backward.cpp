@@ -15,27 +15,39 @@
 HWY_BEFORE_NAMESPACE();
 namespace monge::cpu::HWY_NAMESPACE {
 
-// With u_ij = mask_ij <dO_i, v_j>:  dz = H u,  dq = scale dz k,  dk = dz^T (scale q),  dv = (mask a)^T dO. The row
+// With u_ij = mask_ij <dO_i, v_j>:  dz = H u,  dq = scale dz k,  dk = scale dz^T q,  dv = (mask a)^T dO. The row
 // solve puts (H + lambda I)^-1 H u in the place of dz and gives a second pair of dq and dk.
 
+/// Rows of the tile are left factors of scores and right factors of sums over the rows: for f32 that is the same.
+template <class T>
 struct BackwardScratch {
   BackwardScratch(const Plan& plan, bool solves_rows, Carver carver)
-      : four_rows(carver.take(4 * plan.width)),
-        k(carver.take(plan.keys * plan.width)),
-        k_transposed(carver.take(plan.keys * plan.width)),
-        v_transposed(carver.take(plan.keys * plan.width)),
-        q(carver.take(plan.tile_rows * plan.width)),
-        dout(carver.take(plan.tile_rows * plan.width)),
+      : BackwardScratch(plan, solves_rows, row_words<T>(plan.a.head_dim), carver) {}
+
+  float *four_rows, *k, *k_transposed, *v_transposed, *q, *q_right, *dout, *dout_right, *dq, *weights, *dscores,
+      *solved, *pairs, *mask, *s;
+  std::int64_t size;
+
+ private:
+  static constexpr bool paired = per_word<T> == 2;
+
+  BackwardScratch(const Plan& plan, bool solves_rows, std::int64_t row, Carver carver)
+      : four_rows(carver.take(4 * row)),
+        k(carver.take(words<T>(plan.keys) * plan.width)),
+        k_transposed(carver.take(plan.keys * row)),
+        v_transposed(carver.take(plan.keys * row)),
+        q(carver.take(plan.tile_rows * row)),
+        q_right(paired ? carver.take(words<T>(plan.tile_rows) * plan.width) : q),
+        dout(carver.take(plan.tile_rows * row)),
+        dout_right(paired ? carver.take(words<T>(plan.tile_rows) * plan.width) : dout),
         dq(carver.take(plan.tile_rows * plan.width)),
         weights(carver.take(plan.tile_rows * plan.stride)),
         dscores(carver.take(plan.tile_rows * plan.stride)),
         solved(carver.take(solves_rows ? plan.tile_rows * plan.stride : 0)),
+        pairs(carver.take(paired ? words<T>(plan.tile_rows) * plan.stride : 0)),
         mask(carver.take(mask_size(plan.keys))),
         s(carver.take(plan.keys)),
         size(carver.used()) {}
-
-  float *four_rows, *k, *k_transposed, *v_transposed, *q, *dout, *dq, *weights, *dscores, *solved, *mask, *s;
-  std::int64_t size;
 };
 
 /// What one item adds up: the gradients of its keys and values, (keys, width) each.
@@ -128,7 +140,7 @@ HWY_INLINE void differentiate_row(const Map& row_map, const RowDamping& damping,
 /// Scores become weights and u becomes dz, row by row.
 template <class Map, class T>
 HWY_INLINE void differentiate(const Map& row_map, const AttentionBackward& args, const Plan& plan, const Tile& tile,
-                              const BackwardScratch& to) {
+                              const BackwardScratch<T>& to) {
   const Attention& a = plan.a;
   const bool solves_rows = args.row_dq.data.defined();
   for (std::int64_t r = 0; r < tile.rows; ++r) {
@@ -156,9 +168,6 @@ HWY_INLINE void differentiate(const Map& row_map, const AttentionBackward& args,
       differentiate_row(row_map, args.damping, n, weights, stat, weights_dot_u, to.s, u, solved);
     }
     if (mask != nullptr) multiply_by(weights, mask, n);
-    clear_hidden(weights, n);
-    clear_hidden(u, n);
-    if (solves_rows) clear_hidden(solved, n);
   }
 }
 
@@ -172,46 +181,46 @@ HWY_INLINE void add_prior_gradient(const Plan& plan, const Tile& tile, const flo
   }
 }
 
-/// dq = scale dscores k, into the tile's rows of the gradient.
+/// What the gradients of a tile's scores give: dq = scale dscores k, and dscores^T q to add to dk / scale.
 template <class T>
-HWY_INLINE void store_query_gradient(const Plan& plan, const Tile& tile, const float* dscores,
-                                     const BackwardScratch& to, const HeadView& dq) {
-  multiply_values(plan, tile, dscores, row_major(plan, to.k), to.dq);
-  const Floats scale = splat(plan.a.scale);
-  map(
-      tile.rows * plan.width, to.dq, [&](Floats x) HWY_ATTR { return hn::Mul(scale, x); }, to.dq);
-  store_rows(to.dq, plan.width, tile.rows, plan.a.head_dim, head<T>(dq, tile.b, tile.first, tile.h, plan.a.head_dim),
-             dq.token_stride);
+HWY_INLINE void pass_on(const Plan& plan, const Tile& tile, float* dscores, const BackwardScratch<T>& to,
+                        const HeadView& dq, float* dk) {
+  make_factor<T>(plan, tile, dscores);
+  add_transposed<T>(plan, tile, dscores, to.q_right, to.pairs, dk);
+  multiply_values<T>(plan, tile, plan.a.scale, dscores, to.k, plan.width, to.dq);
+  store_rows(to.dq, plan.width, tile.rows, plan.a.head_dim, 1.0,
+             head<T>(dq, tile.b, tile.first, tile.h, plan.a.head_dim), dq.token_stride);
 }
 
 template <class T>
 HWY_INLINE void backward_tile(const AttentionBackward& args, const Plan& plan, const Tile& tile,
-                              const BackwardScratch& to, const ItemSums& sums, const PriorSums& prior) {
+                              const BackwardScratch<T>& to, const ItemSums& sums, const PriorSums& prior) {
   const Attention& a = plan.a;
-  load_rows(head<T>(a.q, tile.b, tile.first, tile.h, a.head_dim), a.q.token_stride, tile.rows, a.head_dim, a.scale,
-            to.q, plan.width);
-  load_rows(head<T>(args.dout, tile.b, tile.first, tile.h, a.head_dim), args.dout.token_stride, tile.rows, a.head_dim,
-            1.0, to.dout, plan.width);
-  compute_scores(plan, tile, to.q, transposed(plan, to.k_transposed), to.weights);
-  multiply_scores(plan, tile, to.dout, transposed(plan, to.v_transposed), to.dscores);
+  const T* const q = head<T>(a.q, tile.b, tile.first, tile.h, a.head_dim);
+  const T* const dout = head<T>(args.dout, tile.b, tile.first, tile.h, a.head_dim);
+  load_rows<T>(q, a.q.token_stride, tile.rows, a.head_dim, to.q);
+  load_rows<T>(dout, args.dout.token_stride, tile.rows, a.head_dim, to.dout);
+  if (to.q_right != to.q) load_right(q, a.q.token_stride, tile.rows, a.head_dim, to.q_right);
+  if (to.dout_right != to.dout) load_right(dout, args.dout.token_stride, tile.rows, a.head_dim, to.dout_right);
+
+  compute_scores<T>(plan, tile, to.q, to.k_transposed, to.weights);
+  multiply_scores<T>(plan, tile, 1.0, to.dout, to.v_transposed, to.dscores);
   HWY_NAMESPACE::visit_row_map(a.map, [&](const auto& row_map) HWY_ATTR {
     differentiate<std::decay_t<decltype(row_map)>, T>(row_map, args, plan, tile, to);
   });
   if (prior.size > 0) add_prior_gradient(plan, tile, to.dscores, prior);
 
-  add_transposed(plan, tile, to.weights, row_major(plan, to.dout), sums.dv);
-  add_transposed(plan, tile, to.dscores, row_major(plan, to.q), sums.dk);
-  store_query_gradient<T>(plan, tile, to.dscores, to, args.dq);
-  if (!args.row_dq.data.defined()) return;
-  add_transposed(plan, tile, to.solved, row_major(plan, to.q), sums.row_dk);
-  store_query_gradient<T>(plan, tile, to.solved, to, args.row_dq);
+  make_factor<T>(plan, tile, to.weights);
+  add_transposed<T>(plan, tile, to.weights, to.dout_right, to.pairs, sums.dv);
+  pass_on(plan, tile, to.dscores, to, args.dq, sums.dk);
+  if (args.row_dq.data.defined()) pass_on(plan, tile, to.solved, to, args.row_dq, sums.row_dk);
 }
 
 template <class T>
 void backward(const AttentionBackward& args, const Plan& plan) {
   const Attention& a = plan.a;
   const bool solves_rows = args.row_dq.data.defined();
-  const std::int64_t size = BackwardScratch(plan, solves_rows, Carver(nullptr)).size;
+  const std::int64_t size = BackwardScratch<T>(plan, solves_rows, Carver(nullptr)).size;
   const Tensor space = scratch(thread_count() * size);
   // Items that share a key/value head keep their sums apart until all are done; otherwise one place per thread will do.
   const bool shared = plan.parts > 1;
@@ -228,26 +237,27 @@ void backward(const AttentionBackward& args, const Plan& plan) {
     return PriorSums(args.dprior, Carver(prior_space.data_as<float>() + (index * plan.group + member) * prior_size));
   };
   const auto store_gradients = [&](const Item& item, const ItemSums& sums) HWY_ATTR {
-    const auto store_one = [&](const float* from, const HeadView& to) HWY_ATTR {
-      store_rows(from, plan.width, a.keys, a.head_dim, head<T>(to, item.b, 0, item.g, a.head_dim), to.token_stride);
+    const auto store_one = [&](const float* from, double factor, const HeadView& to) HWY_ATTR {
+      store_rows(from, plan.width, a.keys, a.head_dim, factor, head<T>(to, item.b, 0, item.g, a.head_dim),
+                 to.token_stride);
     };
-    store_one(sums.dk, args.dk);
-    store_one(sums.dv, args.dv);
+    store_one(sums.dk, a.scale, args.dk);
+    store_one(sums.dv, 1.0, args.dv);
     if (!solves_rows) return;
-    store_one(sums.row_dk, args.row_dk);
-    store_one(sums.dv, args.row_dv);
+    store_one(sums.row_dk, a.scale, args.row_dk);
+    store_one(sums.dv, 1.0, args.row_dv);
   };
 
   parallel_items(plan.items(), [&](std::int64_t index, int worker) HWY_ATTR {
     const Item item(plan, index);
-    const BackwardScratch to(plan, solves_rows, Carver(space.data_as<float>() + worker * size));
+    const BackwardScratch<T> to(plan, solves_rows, Carver(space.data_as<float>() + worker * size));
     const ItemSums sums = sums_at(shared ? index : worker);
     std::fill_n(sums.dk, sums_size, 0.0f);
     std::fill_n(prior_space.data_as<float>() + index * plan.group * prior_size, plan.group * prior_size, 0.0f);
     const T* const k = head<T>(a.k, item.b, 0, item.g, a.head_dim);
-    load_rows(k, a.k.token_stride, a.keys, a.head_dim, 1.0, to.k, plan.width);
-    load_transposed(plan, k, a.k.token_stride, to.four_rows, to.k_transposed);
-    load_transposed(plan, head<T>(a.v, item.b, 0, item.g, a.head_dim), a.v.token_stride, to.four_rows, to.v_transposed);
+    load_right(k, a.k.token_stride, a.keys, a.head_dim, to.k);
+    load_transposed<T>(plan, k, a.k.token_stride, to.four_rows, to.k_transposed);
+    load_transposed<T>(plan, head<T>(a.v, item.b, 0, item.g, a.head_dim), a.v.token_stride, to.four_rows, to.v_transposed);
     for_each_tile(plan, item, [&](const Tile& tile) HWY_ATTR {
       backward_tile<T>(args, plan, tile, to, sums, prior_at(index, tile.h % plan.group));
     });

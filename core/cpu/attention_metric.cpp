@@ -27,10 +27,10 @@ Attention head_call(const Attention& a, std::int64_t h) {
 }
 
 struct MetricScratch {
-  MetricScratch(const Plan& plan, std::int64_t y_width, Carver carver)
-      : four_rows(carver.take(4 * plan.width)),
-        k_transposed(carver.take(plan.keys * plan.width)),
-        q(carver.take(plan.tile_rows * plan.width)),
+  MetricScratch(const Plan& plan, std::int64_t row, std::int64_t y_width, Carver carver)
+      : four_rows(carver.take(4 * row)),
+        k_transposed(carver.take(plan.keys * row)),
+        q(carver.take(plan.tile_rows * row)),
         y(carver.take(plan.keys * y_width)),
         products(carver.take(plan.tile_rows * y_width)),
         scores(carver.take(plan.tile_rows * plan.stride)),
@@ -56,34 +56,30 @@ HWY_INLINE void measure(const Map& row_map, const Plan& plan, const Tile& tile, 
       const float share = c > 0.0f ? 1.0f / std::sqrt(c) : 0.0f;
       row.apply([share](Lanes x) HWY_ATTR { return x * share; });
     }
-    clear_hidden(s, keys);
   }
 }
 
 template <class T>
 void metric(const Attention& a, const Plan& plan, const AttentionMetric& args) {
-  const std::int64_t E = args.y.shape().last(), y_width = round_up(E, lanes());
-  const std::int64_t size = MetricScratch(plan, y_width, Carver(nullptr)).size;
+  const std::int64_t E = args.y.shape().last(), y_width = round_up(E, lanes()), row = row_words<float>(a.head_dim);
+  const std::int64_t size = MetricScratch(plan, row, y_width, Carver(nullptr)).size;
   const Tensor space = scratch(thread_count() * size);
   const Tensor sums = scratch(plan.items() * a.keys);
   parallel_items(plan.items(), [&](std::int64_t index, int worker) HWY_ATTR {
     const Item item(plan, index);
-    const MetricScratch to(plan, y_width, Carver(space.data_as<float>() + worker * size));
+    const MetricScratch to(plan, row, y_width, Carver(space.data_as<float>() + worker * size));
     float* const column_sums = sums.data_as<float>() + index * a.keys;
     std::fill_n(column_sums, a.keys, 0.0f);
-    load_transposed(plan, head<T>(a.k, item.b, 0, 0, a.head_dim), a.k.token_stride, to.four_rows, to.k_transposed);
-    load_rows(args.y.data_as<float>() + item.b * a.keys * E, E, a.keys, E, 1.0, to.y, y_width);
+    load_transposed<float>(plan, head<T>(a.k, item.b, 0, 0, a.head_dim), a.k.token_stride, to.four_rows, to.k_transposed);
+    load_right(args.y.data_as<float>() + item.b * a.keys * E, E, a.keys, E, to.y);
     for_each_tile(plan, item, [&](const Tile& tile) HWY_ATTR {
-      load_rows(head<T>(a.q, tile.b, tile.first, 0, a.head_dim), a.q.token_stride, tile.rows, a.head_dim, a.scale, to.q,
-                plan.width);
-      compute_scores(plan, tile, to.q, transposed(plan, to.k_transposed), to.scores);
+      load_rows<float>(head<T>(a.q, tile.b, tile.first, 0, a.head_dim), a.q.token_stride, tile.rows, a.head_dim, to.q);
+      compute_scores<float>(plan, tile, to.q, to.k_transposed, to.scores);
       HWY_NAMESPACE::visit_row_map(
           a.map, [&](const auto& row_map) HWY_ATTR { measure(row_map, plan, tile, to.scores, column_sums); });
-      multiply(tile.rows, y_width, {to.scores, plan.stride, 1}, {to.y, y_width, panel_width()}, to.products, y_width,
-               false, [&](std::int64_t, std::int64_t end) HWY_ATTR {
-                 return Extent{y_width, 0, plan.visible(tile.first + end - 1)};
-               });
-      store_rows(to.products, y_width, tile.rows, E,
+      make_factor<float>(plan, tile, to.scores);
+      multiply_values<float>(plan, tile, 1.0, to.scores, to.y, y_width, to.products);
+      store_rows(to.products, y_width, tile.rows, E, 1.0,
                  args.products.data_as<float>() + (tile.b * a.queries + tile.first) * E, E);
     });
   });

@@ -3,7 +3,8 @@
 // set like core/cpu/simd.h, which has to be included before it.
 //
 // A tile is up to 48 query rows of one head; a tile of scores (rows, keys) holds whole rows and fits the second-level
-// cache. Inside an item everything is f32.
+// cache. Scores, weights and sums are f32; the factors of products have the type T of the tensors, so that bf16 attention
+// multiplies bf16, and rounds weights and gradients of scores to bf16 when they become a factor.
 #if defined(MONGE_CORE_CPU_ATTENTION_TILE_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MONGE_CORE_CPU_ATTENTION_TILE_H_
 #undef MONGE_CORE_CPU_ATTENTION_TILE_H_
@@ -20,6 +21,8 @@
 #include "core/cpu/philox.h"
 #include "core/cpu/simd.h"
 #include "core/cpu/tile_product.h"
+
+#include <hwy/cache_control.h>
 
 #include <hwy/contrib/math/math-inl.h>
 
@@ -114,25 +117,78 @@ T* head(const HeadView& view, std::int64_t b, std::int64_t t, std::int64_t h, st
   return view.data.data_as<T>() + view.offset + b * view.batch_stride + t * view.token_stride + h * head_dim;
 }
 
-/// to (rows, width) = factor * from, the columns beyond n filled with 0.
+/// Asks for a row that will be read soon: rows of a head lie far apart, which no processor foresees.
+template <class Number>
+HWY_INLINE void prefetch(const Number* row, std::int64_t n) {
+  constexpr auto step = static_cast<std::int64_t>(64 / sizeof(Number));  // a cache line
+  for (std::int64_t i = 0; i < n; i += step) hwy::Prefetch(row + i);
+}
+inline constexpr std::int64_t rows_ahead = 16;
+
+/// Words that a row of `n` elements takes: whole vectors.
 template <class T>
-HWY_INLINE void load_rows(const T* from, std::int64_t from_stride, std::int64_t rows, std::int64_t n, double factor,
-                          float* to, std::int64_t width) {
-  const Floats scale = splat(factor);
-  for (std::int64_t r = 0; r < rows; ++r, from += from_stride, to += width) {
+HWY_INLINE std::int64_t row_words(std::int64_t n) {
+  return round_up(words<T>(n), lanes());
+}
+
+/// to (rows, row_words(n)) = from as factors T, filled up with 0.
+template <class T, class Number>
+HWY_INLINE void load_rows(const Number* from, std::int64_t from_stride, std::int64_t rows, std::int64_t n, float* to) {
+  const std::int64_t step = lanes() * per_word<T>;
+  for (std::int64_t r = 0; r < rows; ++r, from += from_stride) {
+    prefetch(from + rows_ahead * from_stride, n);
     std::int64_t i = 0;
-    for (; i + lanes() <= n; i += lanes()) store(hn::Mul(scale, load(from + i)), to + i);
-    if (i < n) store(hn::Mul(scale, load_n(from + i, n - i)), to + i);
+    for (; i + step <= n; i += step, to += lanes()) store(load_words<T>(from + i), to);
+    if (i == n) continue;
+    HWY_ALIGN Number rest[hn::MaxLanes(f32_tag) * per_word<T>] = {};
+    std::copy_n(from + i, n - i, rest);
+    store(load_words<T>(rest), to);
+    to += lanes();
   }
 }
 
-/// to (rows, n) = from, without the columns beyond n.
+/// A word from each two elements of `first` and `second`, which may be null: a row of 0. The words beyond n, up to whole
+/// vectors, are 0.
+HWY_INLINE void pair_rows(const bf16* first, const bf16* second, std::int64_t n, float* to) {
+  const auto pair = [&](auto low, auto high) HWY_ATTR {
+    return hn::BitCast(f32_tag, hn::Or(hn::PromoteTo(u32_tag, low), hn::ShiftLeft<16>(hn::PromoteTo(u32_tag, high))));
+  };
+  const auto whole = [](const bf16* p) HWY_ATTR {
+    return hn::LoadU(u16_tag, reinterpret_cast<const std::uint16_t*>(p));
+  };
+  std::int64_t i = 0;
+  for (; i + lanes() <= n; i += lanes()) {
+    store(pair(whole(first + i), second == nullptr ? hn::Zero(u16_tag) : whole(second + i)), to + i);
+  }
+  if (i == n) return;
+  HWY_ALIGN bf16 rest[2][hn::MaxLanes(f32_tag)] = {};
+  std::copy_n(first + i, n - i, rest[0]);
+  if (second != nullptr) std::copy_n(second + i, n - i, rest[1]);
+  store(pair(whole(rest[0]), whole(rest[1])), to + i);
+}
+
+/// The same rows as a RightFactor over them: (words of rows, width), 0 beyond the rows and beyond n.
 template <class T>
-HWY_INLINE void store_rows(const float* from, std::int64_t width, std::int64_t rows, std::int64_t n, T* to,
-                           std::int64_t to_stride) {
+HWY_INLINE void load_right(const T* from, std::int64_t from_stride, std::int64_t rows, std::int64_t n, float* to) {
+  if constexpr (per_word<T> == 1) {
+    load_rows<T>(from, from_stride, rows, n, to);
+  } else {
+    for (std::int64_t r = 0; r < rows; r += 2, from += 2 * from_stride, to += round_up(n, lanes())) {
+      prefetch(from + rows_ahead * from_stride, n);
+      prefetch(from + (rows_ahead + 1) * from_stride, n);
+      pair_rows(from, r + 1 < rows ? from + from_stride : nullptr, n, to);
+    }
+  }
+}
+
+/// to (rows, n) = factor from, without the columns beyond n.
+template <class T>
+HWY_INLINE void store_rows(const float* from, std::int64_t width, std::int64_t rows, std::int64_t n, double factor,
+                           T* to, std::int64_t to_stride) {
+  const Floats scale = splat(factor);
   for (std::int64_t r = 0; r < rows; ++r) {
     map(
-        n, to + r * to_stride, [](Floats v) HWY_ATTR { return v; }, from + r * width);
+        n, to + r * to_stride, [&](Floats v) HWY_ATTR { return hn::Mul(scale, v); }, from + r * width);
   }
 }
 
@@ -157,59 +213,87 @@ HWY_INLINE void transpose_four(const float* from, std::int64_t width, float* to,
 #endif
 }
 
-/// The transpose of the rows of a head as a RightFactor: (width, keys) in panels, the keys that fill up the last panel
-/// being 0. `four_rows` is room for (4, width).
-template <class T>
-HWY_INLINE void load_transposed(const Plan& plan, const T* from, std::int64_t from_stride, float* four_rows,
+/// The transpose of the rows of a head as a RightFactor: (words of head_dim, keys) in panels, the keys that fill up the
+/// last panel being 0. `four_rows` is room for four rows.
+template <class T, class Number>
+HWY_INLINE void load_transposed(const Plan& plan, const Number* from, std::int64_t from_stride, float* four_rows,
                                 float* to) {
-  const std::int64_t panel = panel_width();
+  const std::int64_t panel = panel_width(), width = row_words<T>(plan.a.head_dim);
   for (std::int64_t j = 0; j < plan.keys; j += 4) {
     const std::int64_t count = std::clamp<std::int64_t>(plan.a.keys - j, 0, 4);
-    if (count < 4) std::fill_n(four_rows, 4 * plan.width, 0.0f);
-    if (count > 0) load_rows(from + j * from_stride, from_stride, count, plan.a.head_dim, 1.0, four_rows, plan.width);
-    transpose_four(four_rows, plan.width, to + j / panel * panel * plan.width + j % panel, panel);
+    if (count < 4) std::fill_n(four_rows, 4 * width, 0.0f);
+    if (count > 0) load_rows<T>(from + j * from_stride, from_stride, count, plan.a.head_dim, four_rows);
+    transpose_four(four_rows, width, to + j / panel * panel * width + j % panel, panel);
   }
 }
 
 /// What load_transposed wrote.
+template <class T>
 HWY_INLINE RightFactor transposed(const Plan& plan, const float* data) {
-  return {data, panel_width(), plan.width * panel_width()};
+  return {data, panel_width(), row_words<T>(plan.a.head_dim) * panel_width()};
 }
-/// A row-major (n, width) matrix.
-HWY_INLINE RightFactor row_major(const Plan& plan, const float* data) { return {data, plan.width, panel_width()}; }
+/// What load_right wrote, `width` columns wide.
+HWY_INLINE RightFactor row_major(std::int64_t width, const float* data) { return {data, width, panel_width()}; }
 
 // --- the three ragged products of a tile ---
 
-/// c (rows, keys) = a (rows, head_dim) b: scores, or dO v^T.
-HWY_INLINE void multiply_scores(const Plan& plan, const Tile& tile, const float* a, RightFactor b, float* c) {
-  multiply(tile.rows, plan.keys, {a, plan.width, 1}, b, c, plan.stride, false,
-           [&](std::int64_t, std::int64_t end) HWY_ATTR {
-             return Extent{round_up(plan.visible(tile.first + end - 1), lanes()), 0, plan.a.head_dim};
-           });
+/// c (rows, keys) = factor a (rows, head_dim) b: scores, or dO v^T.
+template <class T>
+HWY_INLINE void multiply_scores(const Plan& plan, const Tile& tile, double factor, const float* a, const float* b,
+                                float* c) {
+  multiply<T>(tile.rows, plan.keys, {a, row_words<T>(plan.a.head_dim), 1}, transposed<T>(plan, b), c, plan.stride,
+              {.factor = factor}, [&](std::int64_t, std::int64_t end) HWY_ATTR {
+                return Extent{round_up(plan.visible(tile.first + end - 1), lanes()), 0, words<T>(plan.a.head_dim)};
+              });
 }
 
-/// c (rows, width) = scores (rows, keys) b: outputs, or dq.
-HWY_INLINE void multiply_values(const Plan& plan, const Tile& tile, const float* scores, RightFactor b, float* c) {
-  multiply(tile.rows, plan.width, {scores, plan.stride, 1}, b, c, plan.width, false,
-           [&](std::int64_t, std::int64_t end) HWY_ATTR {
-             return Extent{plan.width, 0, plan.visible(tile.first + end - 1)};
-           });
+/// c (rows, width) = factor weights (rows, keys) b: outputs, or dq.
+template <class T>
+HWY_INLINE void multiply_values(const Plan& plan, const Tile& tile, double factor, const float* weights, const float* b,
+                                std::int64_t width, float* c) {
+  multiply<T>(tile.rows, width, {weights, plan.stride, 1}, row_major(width, b), c, width, {.factor = factor},
+              [&](std::int64_t, std::int64_t end) HWY_ATTR {
+                return Extent{width, 0, words<T>(plan.visible(tile.first + end - 1))};
+              });
 }
 
-/// c (keys, width) += scores^T (keys, rows) b: dk and dv.
-HWY_INLINE void add_transposed(const Plan& plan, const Tile& tile, const float* scores, RightFactor b, float* c) {
+/// c (keys, width) += weights^T (keys, rows) b: dk and dv. `pairs` is room for the weights once more if T is bf16.
+template <class T>
+HWY_INLINE void add_transposed(const Plan& plan, const Tile& tile, const float* weights, const float* b, float* pairs,
+                               float* c) {
+  if constexpr (per_word<T> == 2) {
+    for (std::int64_t r = 0; r < tile.rows; r += 2) {
+      const float *const first = weights + r * plan.stride, *const second = first + plan.stride;
+      pair_rows(reinterpret_cast<const bf16*>(first),
+                r + 1 < tile.rows ? reinterpret_cast<const bf16*>(second) : nullptr,
+                plan.visible(tile.first + r) + block_rows, pairs + r / 2 * plan.stride);
+    }
+    weights = pairs;
+  }
   const std::int64_t seen = plan.visible(tile.first + tile.rows - 1);
-  multiply(seen, plan.width, {scores, 1, plan.stride}, b, c, plan.width, true,
-           [&](std::int64_t begin, std::int64_t) HWY_ATTR {
-             const std::int64_t first =
-                 plan.a.causal ? std::max<std::int64_t>(0, begin - plan.a.start - tile.first) : 0;
-             return Extent{plan.width, first, tile.rows};
-           });
+  multiply<T>(seen, plan.width, {weights, 1, plan.stride}, row_major(plan.width, b), c, plan.width,
+              {.accumulate = true}, [&](std::int64_t begin, std::int64_t) HWY_ATTR {
+                const std::int64_t first =
+                    plan.a.causal ? std::max<std::int64_t>(0, begin - plan.a.start - tile.first) : 0;
+                return Extent{plan.width, first / per_word<T>, words<T>(tile.rows)};
+              });
 }
 
-/// A product reads a block of rows or keys up to the last of the block: what the causal mask hides there is 0.
-HWY_INLINE void clear_hidden(float* scores, std::int64_t visible) {
-  std::fill(scores + visible, scores + visible + block_rows, 0.0f);
+/// A tile of weights becomes a factor of type T, in place. A product reads a block of rows or keys up to the last of the
+/// block: what the causal mask hides there is 0.
+template <class T>
+HWY_INLINE void make_factor(const Plan& plan, const Tile& tile, float* weights) {
+  with_words<T>([&](auto arithmetic) HWY_ATTR {
+    for (std::int64_t r = 0; r < tile.rows; ++r) {
+      float* const row = weights + r * plan.stride;
+      const std::int64_t n = plan.visible(tile.first + r), end = n + block_rows;
+      std::fill(row + n, row + end, 0.0f);
+      if constexpr (!std::is_same_v<T, float>) {
+        T* const narrow = reinterpret_cast<T*>(row);
+        for (std::int64_t j = 0; j < end; j += lanes()) arithmetic.narrow(load(row + j), narrow + j);
+      }
+    }
+  });
 }
 
 // --- scores ---
@@ -261,9 +345,11 @@ HWY_INLINE void add_prior(const Plan& plan, std::int64_t h, std::int64_t query, 
   if (prior.distance) add_distances(table_row(prior.distance, h), position, n, row);
 }
 
-/// The scores of a tile: scale <q_i, k_j> + prior_ij; `q` is already scaled.
-HWY_INLINE void compute_scores(const Plan& plan, const Tile& tile, const float* q, RightFactor k, float* scores) {
-  multiply_scores(plan, tile, q, k, scores);
+/// The scores of a tile: scale <q_i, k_j> + prior_ij.
+template <class T>
+HWY_INLINE void compute_scores(const Plan& plan, const Tile& tile, const float* q, const float* k_transposed,
+                               float* scores) {
+  multiply_scores<T>(plan, tile, plan.a.scale, q, k_transposed, scores);
   const LogPrior& prior = plan.a.prior;
   if (!prior.slopes && !prior.head && !prior.key && !prior.distance) return;
   for (std::int64_t r = 0; r < tile.rows; ++r) add_prior(plan, tile.h, tile.first + r, scores + r * plan.stride);
