@@ -16,6 +16,14 @@ namespace monge::autograd {
 Var matmul(const Var& a, const Var& b, bool transpose_a = false, bool transpose_b = false);
 /// activation(x W^T + bias): x (..., K), weight (M, K), bias (M) or undefined -> (..., M).
 Var linear(const Var& x, const Var& weight, const Var& bias = {}, Activation activation = Activation::none);
+/// The weights of a hidden layer and of the layer after it: up (H, K), up_bias (H) or undefined, down (M, H), down_bias
+/// (M) or undefined.
+struct MlpWeights {
+  Var up, up_bias, down, down_bias;
+};
+/// linear(linear(x, up, up_bias, activation), down, down_bias): x (..., K) -> (..., M). Of the hidden layer the backward
+/// keeps the value before the activation only, and makes the one after it again beside the slope.
+Var mlp(const Var& x, const MlpWeights& weights, Activation activation);
 /// One product x W^T + bias read twice: the gradient of `for_input` goes on to x and the bias, that of `for_weight` to
 /// W.
 struct SplitLinear {

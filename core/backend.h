@@ -293,8 +293,9 @@ class Backend {
   virtual void pointwise(Pointwise function, const Tensor& a, const Tensor& b, const Tensor& out) = 0;
   /// y may be x.
   virtual void activation(Activation kind, const Tensor& x, const Tensor& y) = 0;
-  /// dx = activation'(x) * dy; dx may be dy.
-  virtual void activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx) = 0;
+  /// dx = activation'(x) * dy; dx may be dy. y, unless none, receives activation(x) again and may be x.
+  virtual void activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx,
+                                   const Tensor& y = {}) = 0;
 
   // --- shape ---
   /// x (P, Q, R, S) -> y (P, R, Q, S).

@@ -136,12 +136,16 @@ void activation(Device device, const Tensor& x, const Tensor& y) {
   call.apart_or_same("y", y, x);
 }
 
-void activation_backward(Device device, const Tensor& x, const Tensor& dy, const Tensor& dx) {
-  const Call call("activation_backward", device, {{"x", &x}, {"dy", &dy}, {"dx", &dx}});
+void activation_backward(Device device, const Tensor& x, const Tensor& dy, const Tensor& dx, const Tensor& y) {
+  const Call call("activation_backward", device, {{"x", &x}, {"dy", &dy}, {"dx", &dx}, optional("y", &y)});
   call.same_shape("dy", dy, x);
   call.same_shape("dx", dx, x);
   call.apart("dx", dx, x);
   call.apart_or_same("dx", dx, dy);
+  call.same_shape("y", y, x);
+  call.apart_or_same("y", y, x);
+  call.apart("y", y, dy);
+  call.apart("y", y, dx);
 }
 
 // --- shape ---

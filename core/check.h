@@ -35,7 +35,7 @@ void scale(Device device, const Tensor& x, const Tensor& out);
 void add_scaled(Device device, const Tensor& x, const Tensor& y);
 void pointwise(Device device, Pointwise function, const Tensor& a, const Tensor& b, const Tensor& out);
 void activation(Device device, const Tensor& x, const Tensor& y);
-void activation_backward(Device device, const Tensor& x, const Tensor& dy, const Tensor& dx);
+void activation_backward(Device device, const Tensor& x, const Tensor& dy, const Tensor& dx, const Tensor& y);
 
 // shape
 void swap_middle(Device device, const Tensor& x, const Tensor& y);

@@ -24,6 +24,12 @@ Var Linear::watched(const Var& x, const Var& y) const {
                                [observer = observer_, in = x.value()](const Tensor& dy) { observer->observe(in, dy); });
 }
 
+Var in_turn(const Linear& first, const Linear& second, const Var& x) {
+  const bool plain = second.activation_ == Activation::none;
+  if (!plain || first.observer_ != nullptr || second.observer_ != nullptr) return second.forward(first.forward(x));
+  return autograd::mlp(x, {first.weight_, first.bias_var(), second.weight_, second.bias_var()}, first.activation_);
+}
+
 Embedding::Embedding(std::int64_t count, std::int64_t width, double stddev)
     : weight_(add_parameter("weight", {count, width}, Role::embedding, Init::normal(stddev))) {}
 

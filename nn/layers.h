@@ -39,6 +39,7 @@ class Linear : public Module {
   const Parameter* bias() const { return bias_; }
 
  private:
+  friend Var in_turn(const Linear& first, const Linear& second, const Var& x);
   Var bias_var() const { return bias_ != nullptr ? bias_->var() : Var(); }
   /// y, watched by the observer.
   Var watched(const Var& x, const Var& y) const;
@@ -48,6 +49,10 @@ class Linear : public Module {
   Parameter* bias_;
   LinearObserver* observer_ = nullptr;
 };
+
+/// second(first(x)), in the backward pass of which the layer between comes again instead of being kept; where a layer is
+/// observed, it is kept.
+Var in_turn(const Linear& first, const Linear& second, const Var& x);
 
 /// Rows of a table (count, width).
 class Embedding : public Module {

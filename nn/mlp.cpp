@@ -36,7 +36,7 @@ class GeluMlp : public Mlp {
     add_module("up", up_);
     add_module("down", down_);
   }
-  Var forward(const Var& x) override { return down_.forward(up_.forward(x)); }
+  Var forward(const Var& x) override { return in_turn(up_, down_, x); }
 
  private:
   Linear up_, down_;

@@ -8,6 +8,7 @@ namespace {
 
 const Op op_matmul("matmul");
 const Op op_linear("linear");
+const Op op_mlp("mlp");
 const Op op_split_linear("split_linear");
 
 /// Shape of op(a) op(b).
@@ -88,6 +89,39 @@ Var linear(const Var& x, const Var& weight, const Var& bias, Activation activati
     bias_gradient(g, 2, dz);
     input_gradient(g, 0, dz, w);
   });
+}
+
+Var mlp(const Var& x, const MlpWeights& weights, Activation activation) {
+  const Tensor up = weights.up.value(), down = weights.down.value();
+  check_linear(x, up, weights.up_bias);
+  const Tensor rows = as_rows(x.value());
+  const Tensor y = Tensor::empty(x.shape().with(-1, down.size(0)), rows.dtype(), rows.device());
+  const Tensor hidden = Tensor::empty({rows.size(0), up.size(0)}, rows.dtype(), rows.device());
+  check_linear(Var(hidden), down, weights.down_bias);
+  const bool records = Tape::would_record({x, weights.up, weights.up_bias, weights.down, weights.down_bias});
+  const Tensor z = records ? Tensor::like(hidden) : Tensor();  // the value before the activation
+  y.backend().matmul({.a = rows,
+                      .b = up,
+                      .transpose_b = true,
+                      .out = hidden,
+                      .bias = weights.up_bias.value(),
+                      .activation = activation,
+                      .pre_activation = z});
+  y.backend().matmul(
+      {.a = hidden, .b = down, .transpose_b = true, .out = as_rows(y), .bias = weights.down_bias.value()});
+
+  const auto backward = [=](Gradients& g) {
+    const Tensor dy = as_rows(g.out());
+    const Tensor dz = Tensor::like(z), again = z;
+    dz.backend().matmul({.a = dy, .b = down, .out = dz});
+    dz.backend().activation_backward(activation, z, dz, dz, again);
+    weight_gradient(g, 3, dy, again);
+    bias_gradient(g, 4, dy);
+    weight_gradient(g, 1, dz, rows);
+    bias_gradient(g, 2, dz);
+    input_gradient(g, 0, dz, up);
+  };
+  return Tape::record(op_mlp, y, {x, weights.up, weights.up_bias, weights.down, weights.down_bias}, backward);
 }
 
 SplitLinear split_linear(const Var& x, const Var& weight, const Var& bias) {

@@ -283,17 +283,15 @@ HWY_INLINE void add_transposed(const Plan& plan, const Tile& tile, const float* 
 /// block: what the causal mask hides there is 0.
 template <class T>
 HWY_INLINE void make_factor(const Plan& plan, const Tile& tile, float* weights) {
-  with_words<T>([&](auto arithmetic) HWY_ATTR {
-    for (std::int64_t r = 0; r < tile.rows; ++r) {
-      float* const row = weights + r * plan.stride;
-      const std::int64_t n = plan.visible(tile.first + r), end = n + block_rows;
-      std::fill(row + n, row + end, 0.0f);
-      if constexpr (!std::is_same_v<T, float>) {
-        T* const narrow = reinterpret_cast<T*>(row);
-        for (std::int64_t j = 0; j < end; j += lanes()) arithmetic.narrow(load(row + j), narrow + j);
-      }
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    float* const row = weights + r * plan.stride;
+    const std::int64_t n = plan.visible(tile.first + r), end = n + block_rows;
+    std::fill(row + n, row + end, 0.0f);
+    if constexpr (!std::is_same_v<T, float>) {
+      T* const narrow = reinterpret_cast<T*>(row);
+      for (std::int64_t j = 0; j < end; j += lanes()) store(load(row + j), narrow + j);
     }
-  });
+  }
 }
 
 // --- scores ---

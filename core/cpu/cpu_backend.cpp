@@ -83,8 +83,9 @@ class CpuBackend final : public Backend {
     cpu::pointwise(function, a, b, out);
   }
   void activation(Activation kind, const Tensor& x, const Tensor& y) override { cpu::activation(kind, x, y); }
-  void activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx) override {
-    cpu::activation_backward(kind, x, dy, dx);
+  void activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx,
+                           const Tensor& y) override {
+    cpu::activation_backward(kind, x, dy, dx, y);
   }
 
   void swap_middle(const Tensor& x, const Tensor& y) override { cpu::swap_middle(x, y); }

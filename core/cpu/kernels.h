@@ -36,7 +36,7 @@ void scale(const Tensor& x, double factor, const Tensor& out);
 void add_scaled(const Tensor& x, double factor, const Tensor& y);
 void pointwise(Pointwise function, const Tensor& a, const Tensor& b, const Tensor& out);
 void activation(Activation kind, const Tensor& x, const Tensor& y);
-void activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx);
+void activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx, const Tensor& y);
 
 // --- kernels_reduce.cpp ---
 void swap_middle(const Tensor& x, const Tensor& y);

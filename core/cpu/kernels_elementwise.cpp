@@ -95,72 +95,68 @@ void Calculate(Pointwise function, const Tensor& a, const Tensor& b, const Tenso
   }
 }
 
-// Each activation is a function and its derivative. gelu_tanh: (1 + tanh u) / 2 = sigmoid(2 u).
+// --- activations ---
 
-HWY_INLINE Floats gelu(Floats x) { return hn::Mul(x, normal_at(x).cdf); }
+/// An activation and its derivative.
+struct ValueAndSlope {
+  Floats value, slope;
+};
 
-HWY_INLINE Floats gelu_slope(Floats x) {
+HWY_INLINE ValueAndSlope gelu(Floats x) {
   const NormalAt at = normal_at(x);
-  return hn::MulAdd(x, at.density, at.cdf);
+  return {hn::Mul(x, at.cdf), hn::MulAdd(x, at.density, at.cdf)};
 }
 
-inline constexpr double sqrt_8_over_pi = 1.5957691216057308;
-inline constexpr double gelu_cubic = 0.044715;
-
-HWY_INLINE Floats gelu_tanh(Floats x) {
-  const Floats cubic = hn::MulAdd(splat(gelu_cubic * sqrt_8_over_pi), hn::Mul(x, x), splat(sqrt_8_over_pi));
-  return hn::Mul(x, sigmoid(hn::Mul(x, cubic)));
-}
-
-HWY_INLINE Floats gelu_tanh_slope(Floats x) {
+/// (1 + tanh u) / 2 = sigmoid(2 u).
+HWY_INLINE ValueAndSlope gelu_tanh(Floats x) {
+  constexpr double root = 1.5957691216057308, cubic = 0.044715;  // root: sqrt(8 / pi)
   const Floats x2 = hn::Mul(x, x);
-  const Floats s = sigmoid(hn::Mul(x, hn::MulAdd(splat(gelu_cubic * sqrt_8_over_pi), x2, splat(sqrt_8_over_pi))));
-  const Floats slope = hn::MulAdd(splat(3.0 * gelu_cubic * sqrt_8_over_pi), x2, splat(sqrt_8_over_pi));
+  const Floats s = sigmoid(hn::Mul(x, hn::MulAdd(splat(cubic * root), x2, splat(root))));
+  const Floats slope = hn::MulAdd(splat(3.0 * cubic * root), x2, splat(root));
   const Floats bell = hn::Sub(s, hn::Mul(s, s));
-  return hn::MulAdd(hn::Mul(x, bell), slope, s);
+  return {hn::Mul(x, s), hn::MulAdd(hn::Mul(x, bell), slope, s)};
 }
 
-HWY_INLINE Floats silu(Floats x) { return hn::Mul(x, sigmoid(x)); }
-
-HWY_INLINE Floats silu_slope(Floats x) {
+HWY_INLINE ValueAndSlope silu(Floats x) {
   const Floats s = sigmoid(x);
-  return hn::MulAdd(hn::Mul(x, s), hn::Sub(splat(1.0), s), s);
+  return {hn::Mul(x, s), hn::MulAdd(hn::Mul(x, s), hn::Sub(splat(1.0), s), s)};
+}
+
+/// Calls f with the function of the kind.
+template <class F>
+HWY_INLINE void with_activation(Activation kind, const F& f) {
+  switch (kind) {
+    case Activation::none: return f([](Floats x) HWY_ATTR { return ValueAndSlope{x, splat(1.0)}; });
+    case Activation::gelu: return f([](Floats x) HWY_ATTR { return gelu(x); });
+    case Activation::gelu_tanh: return f([](Floats x) HWY_ATTR { return gelu_tanh(x); });
+    case Activation::silu: return f([](Floats x) HWY_ATTR { return silu(x); });
+  }
 }
 
 void Activate(Activation kind, const Tensor& x, const Tensor& y) {
   with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
     using T = decltype(zero);
-    const T* px = x.data_as<T>();
-    switch (kind) {
-      case Activation::none:
-        return pointwise<T>(
-            y, [](Floats v) HWY_ATTR { return v; }, px);
-      case Activation::gelu:
-        return pointwise<T>(
-            y, [](Floats v) HWY_ATTR { return gelu(v); }, px);
-      case Activation::gelu_tanh:
-        return pointwise<T>(
-            y, [](Floats v) HWY_ATTR { return gelu_tanh(v); }, px);
-      case Activation::silu:
-        return pointwise<T>(
-            y, [](Floats v) HWY_ATTR { return silu(v); }, px);
-    }
+    with_activation(kind, [&](auto function) HWY_ATTR {
+      pointwise<T>(
+          y, [&](Floats v) HWY_ATTR { return function(v).value; }, x.data_as<const T>());
+    });
   });
 }
 
-void ActivateBackward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx) {
+void ActivateBackward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx, const Tensor& y) {
   with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
     using T = decltype(zero);
-    const auto times = [&](const auto& slope) HWY_ATTR {
-      const auto f = [&](Floats v, Floats d) HWY_ATTR { return hn::Mul(slope(v), d); };
-      pointwise<T>(dx, f, x.data_as<T>(), dy.data_as<const T>());
-    };
-    switch (kind) {
-      case Activation::none: return times([](Floats) HWY_ATTR { return splat(1.0); });
-      case Activation::gelu: return times([](Floats v) HWY_ATTR { return gelu_slope(v); });
-      case Activation::gelu_tanh: return times([](Floats v) HWY_ATTR { return gelu_tanh_slope(v); });
-      case Activation::silu: return times([](Floats v) HWY_ATTR { return silu_slope(v); });
-    }
+    const T *const px = x.data_as<T>(), *const pdy = dy.data_as<T>();
+    T *const pdx = dx.data_as<T>(), *const py = y ? y.data_as<T>() : nullptr;
+    with_activation(kind, [&](auto function) HWY_ATTR {
+      parallel_elements(x.numel(), [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+        each_vector(begin, end, [&](auto read, auto write) HWY_ATTR {
+          const ValueAndSlope at = function(read(px));
+          write(hn::Mul(at.slope, read(pdy)), pdx);
+          if (py != nullptr) write(at.value, py);
+        });
+      });
+    });
   });
 }
 
@@ -208,9 +204,9 @@ void activation(Activation kind, const Tensor& x, const Tensor& y) {
   HWY_DYNAMIC_DISPATCH(Activate)(kind, x, y);
 }
 
-void activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx) {
-  check::activation_backward(here, x, dy, dx);
-  HWY_DYNAMIC_DISPATCH(ActivateBackward)(kind, x, dy, dx);
+void activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx, const Tensor& y) {
+  check::activation_backward(here, x, dy, dx, y);
+  HWY_DYNAMIC_DISPATCH(ActivateBackward)(kind, x, dy, dx, y);
 }
 
 }  // namespace monge::cpu

@@ -12,20 +12,23 @@
 HWY_BEFORE_NAMESPACE();
 namespace monge::cpu::HWY_NAMESPACE {
 
-template <class X, class Y>
-void convert(const X* x, Y* y, std::int64_t n) {
-  parallel_elements(n, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+void Widen(const Tensor& from, const Tensor& to) {
+  const bf16* const x = from.data_as<bf16>();
+  float* const y = to.data_as<float>();
+  parallel_elements(from.numel(), [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
     map(
         end - begin, y + begin, [](Floats v) HWY_ATTR { return v; }, x + begin);
   });
 }
 
-void Convert(const Tensor& from, const Tensor& to) {
-  if (from.dtype() == DType::bf16) {
-    convert(from.data_as<bf16>(), to.data_as<float>(), from.numel());
-  } else {
-    convert(from.data_as<float>(), to.data_as<bf16>(), from.numel());
-  }
+void Narrow(const Tensor& from, const Tensor& to) {
+  const float* const x = from.data_as<float>();
+  bf16* const y = to.data_as<bf16>();
+  parallel_elements(from.numel(), [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+    std::int64_t i = begin;
+    for (; i + lanes() <= end; i += lanes()) store_exactly(load(x + i), y + i);
+    for (; i < end; ++i) y[i] = bf16(x[i]);
+  });
 }
 
 }  // namespace monge::cpu::HWY_NAMESPACE
@@ -34,11 +37,14 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace monge::cpu {
 
-HWY_EXPORT(Convert);
+HWY_EXPORT(Widen);
+HWY_EXPORT(Narrow);
 
 void copy(const Tensor& from, const Tensor& to) {
   check::copy(here, from, to);
-  if (from.dtype() != to.dtype()) return HWY_DYNAMIC_DISPATCH(Convert)(from, to);
+  if (from.dtype() != to.dtype()) {
+    return to.dtype() == DType::bf16 ? HWY_DYNAMIC_DISPATCH(Narrow)(from, to) : HWY_DYNAMIC_DISPATCH(Widen)(from, to);
+  }
   const auto size = static_cast<std::int64_t>(size_of(from.dtype()));
   parallel_elements(from.numel(), [&](std::int64_t begin, std::int64_t end) {
     std::memcpy(to.data_as<std::byte>() + begin * size, from.data_as<std::byte>() + begin * size,

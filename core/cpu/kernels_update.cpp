@@ -41,20 +41,6 @@ struct Element {
 // The steps of the rules, compiled for this instruction set.
 #include "core/update_rule/steps.h"
 
-/// f(read, write) for each vector of the range, and once for the rest of it: `read(p)` and `write(v, p)` load and store
-/// the elements of the buffer that starts at p.
-template <class F>
-HWY_INLINE void each_vector(std::int64_t begin, std::int64_t end, const F& f) {
-  std::int64_t i = begin;
-  for (; i + lanes() <= end; i += lanes()) {
-    f([&](const float* p) HWY_ATTR { return load(p + i); }, [&](Floats v, auto* p) HWY_ATTR { store(v, p + i); });
-  }
-  if (i < end) {
-    f([&](const float* p) HWY_ATTR { return load_n(p + i, end - i); },
-      [&](Floats v, auto* p) HWY_ATTR { store_n(v, p + i, end - i); });
-  }
-}
-
 /// One step of a rule with the states numbered k.
 template <class Rule, std::size_t... k>
 void RunRule(const Rule& rule, const Update& args, std::index_sequence<k...>) {

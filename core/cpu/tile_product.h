@@ -48,10 +48,9 @@ HWY_INLINE Floats load_words(const Number* p) {
   }
 }
 
-// How words are multiplied and added to a total, and how a vector of floats becomes factors.
+// How words are multiplied and added to a total.
 struct F32Words {
   static HWY_INLINE Floats add_product(Floats a, Floats b, Floats total) { return hn::MulAdd(a, b, total); }
-  static HWY_INLINE void narrow(Floats v, float* to) { store(v, to); }
 };
 struct Bf16Words {
   static HWY_INLINE Floats first(Floats x) {
@@ -63,20 +62,12 @@ struct Bf16Words {
   static HWY_INLINE Floats add_product(Floats a, Floats b, Floats total) {
     return hn::MulAdd(second(a), second(b), hn::MulAdd(first(a), first(b), total));
   }
-  static HWY_INLINE void narrow(Floats v, bf16* to) { store(v, to); }
 };
 #if HWY_TARGET == HWY_AVX3
-// AVX512_BF16, which Highway 1.0 does not know, hence the assembler. Numbers under 2^-126 count as 0.
-inline const bool has_native_bf16 = __builtin_cpu_supports("avx512bf16");
 struct NativeBf16Words {
   static HWY_INLINE Floats add_product(Floats a, Floats b, Floats total) {
     asm("vdpbf16ps %2, %1, %0" : "+v"(total.raw) : "v"(a.raw), "v"(b.raw));
     return total;
-  }
-  static HWY_INLINE void narrow(Floats v, bf16* to) {
-    __m256i half;
-    asm("vcvtneps2bf16 %1, %0" : "=v"(half) : "v"(v.raw));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), half);
   }
 };
 #endif

@@ -50,7 +50,8 @@ class CudaBackend final : public Backend {
   void scale(const Tensor& x, double factor, const Tensor& out) override;
   void add_scaled(const Tensor& x, double factor, const Tensor& y) override;
   void activation(Activation kind, const Tensor& x, const Tensor& y) override;
-  void activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx) override;
+  void activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx,
+                           const Tensor& y) override;
 
   // shape.cu
   void swap_middle(const Tensor& x, const Tensor& y) override;

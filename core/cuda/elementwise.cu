@@ -39,12 +39,6 @@ struct Sign {
 struct Positive {
   __device__ float operator()(float x) const { return x > 0.0f ? 1.0f : 0.0f; }
 };
-template <class F>
-struct SlopeTimes {
-  F function;
-  __device__ float operator()(float x, float dy) const { return function.slope(x) * dy; }
-};
-
 /// out_i = f(x_i)
 template <int W, class T, class F>
 __global__ void map_kernel(const T* x, T* out, std::int64_t n, F f) {
@@ -56,6 +50,17 @@ template <int W, class A, class B, class F>
 __global__ void combine_kernel(const A* a, const B* b, B* out, std::int64_t n, F f) {
   for_each_pack<W>(n, [&](std::int64_t i, int count) {
     store<W>(out + i, count, each<W>(f, load<W>(a + i, count), load<W>(b + i, count)));
+  });
+}
+
+/// dx_i = f'(x_i) dy_i, and y_i = f(x_i) unless y is null. No __restrict__: dx may be dy, and y may be x.
+template <int W, class T, class F>
+__global__ void activation_backward_kernel(const T* x, const T* dy, T* dx, T* y, std::int64_t n, F f) {
+  for_each_pack<W>(n, [&](std::int64_t i, int count) {
+    const Pack<W> value = load<W>(x + i, count);
+    const auto slope_times = [&f](float v, float d) { return f.slope(v) * d; };
+    store<W>(dx + i, count, each<W>(slope_times, value, load<W>(dy + i, count)));
+    if (y != nullptr) store<W>(y + i, count, each<W>(f, value));
   });
 }
 
@@ -140,10 +145,20 @@ void CudaBackend::activation(Activation kind, const Tensor& x, const Tensor& y) 
   visit_activation(kind, [&](auto function) { map(runtime_.stream(), x, y, function); });
 }
 
-void CudaBackend::activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx) {
-  check::activation_backward(device(), x, dy, dx);
-  visit_activation(
-      kind, [&](auto function) { combine(runtime_.stream(), x, dy, dx, SlopeTimes<decltype(function)>{function}); });
+void CudaBackend::activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx,
+                                      const Tensor& y) {
+  check::activation_backward(device(), x, dy, dx, y);
+  const std::int64_t n = x.numel();
+  visit_activation(kind, [&](auto function) {
+    visit_float(x.dtype(), [&](auto type) {
+      using T = typename decltype(type)::type;
+      visit_width<T>(aligned_to({&x, &dy, &dx, &y}, 16 / sizeof(T)), [&](auto width) {
+        launch(activation_backward_kernel<width, T, decltype(function)>, elementwise_grid(n, width), elementwise_block,
+               0, runtime_.stream(), x.data_as<T>(), dy.data_as<T>(), dx.data_as<T>(), y ? y.data_as<T>() : nullptr, n,
+               function);
+      });
+    });
+  });
 }
 
 }  // namespace monge::MONGE_GPU

@@ -154,9 +154,10 @@ class ProfiledBackend final : public Backend {
     const Span span(call_of("activation", {{"x", x}, {"y", y}}));
     inner_.activation(kind, x, y);
   }
-  void activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx) override {
-    const Span span(call_of("activation_backward", {{"x", x}, {"dy", dy}, {"dx", dx}}));
-    inner_.activation_backward(kind, x, dy, dx);
+  void activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx,
+                           const Tensor& y) override {
+    const Span span(call_of("activation_backward", {{"x", x}, {"dy", dy}, {"dx", dx}, {"y", y}}));
+    inner_.activation_backward(kind, x, dy, dx, y);
   }
 
   void swap_middle(const Tensor& x, const Tensor& y) override {

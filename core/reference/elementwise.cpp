@@ -58,9 +58,11 @@ void ReferenceBackend::activation(Activation kind, const Tensor& x, const Tensor
   combine(x, x, y, [&](double value, double) { return activate(kind, value); });
 }
 
-void ReferenceBackend::activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx) {
-  check::activation_backward(device(), x, dy, dx);
+void ReferenceBackend::activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx,
+                                           const Tensor& y) {
+  check::activation_backward(device(), x, dy, dx, y);
   combine(x, dy, dx, [&](double value, double upstream) { return activation_slope(kind, value) * upstream; });
+  if (y) activation(kind, x, y);
 }
 
 }  // namespace monge

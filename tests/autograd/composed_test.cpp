@@ -34,6 +34,17 @@ std::vector<Pair> linear_pairs() {
          {{3, 5, 33}, {17, 33}, {17}},
          [=](Device) { return [=](const Vars& v) { return Vars{linear(v[0], v[1], v[2], kind)}; }; },
          [=](Device) { return [=](const Vars& v) { return Vars{composed::linear(v[0], v[1], v[2], kind)}; }; }});
+    pairs.push_back({"mlp_" + std::string(name_of(kind)),
+                     {{3, 5, 33}, {17, 33}, {17}, {7, 17}, {7}},
+                     [=](Device) {
+                       return [=](const Vars& v) { return Vars{mlp(v[0], {v[1], v[2], v[3], v[4]}, kind)}; };
+                     },
+                     [=](Device) {
+                       return [=](const Vars& v) {
+                         const Var hidden = composed::linear(v[0], v[1], v[2], kind);
+                         return Vars{composed::linear(hidden, v[3], v[4], Activation::none)};
+                       };
+                     }});
   }
   return pairs;
 }

@@ -290,6 +290,24 @@ TEST(Tape, AnUnrecordedOpMakesNothingForBackward) {
   EXPECT_EQ(peak_of_call(), 2 * one);  // with the value before the activation
 }
 
+TEST(Tape, AnMlpKeepsItsHiddenLayerOnce) {
+  MemoryPools& memory = backend_of(reference).memory();
+  const auto leaf_of = [](const Shape& shape) { return Var::leaf(random_tensor(shape, 1)); };
+  const Var x = leaf_of({64, 64}), up = leaf_of({256, 64}), down = leaf_of({64, 256});
+  const std::size_t one = x.value().bytes(), before = memory.usage().active;
+  Tape tape;
+  Var y;
+  {
+    Tape::Recording recording(tape);
+    y = mlp(x, {up, {}, down, {}}, Activation::gelu);
+  }
+  EXPECT_EQ(memory.usage().active, before + (1 + 4) * one);  // y, and what comes before the activation
+  memory.reset_peak();
+  tape.backward(y, random_tensor(y.shape(), 2));
+  // Beside these: the seed, and the gradients of the hidden layer, of both weights and of x.
+  EXPECT_EQ(memory.usage().peak, before + (5 + 1 + 4 + 4 + 4 + 1) * one);
+}
+
 TEST(Tape, Bf16ParametersGatherF32Gradients) {
   // Rounding of values and activations is 2^-9; a gradient in bf16 would also show it as a value that bf16 holds.
   const Tensor ids = test::random_ids({3, 9}, 11, 1, test::cpu);

@@ -132,6 +132,10 @@ TEST_P(ElementwiseKernels, ActivationsForwardAndBackward) {
               [&](Backend& d, const Tensors& t) { d.activation_backward(kind, t[0], t[1], t[2]); });
       compare({x, dy.clone()}, {1},
               [&](Backend& d, const Tensors& t) { d.activation_backward(kind, t[0], t[1], t[1]); });
+      compare({x, dy, blank({n}), blank({n})}, {2, 3},
+              [&](Backend& d, const Tensors& t) { d.activation_backward(kind, t[0], t[1], t[2], t[3]); });
+      compare({x.clone(), dy.clone()}, {0, 1},
+              [&](Backend& d, const Tensors& t) { d.activation_backward(kind, t[0], t[1], t[1], t[0]); });
     }
   }
 }
