@@ -77,7 +77,7 @@ GradcheckResult gradcheck(const std::function<Var(const std::vector<Var>&)>& f, 
       if (error < result.worst) continue;
       result.worst = error;
       result.message = fmt::format("input {} {}, element {}: analytic {:.10g}, numeric {:.10g}, relative error {:.3g}",
-                                   i, inputs[i].shape().str(), j, analytic[j], numeric[j], error);
+                                   i, inputs[i].shape(), j, analytic[j], numeric[j], error);
     }
   }
   result.ok = result.worst <= options.tolerance;

@@ -21,8 +21,8 @@ Var linear(const Var& x, const Var& weight, const Var& bias = {}, Activation act
 struct MlpWeights {
   Var up, up_bias, down, down_bias;
 };
-/// linear(linear(x, up, up_bias, activation), down, down_bias): x (..., K) -> (..., M). Of the hidden layer the backward
-/// keeps the value before the activation only, and makes the one after it again beside the slope.
+/// linear(linear(x, up, up_bias, activation), down, down_bias): x (..., K) -> (..., M). Of the hidden layer the
+/// backward keeps the value before the activation only, and makes the one after it again beside the slope.
 Var mlp(const Var& x, const MlpWeights& weights, Activation activation);
 /// One product x W^T + bias read twice: the gradient of `for_input` goes on to x and the bias, that of `for_weight` to
 /// W.

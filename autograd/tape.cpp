@@ -51,8 +51,7 @@ Var Var::leaf(Tensor value, Tensor grad) {
   Var v(std::move(value));
   v.cell_ = cell_for(v.value_);
   if (grad.defined()) {
-    require(grad.shape() == v.shape(), "[leaf] gradient of shape {} for a value of shape {}", grad.shape().str(),
-            v.shape().str());
+    require(grad.shape() == v.shape(), "[leaf] gradient of shape {} for a value of shape {}", grad.shape(), v.shape());
     v.cell_->dtype = grad.dtype();
     v.cell_->grad = std::move(grad);
     v.cell_->fixed = true;
@@ -75,7 +74,7 @@ void Gradients::add(std::size_t i, Tensor grad) {
   GradCell* cell = inputs_[i].get();
   if (cell == nullptr) return;
   require(grad.shape() == cell->shape, "[{}] backward gives a gradient of shape {} for input {} of shape {}",
-          op_.name(), grad.shape().str(), i, cell->shape.str());
+          op_.name(), grad.shape(), i, cell->shape);
   Backend& backend = grad.backend();
   if (!cell->filled) {
     if (cell->fixed) {
@@ -146,7 +145,7 @@ void Tape::require_recorded(const Var& y) const {
 void Tape::backward(const Var& y, Tensor seed) {
   require_recorded(y);
   if (!seed.defined()) {
-    require(y.value().numel() == 1, "[backward] a value of shape {} needs a seed", y.shape().str());
+    require(y.value().numel() == 1, "[backward] a value of shape {} needs a seed", y.shape());
     seed = Tensor::like(y.value());
     seed.backend().fill(seed, 1.0);
   }
@@ -161,8 +160,8 @@ void Tape::backward(std::span<const Var> ys, std::vector<Tensor> seeds) {
     if (!seeds[i].defined()) continue;
     require_recorded(ys[i]);
     GradCell& cell = *ys[i].cell();
-    require(seeds[i].shape() == cell.shape, "[backward] seed of shape {} for a value of shape {}",
-            seeds[i].shape().str(), cell.shape.str());
+    require(seeds[i].shape() == cell.shape, "[backward] seed of shape {} for a value of shape {}", seeds[i].shape(),
+            cell.shape);
     require(!cell.filled, "[backward] a value is given twice");
     cell.grad = std::move(seeds[i]);  // no second holder, so that its memory can be used again
     cell.filled = true;

@@ -1,8 +1,6 @@
 // Call: one call of a kernel as the checks see it. Included by the sources of check.h only.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <functional>
@@ -10,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/error.h"
 #include "core/tensor.h"
 
 namespace monge::check {
@@ -120,7 +119,7 @@ class Call {
     for (std::size_t i = 0; i < size_; ++i) {
       const Tensor& tensor = *args_[i].tensor;
       if (!tensor.defined()) continue;
-      tensors += fmt::format("{}{} {} {}", tensors.empty() ? "" : ", ", args_[i].name, tensor.shape().str(),
+      tensors += fmt::format("{}{} {} {}", tensors.empty() ? "" : ", ", args_[i].name, tensor.shape(),
                              name_of(tensor.dtype()));
       if (tensor.device() != device_) tensors += " on " + tensor.device().str();
     }

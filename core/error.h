@@ -12,6 +12,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/shape.h"
+
 namespace monge {
 
 enum class ExitCode : int { done = 0, wrong_input = 2, run_failed = 3, interrupted = 130 };
@@ -53,3 +55,11 @@ void require(bool ok, fmt::format_string<Args...> message, Args&&... args) {
 }
 
 }  // namespace monge
+
+/// Shapes are given to require() as they are: the text is made when it is needed.
+template <>
+struct fmt::formatter<monge::Shape> : fmt::formatter<std::string> {
+  auto format(const monge::Shape& shape, fmt::format_context& context) const {
+    return fmt::formatter<std::string>::format(shape.str(), context);
+  }
+};

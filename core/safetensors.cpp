@@ -177,7 +177,7 @@ void SafeTensors::parse(std::span<const std::byte> content) {
         throw InputError(fmt::format("bytes [{}, {}) of {}", begin, end, data.size()));
       }
       if (byte_count(shape, file_type(dtype).size, end - begin) != end - begin) {
-        throw InputError(fmt::format("{} bytes for {} {}", end - begin, dtype, shape.str()));
+        throw InputError(fmt::format("{} bytes for {} {}", end - begin, dtype, shape));
       }
       entries_[name] = {dtype, shape, data.subspan(begin, end - begin)};
     } catch (const InputError& e) {
@@ -229,8 +229,8 @@ void SafeTensors::read(const std::string& name, const Tensor& to) const {
   const Entry& from = entry(name);
   const DType dtype = dtype_of(name);
   if (from.shape != to.shape()) {
-    throw InputError(fmt::format("tensor '{}' of '{}' has shape {}, but {} is needed", name, file_.string(),
-                                 from.shape.str(), to.shape().str()));
+    throw InputError(fmt::format("tensor '{}' of '{}' has shape {}, but {} is needed", name, file_.string(), from.shape,
+                                 to.shape()));
   }
   if (is_floating(dtype) != is_floating(to.dtype())) {
     throw InputError(fmt::format("tensor '{}' of '{}' is {}, which does not convert to {}", name, file_.string(),

@@ -22,7 +22,7 @@ Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device, Pool pool) 
 
 Tensor Tensor::from(std::span<const double> values, const Shape& shape, DType dtype, Device device, Pool pool) {
   require(static_cast<std::int64_t>(values.size()) == shape.numel(), "[tensor] {} values for shape {}", values.size(),
-          shape.str());
+          shape);
   Tensor t = empty(shape, dtype, device, pool);
   const auto upload = [&]<class T>(T) {
     std::vector<T> host;
@@ -47,7 +47,7 @@ Tensor Tensor::from(std::span<const double> values, const Shape& shape, DType dt
 
 Tensor Tensor::from(std::span<const std::int32_t> values, const Shape& shape, Device device, Pool pool) {
   require(static_cast<std::int64_t>(values.size()) == shape.numel(), "[tensor] {} values for shape {}", values.size(),
-          shape.str());
+          shape);
   Tensor t = empty(shape, DType::i32, device, pool);
   t.backend().copy_from_host(values.data(), t);
   return t;
@@ -60,7 +60,7 @@ Tensor Tensor::like(const Tensor& other, Pool pool) {
 Tensor Tensor::reshape(const Shape& shape) const {
   if (shape.numel() != numel()) [[unlikely]] {
     throw std::invalid_argument(
-        fmt::format("[reshape] {} has {} elements, {} has {}", shape_.str(), numel(), shape.str(), shape.numel()));
+        fmt::format("[reshape] {} has {} elements, {} has {}", shape_, numel(), shape, shape.numel()));
   }
   Tensor t = *this;
   t.shape_ = shape;
@@ -69,7 +69,7 @@ Tensor Tensor::reshape(const Shape& shape) const {
 
 Tensor Tensor::slice(std::int64_t begin, std::int64_t end) const {
   if (rank() < 1 || begin < 0 || begin > end || end > shape_[0]) [[unlikely]] {
-    throw std::invalid_argument(fmt::format("[slice] rows [{}, {}) of shape {}", begin, end, shape_.str()));
+    throw std::invalid_argument(fmt::format("[slice] rows [{}, {}) of shape {}", begin, end, shape_));
   }
   const std::int64_t row = shape_[0] == 0 ? 0 : numel() / shape_[0];
   Tensor t = *this;
@@ -80,8 +80,7 @@ Tensor Tensor::slice(std::int64_t begin, std::int64_t end) const {
 
 Tensor Tensor::flat_view(std::int64_t begin, const Shape& shape) const {
   if (begin < 0 || begin + shape.numel() > numel()) [[unlikely]] {
-    throw std::invalid_argument(
-        fmt::format("[flat_view] elements from {} as {} of {}", begin, shape.str(), shape_.str()));
+    throw std::invalid_argument(fmt::format("[flat_view] elements from {} as {} of {}", begin, shape, shape_));
   }
   Tensor t = *this;
   t.shape_ = shape;
@@ -122,7 +121,7 @@ std::vector<double> Tensor::values() const {
 }
 
 double Tensor::item() const {
-  require(numel() == 1, "[item] of a tensor of shape {}", shape_.str());
+  require(numel() == 1, "[item] of a tensor of shape {}", shape_);
   return values().front();
 }
 

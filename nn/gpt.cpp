@@ -69,7 +69,7 @@ Gpt::Gpt(const GptOptions& options, std::int64_t vocab) : options_(options), voc
 }
 
 Var Gpt::hidden(const Tensor& tokens, Cache* cache) {
-  require(tokens.rank() == 2, "[gpt] tokens must be (B, T), got {}", tokens.shape().str());
+  require(tokens.rank() == 2, "[gpt] tokens must be (B, T), got {}", tokens.shape());
   const std::int64_t start = cache != nullptr ? cache->length : 0;
   require(start + tokens.size(1) <= options_.context, "[gpt] {} tokens after {} exceed the context of {}",
           tokens.size(1), start, options_.context);

@@ -50,8 +50,8 @@ class Linear : public Module {
   LinearObserver* observer_ = nullptr;
 };
 
-/// second(first(x)), in the backward pass of which the layer between comes again instead of being kept; where a layer is
-/// observed, it is kept.
+/// second(first(x)), in the backward pass of which the layer between comes again instead of being kept; where a layer
+/// is observed, it is kept.
 Var in_turn(const Linear& first, const Linear& second, const Var& x);
 
 /// Rows of a table (count, width).

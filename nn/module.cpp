@@ -17,12 +17,12 @@ std::string_view name_of(Role role) {
 }
 
 const autograd::Var& Parameter::var() const {
-  require(var_.defined(), "a parameter of shape {} is used before a ParameterStore has bound it", shape_.str());
+  require(var_.defined(), "a parameter of shape {} is used before a ParameterStore has bound it", shape_);
   return var_;
 }
 
 void Parameter::bind(autograd::Var var) {
-  require(var.shape() == shape_, "a parameter of shape {} cannot be bound to {}", shape_.str(), var.shape().str());
+  require(var.shape() == shape_, "a parameter of shape {} cannot be bound to {}", shape_, var.shape());
   var_ = std::move(var);
 }
 

@@ -8,7 +8,7 @@
 
 namespace monge::optim {
 Tensor identities(const Shape& shape, DType dtype, Device device) {
-  require(shape.rank() == 3 && shape[1] == shape[2], "[identities] {} are no square matrices", shape.str());
+  require(shape.rank() == 3 && shape[1] == shape[2], "[identities] {} are no square matrices", shape);
   const std::int64_t n = shape[1];
   std::vector<double> values(static_cast<std::size_t>(shape.numel()), 0.0);
   for (std::int64_t i = 0; i < shape[0] * n; ++i) values[static_cast<std::size_t>(i * n + i % n)] = 1.0;
@@ -17,8 +17,7 @@ Tensor identities(const Shape& shape, DType dtype, Device device) {
 
 void damped_inverse_on_device(const Tensor& m, const Tensor& eye, double factor, double relative, const Tensor& out) {
   require(m.rank() == 3 && eye.shape() == m.shape() && out.shape() == m.shape() && relative > 0.0,
-          "[damped_inverse] {} into {} with identities {} and shift {}", m.shape().str(), out.shape().str(),
-          eye.shape().str(), relative);
+          "[damped_inverse] {} into {} with identities {} and shift {}", m.shape(), out.shape(), eye.shape(), relative);
   Backend& backend = m.backend();
   const auto scalar = [&] { return Tensor::empty({1}, m.dtype(), m.device(), Pool::scratch); };
   const double diagonal = static_cast<double>(m.size(0) * m.size(1));

@@ -25,7 +25,7 @@ bool outer_first(const Event& a, const Event& b) { return a.begin != b.begin ? a
 nlohmann::ordered_json arguments_of(const Event& event) {
   nlohmann::ordered_json arguments;
   for (const profile::Operand& operand : event.call.operands) {
-    arguments[operand.name] = fmt::format("{} {}", operand.shape.str(), name_of(operand.dtype));
+    arguments[operand.name] = fmt::format("{} {}", operand.shape, name_of(operand.dtype));
   }
   const double flops = event.call.flops, bytes = event.call.bytes(), seconds = seconds_of(event);
   if (flops > 0.0) arguments["FLOP"] = flops;

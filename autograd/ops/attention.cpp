@@ -36,7 +36,7 @@ void add_table(Gradients& g, std::size_t input, const Tensor& gradient) {
 Var rope(const Var& x, std::int64_t heads, std::int64_t head_dim, double base, std::int64_t start) {
   require(x.shape().rank() == 3 && head_dim % 2 == 0 && x.size(2) >= heads * head_dim,
           "[rope] {} heads of width {} in {}: x (B, T, W), W >= heads * head_dim, an even head_dim", heads, head_dim,
-          x.shape().str());
+          x.shape());
   const auto rotate = [=](const Tensor& from, const Tensor& to, bool inverse) {
     to.backend().rope(
         {.x = from, .y = to, .heads = heads, .head_dim = head_dim, .start = start, .base = base, .inverse = inverse});
@@ -56,8 +56,8 @@ Attention attention_call(const Tensor& qkv, const AttentionSpec& spec) {
           "[attention] {} heads for {} key/value heads: the first must be a multiple of the second", spec.heads,
           spec.kv_heads);
   require(qkv.rank() == 3 && qkv.size(2) % all_heads == 0,
-          "[attention] qkv {} for {} heads and {} key/value heads: qkv (B, T, (H + 2 G) D)", qkv.shape().str(),
-          spec.heads, spec.kv_heads);
+          "[attention] qkv {} for {} heads and {} key/value heads: qkv (B, T, (H + 2 G) D)", qkv.shape(), spec.heads,
+          spec.kv_heads);
   const std::int64_t head_dim = qkv.size(2) / all_heads, keys_at = spec.heads * head_dim;
   return {.batch = qkv.size(0),
           .queries = qkv.size(1),
@@ -82,8 +82,8 @@ Attention attention_call(const Tensor& qkv, const AttentionSpec& spec) {
 }
 
 Var attention(const Var& qkv, const AttentionSpec& spec, const Var& row_qkv) {
-  require(!row_qkv.defined() || row_qkv.shape() == qkv.shape(), "[attention] row_qkv {} for qkv {}",
-          row_qkv.shape().str(), qkv.shape().str());
+  require(!row_qkv.defined() || row_qkv.shape() == qkv.shape(), "[attention] row_qkv {} for qkv {}", row_qkv.shape(),
+          qkv.shape());
   const Tensor x = qkv.value();
   Attention args = attention_call(x, spec);
   const Tensor y = Tensor::empty(x.shape().with(-1, args.heads * args.head_dim), x.dtype(), x.device());

@@ -18,8 +18,7 @@ void require_suffix(const Op& op, const Shape& a, const Shape& b) {
   bool fits = b.rank() <= a.rank();
   for (int i = 1; fits && i <= b.rank(); ++i) fits = a[-i] == b[-i];
   require(fits || b.numel() == 1,
-          "[{}] {} and {}: the second has the shape of the first, a suffix of it, or one element", op.name(), a.str(),
-          b.str());
+          "[{}] {} and {}: the second has the shape of the first, a suffix of it, or one element", op.name(), a, b);
 }
 
 /// Adds to the gradient of the repeated operand b: the sum over its repetitions.

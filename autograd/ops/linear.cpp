@@ -15,16 +15,16 @@ const Op op_split_linear("split_linear");
 Shape product_shape(const Shape& a, const Shape& b, bool transpose_a, bool transpose_b) {
   const bool ranks = a.rank() == b.rank() && (a.rank() == 2 || a.rank() == 3);
   require(ranks && (a.rank() == 2 || a[0] == b[0]) && a[transpose_a ? -2 : -1] == b[transpose_b ? -1 : -2],
-          "[matmul] {}{} by {}{}: two matrices or two equally long batches of them, with inner sizes that agree",
-          a.str(), transpose_a ? " transposed" : "", b.str(), transpose_b ? " transposed" : "");
+          "[matmul] {}{} by {}{}: two matrices or two equally long batches of them, with inner sizes that agree", a,
+          transpose_a ? " transposed" : "", b, transpose_b ? " transposed" : "");
   return a.with(-2, a[transpose_a ? -1 : -2]).with(-1, b[transpose_b ? -2 : -1]);
 }
 
 void check_linear(const Var& x, const Tensor& w, const Var& bias) {
   require(w.rank() == 2 && x.shape().rank() >= 1 && x.shape().last() == w.size(1),
-          "[linear] x {} by weight {}: x (..., K), weight (M, K)", x.shape().str(), w.shape().str());
+          "[linear] x {} by weight {}: x (..., K), weight (M, K)", x.shape(), w.shape());
   require(!bias.defined() || bias.shape() == Shape{w.size(0)},
-          "[linear] bias {} for weight {}: bias (M), weight (M, K)", bias.shape().str(), w.shape().str());
+          "[linear] bias {} for weight {}: bias (M), weight (M, K)", bias.shape(), w.shape());
 }
 
 // The three parts of the backward of y = x W^T + bias; dy and x as matrices.

@@ -13,7 +13,7 @@ const Op op_cross_entropy("cross_entropy");
 
 Var embedding(const Tensor& ids, const Var& table) {
   require((ids.rank() == 1 || ids.rank() == 2) && table.shape().rank() == 2,
-          "[embedding] ids {} in table {}: ids (N) or (B, T), table (V, C)", ids.shape().str(), table.shape().str());
+          "[embedding] ids {} in table {}: ids (N) or (B, T), table (V, C)", ids.shape(), table.shape());
   const std::int64_t width = table.size(1);
   const Shape shape = ids.rank() == 1 ? Shape{ids.size(0), width} : Shape{ids.size(0), ids.size(1), width};
   const Tensor y = Tensor::empty(shape, table.value().dtype(), table.value().device());
@@ -29,7 +29,7 @@ Var cross_entropy(const Var& logits, const Tensor& targets, const Tensor& share)
   const Tensor z = as_rows(logits.value());
   const std::int64_t rows = z.size(0);
   require(logits.shape().rank() >= 1 && targets.numel() == rows,
-          "[cross_entropy] {} targets for logits {}: one for each row", targets.numel(), logits.shape().str());
+          "[cross_entropy] {} targets for logits {}: one for each row", targets.numel(), logits.shape());
   const auto statistic = [&](std::int64_t n) { return Tensor::empty({n}, stat_dtype(z), z.device()); };
   const CrossEntropy args{.logits = z,
                           .targets = targets.reshape({rows}),

@@ -13,7 +13,7 @@ const Op op_add_norm("add_norm");
 
 void require_per_column(const Op& op, const char* what, const Var& v, const Shape& x) {
   require(!v.defined() || v.shape() == Shape{x.last()}, "[{}] {} {} for rows of {}: it has one element per column",
-          op.name(), what, v.shape().str(), x.str());
+          op.name(), what, v.shape(), x);
 }
 
 /// Allocates the outputs and runs the kernel; what it returns is all that backward needs.
@@ -94,8 +94,8 @@ Var rms_norm(const Var& x, const Var& gain, double eps) {
 }
 
 SumAndNorm add_norm(NormKind kind, const Var& x, const Var& residual, const Var& gain, const Var& bias, double eps) {
-  require(x.shape() == residual.shape(), "[add_norm] x {} and residual {} have different shapes", x.shape().str(),
-          residual.shape().str());
+  require(x.shape() == residual.shape(), "[add_norm] x {} and residual {} have different shapes", x.shape(),
+          residual.shape());
   require(kind == NormKind::layer || !bias.defined(), "[add_norm] an rms norm has no bias");
   const Norm norm = run_norm(op_add_norm, kind, x, residual, gain, bias, eps);
   auto outputs = Tape::record(op_add_norm, {norm.sum, norm.y}, std::vector<Var>{x, residual, gain, bias},

@@ -64,7 +64,7 @@ Var slice(const Var& x, std::int64_t begin, std::int64_t end) {
 }
 
 Var swap_middle(const Var& x) {
-  require(x.shape().rank() == 4, "[swap_middle] {} does not have four dimensions", x.shape().str());
+  require(x.shape().rank() == 4, "[swap_middle] {} does not have four dimensions", x.shape());
   return Tape::record(op_swap_middle, swapped(x.value()), {x}, [](Gradients& g) { g.add(0, swapped(g.out())); });
 }
 

@@ -1,5 +1,6 @@
 // Attention in tiles of rows: a work item packs the keys and values of one head once, then walks over its query tiles.
-// Scores exist for one tile at a time.
+// Scores exist for one tile at a time. A few queries, as in sampling, would not repay the packing: they read keys and
+// values where they are.
 #include "core/check.h"
 #include "core/cpu/kernels.h"
 #include "core/cpu/parallel.h"
@@ -41,25 +42,66 @@ HWY_INLINE void weigh(const Map& row_map, const Plan& plan, const Tile& tile, co
   }
 }
 
+/// The tile's rows straight from the tensors.
+template <class T>
+HWY_INLINE void attend_unpacked(const Plan& plan, const Tile& tile, const Item& item, const ForwardScratch& to) {
+  const Attention& a = plan.a;
+  const T* const k = head<T>(a.k, item.b, 0, item.g, a.head_dim);
+  const T* const v = head<T>(a.v, item.b, 0, item.g, a.head_dim);
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    const T* const q = head<T>(a.q, tile.b, tile.first + r, tile.h, a.head_dim);
+    float* const row = to.scores + r * plan.stride;
+    for (std::int64_t j = 0; j < plan.visible(tile.first + r); ++j) {
+      row[j] = static_cast<float>(a.scale) *
+               sum_of(
+                   a.head_dim, [](Floats x, Floats y) HWY_ATTR { return hn::Mul(x, y); }, q, k + j * a.k.token_stride);
+    }
+  }
+  add_priors(plan, tile, to.scores);
+  HWY_NAMESPACE::visit_row_map(a.map, [&](const auto& row_map) HWY_ATTR { weigh(row_map, plan, tile, to); });
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    const float* const weights = to.scores + r * plan.stride;
+    for (std::int64_t c = 0; c < a.head_dim; c += lanes()) {
+      const std::int64_t count = std::min(lanes(), a.head_dim - c);
+      Floats even = hn::Zero(f32_tag), odd = even;  // two sums hide the latency of the addition
+      for (std::int64_t j = 0; j < plan.visible(tile.first + r); ++j, std::swap(even, odd)) {
+        const T* const from = v + j * a.v.token_stride + c;
+        even = hn::MulAdd(hn::Set(f32_tag, weights[j]), count == lanes() ? load(from) : load_n(from, count), even);
+      }
+      store(hn::Add(even, odd), to.out + r * plan.width + c);
+    }
+  }
+}
+
+template <class T>
+HWY_INLINE void attend(const Plan& plan, const Tile& tile, const ForwardScratch& to) {
+  const Attention& a = plan.a;
+  load_rows<T>(head<T>(a.q, tile.b, tile.first, tile.h, a.head_dim), a.q.token_stride, tile.rows, a.head_dim, to.q);
+  compute_scores<T>(plan, tile, to.q, to.k_transposed, to.scores);
+  HWY_NAMESPACE::visit_row_map(a.map, [&](const auto& row_map) HWY_ATTR { weigh(row_map, plan, tile, to); });
+  make_factor<T>(plan, tile, to.scores);
+  multiply_values<T>(plan, tile, 1.0, to.scores, to.v, plan.width, to.out);
+}
+
 template <class T>
 void forward(const Plan& plan) {
   const Attention& a = plan.a;
   const std::int64_t row = row_words<T>(a.head_dim);
+  const bool packs = plan.group * a.queries >= block_rows;
   const std::int64_t size = ForwardScratch(plan, row, Carver(nullptr)).size;
   const Tensor space = scratch(thread_count() * size);
   parallel_items(plan.items(), [&](std::int64_t index, int worker) HWY_ATTR {
     const Item item(plan, index);
     const ForwardScratch to(plan, row, Carver(space.data_as<float>() + worker * size));
-    load_transposed<T>(plan, head<T>(a.k, item.b, 0, item.g, a.head_dim), a.k.token_stride, to.four_rows, to.k_transposed);
-    load_right(head<T>(a.v, item.b, 0, item.g, a.head_dim), a.v.token_stride, a.keys, a.head_dim, to.v);
+    if (packs) {
+      load_transposed<T>(plan, head<T>(a.k, item.b, 0, item.g, a.head_dim), a.k.token_stride, to.four_rows,
+                         to.k_transposed);
+      load_right(head<T>(a.v, item.b, 0, item.g, a.head_dim), a.v.token_stride, a.keys, a.head_dim, to.v);
+    }
     for_each_tile(plan, item, [&](const Tile& tile) HWY_ATTR {
-      load_rows<T>(head<T>(a.q, tile.b, tile.first, tile.h, a.head_dim), a.q.token_stride, tile.rows, a.head_dim, to.q);
-      compute_scores<T>(plan, tile, to.q, to.k_transposed, to.scores);
-      HWY_NAMESPACE::visit_row_map(a.map, [&](const auto& row_map) HWY_ATTR { weigh(row_map, plan, tile, to); });
-      make_factor<T>(plan, tile, to.scores);
-      multiply_values<T>(plan, tile, 1.0, to.scores, to.v, plan.width, to.out);
-      store_rows(to.out, plan.width, tile.rows, a.head_dim, 1.0,
-                 head<T>(a.out, tile.b, tile.first, tile.h, a.head_dim), a.out.token_stride);
+      packs ? attend<T>(plan, tile, to) : attend_unpacked<T>(plan, tile, item, to);
+      store_rows(to.out, plan.width, tile.rows, a.head_dim, 1.0, head<T>(a.out, tile.b, tile.first, tile.h, a.head_dim),
+                 a.out.token_stride);
     });
   });
 }

@@ -257,7 +257,8 @@ void backward(const AttentionBackward& args, const Plan& plan) {
     const T* const k = head<T>(a.k, item.b, 0, item.g, a.head_dim);
     load_right(k, a.k.token_stride, a.keys, a.head_dim, to.k);
     load_transposed<T>(plan, k, a.k.token_stride, to.four_rows, to.k_transposed);
-    load_transposed<T>(plan, head<T>(a.v, item.b, 0, item.g, a.head_dim), a.v.token_stride, to.four_rows, to.v_transposed);
+    load_transposed<T>(plan, head<T>(a.v, item.b, 0, item.g, a.head_dim), a.v.token_stride, to.four_rows,
+                       to.v_transposed);
     for_each_tile(plan, item, [&](const Tile& tile) HWY_ATTR {
       backward_tile<T>(args, plan, tile, to, sums, prior_at(index, tile.h % plan.group));
     });

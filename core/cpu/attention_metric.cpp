@@ -70,7 +70,8 @@ void metric(const Attention& a, const Plan& plan, const AttentionMetric& args) {
     const MetricScratch to(plan, row, y_width, Carver(space.data_as<float>() + worker * size));
     float* const column_sums = sums.data_as<float>() + index * a.keys;
     std::fill_n(column_sums, a.keys, 0.0f);
-    load_transposed<float>(plan, head<T>(a.k, item.b, 0, 0, a.head_dim), a.k.token_stride, to.four_rows, to.k_transposed);
+    load_transposed<float>(plan, head<T>(a.k, item.b, 0, 0, a.head_dim), a.k.token_stride, to.four_rows,
+                           to.k_transposed);
     load_right(args.y.data_as<float>() + item.b * a.keys * E, E, a.keys, E, to.y);
     for_each_tile(plan, item, [&](const Tile& tile) HWY_ATTR {
       load_rows<float>(head<T>(a.q, tile.b, tile.first, 0, a.head_dim), a.q.token_stride, tile.rows, a.head_dim, to.q);

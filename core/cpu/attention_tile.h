@@ -3,8 +3,8 @@
 // set like core/cpu/simd.h, which has to be included before it.
 //
 // A tile is up to 48 query rows of one head; a tile of scores (rows, keys) holds whole rows and fits the second-level
-// cache. Scores, weights and sums are f32; the factors of products have the type T of the tensors, so that bf16 attention
-// multiplies bf16, and rounds weights and gradients of scores to bf16 when they become a factor.
+// cache. Scores, weights and sums are f32; the factors of products have the type T of the tensors, so that bf16
+// attention multiplies bf16, and rounds weights and gradients of scores to bf16 when they become a factor.
 #if defined(MONGE_CORE_CPU_ATTENTION_TILE_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MONGE_CORE_CPU_ATTENTION_TILE_H_
 #undef MONGE_CORE_CPU_ATTENTION_TILE_H_
@@ -147,15 +147,14 @@ HWY_INLINE void load_rows(const Number* from, std::int64_t from_stride, std::int
   }
 }
 
-/// A word from each two elements of `first` and `second`, which may be null: a row of 0. The words beyond n, up to whole
-/// vectors, are 0.
+/// A word from each two elements of `first` and `second`, which may be null: a row of 0. The words beyond n, up to
+/// whole vectors, are 0.
 HWY_INLINE void pair_rows(const bf16* first, const bf16* second, std::int64_t n, float* to) {
   const auto pair = [&](auto low, auto high) HWY_ATTR {
     return hn::BitCast(f32_tag, hn::Or(hn::PromoteTo(u32_tag, low), hn::ShiftLeft<16>(hn::PromoteTo(u32_tag, high))));
   };
-  const auto whole = [](const bf16* p) HWY_ATTR {
-    return hn::LoadU(u16_tag, reinterpret_cast<const std::uint16_t*>(p));
-  };
+  const auto whole = [](const bf16* p)
+                         HWY_ATTR { return hn::LoadU(u16_tag, reinterpret_cast<const std::uint16_t*>(p)); };
   std::int64_t i = 0;
   for (; i + lanes() <= n; i += lanes()) {
     store(pair(whole(first + i), second == nullptr ? hn::Zero(u16_tag) : whole(second + i)), to + i);
@@ -279,8 +278,8 @@ HWY_INLINE void add_transposed(const Plan& plan, const Tile& tile, const float* 
               });
 }
 
-/// A tile of weights becomes a factor of type T, in place. A product reads a block of rows or keys up to the last of the
-/// block: what the causal mask hides there is 0.
+/// A tile of weights becomes a factor of type T, in place. A product reads a block of rows or keys up to the last of
+/// the block: what the causal mask hides there is 0.
 template <class T>
 HWY_INLINE void make_factor(const Plan& plan, const Tile& tile, float* weights) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
@@ -343,14 +342,19 @@ HWY_INLINE void add_prior(const Plan& plan, std::int64_t h, std::int64_t query, 
   if (prior.distance) add_distances(table_row(prior.distance, h), position, n, row);
 }
 
+/// scores += prior.
+HWY_INLINE void add_priors(const Plan& plan, const Tile& tile, float* scores) {
+  const LogPrior& prior = plan.a.prior;
+  if (!prior.slopes && !prior.head && !prior.key && !prior.distance) return;
+  for (std::int64_t r = 0; r < tile.rows; ++r) add_prior(plan, tile.h, tile.first + r, scores + r * plan.stride);
+}
+
 /// The scores of a tile: scale <q_i, k_j> + prior_ij.
 template <class T>
 HWY_INLINE void compute_scores(const Plan& plan, const Tile& tile, const float* q, const float* k_transposed,
                                float* scores) {
   multiply_scores<T>(plan, tile, plan.a.scale, q, k_transposed, scores);
-  const LogPrior& prior = plan.a.prior;
-  if (!prior.slopes && !prior.head && !prior.key && !prior.distance) return;
-  for (std::int64_t r = 0; r < tile.rows; ++r) add_prior(plan, tile.h, tile.first + r, scores + r * plan.stride);
+  add_priors(plan, tile, scores);
 }
 
 /// The place of row (b, h, i) in row_stat.

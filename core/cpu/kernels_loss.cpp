@@ -69,9 +69,11 @@ void SampleTargets(const Tensor& logits, const Random& random, const Tensor& tar
         };
         const auto index = static_cast<std::uint64_t>(r);
         double left = to_unit(random_words(random.seed, random.stream, step, index / 4)[index % 4]) * mass(0, V);
-        std::int64_t v = 0;
-        for (double in_tile = 0.0; v + tile < V && left >= (in_tile = mass(v, tile)); v += tile) left -= in_tile;
-        const std::int64_t end = std::min(V, v + tile);
+        std::int64_t v = 0, end = std::min(V, tile);  // of a tile
+        for (double in_tile = 0.0; end < V && left >= (in_tile = mass(v, end - v)); end = std::min(V, v + tile)) {
+          left -= in_tile;
+          v = end;
+        }
         while (v < end - 1 && (left -= std::exp(static_cast<float>(z[v]) - largest)) >= 0.0) ++v;
         target = static_cast<std::int32_t>(v);
       }

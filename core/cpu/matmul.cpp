@@ -55,7 +55,7 @@ void matmul(const Matmul& args) {
   check::matmul(here, args);
   const Product product = product_of(args);
   if (args.out.numel() == 0) return;
-  require(product.k > 0, "[matmul] K is 0 on cpu: a {}, b {}", args.a.shape().str(), args.b.shape().str());
+  require(product.k > 0, "[matmul] K is 0 on cpu: a {}, b {}", args.a.shape(), args.b.shape());
   // The activation is a pass of its own, whether its input is kept or not: inference and training give the same bits.
   const Tensor& product_out = args.pre_activation ? args.pre_activation : args.out;
   run(product, args.a, args.b, args.bias, product_out);

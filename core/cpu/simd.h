@@ -216,8 +216,8 @@ struct NormalAt {
   Floats cdf, density;
 };
 
-/// Phi(-|x|) = e^(-x^2/2) t P(t) with t = 1 / (1 + 0.304 |x|): a fit to erfcx(|x| / sqrt 2) / 2 for |x| < 13.2, where the
-/// largest relative error is small (2e-7) and Phi(0) is exactly 1/2. Beyond, where it is under 1e-39, 0.
+/// Phi(-|x|) = e^(-x^2/2) t P(t) with t = 1 / (1 + 0.304 |x|): a fit to erfcx(|x| / sqrt 2) / 2 for |x| < 13.2, where
+/// the largest relative error is small (2e-7) and Phi(0) is exactly 1/2. Beyond, where it is under 1e-39, 0.
 HWY_INLINE NormalAt normal_at(Floats x) {
   const Floats a = hn::Abs(x);
   const auto inside = hn::Lt(a, splat(13.2));

@@ -53,9 +53,7 @@ struct F32Words {
   static HWY_INLINE Floats add_product(Floats a, Floats b, Floats total) { return hn::MulAdd(a, b, total); }
 };
 struct Bf16Words {
-  static HWY_INLINE Floats first(Floats x) {
-    return hn::BitCast(f32_tag, hn::ShiftLeft<16>(hn::BitCast(u32_tag, x)));
-  }
+  static HWY_INLINE Floats first(Floats x) { return hn::BitCast(f32_tag, hn::ShiftLeft<16>(hn::BitCast(u32_tag, x))); }
   static HWY_INLINE Floats second(Floats x) {
     return hn::BitCast(f32_tag, hn::And(hn::BitCast(u32_tag, x), hn::Set(u32_tag, 0xffff0000)));
   }
@@ -165,8 +163,8 @@ HWY_INLINE void multiply(std::int64_t rows, std::int64_t columns, LeftFactor a, 
         const LeftFactor left{a.data + i * a.row_stride, a.row_stride, a.column_stride};
         with_constant<block_rows>(count, [&](auto r) HWY_ATTR {
           with_constant<panel_vectors>(vectors, [&](auto v) HWY_ATTR {
-            multiply_block<decltype(arithmetic), r, v>(left, panel, b.row_stride, e.begin, e.end, c + i * c_stride + column,
-                                                  c_stride, result);
+            multiply_block<decltype(arithmetic), r, v>(left, panel, b.row_stride, e.begin, e.end,
+                                                       c + i * c_stride + column, c_stride, result);
           });
         });
       }

@@ -108,7 +108,7 @@ Tensor fisher_product(const AttentionCall& call, const Tensor& v) {
   const Attention& a = call.args;
   const std::int64_t C = call.x.shape().last(), width = call.qkv.size(2), rows = a.batch * a.queries;
   const std::int64_t moved = (a.heads + a.kv_heads) * a.head_dim;
-  require(v.shape() == Shape({moved, C}), "[fisher_product] v {} for W_q and W_k ({}, {})", v.shape().str(), moved, C);
+  require(v.shape() == Shape({moved, C}), "[fisher_product] v {} for W_q and W_k ({}, {})", v.shape(), moved, C);
   Backend& backend = v.backend();
   const Tensor x = call.x.reshape({rows, C});
 

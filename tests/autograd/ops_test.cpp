@@ -91,8 +91,10 @@ std::vector<Case> product_cases() {
   cases.push_back({"mlp", "without_bias", {{2, 3, 5}, {7, 5}, {4, 7}}, [](const Vars& v) {
                      return mlp(v[0], {v[1], {}, v[2], {}}, Activation::gelu);
                    }});
-  cases.push_back({"mlp", "constant_weights", {{2, 3, 5}}, [w1 = random_tensor({7, 5}, 3), w2 = random_tensor({4, 7}, 4)](
-                                                               const Vars& v) {
+  cases.push_back({"mlp",
+                   "constant_weights",
+                   {{2, 3, 5}},
+                   [w1 = random_tensor({7, 5}, 3), w2 = random_tensor({4, 7}, 4)](const Vars& v) {
                      return mlp(v[0], {w1, {}, w2, {}}, Activation::silu);
                    }});
   // Each reading alone gives true gradients: the first to x and the bias, the second to the weight.
