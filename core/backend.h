@@ -7,8 +7,9 @@
 // Shapes use the letters of the field: B batch, T tokens, C width, H heads, G key/value heads, D head width, V
 // vocabulary. R and N stand for any row and column count: a kernel that works on rows reads its tensors as
 // (shape.rows(), last()). "float" tensors are f32 or bf16 (cpu, cuda) or f64 (reference); all float arguments of one
-// call share their dtype unless the text says otherwise. Arithmetic and sums are in f32 or better. Outputs may not
-// overlap inputs unless the text says "in place".
+// call share their dtype unless the text says otherwise. Arithmetic and sums are in f32 or better, but what attention
+// multiplies (weights, gradients of scores) may be rounded to the dtype of its tensors. Outputs may not overlap inputs
+// unless the text says "in place".
 //
 // Every kernel checks its arguments and throws std::invalid_argument with its name, the shapes, the dtypes and the
 // device. Kernels of one backend may be called from one thread at a time.
