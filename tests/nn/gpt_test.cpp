@@ -348,5 +348,58 @@ TEST(Gpt, UsesRegisteredLayers) {
       model.loss(test::random_ids({1, 9}, 11, 2, cpu), test::random_ids({1, 9}, 11, 3, cpu)).value().item()));
 }
 
+struct TwoLayers : Module {
+  TwoLayers() {
+    add_module("up", up);
+    add_module("down", down);
+  }
+  Linear up{{.in = 6, .out = 10, .bias = true, .stddev = 1.0, .activation = Activation::gelu}};
+  Linear down{{.in = 10, .out = 4, .bias = true, .stddev = 1.0}};
+};
+
+struct Seen : LinearObserver {
+  void observe(const Tensor& x, const Tensor& dy) override { calls.push_back({x, dy}); }
+  std::vector<std::pair<Tensor, Tensor>> calls;
+};
+
+// Two layers in turn do not keep what lies between, and are the same function; an observer of either sees it.
+TEST(Layers, InTurnAreOneAfterTheOther) {
+  TwoLayers model;
+  ParameterStore store(model, reference, Precision::float32, 1);
+  const Tensor x = test::random_tensor({3, 6}, 2), seed = test::random_tensor({3, 4}, 3);
+  const auto gradients = [&](bool in_turns) {
+    store.clear_grads();
+    Tape tape;
+    const Var leaf = Var::leaf(x);
+    Var y;
+    {
+      Tape::Recording recording(tape);
+      y = in_turns ? in_turn(model.up, model.down, leaf) : model.down.forward(model.up.forward(leaf));
+    }
+    tape.backward(y, seed);
+    std::vector<std::vector<double>> all{y.value().values(), leaf.grad().values()};
+    for (const Linear* layer : {&model.up, &model.down}) {
+      all.push_back(layer->weight().var().grad().values());
+      all.push_back(layer->bias()->var().grad().values());
+    }
+    return all;
+  };
+  const auto expected = gradients(false);
+  EXPECT_EQ(gradients(true), expected);
+
+  for (Linear* layer : {&model.up, &model.down}) {
+    Seen seen;
+    layer->set_observer(&seen);
+    EXPECT_EQ(gradients(true), expected);
+    layer->set_observer(nullptr);
+    ASSERT_EQ(seen.calls.size(), 1u);
+    const bool up = layer == &model.up;
+    EXPECT_EQ(seen.calls[0].first.values(), up ? x.values() : model.up.forward(x).value().values());
+    if (!up) {
+      EXPECT_EQ(seen.calls[0].second.values(), seed.values());
+    }
+  }
+}
+
 }  // namespace
 }  // namespace monge::nn
