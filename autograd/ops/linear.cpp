@@ -112,8 +112,9 @@ Var mlp(const Var& x, const MlpWeights& weights, Activation activation) {
 
   const auto backward = [=](Gradients& g) {
     const Tensor dy = as_rows(g.out());
-    const Tensor dz = Tensor::like(z), again = z;
+    const Tensor dz = Tensor::like(z);
     dz.backend().matmul({.a = dy, .b = down, .out = dz});
+    const Tensor& again = z;  // the hidden layer, over the value before the activation, which nobody needs any more
     dz.backend().activation_backward(activation, z, dz, dz, again);
     weight_gradient(g, 3, dy, again);
     bias_gradient(g, 4, dy);

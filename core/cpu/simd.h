@@ -81,7 +81,7 @@ HWY_INLINE void store_exactly(Floats v, bf16* p) {
 }
 
 #if HWY_TARGET == HWY_AVX3
-/// AVX512_BF16, which Highway 1.0 does not know: its two instructions are written in assembler.
+/// AVX512_BF16, which Highway 1.0 does not know: its instructions are written in assembler.
 inline const bool has_native_bf16 = __builtin_cpu_supports("avx512bf16");
 #endif
 
