@@ -15,7 +15,7 @@
 
 #if defined(MONGE_SIMT)
 #define MONGE_GPU simt
-#include "simt/queue.h"
+#include "simt/cuda_runtime.h"
 #include "simt/simt.h"
 #else
 #define MONGE_GPU cuda
@@ -26,14 +26,10 @@
 
 namespace monge::MONGE_GPU {
 
-#if defined(MONGE_SIMT)
-using Stream = Queue*;
-#else
 using Stream = cudaStream_t;
 
 /// Throws RunError with the call's place and CUDA's reason when `status` is an error.
 void check(cudaError_t status, std::source_location where = std::source_location::current());
-#endif
 
 inline constexpr unsigned warp_width = 32;
 inline constexpr unsigned whole_warp = 0xffffffffu;

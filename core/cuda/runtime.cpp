@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 
-namespace monge::cuda {
+namespace monge::MONGE_GPU {
 namespace {
 
 constexpr int least_architecture = 80;
@@ -203,4 +203,4 @@ std::unique_ptr<Graph> Runtime::record(const std::function<void()>& enqueue) {
   return std::make_unique<CapturedGraph>(graph, stream());
 }
 
-}  // namespace monge::cuda
+}  // namespace monge::MONGE_GPU

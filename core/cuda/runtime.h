@@ -1,6 +1,4 @@
 // Runtime: one device as the backend uses it: its memory, the stream that computes, and the way of host data to it.
-//
-// Implemented by runtime.cpp with CUDA, and for the emulated device by tests/simt/runtime.cpp.
 #pragma once
 
 #include <functional>

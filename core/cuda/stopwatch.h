@@ -5,7 +5,7 @@
 
 #include "core/cuda/gpu.h"
 
-namespace monge::cuda {
+namespace monge::MONGE_GPU {
 
 /// Waits for the device, so it has no place in a recorded step.
 class Stopwatch {
@@ -41,4 +41,4 @@ class Stopwatch {
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
 };
 
-}  // namespace monge::cuda
+}  // namespace monge::MONGE_GPU

@@ -16,9 +16,9 @@ class LossKernels : public test::Kernels {
  protected:
   /// Random ids in [-1, V]: a few are outside on either side.
   static Tensor ids_around(std::int64_t n, std::int64_t V, std::uint64_t seed) {
-    const Tensor ids = test::random_ids({n}, V + 2, seed, tested);
-    for (std::int64_t i = 0; i < n; ++i) ids.data_as<std::int32_t>()[i] -= 1;
-    return ids;
+    auto ids = test::elements<std::int32_t>(test::random_ids({n}, V + 2, seed));
+    for (std::int32_t& id : ids) --id;
+    return Tensor::from(ids, {n}, tested);
   }
 };
 MONGE_KERNEL_TESTS(LossKernels);

@@ -43,6 +43,7 @@ inline AttentionResults run_fused(const AttentionCase& c, const AttentionInputs&
   simt::Queue queue;
   simt::fused_attention(&queue, a);
   simt::fused_attention_backward(&queue, back);
+  queue.finish();
 
   AttentionResults results{{"out", a.out.data.values()}, {"row_stat", a.row_stat.values()}, {"dq", dq.values()}};
   if (dkv) results["dkv"] = dkv.values();

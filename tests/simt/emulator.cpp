@@ -12,6 +12,7 @@
 #include <memory>
 #include <utility>
 
+#include "simt/dice.h"
 #include "simt/fiber.h"
 #include "simt/shared_memory.h"
 
@@ -27,28 +28,6 @@ std::uint64_t chosen_seed() {
 
 std::uint64_t current_seed = chosen_seed();
 std::uint64_t launches = 0;  // since the seed was set
-
-/// xorshift64* (Vigna 2016): cheap, and good enough to shuffle threads.
-class Dice {
- public:
-  explicit Dice(std::uint64_t seed) : state_(seed * 0x9E3779B97F4A7C15ull + 1) {
-    for (int i = 0; i < 8; ++i) roll();
-  }
-  std::uint32_t roll() {
-    state_ ^= state_ >> 12;
-    state_ ^= state_ << 25;
-    state_ ^= state_ >> 27;
-    return static_cast<std::uint32_t>((state_ * 0x2545F4914F6CDD1Dull) >> 32);
-  }
-  /// The place of one of the bits of `mask` != 0.
-  int bit_of(std::uint32_t mask) {
-    const int turn = static_cast<int>(roll() % 32);
-    return (std::countr_zero(std::rotr(mask, turn)) + turn) % 32;
-  }
-
- private:
-  std::uint64_t state_;
-};
 
 struct Thread {
   enum class State { ready, waits_for_block, waits_for_warp, ended };

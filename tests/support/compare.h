@@ -51,6 +51,22 @@ inline Tensor on(Device device, DType dtype, const Tensor& x) {
 /// A copy on the reference device: the same values in double.
 inline Tensor to_reference(const Tensor& x) { return on(reference, DType::f64, x); }
 
+/// The elements as they are stored, wherever that is.
+template <class T>
+std::vector<T> elements(const Tensor& x) {
+  std::vector<T> out(static_cast<std::size_t>(x.numel()));
+  x.backend().copy_to_host(x, out.data());
+  return out;
+}
+
+/// Expects in each element of `copy` (bf16) that of `x` (f32), rounded.
+inline void expect_rounded_copy(const Tensor& copy, const Tensor& x) {
+  const auto wide = elements<float>(x);
+  const auto narrow = elements<bf16>(copy);
+  ASSERT_EQ(narrow.size(), wide.size());
+  for (std::size_t i = 0; i < wide.size(); ++i) ASSERT_EQ(narrow[i].bits, bf16(wide[i]).bits) << i << ": " << wide[i];
+}
+
 /// max |got - expected| / max |expected|, over finite expected values (over 1 when all expected values are zero).
 /// Infinite when the sizes differ or when a NaN or infinity stands where the other has none.
 inline double max_relative_error(const std::vector<double>& got, const std::vector<double>& expected) {
