@@ -14,7 +14,7 @@
 #include "core/cuda/tuning_file.h"
 #include "core/error.h"
 
-namespace monge::cuda {
+namespace monge::MONGE_GPU {
 namespace {
 
 void check_cublas(cublasStatus_t status, const char* what) {
@@ -120,9 +120,9 @@ cublasLtEpilogue_t epilogue_of(const Product& p) {
   return p.bias != nullptr ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
 }
 
-/// What cuBLASLt asks of the memory of an epilogue.
-bool epilogue_is_aligned(const Product& p) {
-  const bool bias = p.bias == nullptr || alignment_of(p.bias) == 16;
+/// What cuBLASLt asks of the vectors and matrices of an epilogue.
+bool epilogue_fits(const Product& p) {
+  const bool bias = p.bias == nullptr || (alignment_of(p.bias) == 16 && p.type == p.out_type);
   const bool aux = p.pre_activation == nullptr ||
                    (alignment_of(p.pre_activation) == 16 && p.ldout % 8 == 0 && p.stride_out % 8 == 0);
   return bias && aux;
@@ -378,7 +378,7 @@ void Products::run(const Product& p) {
 bool Products::fuses(const Product& p, const std::function<void()>& separate) {
   check(p);
   if (p.epilogue == Epilogue::none || is_empty(p)) return true;
-  if (p.k == 0 || !epilogue_is_aligned(p)) return false;
+  if (p.k == 0 || !epilogue_fits(p)) return false;
   const Key key = key_of(p);
   const auto found = implementation_->fusions.find(key);
   if (found != implementation_->fusions.end()) return found->second;
@@ -388,4 +388,4 @@ bool Products::fuses(const Product& p, const std::function<void()>& separate) {
 std::string Products::version() const { return library_version(); }
 std::string Products::note() const { return implementation_->file.note(); }
 
-}  // namespace monge::cuda
+}  // namespace monge::MONGE_GPU

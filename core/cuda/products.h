@@ -1,5 +1,4 @@
-// Products: strided batched matrix products with epilogues, by cuBLASLt (products.cpp); for the emulated device by
-// plain loops (tests/simt/products.cpp).
+// Products: strided batched matrix products with epilogues, by cuBLASLt.
 //
 // Sums are in f32 (true f32 for f32 operands, unless TF32 is allowed) and the same bits come out in every run. A call
 // enqueues and never waits, except that the first one of its kind may time the candidates when tuning is asked for.

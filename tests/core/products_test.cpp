@@ -290,6 +290,35 @@ TEST_F(ProductsTest, TheSameBitsAgain) {
   }
 }
 
+TEST_F(ProductsTest, TunedChoicesAreKeptAndHaveTheSameBits) {
+  const test::TempDirectory folder;
+  const ProductOptions options{.tune = true, .tuning_file = folder / "tuning.json"};
+  Problem problem({.m = 100, .n = 70, .k = 1000});
+  products->configure(options);
+  products->run(problem.p);
+  problem.expect_right();
+  const auto first = problem.out.read();
+  const std::string choices = test::read_file(options.tuning_file);
+  for (int process = 0; process < 3; ++process) {
+    Products other(*machine().runtime, machine().memory, options);
+    other.run(problem.p);
+    EXPECT_EQ(problem.out.read(), first);
+    EXPECT_EQ(test::read_file(options.tuning_file), choices);
+    EXPECT_EQ(other.note(), "");
+  }
+}
+
+TEST_F(ProductsTest, Tf32RoundsOperandsToTenBits) {
+  Problem problem({.m = 256, .n = 256, .k = 128}, 0);
+  products->run(problem.p);
+  const auto exact = problem.out.read();
+  products->configure({.allow_tf32 = true});
+  products->run(problem.p);
+  const double error = test::max_relative_error(problem.out.read(), exact);
+  EXPECT_GT(error, 1e-5);
+  EXPECT_LT(error, 2e-3);
+}
+
 TEST_F(ProductsTest, BadArgumentsNameTheProduct) {
   const Problem good({.m = 4, .n = 5, .k = 6});
   const auto message = [&](auto change) -> std::string {

@@ -105,7 +105,7 @@ cudaError_t cudaGetDevice(int* device) {
 cudaError_t cudaMalloc(void** block, std::size_t bytes) {
   if (const auto no = unless_captured()) return no;
   const std::size_t all = machine().devices[static_cast<std::size_t>(current_device)].totalGlobalMem;
-  *block = bytes <= all - device_memory().bytes_taken() ? device_memory().take(bytes) : nullptr;
+  *block = device_memory().bytes_taken() + bytes <= all ? device_memory().take(bytes) : nullptr;
   return *block == nullptr ? result(cudaErrorMemoryAllocation) : cudaSuccess;
 }
 cudaError_t cudaFree(void* block) {
