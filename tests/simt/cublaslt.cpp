@@ -370,7 +370,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   *count = 0;
   const Problem p{*description, *A, *B, *C, *D};
   if (const std::string fault = fault_of(p); !fault.empty()) return invalid(fault);
-  std::uint64_t epilogue_alignment = 256;
+  std::uint64_t epilogue_alignment = 16;  // the widest vector load
   if (has_bias(*description)) epilogue_alignment = std::min(epilogue_alignment, alignment_of(description->bias));
   if (has_aux(*description)) epilogue_alignment = std::min(epilogue_alignment, alignment_of(description->aux));
   for (std::uint64_t number = 0; number < algorithm_count && *count < most; ++number) {

@@ -1,4 +1,4 @@
-// Program: the monge binary, run in a directory of its own.
+// Program: the monge binary, or another one of the build, run in a directory of its own.
 #pragma once
 
 #include <fmt/format.h>
@@ -18,6 +18,8 @@ struct Result {
 
 class Program {
  public:
+  explicit Program(std::string binary = "monge") : binary_(std::move(binary)) {}
+
   std::filesystem::path operator/(const std::string& name) const { return directory_ / name; }
 
   /// A run of a second or less, in config.yaml.
@@ -39,11 +41,12 @@ class Program {
 
   /// The shell command that `run` uses. The last process is the program itself.
   std::string command(const std::string& arguments, const std::string& before = "") const {
-    return fmt::format("cd '{}' && {}exec '{}/monge' {} >stdout 2>stderr </dev/null", directory_.path().string(),
-                       before, MONGE_BINARY_DIR, arguments);
+    return fmt::format("cd '{}' && {}exec '{}/{}' {} >stdout 2>stderr </dev/null", directory_.path().string(), before,
+                       MONGE_BINARY_DIR, binary_, arguments);
   }
 
  private:
+  std::string binary_;
   TempDirectory directory_;
 };
 
