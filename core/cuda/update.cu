@@ -17,7 +17,6 @@ struct Element {
   __device__ explicit Element(float x) : value(x) {}
 
   __device__ friend Element operator+(Element a, Element b) { return Element(a.value + b.value); }
-  __device__ friend Element operator-(Element a, Element b) { return Element(a.value - b.value); }
   __device__ friend Element operator*(Element a, Element b) { return Element(a.value * b.value); }
   __device__ friend Element operator/(Element a, Element b) { return Element(a.value / b.value); }
   __device__ friend Element mul_add(Element a, Element b, Element c) {

@@ -133,6 +133,7 @@ TEST(Simt, LaunchesThatNoDeviceTakesAreRefused) {
   run(touch, 1, 32, max_shared_bytes, 0, &out);
   EXPECT_HAS(error_of<LaunchError>([&] { run(touch, 1, 32, max_shared_bytes + 1, 0, &out); }), "shared memory");
   EXPECT_HAS(error_of<LaunchError>([&] { run(touch, 1, 1025, 0, 0, &out); }), "1 to 1024 threads");
+  EXPECT_HAS(error_of<LaunchError>([&] { run(touch, dim3(1, 65536), 32, 0, 0, &out); }), "the grid is too large");
 }
 
 // --- threads that do not come ---

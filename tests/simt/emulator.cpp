@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -20,6 +21,7 @@ namespace monge::simt {
 namespace {
 
 constexpr std::size_t max_threads = 1024;
+constexpr unsigned max_blocks = 65535;  // of a grid in y and z
 
 std::uint64_t chosen_seed() {
   const char* const given = std::getenv("MONGE_SIMT_SEED");
@@ -106,6 +108,7 @@ void Device::run(const Launch& launch, const std::function<void()>& body) {
   const std::size_t size = std::size_t{block.x} * block.y * block.z;
   blockIdx = {};
   if (size == 0 || size > max_threads) throw error_of(fmt::format("a block has 1 to 1024 threads, not {}", size));
+  if (grid.x > INT_MAX || grid.y > max_blocks || grid.z > max_blocks) throw error_of("the grid is too large");
   if (launch.shared_bytes > max_shared_bytes) {
     throw error_of(
         fmt::format("a block has at most {} bytes of shared memory, not {}", max_shared_bytes, launch.shared_bytes));
