@@ -21,7 +21,9 @@ class CudaRecording final : public Recording {
 
 }  // namespace
 
-CudaBackend::CudaBackend(int index)
+CudaBackend::CudaBackend(int index) : CudaBackend(index, SdpaOptions{}) {}
+
+CudaBackend::CudaBackend(int index, const SdpaOptions& sdpa)
     : index_(index),
       runtime_(index),
       memory_(
@@ -31,7 +33,7 @@ CudaBackend::CudaBackend(int index)
             runtime_.release(block);
           }),
       products_(std::make_unique<Products>(runtime_, memory_)),
-      sdpa_(std::make_unique<Sdpa>(runtime_, memory_)) {}
+      sdpa_(std::make_unique<Sdpa>(runtime_, memory_, sdpa)) {}
 
 CudaBackend::~CudaBackend() = default;
 

@@ -14,11 +14,13 @@ namespace monge::MONGE_GPU {
 
 class Products;
 class Sdpa;
+struct SdpaOptions;
 
 class CudaBackend final : public Backend {
  public:
   /// Throws InputError when the device cannot be used.
   explicit CudaBackend(int index);
+  CudaBackend(int index, const SdpaOptions& sdpa);
   ~CudaBackend() override;
 
   Device device() const override { return {DeviceKind::cuda, index_}; }

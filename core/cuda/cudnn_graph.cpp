@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <optional>
 
-namespace monge::cuda {
+namespace monge::MONGE_GPU {
 namespace {
 
 CudnnGraph::Dims dense_strides(const CudnnGraph::Dims& d) { return {d[1] * d[2] * d[3], d[2] * d[3], d[3], 1}; }
@@ -238,6 +238,7 @@ CudnnPlan::CudnnPlan(const CudnnGraph& graph, const CudnnDevice& device) : scala
   for (const CudnnDescriptor& proposal : proposals(graph, device)) {
     try {
       plan_ = compile(proposal, device);
+      proposal_ = proposal;
       workspace_bytes_ = plan_.get_int64(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE);
       return;
     } catch (const CudnnError& e) {
@@ -268,5 +269,5 @@ void CudnnPlan::run(cudnnHandle_t handle, const std::map<std::int64_t, void*>& m
   check_cudnn(cudnnBackendExecute(handle, plan_.raw(), pack.raw()), "run a plan");
 }
 
-}  // namespace monge::cuda
+}  // namespace monge::MONGE_GPU
 #endif

@@ -22,9 +22,10 @@
 #include <string>
 #include <vector>
 
+#include "core/cuda/gpu.h"
 #include "core/error.h"
 
-namespace monge::cuda {
+namespace monge::MONGE_GPU {
 
 class CudnnError : public RunError {
  public:
@@ -139,9 +140,9 @@ class CudnnPlan {
   void run(cudnnHandle_t handle, const std::map<std::int64_t, void*>& memory, void* workspace) const;
 
  private:
-  CudnnDescriptor plan_;
+  CudnnDescriptor proposal_, plan_;  // cuDNN does not say that a plan keeps its engine alive
   std::map<std::int64_t, float> scalars_;
   std::int64_t workspace_bytes_ = 0;
 };
 
-}  // namespace monge::cuda
+}  // namespace monge::MONGE_GPU

@@ -6,12 +6,8 @@
 
 #include "core/cuda/sdpa_graph.h"
 
-namespace monge::cuda {
+namespace monge::MONGE_GPU {
 namespace {
-
-/// The deterministic backward keeps a matrix of scores for each head. A batch that needs more than this is done in
-/// parts.
-constexpr std::int64_t most_score_bytes = std::int64_t{1} << 30;
 
 /// Sequences [first, first + count) of a call.
 HeadView part(HeadView view, std::int64_t first) {
@@ -50,17 +46,21 @@ struct Verdict {
 }  // namespace
 
 struct Sdpa::Implementation {
-  Implementation(Runtime& device, MemoryPools& pools, bool same_bits)
-      : runtime(device), memory(pools), deterministic(same_bits) {
+  Implementation(Runtime& device, MemoryPools& pools, const SdpaOptions& wanted)
+      : runtime(device), memory(pools), options(wanted) {
     const cudnnStatus_t status = cudnnCreate(&handle);
-    if (status == CUDNN_STATUS_SUCCESS) {
-      check_cudnn(cudnnSetStream(handle, runtime.stream()), "set the stream");
-    } else {
+    if (status != CUDNN_STATUS_SUCCESS) {
       problem = fmt::format("cuDNN does not start: {}", cudnnGetErrorString(status));
     }
   }
   ~Implementation() {
     if (handle != nullptr) cudnnDestroy(handle);
+  }
+
+  /// The handle on the compute stream, with its device as the current one, which cuDNN takes for granted.
+  cudnnHandle_t on_stream() const {
+    check_cudnn(cudnnSetStream(handle, runtime.stream()), "set the stream");
+    return handle;
   }
 
   /// The verdict on a shape; at its first use `compare` is asked whether the plan computes what it should.
@@ -69,7 +69,7 @@ struct Sdpa::Implementation {
                        const std::function<std::string(const CudnnPlan&)>& compare) {
     Verdict verdict;
     try {
-      verdict.plan.emplace(sdpa_graph(shape), CudnnDevice(handle));
+      verdict.plan.emplace(sdpa_graph(shape), CudnnDevice(on_stream()));
       const std::string differs = compare(*verdict.plan);
       verdict.refusal = differs.empty() ? "" : fmt::format("{} gives other results: {}", version(), differs);
     } catch (const CudnnError& e) {
@@ -80,16 +80,16 @@ struct Sdpa::Implementation {
 
   /// Sequences that one backward takes at a time: a divisor of the batch.
   std::int64_t part_of(const Attention& a) const {
-    if (!deterministic) return a.batch;
+    if (!options.deterministic) return a.batch;
     const std::int64_t bytes = 2 * a.heads * a.queries * a.queries;
     std::int64_t count = a.batch;
-    while (count > 1 && (a.batch % count != 0 || count * bytes > most_score_bytes)) --count;
+    while (count > 1 && (a.batch % count != 0 || count * bytes > options.most_score_bytes)) --count;
     return count;
   }
 
   void run(const CudnnPlan& plan, const Attention& args) {
     const auto workspace = scratch(plan.workspace_bytes());
-    plan.run(handle, memory_of(args), workspace.get());
+    plan.run(on_stream(), memory_of(args), workspace.get());
   }
 
   void run(const CudnnPlan& plan, const AttentionBackward& args) {
@@ -101,10 +101,10 @@ struct Sdpa::Implementation {
     const auto row_sum = scratch(static_cast<std::int64_t>(args.forward.row_stat.bytes()));
     given[sdpa_uid::row_sum] = row_sum.get();
     const Attention& a = args.forward;
-    const auto dq_sum = scratch(deterministic ? 0 : a.batch * a.heads * a.queries * a.head_dim * 4);
+    const auto dq_sum = scratch(options.deterministic ? 0 : a.batch * a.heads * a.queries * a.head_dim * 4);
     if (dq_sum != nullptr) given[sdpa_uid::dq_sum] = dq_sum.get();
     const auto workspace = scratch(plan.workspace_bytes());
-    plan.run(handle, given, workspace.get());
+    plan.run(on_stream(), given, workspace.get());
   }
 
   std::shared_ptr<void> scratch(std::int64_t bytes) {
@@ -118,15 +118,15 @@ struct Sdpa::Implementation {
 
   Runtime& runtime;
   MemoryPools& memory;
-  const bool deterministic;
+  const SdpaOptions options;
   cudnnHandle_t handle = nullptr;
   std::string problem;
   std::map<SdpaForward, Verdict> forwards;
   std::map<SdpaBackward, Verdict> backwards;
 };
 
-Sdpa::Sdpa(Runtime& runtime, MemoryPools& memory, bool deterministic)
-    : implementation_(std::make_unique<Implementation>(runtime, memory, deterministic)) {}
+Sdpa::Sdpa(Runtime& runtime, MemoryPools& memory, const SdpaOptions& options)
+    : implementation_(std::make_unique<Implementation>(runtime, memory, options)) {}
 Sdpa::~Sdpa() = default;
 
 std::string Sdpa::refusal(const Attention& args, const AttentionCall& reference) {
@@ -149,7 +149,7 @@ std::string Sdpa::refusal(const AttentionBackward& args, const AttentionCall& fo
   if (!self.problem.empty()) return self.problem;
   if (auto limit = sdpa_limit(args, cudnnGetVersion(), self.runtime.architecture()); !limit.empty()) return limit;
   const AttentionBackward first = part(args, 0, self.part_of(args.forward));
-  const SdpaBackward shape = sdpa_backward(first, self.deterministic);
+  const SdpaBackward shape = sdpa_backward(first, self.options.deterministic);
   if (const auto found = self.backwards.find(shape); found != self.backwards.end()) return found->second.refusal;
   if (self.runtime.recording()) return "this shape was not planned before the recording";
   const auto compare = [&](const CudnnPlan& plan) {
@@ -170,7 +170,7 @@ void Sdpa::forward(const Attention& args) {
 void Sdpa::backward(const AttentionBackward& args) {
   const std::int64_t count = implementation_->part_of(args.forward);
   const auto found =
-      implementation_->backwards.find(sdpa_backward(part(args, 0, count), implementation_->deterministic));
+      implementation_->backwards.find(sdpa_backward(part(args, 0, count), implementation_->options.deterministic));
   if (found == implementation_->backwards.end() || !found->second.refusal.empty()) {
     throw std::logic_error("[sdpa] a refused call was made");
   }
@@ -181,5 +181,5 @@ void Sdpa::backward(const AttentionBackward& args) {
 
 std::string Sdpa::version() const { return Implementation::version(); }
 
-}  // namespace monge::cuda
+}  // namespace monge::MONGE_GPU
 #endif

@@ -1,10 +1,11 @@
 // Sdpa: softmax attention by cuDNN (sdpa.cpp), in bf16, for the calls that it is known to do right. A build without
-// cuDNN (sdpa_none.cpp) and the emulated device (tests/simt/sdpa.cpp) refuse everything.
+// cuDNN (sdpa_none.cpp) refuses everything.
 //
 // out and row_stat are those of the contract, so that another path can compute the backward of a forward done here, and
 // the other way round.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -13,10 +14,17 @@
 
 namespace monge::MONGE_GPU {
 
+struct SdpaOptions {
+  /// The same bits in every run; else a faster backward whose sums depend on the order of its blocks.
+  bool deterministic = true;
+  /// The deterministic backward keeps a matrix of scores for each head. A batch that needs more bytes than this is done
+  /// in parts.
+  std::int64_t most_score_bytes = std::int64_t{1} << 30;
+};
+
 class Sdpa {
  public:
-  /// `deterministic`: the same bits in every run; else a faster backward whose sums depend on the order of its blocks.
-  Sdpa(Runtime& runtime, MemoryPools& memory, bool deterministic = true);
+  Sdpa(Runtime& runtime, MemoryPools& memory, const SdpaOptions& options = {});
   ~Sdpa();
   Sdpa(const Sdpa&) = delete;
   Sdpa& operator=(const Sdpa&) = delete;

@@ -3,7 +3,7 @@
 
 #include <limits>
 
-namespace monge::cuda {
+namespace monge::MONGE_GPU {
 namespace {
 
 using Tensor = CudnnGraph::Tensor;
@@ -77,10 +77,10 @@ class Builder {
 };
 
 /// cuDNN moves 16 bytes at a time.
+bool is_aligned(const void* address) { return reinterpret_cast<std::uintptr_t>(address) % 16 == 0; }
 bool is_aligned(const HeadView& x) {
   constexpr std::int64_t step = 16 / sizeof(bf16);
-  const auto address = reinterpret_cast<std::uintptr_t>(x.data.data_as<bf16>() + x.offset);
-  return address % 16 == 0 && x.token_stride % step == 0 && x.batch_stride % step == 0;
+  return is_aligned(x.data.data_as<bf16>() + x.offset) && x.token_stride % step == 0 && x.batch_stride % step == 0;
 }
 
 }  // namespace
@@ -92,6 +92,7 @@ std::string sdpa_limit(const Attention& a, std::size_t version) {
   if (a.map.kind != RowMapKind::softmax) return fmt::format("cuDNN knows softmax only, not {}", name_of(a.map));
   if (a.q.data.dtype() != DType::bf16) return fmt::format("cuDNN needs bf16, not {}", name_of(a.q.data.dtype()));
   if (a.prior.head || a.prior.distance || a.prior.key) return "cuDNN knows no log-prior but ALiBi";
+  if (a.prior.slopes && !a.causal) return "cuDNN knows ALiBi under a causal mask only";
   if (a.dropout > 0.0) return "cuDNN draws other random numbers for dropout";
   if (a.head_dim != 64 && a.head_dim != 128) return fmt::format("head_dim {} is neither 64 nor 128", a.head_dim);
   if (a.queries != a.keys || a.start != 0) return "cuDNN is used for whole sequences, not for decoding";
@@ -103,6 +104,8 @@ std::string sdpa_limit(const Attention& a, std::size_t version) {
   for (const HeadView* x : {&a.q, &a.k, &a.v, &a.out}) {
     if (!is_aligned(*x)) return "the heads are not aligned to 16 bytes";
   }
+  if (a.prior.slopes && !is_aligned(a.prior.slopes.data())) return "the slopes are not aligned to 16 bytes";
+  if (!is_aligned(a.row_stat.data())) return "the row statistics are not aligned to 16 bytes";
   return {};
 }
 
@@ -205,5 +208,5 @@ CudnnGraph sdpa_graph(const SdpaBackward& call) {
   return std::move(b.graph);
 }
 
-}  // namespace monge::cuda
+}  // namespace monge::MONGE_GPU
 #endif

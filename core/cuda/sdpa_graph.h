@@ -11,7 +11,7 @@
 #include "core/backend.h"
 #include "core/cuda/cudnn_graph.h"
 
-namespace monge::cuda {
+namespace monge::MONGE_GPU {
 
 /// Strides of a HeadView, in elements.
 struct SdpaLayout {
@@ -41,7 +41,7 @@ struct SdpaBackward {
 SdpaBackward sdpa_backward(const AttentionBackward& args, bool deterministic);
 
 /// The uids under which a plan is given its memory. `row_sum` (B,H,T) and `dq_sum` (B,H,T,D) are f32 scratch of the
-/// backward, dense; `dq_sum` is used when the backward is not deterministic.
+/// backward, dense; `dq_sum` is used when the backward is not deterministic, and cuDNN clears it before (since 9.6).
 namespace sdpa_uid {
 enum : std::int64_t { q = 1, k, v, out, row_stat, slopes, dout, dq, dk, dv, row_sum, dq_sum };
 }
@@ -56,4 +56,4 @@ CudnnGraph sdpa_graph(const SdpaForward& call);
 /// dq, dk, dv from q, k, v, slopes, out, row_stat and dout.
 CudnnGraph sdpa_graph(const SdpaBackward& call);
 
-}  // namespace monge::cuda
+}  // namespace monge::MONGE_GPU

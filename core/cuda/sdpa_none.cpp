@@ -4,11 +4,11 @@
 
 #include <stdexcept>
 
-namespace monge::cuda {
+namespace monge::MONGE_GPU {
 
 struct Sdpa::Implementation {};
 
-Sdpa::Sdpa(Runtime&, MemoryPools&, bool) {}
+Sdpa::Sdpa(Runtime&, MemoryPools&, const SdpaOptions&) {}
 Sdpa::~Sdpa() = default;
 
 std::string Sdpa::refusal(const Attention&, const AttentionCall&) {
@@ -21,5 +21,5 @@ void Sdpa::forward(const Attention&) { throw std::logic_error("[sdpa] a refused 
 void Sdpa::backward(const AttentionBackward&) { throw std::logic_error("[sdpa] a refused call was made"); }
 std::string Sdpa::version() const { return "no cuDNN"; }
 
-}  // namespace monge::cuda
+}  // namespace monge::MONGE_GPU
 #endif

@@ -12,7 +12,7 @@
 #include "core/cuda/sdpa_graph.h"
 #include "support/compare.h"
 
-namespace monge::cuda {
+namespace monge::MONGE_GPU {
 namespace {
 
 struct Described {
@@ -89,6 +89,7 @@ TEST_P(CudnnPlanTest, EveryCallThatIsNotRefusedHasAnEngine) {
   const bool known = version == 919 || version == 926;
   for (const bool causal : {true, false}) {
     for (const bool slopes : {false, true}) {
+      if (slopes && !causal) continue;  // refused
       for (const std::int64_t kv_heads : {12, 4}) {
         SCOPED_TRACE(fmt::format("cuDNN {}, causal {}, slopes {}, kv_heads {}", version, causal, slopes, kv_heads));
         const SdpaForward f = packed(row.head_dim, kv_heads, causal, slopes);
@@ -171,7 +172,8 @@ AttentionBackward good_call() {
                   .q = view(qkv, 0),
                   .k = view(qkv, heads),
                   .v = view(qkv, 2 * heads),
-                  .out = view(tensor(heads * head_dim), 0)};
+                  .out = view(tensor(heads * head_dim), 0),
+                  .row_stat = Tensor::zeros({batch, heads, tokens}, DType::f32, test::cpu)};
   args.dout = view(tensor(heads * head_dim), 0);
   args.dq = view(dqkv, 0);
   args.dk = view(dqkv, heads);
@@ -198,7 +200,20 @@ TEST(SdpaLimitTest, NamesWhatItDoesNotTake) {
             "cuDNN needs bf16, not f32");
   EXPECT_EQ(forward_limit([](Attention& a) { a.prior.head = Tensor::zeros({4}, DType::f32, test::cpu); }),
             "cuDNN knows no log-prior but ALiBi");
-  EXPECT_EQ(forward_limit([](Attention& a) { a.prior.slopes = Tensor::zeros({4}, DType::f32, test::cpu); }), "");
+  const Tensor numbers = Tensor::zeros({2 * 4 * 128 + 1}, DType::f32, test::cpu);
+  const auto slopes = [&](bool causal, std::int64_t first) {
+    return forward_limit([&](Attention& a) {
+      a.causal = causal;
+      a.prior.slopes = numbers.slice(first, first + 4);
+    });
+  };
+  EXPECT_EQ(slopes(true, 4), "");
+  EXPECT_EQ(slopes(false, 4), "cuDNN knows ALiBi under a causal mask only");
+  EXPECT_EQ(slopes(true, 1), "the slopes are not aligned to 16 bytes");
+  EXPECT_EQ(forward_limit([&](Attention& a) {
+              a.row_stat = numbers.slice(1, 2 * 4 * 128 + 1).reshape({2, 4, 128});
+            }),
+            "the row statistics are not aligned to 16 bytes");
   EXPECT_EQ(forward_limit([](Attention& a) { a.dropout = 0.1; }), "cuDNN draws other random numbers for dropout");
   EXPECT_EQ(forward_limit([](Attention& a) { a.head_dim = 80; }), "head_dim 80 is neither 64 nor 128");
   EXPECT_EQ(forward_limit([](Attention& a) { a.queries = 1; }), "cuDNN is used for whole sequences, not for decoding");
@@ -214,7 +229,7 @@ TEST(SdpaLimitTest, NamesWhatItDoesNotTake) {
 }
 
 }  // namespace
-}  // namespace monge::cuda
+}  // namespace monge::MONGE_GPU
 
 #else
 
