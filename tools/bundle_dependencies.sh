@@ -10,8 +10,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 archive="${1-build_dependencies/monge-dependencies.tar.gz}"
-# What comes with any compiler, and is not packed.
-system='^(libc6|libc6-dev|libgcc|libstdc\+\+|libgomp|g\+\+|gcc|cpp|cmake|ninja-build|pkg-config|pkgconf|debconf|dpkg)'
+# What is not packed: what comes with any compiler, and gnuplot, which draws the plots of a report where it is there.
+system='^(gnuplot|libc6|libc6-dev|libgcc|libstdc\+\+|libgomp|g\+\+|gcc|cpp|cmake|ninja-build|pkg-config|pkgconf|debconf|dpkg)'
 
 fail() { printf 'bundle_dependencies: %s\n' "$*" >&2; exit 1; }
 command -v dpkg-query >/dev/null || fail "this is not Debian or Ubuntu: there is no dpkg-query"
