@@ -132,7 +132,7 @@ bring what tools/bundle_dependencies.sh packs on another machine, as --dependenc
 
 part_build() {
   [[ -f "$MONGE_BUILD/CMakeCache.txt" ]] || fail "$MONGE_BUILD is not configured; part configure comes first"
-  local targets=(monge core_gpu_products_test) file folder goes_on=()
+  local targets=(monge core_gpu_runtime_test core_gpu_products_test) file folder goes_on=()
   for file in tests/*/backend_*_test.cpp; do
     folder="$(basename "$(dirname "$file")")"
     targets+=("${folder}_$(basename "$file" .cpp)")

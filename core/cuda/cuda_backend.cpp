@@ -21,9 +21,9 @@ class CudaRecording final : public Recording {
 
 }  // namespace
 
-CudaBackend::CudaBackend(int index) : CudaBackend(index, SdpaOptions{}) {}
+CudaBackend::CudaBackend(int index) : CudaBackend(index, Sdpa::usual_score_bytes) {}
 
-CudaBackend::CudaBackend(int index, const SdpaOptions& sdpa)
+CudaBackend::CudaBackend(int index, std::int64_t most_score_bytes)
     : index_(index),
       runtime_(index),
       memory_(
@@ -33,7 +33,7 @@ CudaBackend::CudaBackend(int index, const SdpaOptions& sdpa)
             runtime_.release(block);
           }),
       products_(std::make_unique<Products>(runtime_, memory_)),
-      sdpa_(std::make_unique<Sdpa>(runtime_, memory_, sdpa)) {}
+      sdpa_(std::make_unique<Sdpa>(runtime_, memory_, most_score_bytes)) {}
 
 CudaBackend::~CudaBackend() = default;
 

@@ -14,13 +14,13 @@ namespace monge::MONGE_GPU {
 
 class Products;
 class Sdpa;
-struct SdpaOptions;
 
 class CudaBackend final : public Backend {
  public:
   /// Throws InputError when the device cannot be used.
   explicit CudaBackend(int index);
-  CudaBackend(int index, const SdpaOptions& sdpa);
+  /// With an Sdpa of its own limit (core/cuda/sdpa.h).
+  CudaBackend(int index, std::int64_t most_score_bytes);
   ~CudaBackend() override;
 
   Device device() const override { return {DeviceKind::cuda, index_}; }
@@ -42,7 +42,7 @@ class CudaBackend final : public Backend {
   void normal(const Tensor& x, double mean, double stddev, const Random& random) override;
   void dropout(const Tensor& x, const Tensor& y, double p, const Random& random) override;
 
-  // matmul.cpp
+  // matmul.cu
   void matmul(const Matmul& args) override;
 
   // elementwise.cu
@@ -81,7 +81,6 @@ class CudaBackend final : public Backend {
   void cross_entropy(const CrossEntropy& args) override;
   void cross_entropy_backward(const CrossEntropyBackward& args) override;
 
-  // attention.cpp
   // attention.cpp
   void attention(const Attention& args) override;
   void attention_backward(const AttentionBackward& args) override;

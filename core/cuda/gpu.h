@@ -1,7 +1,7 @@
 // The language of kernels: CUDA's own names, for three compilers.
 //
 // nvcc sees <cuda_runtime.h>, and all code of this folder is in monge::cuda. With MONGE_SIMT defined any C++ compiler
-// sees tests/simt/simt.h instead, an emulated device with one fiber for each thread, and the same code is in
+// sees tests/simt/ instead, an emulated device with one fiber for each thread, and the same code is in
 // monge::simt: so every kernel, and the backend around it, runs in the tests of every machine.
 //
 // Shared memory is dynamic: shared_memory<T>() gives the block's bytes, launch() says how many. A kernel must give the
@@ -64,7 +64,9 @@ template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes, Stream stream,
             Arguments&&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  require_launchable(stream, arguments...);
   stream->enqueue([=] { run(kernel, grid, block, shared_bytes, arguments...); });
+  check(cudaGetLastError());
 }
 #endif
 

@@ -150,9 +150,9 @@ struct Plan {
   Layout first, second, out;
   std::optional<cublasLtMatmulAlgo_t> algorithm;  // none: cuBLASLt cannot do it
 
-  void point_to(const Product& p) const {
-    if (p.bias != nullptr) set(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
-    if (p.pre_activation != nullptr) set(operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, p.pre_activation);
+  void point_to(const void* bias, void* pre_activation) const {
+    if (bias != nullptr) set(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    if (pre_activation != nullptr) set(operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, pre_activation);
   }
 };
 
@@ -178,7 +178,9 @@ Plan describe_for_cublas(const Product& p, bool allow_tf32) {
     set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_BATCH_STRIDE, p.stride_out);
     set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, static_cast<std::int32_t>(cuda_type(p.out_type)));
   }
-  plan.point_to(p);
+  // While an algorithm is chosen an address says only how far it is aligned: no further than fuses() asks.
+  const auto place = reinterpret_cast<void*>(std::uintptr_t{16});
+  plan.point_to(p.bias != nullptr ? place : nullptr, p.pre_activation != nullptr ? place : nullptr);
   return plan;
 }
 
@@ -203,6 +205,7 @@ struct Products::Implementation {
         memory(pools),
         workspace_bytes(std::size_t{device.architecture() >= 90 ? 32u : 4u} << 20),
         workspace(pools.allocate(workspace_bytes, Pool::scratch)) {
+    runtime.make_current();
     cublasLtHandle_t made = nullptr;
     check_cublas(cublasLtCreate(&made), "start");
     handle.reset(made);
@@ -213,12 +216,13 @@ struct Products::Implementation {
     const Key key = key_of(p);
     const auto found = plans.find(key);
     if (found != plans.end()) return found->second;
-    Plan& plan = plans.emplace(key, describe_for_cublas(p, options.allow_tf32)).first->second;
+    Plan plan = describe_for_cublas(p, options.allow_tf32);
     choose(p, plan);
-    return plan;
+    return plans.emplace(key, std::move(plan)).first->second;
   }
 
   void choose(const Product& p, Plan& plan) {
+    runtime.make_current();
     const std::string key = text_of(p);
     if (options.tune) {
       plan.algorithm = remembered(key, plan);
@@ -295,7 +299,7 @@ struct Products::Implementation {
   }
 
   void enqueue(const Product& p, const Plan& plan, const cublasLtMatmulAlgo_t& algorithm) const {
-    plan.point_to(p);
+    plan.point_to(p.bias, p.pre_activation);
     check_cublas(cublasLtMatmul(handle.get(), plan.operation.get(), &p.alpha, p.b, plan.first.get(), p.a,
                                 plan.second.get(), &p.beta, p.out, plan.out.get(), p.out, plan.out.get(), &algorithm,
                                 workspace.get(), workspace_bytes, runtime.stream()),
@@ -355,6 +359,7 @@ Products::Products(Runtime& runtime, MemoryPools& memory, const ProductOptions& 
 Products::~Products() = default;
 
 void Products::configure(const ProductOptions& options) {
+  implementation_->runtime.make_current();
   implementation_->options = options;
   implementation_->file = options.tune && !options.tuning_file.empty()
                               ? TuningFile(options.tuning_file, fmt::format("{}, {}", device_name(), version()))

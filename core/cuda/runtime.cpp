@@ -80,17 +80,17 @@ class Slot {
 
 class CapturedGraph final : public Graph {
  public:
-  CapturedGraph(cudaGraph_t graph, cudaStream_t stream) : stream_(stream) {
+  CapturedGraph(cudaGraph_t graph, const Runtime& runtime) : runtime_(runtime) {
     const cudaError_t status = cudaGraphInstantiate(&executable_, graph, 0);
     cudaGraphDestroy(graph);
     check(status);
   }
   ~CapturedGraph() override { cudaGraphExecDestroy(executable_); }
-  void launch() override { check(cudaGraphLaunch(executable_, stream_)); }
+  void launch() override { check(cudaGraphLaunch(executable_, runtime_.stream())); }
 
  private:
   cudaGraphExec_t executable_ = nullptr;
-  cudaStream_t stream_;
+  const Runtime& runtime_;
 };
 
 }  // namespace
@@ -99,6 +99,7 @@ void check(cudaError_t status, std::source_location where) {
   if (status == cudaSuccess) [[likely]] {
     return;
   }
+  cudaGetLastError();  // or the next launch would report it as its own
   const char* const file = std::strrchr(where.file_name(), '/');
   throw RunError(
       fmt::format("cuda: {} ({}), noticed at {}:{}; kernels run late, so an earlier one may be the cause "
@@ -138,12 +139,14 @@ std::string Runtime::description() const {
 }
 
 Stream Runtime::stream() const {
-  check(cudaSetDevice(implementation_->index));  // another backend, or thread, may have chosen another one
+  make_current();
   return implementation_->compute;
 }
 
+void Runtime::make_current() const { check(cudaSetDevice(implementation_->index)); }
+
 void* Runtime::allocate(std::size_t bytes) {
-  check(cudaSetDevice(implementation_->index));
+  make_current();
   void* block = nullptr;
   const cudaError_t status = cudaMalloc(&block, bytes);
   if (status == cudaErrorMemoryAllocation) {
@@ -155,7 +158,7 @@ void* Runtime::allocate(std::size_t bytes) {
 }
 
 void Runtime::release(void* block) {
-  check(cudaSetDevice(implementation_->index));
+  make_current();
   check(cudaFree(block));
 }
 
@@ -200,7 +203,7 @@ std::unique_ptr<Graph> Runtime::record(const std::function<void()>& enqueue) {
   }
   recording_ = false;
   check(cudaStreamEndCapture(stream(), &graph));
-  return std::make_unique<CapturedGraph>(graph, stream());
+  return std::make_unique<CapturedGraph>(graph, *this);
 }
 
 }  // namespace monge::MONGE_GPU

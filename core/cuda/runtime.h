@@ -29,7 +29,10 @@ class Runtime {
   std::string description() const;
   /// 10 * major + minor of the compute capability.
   int architecture() const { return architecture_; }
+  /// The stream that computes; its device is then the current one.
   Stream stream() const;
+  /// CUDA's libraries mean the current device, and another backend or thread may have chosen another one.
+  void make_current() const;
 
   /// Device memory, aligned to 256 bytes; nullptr when there is none left.
   void* allocate(std::size_t bytes);

@@ -46,8 +46,9 @@ struct Verdict {
 }  // namespace
 
 struct Sdpa::Implementation {
-  Implementation(Runtime& device, MemoryPools& pools, const SdpaOptions& wanted)
-      : runtime(device), memory(pools), options(wanted) {
+  Implementation(Runtime& device, MemoryPools& pools, std::int64_t most)
+      : runtime(device), memory(pools), most_score_bytes(most) {
+    runtime.make_current();
     const cudnnStatus_t status = cudnnCreate(&handle);
     if (status != CUDNN_STATUS_SUCCESS) {
       problem = fmt::format("cuDNN does not start: {}", cudnnGetErrorString(status));
@@ -80,10 +81,9 @@ struct Sdpa::Implementation {
 
   /// Sequences that one backward takes at a time: a divisor of the batch.
   std::int64_t part_of(const Attention& a) const {
-    if (!options.deterministic) return a.batch;
     const std::int64_t bytes = 2 * a.heads * a.queries * a.queries;
     std::int64_t count = a.batch;
-    while (count > 1 && (a.batch % count != 0 || count * bytes > options.most_score_bytes)) --count;
+    while (count > 1 && (a.batch % count != 0 || count * bytes > most_score_bytes)) --count;
     return count;
   }
 
@@ -100,9 +100,6 @@ struct Sdpa::Implementation {
     given[sdpa_uid::dv] = memory_of(args.dv);
     const auto row_sum = scratch(static_cast<std::int64_t>(args.forward.row_stat.bytes()));
     given[sdpa_uid::row_sum] = row_sum.get();
-    const Attention& a = args.forward;
-    const auto dq_sum = scratch(options.deterministic ? 0 : a.batch * a.heads * a.queries * a.head_dim * 4);
-    if (dq_sum != nullptr) given[sdpa_uid::dq_sum] = dq_sum.get();
     const auto workspace = scratch(plan.workspace_bytes());
     plan.run(on_stream(), given, workspace.get());
   }
@@ -118,15 +115,15 @@ struct Sdpa::Implementation {
 
   Runtime& runtime;
   MemoryPools& memory;
-  const SdpaOptions options;
+  const std::int64_t most_score_bytes;
   cudnnHandle_t handle = nullptr;
   std::string problem;
   std::map<SdpaForward, Verdict> forwards;
   std::map<SdpaBackward, Verdict> backwards;
 };
 
-Sdpa::Sdpa(Runtime& runtime, MemoryPools& memory, const SdpaOptions& options)
-    : implementation_(std::make_unique<Implementation>(runtime, memory, options)) {}
+Sdpa::Sdpa(Runtime& runtime, MemoryPools& memory, std::int64_t most_score_bytes)
+    : implementation_(std::make_unique<Implementation>(runtime, memory, most_score_bytes)) {}
 Sdpa::~Sdpa() = default;
 
 std::string Sdpa::refusal(const Attention& args, const AttentionCall& reference) {
@@ -149,7 +146,7 @@ std::string Sdpa::refusal(const AttentionBackward& args, const AttentionCall& fo
   if (!self.problem.empty()) return self.problem;
   if (auto limit = sdpa_limit(args, cudnnGetVersion(), self.runtime.architecture()); !limit.empty()) return limit;
   const AttentionBackward first = part(args, 0, self.part_of(args.forward));
-  const SdpaBackward shape = sdpa_backward(first, self.options.deterministic);
+  const SdpaBackward shape = sdpa_backward(first);
   if (const auto found = self.backwards.find(shape); found != self.backwards.end()) return found->second.refusal;
   if (self.runtime.recording()) return "this shape was not planned before the recording";
   const auto compare = [&](const CudnnPlan& plan) {
@@ -169,8 +166,7 @@ void Sdpa::forward(const Attention& args) {
 
 void Sdpa::backward(const AttentionBackward& args) {
   const std::int64_t count = implementation_->part_of(args.forward);
-  const auto found =
-      implementation_->backwards.find(sdpa_backward(part(args, 0, count), implementation_->options.deterministic));
+  const auto found = implementation_->backwards.find(sdpa_backward(part(args, 0, count)));
   if (found == implementation_->backwards.end() || !found->second.refusal.empty()) {
     throw std::logic_error("[sdpa] a refused call was made");
   }

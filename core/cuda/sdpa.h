@@ -14,17 +14,12 @@
 
 namespace monge::MONGE_GPU {
 
-struct SdpaOptions {
-  /// The same bits in every run; else a faster backward whose sums depend on the order of its blocks.
-  bool deterministic = true;
-  /// The deterministic backward keeps a matrix of scores for each head. A batch that needs more bytes than this is done
-  /// in parts.
-  std::int64_t most_score_bytes = std::int64_t{1} << 30;
-};
-
 class Sdpa {
  public:
-  Sdpa(Runtime& runtime, MemoryPools& memory, const SdpaOptions& options = {});
+  /// A backward keeps a matrix of scores for each head; a batch that needs more bytes for them is done in parts.
+  static constexpr std::int64_t usual_score_bytes = std::int64_t{1} << 30;
+
+  Sdpa(Runtime& runtime, MemoryPools& memory, std::int64_t most_score_bytes = usual_score_bytes);
   ~Sdpa();
   Sdpa(const Sdpa&) = delete;
   Sdpa& operator=(const Sdpa&) = delete;

@@ -137,13 +137,12 @@ SdpaForward sdpa_forward(const Attention& args) {
           .out = layout_of(args.out)};
 }
 
-SdpaBackward sdpa_backward(const AttentionBackward& args, bool deterministic) {
+SdpaBackward sdpa_backward(const AttentionBackward& args) {
   return {.forward = sdpa_forward(args.forward),
           .dout = layout_of(args.dout),
           .dq = layout_of(args.dq),
           .dk = layout_of(args.dk),
-          .dv = layout_of(args.dv),
-          .deterministic = deterministic};
+          .dv = layout_of(args.dv)};
 }
 
 CudnnGraph sdpa_graph(const SdpaForward& call) {
@@ -196,15 +195,7 @@ CudnnGraph sdpa_graph(const SdpaBackward& call) {
   b.key_gradient(g.transpose(ds, storage), q, b.heads(sdpa_uid::dk, f.kv_heads, call.dk));
 
   const Tensor k_rows = g.transpose(k, storage);
-  const Tensor dq = b.heads(sdpa_uid::dq, f.heads, call.dq);
-  if (call.deterministic) {
-    g.matmul(ds, k_rows, dq);
-  } else {
-    const Dims strides{f.heads * f.tokens * f.head_dim, f.tokens * f.head_dim, f.head_dim, 1};
-    const Tensor dq_sum = g.memory(sdpa_uid::dq_sum, b.queries(), strides, CUDNN_DATA_FLOAT);
-    g.matmul(ds, k_rows, dq_sum);
-    g.pointwise(CUDNN_POINTWISE_IDENTITY, {dq_sum}, dq);
-  }
+  g.matmul(ds, k_rows, b.heads(sdpa_uid::dq, f.heads, call.dq));  // not by way of sums in f32, whose order is open
   return std::move(b.graph);
 }
 

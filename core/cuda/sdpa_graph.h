@@ -34,16 +34,13 @@ SdpaForward sdpa_forward(const Attention& args);
 struct SdpaBackward {
   SdpaForward forward;
   SdpaLayout dout, dq, dk, dv;
-  /// Sums dq in a fixed order, for 2 B H T^2 bytes of workspace.
-  bool deterministic = true;
   auto operator<=>(const SdpaBackward&) const = default;
 };
-SdpaBackward sdpa_backward(const AttentionBackward& args, bool deterministic);
+SdpaBackward sdpa_backward(const AttentionBackward& args);
 
-/// The uids under which a plan is given its memory. `row_sum` (B,H,T) and `dq_sum` (B,H,T,D) are f32 scratch of the
-/// backward, dense; `dq_sum` is used when the backward is not deterministic, and cuDNN clears it before (since 9.6).
+/// The uids under which a plan is given its memory. `row_sum` (B,H,T) is f32 scratch of the backward, dense.
 namespace sdpa_uid {
-enum : std::int64_t { q = 1, k, v, out, row_stat, slopes, dout, dq, dk, dv, row_sum, dq_sum };
+enum : std::int64_t { q = 1, k, v, out, row_stat, slopes, dout, dq, dk, dv, row_sum };
 }
 
 /// Why cuDNN of this version (as CUDNN_VERSION) is not asked to do a call; empty if it may be. Beside what cuDNN does
@@ -53,7 +50,8 @@ std::string sdpa_limit(const AttentionBackward& args, std::size_t version, int a
 
 /// out and row_stat (log-sum-exp) from q, k, v and slopes.
 CudnnGraph sdpa_graph(const SdpaForward& call);
-/// dq, dk, dv from q, k, v, slopes, out, row_stat and dout.
+/// dq, dk, dv from q, k, v, slopes, out, row_stat and dout. dq is summed in a fixed order, for 2 B H T^2 bytes of
+/// workspace.
 CudnnGraph sdpa_graph(const SdpaBackward& call);
 
 }  // namespace monge::MONGE_GPU

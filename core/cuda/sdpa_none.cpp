@@ -8,7 +8,7 @@ namespace monge::MONGE_GPU {
 
 struct Sdpa::Implementation {};
 
-Sdpa::Sdpa(Runtime&, MemoryPools&, const SdpaOptions&) {}
+Sdpa::Sdpa(Runtime&, MemoryPools&, std::int64_t) {}
 Sdpa::~Sdpa() = default;
 
 std::string Sdpa::refusal(const Attention&, const AttentionCall&) {

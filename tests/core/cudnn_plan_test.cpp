@@ -53,8 +53,8 @@ SdpaForward packed(std::int64_t head_dim, std::int64_t kv_heads = 12, bool causa
           .v = in,
           .out = out};
 }
-SdpaBackward backward_of(const SdpaForward& f, bool deterministic) {
-  return {.forward = f, .dout = f.out, .dq = f.q, .dk = f.k, .dv = f.v, .deterministic = deterministic};
+SdpaBackward backward_of(const SdpaForward& f) {
+  return {.forward = f, .dout = f.out, .dq = f.q, .dk = f.k, .dv = f.v};
 }
 
 std::size_t engines(const CudnnGraph& graph, const Described& device) {
@@ -64,12 +64,12 @@ std::size_t engines(const CudnnGraph& graph, const Described& device) {
 struct Row {
   const Described* device;
   std::int64_t head_dim;
-  std::size_t forward, deterministic, backward;  // engines proposed
+  std::size_t forward, backward;  // engines proposed
 };
 void PrintTo(const Row& row, std::ostream* out) { *out << row.device->name << ", head_dim " << row.head_dim; }
 
 /// As seen with cuDNN 9.19 and 9.26.
-const std::vector<Row> seen{{&h200, 64, 4, 2, 3}, {&h200, 128, 2, 2, 2}, {&a100, 64, 3, 1, 3}, {&a100, 128, 1, 1, 2}};
+const std::vector<Row> seen{{&h200, 64, 4, 2}, {&h200, 128, 2, 2}, {&a100, 64, 3, 1}, {&a100, 128, 1, 1}};
 
 /// cuDNN starts no planning without the driver's library.
 #define SKIP_WITHOUT_DRIVER_LIBRARY() \
@@ -94,14 +94,11 @@ TEST_P(CudnnPlanTest, EveryCallThatIsNotRefusedHasAnEngine) {
         SCOPED_TRACE(fmt::format("cuDNN {}, causal {}, slopes {}, kv_heads {}", version, causal, slopes, kv_heads));
         const SdpaForward f = packed(row.head_dim, kv_heads, causal, slopes);
         const std::size_t forward = engines(sdpa_graph(f), *row.device);
-        const std::size_t deterministic = engines(sdpa_graph(backward_of(f, true)), *row.device);
-        const std::size_t backward = engines(sdpa_graph(backward_of(f, false)), *row.device);
+        const std::size_t backward = engines(sdpa_graph(backward_of(f)), *row.device);
         EXPECT_GT(forward, 0U);
-        EXPECT_GT(deterministic, 0U);
         EXPECT_GT(backward, 0U);
         if (known) {
           EXPECT_EQ(forward, row.forward);
-          EXPECT_EQ(deterministic, row.deterministic);
           EXPECT_EQ(backward, row.backward);
         }
       }
@@ -125,12 +122,12 @@ TEST_P(CudnnPlanTest, KernelsCompile) {
   const CudnnDevice device = device_of(*GetParam().device);
   const SdpaForward f = packed(GetParam().head_dim, 4);
   expect_compiles(sdpa_graph(f), device);
-  expect_compiles(sdpa_graph(backward_of(f, true)), device);
+  expect_compiles(sdpa_graph(backward_of(f)), device);
 }
 
 TEST(CudnnGraphTest, WhatCudnnDoesNotKnowHasNoEngineAndNoPlan) {
   SKIP_WITHOUT_DRIVER_LIBRARY();
-  const CudnnGraph graph = sdpa_graph(backward_of(packed(512), true));
+  const CudnnGraph graph = sdpa_graph(backward_of(packed(512)));
   EXPECT_EQ(engines(graph, h200), 0U);
   try {
     CudnnPlan(graph, device_of(h200));

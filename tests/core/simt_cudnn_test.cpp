@@ -16,13 +16,11 @@ using test::AttentionInputs;
 using test::AttentionResults;
 
 /// GPUs of this machine, and how they do attention: of `parts`, sequences of one head of 128 tokens.
-enum : int { ordinary, parts, unordered, broken, number_of_devices };
+enum : int { ordinary, parts, broken, number_of_devices };
 constexpr std::int64_t score_bytes = 2 * 128 * 128;
 
 std::unique_ptr<Backend> make_backend(int index) {
-  return std::make_unique<simt::CudaBackend>(
-      index, simt::SdpaOptions{.deterministic = index != unordered,
-                               .most_score_bytes = index == parts ? 4 * score_bytes : std::int64_t{1} << 30});
+  return std::make_unique<simt::CudaBackend>(index, index == parts ? 4 * score_bytes : simt::Sdpa::usual_score_bytes);
 }
 Device gpu(int index) {
   [[maybe_unused]] static const bool made = [] {
@@ -92,12 +90,8 @@ INSTANTIATE_TEST_SUITE_P(Calls, CudnnAttention, testing::ValuesIn(cases),
 
 TEST_P(CudnnAttention, MatchesTheReference) {
   const AttentionCase& c = GetParam().c;
-  const AttentionResults wanted = expected(c);
-  for (const int device : {ordinary, unordered}) {
-    SCOPED_TRACE(device == ordinary ? "deterministic" : "unordered");
-    expect_close(results(c, device), wanted);
-    expect_notes(device, "cuDNN");
-  }
+  expect_close(results(c, ordinary), expected(c));
+  expect_notes(ordinary, "cuDNN");
 }
 
 // --- how a batch is divided ---

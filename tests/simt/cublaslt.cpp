@@ -16,7 +16,9 @@
 
 namespace monge::simt {
 
-struct cublasLtContext {};
+struct cublasLtContext {
+  int device = 0;
+};
 
 struct cublasLtMatrixLayoutOpaque_t {
   cudaDataType_t type = CUDA_R_32F;
@@ -226,7 +228,15 @@ struct Call {
   }
 };
 
-// --- what a call may do with memory ---
+// --- what a call may do with devices and memory ---
+
+constexpr const char* other_device = "another device is current than that of the handle or stream";
+
+bool is_current(const cublasLtContext* handle) {
+  int device = 0;
+  cudaGetDevice(&device);
+  return handle->device == device;
+}
 
 /// All matrices of the layout lie in one block of the device.
 bool is_there(const void* data, cudaDataType_t type, std::int64_t rows, std::int64_t columns, std::int64_t ld,
@@ -288,6 +298,7 @@ std::size_t cublasLtGetVersion() { return 130100; }
 
 cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
   *handle = new cublasLtContext;
+  cudaGetDevice(&(*handle)->device);
   return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
@@ -362,15 +373,16 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
   return invalid("an unknown attribute of a preference");
 }
 
-cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t description,
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t description,
                                               cublasLtMatrixLayout_t A, cublasLtMatrixLayout_t B,
                                               cublasLtMatrixLayout_t C, cublasLtMatrixLayout_t D,
                                               cublasLtMatmulPreference_t preference, int most,
                                               cublasLtMatmulHeuristicResult_t* results, int* count) {
   *count = 0;
+  if (!is_current(handle)) return invalid(other_device);
   const Problem p{*description, *A, *B, *C, *D};
   if (const std::string fault = fault_of(p); !fault.empty()) return invalid(fault);
-  std::uint64_t epilogue_alignment = 16;  // the widest vector load
+  std::uint64_t epilogue_alignment = 256;
   if (has_bias(*description)) epilogue_alignment = std::min(epilogue_alignment, alignment_of(description->bias));
   if (has_aux(*description)) epilogue_alignment = std::min(epilogue_alignment, alignment_of(description->aux));
   for (std::uint64_t number = 0; number < algorithm_count && *count < most; ++number) {
@@ -388,20 +400,23 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   return *count > 0 ? CUBLAS_STATUS_SUCCESS : refuse(CUBLAS_STATUS_NOT_SUPPORTED, "no algorithm does this");
 }
 
-cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t description, cublasLtMatrixLayout_t A,
-                                       cublasLtMatrixLayout_t B, cublasLtMatrixLayout_t C, cublasLtMatrixLayout_t D,
-                                       const cublasLtMatmulAlgo_t* algorithm, cublasLtMatmulHeuristicResult_t* result) {
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDesc_t description,
+                                       cublasLtMatrixLayout_t A, cublasLtMatrixLayout_t B, cublasLtMatrixLayout_t C,
+                                       cublasLtMatrixLayout_t D, const cublasLtMatmulAlgo_t* algorithm,
+                                       cublasLtMatmulHeuristicResult_t* result) {
+  if (!is_current(handle)) return invalid(other_device);
   Algorithm read_algorithm;
   const cublasStatus_t status = read(*algorithm, {*description, *A, *B, *C, *D}, read_algorithm);
   *result = {*algorithm, workspace_of(read_algorithm), status};
   return status;
 }
 
-cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description, const void* alpha, const void* A,
-                              cublasLtMatrixLayout_t layout_A, const void* B, cublasLtMatrixLayout_t layout_B,
-                              const void* beta, const void* C, cublasLtMatrixLayout_t layout_C, void* D,
-                              cublasLtMatrixLayout_t layout_D, const cublasLtMatmulAlgo_t* algorithm, void* workspace,
-                              std::size_t workspace_bytes, cudaStream_t stream) {
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t description, const void* alpha,
+                              const void* A, cublasLtMatrixLayout_t layout_A, const void* B,
+                              cublasLtMatrixLayout_t layout_B, const void* beta, const void* C,
+                              cublasLtMatrixLayout_t layout_C, void* D, cublasLtMatrixLayout_t layout_D,
+                              const cublasLtMatmulAlgo_t* algorithm, void* workspace, std::size_t workspace_bytes,
+                              cudaStream_t stream) {
   Call call{.problem = {*description, *layout_A, *layout_B, *layout_C, *layout_D},
             .algorithm = {},
             .alpha = *static_cast<const float*>(alpha),
@@ -411,6 +426,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
             .C = C,
             .D = D,
             .workspace = workspace};
+  if (!is_current(handle) || !is_of_current_device(stream)) return invalid(other_device);
   if (const std::string fault = fault_of(call.problem); !fault.empty()) return invalid(fault);
   if (const auto status = read(*algorithm, call.problem, call.algorithm)) return status;
   if (const auto status = check(call, workspace_bytes)) return status;

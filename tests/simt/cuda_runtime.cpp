@@ -110,7 +110,7 @@ cudaError_t cudaMalloc(void** block, std::size_t bytes) {
 }
 cudaError_t cudaFree(void* block) {
   if (const auto no = unless_captured()) return no;
-  finish_all();
+  if (block == nullptr) return cudaSuccess;
   return device_memory().give_back(block) ? cudaSuccess : result(cudaErrorInvalidValue);
 }
 cudaError_t cudaMallocHost(void** block, std::size_t bytes) {
@@ -126,7 +126,9 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
   const bool possible = kind == cudaMemcpyHostToDevice   ? to_device && is_pinned(from, bytes)
                         : kind == cudaMemcpyDeviceToHost ? from_device && !to_device
                                                          : from_device && to_device;
-  if (!possible) return result(cudaErrorInvalidValue);
+  const auto *const begin = static_cast<const std::byte*>(from), *const target = static_cast<const std::byte*>(to);
+  const bool overlaps = begin < target + bytes && target < begin + bytes;
+  if (!possible || overlaps) return result(cudaErrorInvalidValue);
   stream->enqueue([=] { std::memcpy(to, from, bytes); });
   return cudaSuccess;
 }
@@ -145,7 +147,7 @@ cudaError_t cudaMemset2DAsync(void* to, std::size_t pitch, int value, std::size_
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = new Queue;
+  *stream = new Queue(current_device);
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
@@ -154,16 +156,14 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return cudaSuccess;
 }
 
+bool is_of_current_device(cudaStream_t stream) { return stream->device() == current_device; }
+
 cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, 0); }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = new Event;
   return cudaSuccess;
 }
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  finish_all();  // others may wait for it
-  delete event;
-  return cudaSuccess;
-}
+cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }  // work that is not done yet may mean it
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (stream->recording()) return unless_captured();
   stream->record(*event);
@@ -209,7 +209,6 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   return cudaSuccess;
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
-  finish_all();
   delete executable;
   return cudaSuccess;
 }

@@ -1,5 +1,5 @@
-// The part of CUDA's runtime that core/cuda uses, for the emulated device: the same names and the same meaning, but
-// every call that CUDA lets pass and a device may punish is an error here.
+// The part of CUDA's runtime that core/cuda uses, for the emulated device: the same names and the same meaning. What
+// CUDA leaves open, such as the pace of the device, may turn out badly here.
 #pragma once
 
 #include <cstddef>
@@ -53,7 +53,7 @@ cudaError_t cudaFree(void* block);
 cudaError_t cudaMallocHost(void** block, std::size_t bytes);
 
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
-/// Host memory must be pinned on the way to the device.
+/// Host memory must be pinned on the way to the device, and places must not overlap.
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, Queue* stream);
 cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, Queue* stream);
 cudaError_t cudaMemset2DAsync(void* to, std::size_t pitch, int value, std::size_t width, std::size_t height,
@@ -65,6 +65,8 @@ using cudaStream_t = Queue*;
 inline constexpr unsigned cudaStreamNonBlocking = 1;
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+/// Whether kernels and libraries may put work on it.
+bool is_of_current_device(cudaStream_t stream);
 
 using cudaEvent_t = Event*;
 inline constexpr unsigned cudaEventDisableTiming = 2;

@@ -47,7 +47,6 @@ std::size_t operands_of(cudnnPointwiseMode_t mode) {
   switch (mode) {
     case CUDNN_POINTWISE_EXP:
     case CUDNN_POINTWISE_LOG:
-    case CUDNN_POINTWISE_IDENTITY:
     case CUDNN_POINTWISE_GEN_INDEX: return 1;
     case CUDNN_POINTWISE_BINARY_SELECT: return 3;
     default: return 2;
@@ -148,7 +147,6 @@ double apply(cudnnPointwiseMode_t mode, double x, double b, double condition) {
     case CUDNN_POINTWISE_CMP_GE: return x >= b;
     case CUDNN_POINTWISE_CMP_LE: return x <= b;
     case CUDNN_POINTWISE_BINARY_SELECT: return condition != 0.0 ? x : b;
-    case CUDNN_POINTWISE_IDENTITY:
     case CUDNN_POINTWISE_GEN_INDEX: break;
   }
   return x;

@@ -42,7 +42,7 @@ struct CudnnOperation {
   enum class Kind { pointwise, reduction, matmul, reshape };
 
   Kind kind = Kind::pointwise;
-  cudnnPointwiseMode_t mode = CUDNN_POINTWISE_IDENTITY;
+  cudnnPointwiseMode_t mode = CUDNN_POINTWISE_ADD;
   cudnnReduceTensorOp_t reduction = CUDNN_REDUCE_TENSOR_ADD;
   cudnnDataType_t precision = CUDNN_DATA_FLOAT;  // of the arithmetic of a pointwise operation
   std::int64_t axis = -1;                        // of positions

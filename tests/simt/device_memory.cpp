@@ -49,6 +49,8 @@ bool DeviceMemory::give_back(void* block) {
   const auto found = blocks_.find(static_cast<std::size_t>(static_cast<std::byte*>(block) - begin_));
   if (found == blocks_.end()) return false;
   auto [place, size] = *found;
+  const Access access;
+  std::memset(block, 0xFF, size);  // for those who use it later
   taken_ -= size;
   blocks_.erase(found);
   const auto next = gaps_.find(place + size);

@@ -25,7 +25,7 @@
 namespace monge::simt {
 
 inline constexpr int warpSize = 32;
-inline constexpr std::size_t max_shared_bytes = 227 * 1024;  // of a block on sm_90
+inline constexpr std::size_t max_shared_bytes = 99 * 1024;  // of a block on sm_86, which has least
 
 /// A kernel did what a device would punish with wrong numbers, a hang or a crash.
 struct LaunchError : std::runtime_error {

@@ -31,7 +31,7 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 
 }  // namespace
 
-Queue::Queue() { all_queues().push_back(this); }
+Queue::Queue(int device) : device_(device) { all_queues().push_back(this); }
 Queue::~Queue() { std::erase(all_queues(), this); }
 
 bool Queue::step() {
@@ -62,7 +62,7 @@ void Queue::enqueue(Work work) {
 
 void Queue::record(Event& event) {
   enqueue([&event, time = ++event.recorded] {
-    event.reached = time;
+    event.reached = std::max(event.reached, time);
     event.seconds = now();
   });
 }

@@ -21,10 +21,12 @@ class Queue {
  public:
   using Work = std::function<void()>;
 
-  Queue();
+  explicit Queue(int device = 0);
   ~Queue();
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
+
+  int device() const { return device_; }
 
   /// Later work of this queue, or part of the recording under way.
   void enqueue(Work work);
@@ -50,6 +52,7 @@ class Queue {
   };
   void push(Item item);
 
+  const int device_;
   std::deque<Item> items_;
   bool recording_ = false;
   std::vector<Work> recorded_;

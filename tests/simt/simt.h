@@ -13,6 +13,8 @@
 #include <typeinfo>
 #include <utility>
 
+#include "simt/cuda_runtime.h"
+#include "simt/device_memory.h"
 #include "simt/emulator.h"
 
 #define __global__
@@ -28,6 +30,21 @@ template <class... Parameters, class... Arguments>
 void run(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes, Arguments&&... arguments) {
   const std::tuple<std::decay_t<Parameters>...> values(std::forward<Arguments>(arguments)...);
   run({name_of_type(typeid(kernel)), grid, block, shared_bytes}, [&] { std::apply(kernel, values); });
+}
+
+/// What a launch on a device needs beside its sizes: the stream's device is the current one, and pointers are not to
+/// the host's memory.
+template <class... Arguments>
+void require_launchable(cudaStream_t stream, const Arguments&... arguments) {
+  const auto there = [](const auto& argument) {
+    if constexpr (std::is_pointer_v<std::decay_t<decltype(argument)>>) {
+      return argument == nullptr || device_memory().holds(argument, 1);
+    } else {
+      return true;
+    }
+  };
+  if (!is_of_current_device(stream)) throw LaunchError("a kernel is launched while another device is current");
+  if (!(there(arguments) && ...)) throw LaunchError("a kernel is given a pointer to the host's memory");
 }
 
 // --- warps ---
