@@ -152,6 +152,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (const auto no = unless_captured()) return no;
+  ++machine().waits;
   stream->finish();
   return cudaSuccess;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "simt/queue.h"
@@ -36,6 +37,7 @@ struct cudaDeviceProp {
 struct Machine {
   int driver = 13000, toolkit = 13000;  // versions as CUDA gives them; driver 0: none
   std::vector<cudaDeviceProp> devices{1};
+  std::int64_t waits = 0;  // how often the host has waited for a stream
 };
 Machine& machine();
 

@@ -31,4 +31,10 @@ inline const Device tested = [] {
   return gpu;
 }();
 
+/// Whether `tested` is the emulated GPU, which sees more than a real one shows.
+inline const bool tested_is_emulated = [] {
+  const char* const wanted = std::getenv("MONGE_TEST_DEVICE");
+  return wanted != nullptr && std::string(wanted) == "emulated";
+}();
+
 }  // namespace monge::test

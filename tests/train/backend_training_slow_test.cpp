@@ -2,6 +2,7 @@
 // eager ones, and a run moves from one device to another.
 #include <gtest/gtest.h>
 
+#include "simt/cuda_runtime.h"
 #include "support/tested_device.h"
 #include "support/tiny_run.h"
 
@@ -86,6 +87,30 @@ TEST(Training, ARunMovesBetweenDevices) {
     const auto moved = losses_of(dir / "moved"), stayed = losses_of(dir / "stayed");
     ASSERT_EQ(moved.size(), 20u);
     for (std::size_t i = 0; i < moved.size(); ++i) EXPECT_NEAR(moved[i], stayed[i], 1e-4) << "step " << i + 1;
+  }
+}
+
+TEST(Training, TheHostWaitsForNothingBetweenTwoLines) {
+  if (!test::tested_is_emulated) GTEST_SKIP() << "a real device does not count";
+  for (const Overrides& model : models) {
+    if (model.front().find("ekfac") != std::string::npos) continue;  // factorises on the host
+    SCOPED_TRACE(model.front());
+    train::Progress silent(nullptr);
+    const TempDirectory dir;
+    const Overrides quiet{"train.log_every=20", "train.eval_every=0", "train.checkpoint_every=20",
+                          "train.sample_tokens=0"};
+    // A recording forbids to wait, so the eager steps are the ones to look at.
+    Trainer trainer(test::tiny_config(model + quiet + Overrides{on(tested), "cuda.graph=false"}), dir / "run", false,
+                    silent);
+    std::int64_t after_five = 0, after_nineteen = 0;
+    trainer.run([&] {
+      if (trainer.step() == 5) after_five = simt::machine().waits;
+      if (trainer.step() == 19) after_nineteen = simt::machine().waits;
+      return false;
+    });
+    EXPECT_GT(after_five, 0);
+    EXPECT_EQ(after_nineteen, after_five);
+    EXPECT_GT(simt::machine().waits, after_nineteen);  // for the line
   }
 }
 
