@@ -349,6 +349,16 @@ TEST_F(ProductsTest, TunedChoicesAreKeptAndHaveTheSameBits) {
 }
 
 #if defined(MONGE_SIMT)
+TEST_F(ProductsTest, AnotherDeviceMayBeTheCurrentOne) {
+  simt::machine().devices.resize(2);
+  Problem problem({.m = 9, .n = 8, .k = 7});
+  cudaSetDevice(1);
+  products->run(problem.p);
+  problem.expect_right();
+  cudaSetDevice(0);
+  simt::machine() = simt::Machine();
+}
+
 TEST_F(ProductsTest, TheTuningFileDecides) {
   const test::TempDirectory folder;
   const ProductOptions options{.tune = true, .tuning_file = folder / "tuning.json"};
