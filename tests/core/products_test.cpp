@@ -14,29 +14,17 @@
 
 #include "core/cuda/tuning_file.h"
 #include "core/error.h"
+#include "core/tested_runtime.h"
 #include "support/compare.h"
 #include "support/temp_directory.h"
 
 namespace monge::MONGE_GPU {
 namespace {
 
-/// The device, kept for all tests; null with a reason where there is none.
-struct Machine {
-  Machine() {
-    try {
-      runtime = std::make_unique<Runtime>(0);
-    } catch (const InputError& e) {
-      problem = e.what();
-    }
-  }
-  std::string problem;
-  std::unique_ptr<Runtime> runtime;
-  MemoryPools memory{"test", [this](std::size_t bytes) { return runtime->allocate(bytes); },
-                     [this](void* block, std::size_t) { runtime->release(block); }};
-};
-Machine& machine() {
-  static Machine one;
-  return one;
+MemoryPools& memory() {
+  static MemoryPools pools{"test", [](std::size_t bytes) { return tested_runtime().runtime->allocate(bytes); },
+                           [](void* block, std::size_t) { tested_runtime().runtime->release(block); }};
+  return pools;
 }
 
 /// Floats on the device, rounded to their type; `shift` elements into an aligned block.
@@ -44,7 +32,7 @@ class Array {
  public:
   Array(std::vector<double> values, DType type, std::int64_t shift = 0)
       : type_(type), shift_(shift), n_(values.size()) {
-    block_ = machine().memory.allocate((n_ + shift) * size_of(type) + 1, Pool::data);
+    block_ = memory().allocate((n_ + shift) * size_of(type) + 1, Pool::data);
     write(values);
   }
   void write(const std::vector<double>& values) {
@@ -74,12 +62,12 @@ class Array {
   }
   template <class T>
   void send(const std::vector<T>& values) {
-    machine().runtime->upload(values.data(), data(), values.size() * sizeof(T));
+    tested_runtime().runtime->upload(values.data(), data(), values.size() * sizeof(T));
   }
   template <class T>
   std::vector<T> fetch() const {
     std::vector<T> values(n_);
-    machine().runtime->download(data(), values.data(), n_ * sizeof(T));
+    tested_runtime().runtime->download(data(), values.data(), n_ * sizeof(T));
     return values;
   }
 
@@ -157,8 +145,8 @@ const std::vector<Types> all_types{{DType::f32, DType::f32}, {DType::bf16, DType
 class ProductsTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (!machine().runtime) GTEST_SKIP() << machine().problem;
-    products = std::make_unique<Products>(*machine().runtime, machine().memory);
+    if (!tested_runtime().runtime) GTEST_SKIP() << tested_runtime().problem;
+    products = std::make_unique<Products>(*tested_runtime().runtime, memory());
   }
   /// Runs it unless the library has no algorithm for it; returns whether it was run.
   bool run(const Problem& problem) {
@@ -341,7 +329,7 @@ TEST_F(ProductsTest, TunedChoicesAreKeptAndHaveTheSameBits) {
   problem.expect_right();
   const auto first = problem.out.read();
   const std::string choices = test::read_file(options.tuning_file);
-  Products other(*machine().runtime, machine().memory, options);
+  Products other(*tested_runtime().runtime, memory(), options);
   other.run(problem.p);
   EXPECT_EQ(problem.out.read(), first);
   EXPECT_EQ(test::read_file(options.tuning_file), choices);
@@ -350,13 +338,13 @@ TEST_F(ProductsTest, TunedChoicesAreKeptAndHaveTheSameBits) {
 
 #if defined(MONGE_SIMT)
 TEST_F(ProductsTest, AnotherDeviceMayBeTheCurrentOne) {
-  simt::machine().devices.resize(2);
+  machine().devices.resize(2);
   Problem problem({.m = 9, .n = 8, .k = 7});
   cudaSetDevice(1);
   products->run(problem.p);
   problem.expect_right();
   cudaSetDevice(0);
-  simt::machine() = simt::Machine();
+  machine() = Machine();
 }
 
 TEST_F(ProductsTest, TheTuningFileDecides) {
@@ -375,7 +363,7 @@ TEST_F(ProductsTest, TheTuningFileDecides) {
         choice = "000000000000000" + std::string(1, digit) + choice.get<std::string>().substr(16);
     }
     test::write_file(options.tuning_file, changed.dump());
-    Products other(*machine().runtime, machine().memory, options);
+    Products other(*tested_runtime().runtime, memory(), options);
     other.run(problem.p);
     problem.expect_right();
     results.insert(problem.out.read());

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/tested_runtime.h"
 
 namespace monge::MONGE_GPU {
 namespace {
@@ -20,32 +21,15 @@ void begin([[maybe_unused]] std::uint64_t seed) {
 #endif
 }
 
-/// One for all tests; null with a reason where there is no device.
-struct Machine {
-  Machine() {
-    try {
-      runtime = std::make_unique<Runtime>(0);
-    } catch (const InputError& e) {
-      problem = e.what();
-    }
-  }
-  std::string problem;
-  std::unique_ptr<Runtime> runtime;
-};
-Machine& machine_of_tests() {
-  static Machine one;
-  return one;
-}
-
 class RuntimeTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (!machine_of_tests().runtime) GTEST_SKIP() << machine_of_tests().problem;
+    if (!tested_runtime().runtime) GTEST_SKIP() << tested_runtime().problem;
   }
   void TearDown() override { begin(1); }
 };
 
-Runtime& the_runtime() { return *machine_of_tests().runtime; }
+Runtime& the_runtime() { return *tested_runtime().runtime; }
 
 std::vector<int> numbers(std::size_t n, int first) {
   std::vector<int> out(n);
