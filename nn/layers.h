@@ -37,6 +37,7 @@ class Linear : public Module {
   void set_observer(LinearObserver* observer) { observer_ = observer; }
   const Parameter& weight() const { return weight_; }
   const Parameter* bias() const { return bias_; }
+  Activation activation() const { return activation_; }
 
  private:
   friend Var in_turn(const Linear& first, const Linear& second, const Var& x);

@@ -10,8 +10,8 @@
 #include <optional>
 
 #include "core/backend.h"
+#include "core/random_streams.h"
 #include "nn/attention/fisher.h"
-#include "nn/random_streams.h"
 #include "optim/attention_updates.h"
 #include "optim/directed_update.h"
 
@@ -94,7 +94,7 @@ class FisherCgUpdate : public DirectedUpdate {
   double mean_eigenvalue(const nn::AttentionCall& call, const Tensor& like, std::size_t i, std::int64_t step) const {
     const Tensor z = Tensor::like(like);
     const Random random{.seed = static_cast<std::uint64_t>(step),
-                        .stream = nn::probe_stream + static_cast<std::uint32_t>(i)};
+                        .stream = probe_stream + static_cast<std::uint32_t>(i)};
     z.backend().normal(z, 0.0, 1.0, random);
     return std::max(inner(z, nn::fisher_product(call, z)) / inner(z, z), 1e-30);
   }

@@ -5,10 +5,10 @@
 #include <set>
 #include <tuple>
 
+#include "core/machine.h"
 #include "support/expect_error.h"
 #include "support/program.h"
 #include "tools/attention_bench.h"
-#include "train/machine.h"
 
 namespace monge::tools {
 namespace {
