@@ -1,4 +1,4 @@
-// What a machine can do, measured: the yardsticks of MFU and of `monge bench`.
+// What a device reaches, measured: the reference of MFU and of `monge bench`.
 #pragma once
 
 #include <cstdint>

@@ -13,9 +13,9 @@ void GptOptions::fields(Fields& f) {
     {.doc = "key/value heads, each shared by heads / kv_heads query heads; 0: as many as heads", .min = 0});
   f("width", width, {.doc = "channels of the residual stream", .min = 1});
   f("context", context, {.doc = "longest sequence", .unit = "tokens", .min = 1});
-  f("position", position, positions(), {.doc = "how a token's place is known"});
+  f("position", position, positions(), {.doc = "how the positions of tokens are known"});
   f("norm", norm, norms(), {.doc = "normalisation"});
-  f("mlp", mlp, mlps(), {.doc = "the part of a block that sees one token at a time"});
+  f("mlp", mlp, mlps(), {.doc = "the part of a block that treats each token by itself"});
   f("attention", attention, attentions(), {.doc = "how scores become weights"});
   f("block", block, blocks(), {.doc = "how norms, attention and mlp are put together"});
   f("dropout", dropout,

@@ -46,7 +46,7 @@ class Norm : public Module {
 };
 Registry<Norm, const LayerContext&>& norms();
 
-/// How a model knows where a token stands.
+/// How a model knows the positions of tokens.
 class Position : public Module {
  public:
   /// Added to the token embeddings x (B, T, C) of positions start .. start + T.

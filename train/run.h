@@ -34,7 +34,7 @@ struct Run {
   Backend& backend() const { return backend_of(device); }
   std::uint64_t seed() const { return static_cast<std::uint64_t>(config.train.seed); }
   std::int64_t tokens_per_step() const { return config.train.batch * config.train.accumulate * model->context(); }
-  /// Steps of which `record` may pass between two clear_record(). The run outlives them.
+  /// The training steps; at most `record` of them between two clear_record(). The run outlives them.
   std::unique_ptr<TrainingStep> training_step(std::int64_t record) const;
 
   /// While one lives, the kernels that this thread calls have the threads and the device settings of the run: runs of

@@ -59,7 +59,7 @@ class Trainer {
   void check_data(const Checkpoint& checkpoint) const;
   void start_files();
   void print_banner();
-  /// What the first step needs: a yardstick, memory, batches and a clock.
+  /// Before the first step: measures the peak, reserves memory, starts the batches and the clock.
   void begin();
 
   void write_line(bool with_evaluation);

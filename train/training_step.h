@@ -1,7 +1,7 @@
 // TrainingStep: the arithmetic of one optimizer step, without files, clocks or output.
 //
 // A step is `accumulate` micro-batches whose gradients are averaged, then one update. Nothing in it waits for the
-// device: the loss and the gradient norm of each step are recorded in device memory and read when somebody asks. Where
+// device: the loss and the gradient norm of each step are recorded in device memory and read on demand. Where
 // the device can, the kernel calls of a step are recorded once and replayed from then on (Backend::record).
 #pragma once
 
@@ -15,7 +15,7 @@
 
 namespace monge::train {
 
-/// What the steps since the last clear() have shown, oldest first.
+/// Losses and gradient norms of the steps since the last clear_record(), oldest first.
 struct StepRecord {
   std::vector<double> losses;      // mean cross-entropy, nats per token
   std::vector<double> grad_norms;  // before clipping
@@ -32,7 +32,7 @@ class TrainingStep {
     std::int64_t batch = 0;       // B, rows of a micro-batch
     std::int64_t accumulate = 1;  // micro-batches in a step
     std::uint64_t seed = 0;       // of dropout
-    std::int64_t record = 1;      // how many steps may pass between two clear()
+    std::int64_t record = 1;      // how many steps may pass between two clear_record()
     bool replay = true;           // steps that repeat each other, from a recording of their kernel calls
   };
   /// Everything passed outlives this.

@@ -40,7 +40,7 @@ struct AttentionCall {
 
 class QueryKeyNorm;
 
-/// Somebody who wants to see the forward calls of a layer, for statistics of them.
+/// Is shown the forward calls of a layer, to gather statistics.
 class AttentionObserver {
  public:
   virtual ~AttentionObserver() = default;

@@ -9,6 +9,7 @@
 #include "autograd/gradcheck.h"
 #include "core/error.h"
 #include "core/options/yaml.h"
+#include "nn/parameter_store.h"
 #include "support/compare.h"
 
 namespace monge::nn {

@@ -42,9 +42,9 @@ class ModelTest : public testing::Test {
 
   Bigrams model_{V};
   ParameterStore store_{model_, reference, Precision::float32, 3};
-  const Batch batch_{{"tokens", test::random_ids({2, T}, V, 1)},
-                     {"targets", Tensor::from(std::vector<std::int32_t>{1, -1, 2, 3, -1, 4, 0, 0, 1, -1, 2, 3}, {2, T},
-                                              reference)}};
+  const Batch batch_{
+      {"tokens", test::random_ids({2, T}, V, 1)},
+      {"targets", Tensor::from(std::vector<std::int32_t>{1, -1, 2, 3, -1, 4, 0, 0, 1, -1, 2, 3}, {2, T}, reference)}};
 };
 
 TEST_F(ModelTest, LossIsTheMeanOverTheTargetsWholeOrByChunks) {
@@ -84,7 +84,9 @@ TEST_F(ModelTest, CountsTheParametersThatAreMultiplied) {
 }
 
 TEST_F(ModelTest, NamesTheFieldThatABatchLacks) {
-  EXPECT_HAS(error_of<std::invalid_argument>([&] { model_.logits({{"targets", batch_["targets"]}}); }),
+  EXPECT_HAS(error_of<std::invalid_argument>([&] {
+               model_.logits({{"targets", batch_["targets"]}});
+             }),
              "there is no field 'tokens'");
 }
 

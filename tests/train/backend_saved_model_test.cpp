@@ -42,7 +42,8 @@ TEST_F(SavedModelTest, HoldsTheLogitsOfAChunkOfTheHead) {
 
 TEST_F(SavedModelTest, TakesThePathOfAttentionThatIsAskedFor) {
   const auto refused = [](const Seen& seen) {
-    return std::ranges::count_if(seen.notes, [](const std::string& note) { return note.find("(not cuDNN: ") != std::string::npos; });
+    return std::ranges::count_if(
+        seen.notes, [](const std::string& note) { return note.find("(not cuDNN: ") != std::string::npos; });
   };
   const bool is_gpu = tested.kind == DeviceKind::cuda;
   EXPECT_EQ(refused(evaluate_with({"cuda.attention=fastest"})), is_gpu ? 1 : 0);

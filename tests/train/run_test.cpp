@@ -38,7 +38,8 @@ class PairModel : public nn::Model {
   autograd::Var hidden(const nn::Batch& batch) override {
     const auto firsts = autograd::sum(table_.forward(batch["source"]), 1);  // (B, C)
     const std::int64_t rows = batch["tokens"].size(0);
-    const auto tokens = autograd::swap_middle(autograd::reshape(table_.forward(batch["tokens"]), {1, rows, context(), 8}));
+    const auto tokens =
+        autograd::swap_middle(autograd::reshape(table_.forward(batch["tokens"]), {1, rows, context(), 8}));
     const auto both = autograd::add(tokens, autograd::reshape(firsts, {rows, 8}));
     return autograd::reshape(autograd::swap_middle(both), {rows, context(), 8});
   }
@@ -77,9 +78,8 @@ class Runs : public testing::Test {
     nn::models().add<PairOptions>("pairs", "a model with a source", [](const PairOptions& o, std::int64_t vocab) {
       return std::make_unique<PairModel>(o, vocab);
     });
-    datasets().add<NoOptions>("pairs", "data with sources", [](const NoOptions&, const DatasetContext&) {
-      return std::make_unique<PairData>();
-    });
+    datasets().add<NoOptions>("pairs", "data with sources",
+                              [](const NoOptions&, const DatasetContext&) { return std::make_unique<PairData>(); });
   }
 };
 
