@@ -24,7 +24,7 @@ ParameterStore::ParameterStore(Module& root, Device device, Precision precision,
   std::int64_t size = 0;
   for (const std::size_t i : order) {
     const auto& [name, parameter] = named[i];
-    entries_.push_back({name, parameter->role(), size, parameter->shape(), parameter->parts()});
+    entries_.push_back({name, parameter->role(), size, parameter->shape(), parameter->parts(), parameter});
     parameters_.push_back(parameter);
     streams_.push_back(init_stream + static_cast<std::uint32_t>(i));
     size += aligned(parameter->shape().numel());
@@ -64,6 +64,12 @@ void ParameterStore::initialise(std::uint64_t seed) {
 const ParameterStore::Entry& ParameterStore::entry(const std::string& name) const {
   const auto found = std::ranges::find(entries_, name, &Entry::name);
   require(found != entries_.end(), "the model has no parameter '{}'", name);
+  return *found;
+}
+
+const ParameterStore::Entry& ParameterStore::entry(const Parameter& parameter) const {
+  const auto found = std::ranges::find(entries_, &parameter, &Entry::parameter);
+  require(found != entries_.end(), "the store does not hold this parameter {}", parameter.shape());
   return *found;
 }
 

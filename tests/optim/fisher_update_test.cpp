@@ -7,6 +7,7 @@
 #include "autograd/tape.h"
 #include "core/backend.h"
 #include "core/options/yaml.h"
+#include "optim/arithmetic.h"
 #include "optim/device_inverse.h"
 #include "optim/optimizer.h"
 #include "optim/symmetric.h"
@@ -287,7 +288,7 @@ TEST(DeviceInverse, IsThatOfTheHost) {
           values.insert(values.end(), matrices.back().data(), matrices.back().data() + n * n);
         }
         const Tensor m = Tensor::from(values, {N, n, n}, dtype, device), out = Tensor::like(m);
-        damped_inverse_on_device(m, identities(m.shape(), dtype, device), 0.5, relative, out);
+        damped_inverse_on_device(m, identity(m.shape(), dtype, device), 0.5, relative, out);
         const auto got = out.values();
         for (std::int64_t k = 0; k < N; ++k) {
           const Eigen::MatrixXd expected =
