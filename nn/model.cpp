@@ -23,14 +23,14 @@ Var Model::loss_of(const Batch& batch, const Random* labels) {
     Random random = *labels;
     random.stream = label_stream + chunk;
     const Tensor drawn = given.clone();
-    drawn.backend().sample_targets(logits.value(), random, drawn);
+    drawn.backend().sample_targets({.logits = logits.value(), .random = random, .targets = drawn});
     return autograd::cross_entropy(logits, drawn, share);
   };
   if (head_chunk_ == 0 || rows <= head_chunk_) return cross_entropy(logits(batch), targets, {}, 0);
   const Var h = hidden(batch), flat = autograd::reshape(h, {rows, h.shape().last()});
   const Tensor flat_targets = targets.reshape({rows});
   const Tensor share = Tensor::empty({1}, h.value().backend().default_float(), targets.device());
-  share.backend().target_share(flat_targets, vocab_, share);
+  share.backend().target_share({.targets = flat_targets, .vocab = vocab_, .share = share});
   Var total;
   for (std::int64_t begin = 0; begin < rows; begin += head_chunk_) {
     const std::int64_t end = std::min(begin + head_chunk_, rows);
@@ -48,8 +48,8 @@ Var Model::last_token(const Var& hidden) {
   const std::int64_t batch = hidden.size(0), length = hidden.size(1), width = hidden.size(2);
   const Tensor last = Tensor::empty({batch, width}, hidden.value().dtype(), hidden.value().device());
   for (std::int64_t b = 0; b < batch; ++b) {
-    last.backend().copy(hidden.value().flat_view((b * length + length - 1) * width, {width}),
-                        last.flat_view(b * width, {width}));
+    last.backend().copy({.from = hidden.value().flat_view((b * length + length - 1) * width, {width}),
+                         .to = last.flat_view(b * width, {width})});
   }
   return last;
 }

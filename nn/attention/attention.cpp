@@ -177,9 +177,10 @@ Tensor RowMapAttention::cached(const Tensor& qkv, Cache& cache, std::int64_t sta
           context_);
   Backend& backend = qkv.backend();
   for (std::int64_t b = 0; b < batch; ++b) {
-    backend.copy(qkv.slice(b, b + 1), seen.flat_view((b * context_ + start) * width, {1, tokens, width}));
+    backend.copy(
+        {.from = qkv.slice(b, b + 1), .to = seen.flat_view((b * context_ + start) * width, {1, tokens, width})});
   }
-  Attention call = autograd::attention_call(qkv, spec(qkv.device()));
+  kernel::Attention call = autograd::attention_call(qkv, spec(qkv.device()));
   const Tensor out = Tensor::empty({batch, tokens, heads_ * head_dim_}, qkv.dtype(), qkv.device());
   const auto in_cache = [&](const HeadView& view) { return HeadView{seen, view.offset, width, context_ * width}; };
   call.keys = start + tokens;

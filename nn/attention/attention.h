@@ -32,9 +32,9 @@ struct HeadBias {
 
 /// One forward call of a layer while training.
 struct AttentionCall {
-  Tensor x;        // (B, T, C): what the projection has read
-  Tensor qkv;      // (B, T, (H + 2 G) D): the projection as attention reads it, rotated where positions are
-  Attention args;  // the call itself; q and k are views of `qkv`
+  Tensor x;                // (B, T, C): what the projection has read
+  Tensor qkv;              // (B, T, (H + 2 G) D): the projection as attention reads it, rotated where positions are
+  kernel::Attention args;  // the call itself; q and k are views of `qkv`
   Position* position = nullptr;  // which rotates it
 };
 

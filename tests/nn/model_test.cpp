@@ -38,7 +38,7 @@ class Bigrams : public Model {
 
 class ModelTest : public testing::Test {
  protected:
-  ModelTest() { store_.values().backend().scale(store_.values(), 50.0, store_.values()); }
+  ModelTest() { store_.values().backend().scale({.x = store_.values(), .factor = 50.0, .out = store_.values()}); }
 
   Bigrams model_{V};
   ParameterStore store_{model_, reference, Precision::float32, 3};

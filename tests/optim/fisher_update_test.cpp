@@ -7,6 +7,7 @@
 #include "autograd/tape.h"
 #include "core/backend.h"
 #include "core/options/yaml.h"
+#include "optim/arithmetic.h"
 #include "optim/device_inverse.h"
 #include "optim/optimizer.h"
 #include "optim/symmetric.h"
@@ -61,7 +62,7 @@ Step take_step(const DenseAttention& d, const std::string& yaml, std::uint64_t s
   Matrix stacked(d.w_q.rows() + 2 * d.w_k.rows(), d.width);
   stacked << d.w_q, d.w_k, d.w_v;
   const auto entry = store.entry("layer.qkv.weight");
-  store.values().backend().copy(to_tensor(stacked), store.value(entry));
+  store.values().backend().copy({.from = to_tensor(stacked), .to = store.value(entry)});
   OptimizerOptions options;
   read_yaml_text("{lr: 1.0, weight_decay: 0, clip_norm: 0, schedule: constant, " + yaml + "}", "test", {}, options);
   Optimizer optimizer(options, model, store, 10);
@@ -287,7 +288,7 @@ TEST(DeviceInverse, IsThatOfTheHost) {
           values.insert(values.end(), matrices.back().data(), matrices.back().data() + n * n);
         }
         const Tensor m = Tensor::from(values, {N, n, n}, dtype, device), out = Tensor::like(m);
-        damped_inverse_on_device(m, identities(m.shape(), dtype, device), 0.5, relative, out);
+        damped_inverse_on_device(m, identity(m.shape(), dtype, device), 0.5, relative, out);
         const auto got = out.values();
         for (std::int64_t k = 0; k < N; ++k) {
           const Eigen::MatrixXd expected =

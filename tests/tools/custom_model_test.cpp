@@ -29,7 +29,8 @@ AveragesOptions small() {
 TEST(Averages, GradientsAgreeWithCentralDifferences) {
   AveragesModel model(small(), V);
   ParameterStore store(model, reference, Precision::float32, 1);
-  store.values().backend().scale(store.values(), 10.0, store.values());  // or gradients are lost in rounding
+  store.values().backend().scale(
+      {.x = store.values(), .factor = 10.0, .out = store.values()});  // or gradients are lost in rounding
   const nn::Batch batch{{"tokens", random_ids({2, T}, V, 2)}, {"targets", random_ids({2, T}, V, 3)}};
   autograd::Tape tape;
   Var loss;
@@ -43,7 +44,7 @@ TEST(Averages, GradientsAgreeWithCentralDifferences) {
   const auto loss_at = [&](std::size_t i, double x) {
     std::vector<double> changed = values;
     changed[i] = x;
-    store.values().backend().copy_from_host(changed.data(), store.values());
+    store.values().backend().copy_from_host({.from = changed.data(), .to = store.values()});
     return model.loss(batch).value().item();
   };
   constexpr double h = 1e-5;
@@ -59,7 +60,7 @@ TEST(Averages, TheStateStandsForAllTokensBefore) {
   for (const monge::Device device : {reference, cpu}) {
     AveragesModel model(small(), V);
     ParameterStore store(model, device, Precision::float32, 1, /*trainable=*/false);
-    store.values().backend().scale(store.values(), 10.0, store.values());
+    store.values().backend().scale({.x = store.values(), .factor = 10.0, .out = store.values()});
     const Tensor tokens = random_ids({1, T}, V, 2, device);
     const std::vector<double> all = model.logits({{"tokens", tokens}}).value().values();
     const auto cache = model.make_cache({.dtype = store.values().dtype(), .device = device});
