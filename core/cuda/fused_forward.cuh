@@ -1,8 +1,8 @@
 // The fused forward pass: out = map(scale q k^T + slopes) v.
 //
 // A block of 128 threads takes 64 M queries of one head, each warp 16 M of them, and goes over the keys in tiles of 64,
-// two in shared memory at a time. Softmax and softmax1 find the statistic of the row on the way (Milakov & Gimelshein
-// 2018, arXiv:1805.02867); all other maps are given it.
+// two in shared memory at a time. Maps that are exponentials find the statistic of the row on the way (Milakov &
+// Gimelshein 2018, arXiv:1805.02867), separable ones have none, all others are given it.
 #pragma once
 
 #include "core/cuda/fused_rows.cuh"
@@ -69,7 +69,7 @@ template <class Map, int D>
 __global__ void __launch_bounds__(fused_threads, 2) fused_forward_kernel(Map map, FusedCall c) {
   using Shape = ForwardShape<D>;
   constexpr int M = Shape::M, span = Shape::span, N = span / 8;
-  constexpr bool online = in_bits<Map>;
+  constexpr bool online = is_exponential<Map>;
   using Row = TwoScores<Map>;
 
   const QueryRows<M> rows(c, static_cast<int>(gridDim.y - 1 - blockIdx.y));  // the longest rows first
@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(fused_threads, 2) fused_forward_kernel(Map map
   const Scores<Map> scores(c, h);
 
   float out[M][D / 8][4] = {};
-  OnlineRows<M> state(std::is_same_v<Map, Softmax1Map>);
+  OnlineRows<M> state(Map::statistic == RowStatistic::log1p_sum_exp);
   float stat[M][2] = {};
   if constexpr (!online && !is_separable<Map>) {
 #pragma unroll

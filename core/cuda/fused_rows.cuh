@@ -15,17 +15,11 @@ namespace monge::MONGE_GPU {
 
 /// Maps that are exponentials work on scores in bits, times log2(e): then exp is the instruction of the hardware.
 template <class Map>
-inline constexpr bool in_bits = std::is_same_v<Map, SoftmaxMap> || std::is_same_v<Map, Softmax1Map>;
-template <class Map>
-inline constexpr float units = in_bits<Map> ? 1.4426950408889634f : 1.0f;
+inline constexpr float units = is_exponential<Map> ? 1.4426950408889634f : 1.0f;
 
-/// Each weight depends on its own score only: no statistic, and rows have no mean to take off.
+/// <s, u> / c (without a symmetric Jacobian <a, u>) is <dO, o>.
 template <class Map>
-inline constexpr bool is_separable = std::is_base_of_v<SeparableMap<Map>, Map>;
-
-/// <s, u> / c (softpick: <a, u>) is <dO, o>.
-template <class Map>
-inline constexpr bool centre_is_in_output = Map::curvature_is_weight || Map::metric == Metric::none;
+inline constexpr bool centre_is_in_output = is_exponential<Map> || Map::metric == Metric::none;
 
 /// Two scores of one row of n keys, as the Row of core/row_map/row_map.h for maps that know the row's statistic.
 template <class Map>
@@ -40,7 +34,7 @@ struct TwoScores : DeviceRow {
     at[0] = f(at[0]);
     at[1] = f(at[1]);
   }
-  static __device__ __forceinline__ float exp(float x) { return in_bits<Map> ? exp2f(x) : expf(x); }
+  static __device__ __forceinline__ float exp(float x) { return is_exponential<Map> ? exp2f(x) : expf(x); }
 };
 
 /// Where the elements of a thread's fragments float[M][N][4] are: their query and key.

@@ -15,7 +15,7 @@ using namespace test;
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
 
-const RowMap softmax1{.kind = RowMapKind::softmax1}, softpick{.kind = RowMapKind::softpick};
+const RowMap softmax1 = Softmax1Map(), softpick = SoftpickMap();
 
 /// J_ij = da_i / dz_j by central differences.
 MatrixXd numeric_jacobian(const RowMap& map, const Vector& z) {
