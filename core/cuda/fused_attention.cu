@@ -52,12 +52,12 @@ RowStatistic statistic_of(const RowMap& map) {
 }
 
 /// Calls f with the number of the map's shard, as a std::integral_constant.
-template <class F>
+template <std::size_t shard = 0, class F>
 void with_shard(const RowMap& map, const F& f) {
-  [&]<std::size_t... shard>(std::index_sequence<shard...>) {
-    ((map.index() % fused_shards == shard && (f(std::integral_constant<std::size_t, shard>()), true)) || ...);
+  if constexpr (shard < fused_shards) {
+    map.index() % fused_shards == shard ? f(std::integral_constant<std::size_t, shard>())
+                                        : with_shard<shard + 1>(map, f);
   }
-  (std::make_index_sequence<fused_shards>());
 }
 
 }  // namespace
@@ -119,9 +119,9 @@ void fused_attention_backward(Stream stream, const AttentionBackward& args) {
     return Tensor::empty({a.batch, a.heads, a.queries}, DType::f32, a.row_stat.device(), Pool::scratch);
   };
   const bool separable = statistic_of(a.map) == RowStatistic::none;
-  Tensor centre, row_centre, lambda;
-  if (!separable) call.centre = (centre = rows()).data_as<float>();
-  if (!separable && solves) call.row_centre = (row_centre = rows()).data_as<float>();
+  Tensor baseline, row_baseline, lambda;
+  if (!separable) call.baseline = (baseline = rows()).data_as<float>();
+  if (!separable && solves) call.row_baseline = (row_baseline = rows()).data_as<float>();
   if (solves && args.damping.scale == RowDamping::Scale::trace) call.row_lambda = (lambda = rows()).data_as<float>();
   with_shard(a.map, [&](auto shard) { fused_backward<shard>(a.map, call, a.head_dim, solves, stream); });
 }

@@ -33,9 +33,9 @@ struct FusedCall {
 
   // Backward only.
   Heads dout, dq, dk, dv, row_dq, row_dk, row_dv;
-  float* centre;      // (B, H, T): <s, u> / c; for softpick <a, u>; null where it is 0
-  float* row_centre;  // (B, H, T): the mean that the row solve takes off; null where it is 0
-  float* row_lambda;  // (B, H, T): with RowDamping::Scale::trace
+  float* baseline;      // (B, H, T): <s, u> / c; for softpick <a, u>; null where it is 0
+  float* row_baseline;  // (B, H, T): the mean that the row solve takes off; null where it is 0
+  float* row_lambda;    // (B, H, T): with RowDamping::Scale::trace
   float damping;
   RowDamping::Scale damping_scale;
 

@@ -109,7 +109,7 @@ __global__ void __launch_bounds__(fused_threads, 2) fused_forward_kernel(Map map
           const int first = tile * staged + part;
           if (!rows.sees(c, first)) break;
           const auto at = Elements<false>::from(rows.first, first);
-          const Kept<M, N> kept(c, b, h, at);
+          const DropoutMask<M, N> mask(c, b, h, at);
           float z[M][N][4];
           multiply_rows(z, queries, warp_row, keys(stage), part);
           scores.finish(z, c, at, rows.sees_all(c, first, span));
@@ -131,7 +131,7 @@ __global__ void __launch_bounds__(fused_threads, 2) fused_forward_kernel(Map map
               }
             }
           }
-          kept.apply(z, c);
+          mask.apply(z, c);
           unsigned weights[M][N / 2][4];
           pack(weights, z);
           multiply_weights<M, N, D>(out, weights, values(stage), part);
@@ -143,17 +143,17 @@ __global__ void __launch_bounds__(fused_threads, 2) fused_forward_kernel(Map map
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int i = rows.query(m, half);
-      float kept = 0.0f;
+      float statistic = 0.0f;
       if constexpr (online) {
         const float total = sum_of_row(state.total[m][half]), share = 1.0f / total;
-        kept = (state.top[m][half] + log2f(total)) / units<Map>;
+        statistic = (state.top[m][half] + log2f(total)) / units<Map>;
 #pragma unroll
         for (int d = 0; d < D / 8; ++d) {
           out[m][d][2 * half] *= share;
           out[m][d][2 * half + 1] *= share;
         }
       }
-      if ((online || is_separable<Map>)&&pair == 0 && i < c.queries) c.row_stat[c.row(b, h, i)] = kept;
+      if ((online || is_separable<Map>)&&pair == 0 && i < c.queries) c.row_stat[c.row(b, h, i)] = statistic;
     }
   }
   queries.store(out, 1.0f, warp_row, c.out.at<D>(b, rows.first, h), c.out.token_stride, c.queries - rows.first);

@@ -17,13 +17,13 @@ void launch_forward(const Map& map, const FusedCall& c, Stream stream) {
 
 template <class Map, int D, bool solves>
 void launch_backward(const Map& map, const FusedCall& c, Stream stream) {
-  if (centre_is_in_output<Map>) {
+  if (baseline_is_in_output<Map>) {
     const auto rows = static_cast<std::int64_t>(c.batch) * c.heads * c.queries;
-    launch(output_centre_kernel<D>, static_cast<unsigned>(pieces<std::int64_t>(rows, fused_warps)), fused_threads, 0,
+    launch(output_baseline_kernel<D>, static_cast<unsigned>(pieces<std::int64_t>(rows, fused_warps)), fused_threads, 0,
            stream, c);
   }
   if constexpr (Map::metric != Metric::none) {
-    const bool needs_means = !is_separable<Map> && (solves || !centre_is_in_output<Map>);
+    const bool needs_means = !is_separable<Map> && (solves || !baseline_is_in_output<Map>);
     if (needs_means || c.row_lambda != nullptr) {
       const auto tiles = pieces(c.queries, QueryRows<StatisticsShape<D>::M>::rows);
       launch(row_statistics_kernel<Map, D>, dim3(c.batch * c.heads, tiles), fused_threads,

@@ -6,9 +6,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "support/row_maps.h"
@@ -193,7 +197,7 @@ double entmax15_threshold(const Vector& kept) {
 struct Bisected {
   Vector weights;
   double low, high;        // the bracket at the start
-  double at_low, at_high;  // the sum of the weights there, less one
+  double at_low, at_high;  // the sum of the weights there, minus one
 };
 
 Bisected by_bisection(const Vector& z, double alpha) {
@@ -358,6 +362,95 @@ TEST(RowMap, HasANameAndAMetric) {
     EXPECT_EQ(metric(map), "conjugate Hessian") << name_of(map);
   }
   EXPECT_EQ(metric(SoftpickMap()), "none");
+}
+
+// What the kernels conclude from the statistic that a map declares.
+TEST_P(EveryRowMap, ItsStatisticIsWhatItSays) {
+  const Vector z = random_values(40, 16, 0.0, 2.0);
+  const MappedRow row = map_row(map(), z);
+  RowMaps::visit(map(), [&](const auto& kind) {
+    using Map = std::decay_t<decltype(kind)>;
+    const auto again = [&](double stat) {
+      Vector a = z;
+      HostRow<double> host(a.data(), 40);
+      kind.recompute(host, stat);
+      return a;
+    };
+    if constexpr (is_separable<Map>) {
+      EXPECT_EQ(again(NAN), row.weights);
+    } else {
+      EXPECT_NE(again(row.stat + 1.0), row.weights);
+    }
+    EXPECT_EQ(std::isinf(row.slack), is_separable<Map>);
+    if constexpr (is_exponential<Map>) {
+      const double extra = Map::statistic == RowStatistic::log1p_sum_exp ? 1.0 : 0.0;
+      EXPECT_NEAR(row.stat, std::log(extra + std::exp(log_sum_exp(z))), 1e-14);
+      EXPECT_EQ(row.s, row.weights);
+      EXPECT_NEAR(row.c(), 1.0, 1e-14);
+    }
+  });
+}
+
+/// Softmax as somebody might write it who has not heard of statistics.
+struct WithoutStatistic {
+  static constexpr const char* name = "without_statistic";
+  static constexpr Metric metric = Metric::categorical;
+  static constexpr RowMapText text{};
+  template <class Row>
+  typename Row::Number weights(Row& row) const {
+    return SoftmaxMap().weights(row);
+  }
+  template <class Row>
+  void recompute(Row& row, typename Row::Number stat) const {
+    SoftmaxMap().recompute(row, stat);
+  }
+  template <class Row, class Element, class Number>
+  Element curvature(Element weight, Number) const {
+    return weight;
+  }
+  template <class Row>
+  typename Row::Number slack(typename Row::Number) const {
+    return 0;
+  }
+};
+struct WithStatistic : WithoutStatistic {
+  static constexpr RowStatistic statistic = RowStatistic::log_sum_exp;
+};
+static_assert(BuiltInRowMap<WithStatistic>);
+static_assert(!BuiltInRowMap<WithoutStatistic>, "it could read a row_stat that nothing has set");
+static_assert(RowMapStruct<WithoutStatistic>, "a custom map needs none");
+
+std::string metric_text(Metric metric) {
+  switch (metric) {
+    case Metric::categorical: return "Fisher, of a draw of a key";
+    case Metric::bernoulli: return "Fisher, of a draw of each key";
+    case Metric::conjugate_hessian: return "Hessian of `Omega*`";
+    case Metric::none: return "none";
+  }
+  return "";
+}
+
+// docs/attention.md has a row for each map of the list. MONGE_UPDATE_DOCS=1 rewrites the table.
+TEST(RowMap, TheTableInTheDocsIsUpToDate) {
+  std::string table = "| kind | weights `a` | `s` | `c` | metric | when |\n|---|---|---|---|---|---|\n";
+  RowMaps::for_each([&](const auto& map) {
+    const auto code = [](std::string text) { return text.empty() ? text : "`" + text + "`"; };
+    for (const std::string& cell : {code(map.name), code(map.text.weights), code(map.text.s), std::string(map.text.c),
+                                    metric_text(map.metric), std::string(map.text.use)}) {
+      table += "| " + cell + (cell.empty() ? "" : " ");
+    }
+    table += "|\n";
+  });
+  const std::string path = std::string(MONGE_SOURCE_DIR) + "/docs/attention.md";
+  std::ifstream in(path);
+  std::string page{std::istreambuf_iterator<char>(in), {}};
+  const std::size_t begin = page.find("| kind |"), end = page.find("\n\n", begin) + 1;
+  const std::string old = page.substr(begin, end - begin);
+  if (std::getenv("MONGE_UPDATE_DOCS") != nullptr) {
+    std::ofstream(path) << page.replace(begin, end - begin, table);
+  } else {
+    EXPECT_EQ(old, table) << "rewrite it with MONGE_UPDATE_DOCS=1";
+  }
 }
 
 TEST(SoftmaxMap, AShiftMovesOnlyTheStatistic) {
