@@ -32,6 +32,8 @@ namespace monge::cpu::HWY_NAMESPACE {
 // The row maps, compiled for this instruction set.
 #define MONGE_LAMBDA HWY_ATTR
 #include "core/row_map/maps.h"
+
+#include "core/row_map/custom_map.h"
 #undef MONGE_LAMBDA
 
 HWY_INLINE std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }

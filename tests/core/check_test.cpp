@@ -213,18 +213,15 @@ TEST(Check, Attention) {
     a.start = 2;
     a.prior.distance = f64({4, 3});
   });
-  refused("prior.key knows 2 keys of 3", [](kernel::Attention& a) { a.prior.key = f64({4, 2}); });
-  refused("entmax needs 1 < alpha <= 2, got 1",
-          [](kernel::Attention& a) { a.map = {.kind = RowMapKind::entmax, .alpha = 1.0}; });
-  refused("entmax needs 1 < alpha <= 2, got 2.5",
-          [](kernel::Attention& a) { a.map = {.kind = RowMapKind::entmax, .alpha = 2.5}; });
-  refused("softplus needs beta > 0", [](kernel::Attention& a) { a.map = {.kind = RowMapKind::softplus, .beta = 0.0}; });
-  refused("a custom map is a kind of its own", [](kernel::Attention& a) { a.map.kind = RowMapKind::custom; });
-  refused("row_stat must have 24 elements", [](kernel::Attention& a) { a.row_stat = f64({2, 3}); });
-  refused("dropout must be in [0, 1)", [](kernel::Attention& a) { a.dropout = 1.5; });
-  refused("start -1", [](kernel::Attention& a) { a.start = -1; });
-  refused("out overlaps", [](kernel::Attention& a) { a.out = a.q; });
-  refused("k must be f64", [](kernel::Attention& a) { a.k.data = i32({2, 3, 4}); });
+  refused("prior.key knows 2 keys of 3", [](Attention& a) { a.prior.key = f64({4, 2}); });
+  refused("entmax needs 1 < alpha <= 2, got 1", [](Attention& a) { a.map = EntmaxMap{.alpha = 1.0}; });
+  refused("entmax needs 1 < alpha <= 2, got 2.5", [](Attention& a) { a.map = EntmaxMap{.alpha = 2.5}; });
+  refused("softplus needs beta > 0", [](Attention& a) { a.map = SoftplusMap{.beta = 0.0}; });
+  refused("row_stat must have 24 elements", [](Attention& a) { a.row_stat = f64({2, 3}); });
+  refused("dropout must be in [0, 1)", [](Attention& a) { a.dropout = 1.5; });
+  refused("start -1", [](Attention& a) { a.start = -1; });
+  refused("out overlaps", [](Attention& a) { a.out = a.q; });
+  refused("k must be f64", [](Attention& a) { a.k.data = i32({2, 3, 4}); });
 }
 
 TEST(Check, AttentionBackward) {
@@ -262,7 +259,7 @@ TEST(Check, AttentionBackwardWithPriorsAndSolvedRows) {
   EXPECT_EQ(refusal([&] { backend().attention_backward(args); }), "");
   refused("dprior.key must have 12 elements", [](auto& b) { b.dprior.key = f64({4, 4}); });
   refused("the damping of rows must be greater than 0", [](auto& b) { b.damping.lambda = 0.0; });
-  refused("softpick has no symmetric Jacobian", [](auto& b) { b.forward.map.kind = RowMapKind::softpick; });
+  refused("softpick has no symmetric Jacobian", [](auto& b) { b.forward.map = SoftpickMap(); });
   refused("row_dq reads up to element", [](auto& b) { b.row_dq.offset = 1; });
   refused("the gradient overlaps", [](auto& b) { b.row_dv = b.forward.v; });
 }
@@ -279,7 +276,7 @@ TEST(Check, AttentionMetric) {
   refused("y must be (6, 5)", [](auto& m) { m.y = f64({2, 2, 5}); });
   refused("column_sums must have 6 elements", [](auto& m) { m.column_sums = f64({2}); });
   refused("products must be (6, 5)", [](auto& m) { m.products = f64({2, 3, 4}); });
-  refused("softpick has no symmetric Jacobian", [](auto& m) { m.forward.map.kind = RowMapKind::softpick; });
+  refused("softpick has no symmetric Jacobian", [](auto& m) { m.forward.map = SoftpickMap(); });
 }
 
 TEST(Check, Updates) {

@@ -149,8 +149,8 @@ TEST(Attention, AlibiEqualsABiasOnKeysUnderTheMask) {
 TEST(Attention, AlibiIsMoreThanABiasOnKeysWithoutNormalisation) {
   const std::int64_t T = 5;
   const Tensor zero = Tensor::zeros({1, T, 1}, DType::f64, reference), v = random_tensor({1, T, 1}, 1);
-  kernel::Attention alibi = call(zero, zero, v, 1, 1), on_keys = call(zero, zero, v, 1, 1);
-  alibi.map.kind = on_keys.map.kind = RowMapKind::sigmoid;
+  Attention alibi = call(zero, zero, v, 1, 1), on_keys = call(zero, zero, v, 1, 1);
+  alibi.map = on_keys.map = SigmoidMap();
   alibi.prior.slopes = Tensor::from(std::vector<double>{0.3}, {1}, DType::f64, reference);
   on_keys.prior.key = Tensor::from(std::vector<double>{0.0, 0.3, 0.6, 0.9, 1.2}, {1, T}, DType::f64, reference);
   EXPECT_GT(test::max_relative_error(run(alibi), run(on_keys)), 1e-2);
@@ -187,10 +187,9 @@ TEST(Attention, ThePriorIsTheSumOfItsTables) {
 TEST(AttentionMetric, GivesTheCovarianceOfWhatKeysCarry) {
   const std::int64_t B = 2, T = 4, H = 2, D = 3, E = 2, head = 1;
   const Tensor q = random_tensor({B, T, H * D}, 1), k = random_tensor({B, T, D}, 2), y = random_tensor({B, T, E}, 3);
-  for (const RowMapKind kind :
-       {RowMapKind::softmax, RowMapKind::softmax1, RowMapKind::sparsemax, RowMapKind::sigmoid}) {
-    kernel::Attention a = call(q, k, k, H, 1);
-    a.map.kind = kind;
+  for (const RowMap& map : std::vector<RowMap>{SoftmaxMap(), Softmax1Map(), SparsemaxMap(), SigmoidMap()}) {
+    Attention a = call(q, k, k, H, 1);
+    a.map = map;
     const Tensor column_sums = empty({B, T}), products = empty({B, T, E});
     backend().attention_metric({a, head, y, column_sums, products});
     double got[E][E] = {}, expected[E][E] = {};
