@@ -30,7 +30,7 @@ int run(int argc, char** argv) {
   // A write beyond a file size limit then fails like one to a full disk, with a message.
   std::signal(SIGXFSZ, SIG_IGN);
   ExitCode exit_code = ExitCode::done;
-  CLI::App program("Monge trains small GPT models described in YAML.", "monge");
+  CLI::App program("Monge trains small transformers described in YAML.", "monge");
   program.require_subcommand(1);
   add_train(program, exit_code);
   add_sample(program);

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/options/yaml.h"
 #include "core/safetensors.h"
 #include "train/checksum.h"
 #include "train/run_folder.h"
@@ -174,6 +175,12 @@ Checkpoint::Checkpoint(fs::path directory) : directory_(std::move(directory)) {
   } catch (const nlohmann::json::exception& e) {
     damaged(fmt::format("lacks what a checkpoint has ({})", e.what()));
   }
+}
+
+Config Checkpoint::config(const std::vector<std::string>& overrides) const {
+  Config config;
+  read_yaml_text(state_.config, (directory_ / state_file).string(), overrides, config);
+  return config;
 }
 
 void Checkpoint::verify(const std::string& file) const {

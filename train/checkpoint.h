@@ -17,6 +17,7 @@
 
 #include "nn/parameter_store.h"
 #include "optim/optimizer.h"
+#include "train/config.h"
 #include "train/training_step.h"
 
 namespace monge::train {
@@ -52,6 +53,9 @@ class Checkpoint {
 
   const std::filesystem::path& directory() const { return directory_; }
   const CheckpointState& state() const { return state_; }
+  /// The configuration of the run with "key.path=value" overrides on top; keys that are younger than the checkpoint
+  /// have their defaults. Throws InputError.
+  Config config(const std::vector<std::string>& overrides = {}) const;
   /// Throws InputError when model.safetensors or optimizer.safetensors is missing or not as it was written.
   void verify() const;
   /// Checks model.safetensors and loads it. Throws InputError when it is damaged or of another model.

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/safetensors.h"
+#include "support/expect_error.h"
 #include "support/tiny_run.h"
 #include "train/checksum.h"
 #include "train/saved_model.h"
@@ -131,6 +132,28 @@ TEST_F(CheckpointTest, LoadingRefusesAnotherModel) {
   EXPECT_THROW(load_model(run() / "checkpoints"), InputError);
   EXPECT_THROW(load_model(dir_ / "nowhere"), InputError);
   EXPECT_EQ(load_model(checkpoint_dir(run(), 4), {"train.batch=1"}).config.train.batch, 1);
+}
+
+// Before models had kinds, all were of the kind that is now called gpt.
+TEST_F(CheckpointTest, AConfigurationWithoutAKindOfModelIsThatOfAGpt) {
+  const TempDirectory dir;
+  train_tiny(dir / "whole");
+  {
+    Run run(test::tiny_config());
+    const Checkpoint checkpoint(checkpoint_dir(dir / "whole", 16));
+    CheckpointState state = checkpoint.state();
+    const std::size_t line = state.config.find("  kind: gpt\n");
+    ASSERT_NE(line, std::string::npos) << state.config;
+    state.config.erase(line, 12);
+    checkpoint.restore(*run.store);
+    checkpoint.restore(*run.optimizer);
+    write_checkpoint(dir / "old/checkpoints", state, *run.store, *run.optimizer);
+  }
+  EXPECT_EQ(load_model(dir / "old").config.model.kind, "gpt");
+  EXPECT_HAS(error_of([&] { load_model(dir / "old", {"model.width=32"}); }), "model.width: 16 -> 32");
+  fs::copy_file(dir / "whole/metrics.jsonl", dir / "old/metrics.jsonl");
+  train_tiny(dir / "old", {}, /*resume=*/true);
+  test::expect_same_run(dir / "whole", dir / "old", 20);
 }
 
 TEST(Checkpoints, KeepsTheNewestAndTheBest) {

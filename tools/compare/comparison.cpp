@@ -15,7 +15,7 @@
 #include "tools/compare/axes.h"
 #include "train/checksum.h"
 #include "train/config.h"
-#include "train/data/dataset.h"
+#include "train/run.h"
 
 namespace fs = std::filesystem;
 
@@ -26,7 +26,7 @@ constexpr std::int64_t first_report_seed = 101;
 
 std::unique_ptr<train::Dataset> open_data_of(const WorkloadOptions& workload, const train::Config& recipe) {
   try {
-    return train::datasets().make(recipe.data, {.context = recipe.model.context});
+    return train::make_dataset(recipe);
   } catch (const InputError& error) {
     throw InputError(
         fmt::format("workload '{}': {}; its recipe, '{}', may say how to get the data, and without it a "

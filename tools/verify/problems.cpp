@@ -5,7 +5,7 @@
 
 #include "autograd/ops.h"
 #include "core/error.h"
-#include "tools/saved_data.h"
+#include "train/saved_model.h"
 
 namespace monge::tools {
 namespace {
@@ -152,9 +152,10 @@ struct FirstCall : nn::AttentionObserver {
 Problems checkpoint_problems(const std::filesystem::path& run_or_checkpoint, std::uint64_t seed) {
   constexpr std::int64_t longest = 128, rows_per_layer = 8;
   const auto saved = std::make_shared<train::SavedModel>(train::load_model(run_or_checkpoint));
-  const auto dataset = data_of(*saved);
-  const auto context = static_cast<std::size_t>(saved->config.model.context);
-  const std::int64_t tokens = std::min(longest, saved->config.model.context);
+  const train::Run::Turn turn(*saved);
+  const auto dataset = train::data_of(*saved);
+  const auto context = static_cast<std::size_t>(saved->model->context());
+  const std::int64_t tokens = std::min(longest, saved->model->context());
   const std::int64_t windows = std::min<std::int64_t>(2, dataset->validation_windows());
   std::vector<std::int32_t> inputs, window(context), targets(context);
   for (std::int64_t w = 0; w < windows; ++w) {
@@ -176,7 +177,7 @@ Problems checkpoint_problems(const std::filesystem::path& run_or_checkpoint, std
   {
     autograd::Tape tape;  // observers see recorded calls only
     const autograd::Tape::Recording recording(tape);
-    saved->model->forward(Tensor::from(inputs, {windows, tokens}, saved->store->values().device()));
+    saved->model->logits({{"tokens", Tensor::from(inputs, {windows, tokens}, saved->device)}});
   }
 
   Problems out{.title = fmt::format("{} (step {}): {} attention layers, {} validation windows of {} tokens, {} rows "

@@ -1,6 +1,4 @@
-#include "train/machine.h"
-
-#include <omp.h>
+#include "core/machine.h"
 
 #include <algorithm>
 #include <chrono>
@@ -8,11 +6,7 @@
 #include <limits>
 #include <string>
 
-namespace monge::train {
-
-void use_threads(std::int64_t threads) {
-  if (threads > 0) omp_set_num_threads(static_cast<int>(threads));
-}
+namespace monge {
 
 double best_time(Backend& backend, double seconds, const std::function<void()>& work) {
   using Clock = std::chrono::steady_clock;
@@ -33,7 +27,7 @@ double best_time(Backend& backend, double seconds, const std::function<void()>& 
   return best;
 }
 
-double matmul_peak(Backend& backend, DType dtype, double seconds) {
+double measure_matmul_peak(Backend& backend, DType dtype, double seconds) {
   constexpr std::int64_t smallest = 512, largest = 8192;
   constexpr double long_enough = 4e-3;
   double peak = 0.0;
@@ -87,4 +81,4 @@ std::size_t peak_resident() {
 
 void restart_peak_resident() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
-}  // namespace monge::train
+}  // namespace monge

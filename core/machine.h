@@ -1,4 +1,4 @@
-// What a machine can do, measured: the yardsticks of MFU and of `monge bench`.
+// What a device reaches, measured: the reference of MFU and of `monge bench`.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,7 @@
 
 #include "core/backend.h"
 
-namespace monge::train {
-
-/// How many processor threads kernels use from now on; 0 leaves it as it is (OMP_NUM_THREADS, or all).
-void use_threads(std::int64_t threads);
+namespace monge {
 
 /// Seconds of one call of `work`, the best of as many as fit into `seconds`, two at least: kernels are prepared in the
 /// first call. Waits for the device after each; a GPU, which a wait leaves idle for some microseconds, gets groups of
@@ -19,8 +16,8 @@ void use_threads(std::int64_t threads);
 double best_time(Backend& backend, double seconds, const std::function<void()>& work);
 
 /// The best rate of a square matrix product, in FLOP per second (2 n^3 per product). Doubles n until one product takes
-/// some milliseconds; every n is repeated for `seconds`.
-double matmul_peak(Backend& backend, DType dtype, double seconds = 0.05);
+/// some milliseconds; every n is repeated for `seconds`. Backend::matmul_peak keeps one for each device.
+double measure_matmul_peak(Backend& backend, DType dtype, double seconds);
 
 /// The dense bf16 rate that the maker's data sheet promises, in FLOP per second, for a GPU that `description`, that of
 /// its backend, begins with the name of; none for GPUs that are not in the table, and for processors.
@@ -34,4 +31,4 @@ double copy_bandwidth(Backend& backend, double seconds = 0.2);
 std::size_t peak_resident();
 void restart_peak_resident();
 
-}  // namespace monge::train
+}  // namespace monge
