@@ -26,7 +26,7 @@ Var pointwise(const std::string& name, const Var& x, double (*f)(double), double
       name, {x}, [=](const auto& in) { return map(in[0], f); },
       [=](const auto& in, const Tensor&, const Tensor& dy) {
         const Tensor dx = map(in[0], derivative);
-        dx.backend().mul(dx, dy, dx);
+        dx.backend().mul({.a = dx, .b = dy, .out = dx});
         return std::vector<Tensor>{dx};
       });
 }

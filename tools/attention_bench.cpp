@@ -36,7 +36,7 @@ class Operands {
     const std::int64_t width = c.heads * c.head_dim;
     const auto random = [&](std::int64_t columns, std::uint64_t seed) {
       const Tensor x = Tensor::empty({c.batch, c.tokens, columns}, c.dtype, device);
-      backend.normal(x, 0.0, 1.0, {.seed = seed});
+      backend.normal({.x = x, .random = {.seed = seed}});
       return x;
     };
     const Tensor qkv = random(3 * width, 1), out = random(width, 2), dout = random(width, 3);
@@ -67,8 +67,8 @@ class Operands {
     backward.row_dv = part(row_gradient_, 2);
   }
 
-  Attention forward;
-  AttentionBackward backward;
+  kernel::Attention forward;
+  kernel::AttentionBackward backward;
 
  private:
   HeadView part(const Tensor& x, std::int64_t index) const {

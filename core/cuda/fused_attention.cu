@@ -26,7 +26,7 @@ Heads heads_of(const HeadView& view) {
   return {view.data.data_as<bf16>() + view.offset, view.token_stride, view.batch_stride};
 }
 
-FusedCall call_of(const Attention& a) {
+FusedCall call_of(const kernel::Attention& a) {
   FusedCall c{};
   c.batch = static_cast<int>(a.batch);
   c.queries = static_cast<int>(a.queries);
@@ -47,7 +47,7 @@ FusedCall call_of(const Attention& a) {
 
 }  // namespace
 
-std::string fused_refusal(const Attention& a) {
+std::string fused_refusal(const kernel::Attention& a) {
   constexpr std::int64_t most = std::numeric_limits<int>::max() / 2;
   if (a.map.kind == RowMapKind::custom) return "a custom map runs on host backends only";
   if (a.head_dim != 64 && a.head_dim != 128) return "head_dim is " + std::to_string(a.head_dim) + ", not 64 or 128";
@@ -63,7 +63,7 @@ std::string fused_refusal(const Attention& a) {
   return {};
 }
 
-std::string fused_refusal(const AttentionBackward& args) {
+std::string fused_refusal(const kernel::AttentionBackward& args) {
   const std::string reason = fused_refusal(args.forward);
   if (!reason.empty()) return reason;
   for (const auto& [name, view] : {std::pair{"dout", &args.dout},
@@ -89,13 +89,13 @@ bool fused_needs_row_stat(const RowMap& map) {
   }
 }
 
-void fused_attention(Stream stream, const Attention& args) {
+void fused_attention(Stream stream, const kernel::Attention& args) {
   const FusedCall call = call_of(args);
   visit_device_map(args.map, [&](const auto& map) { fused_forward(map, call, args.head_dim, stream); });
 }
 
-void fused_attention_backward(Stream stream, const AttentionBackward& args) {
-  const Attention& a = args.forward;
+void fused_attention_backward(Stream stream, const kernel::AttentionBackward& args) {
+  const kernel::Attention& a = args.forward;
   FusedCall call = call_of(a);
   call.dout = heads_of(args.dout);
   call.dq = heads_of(args.dq);

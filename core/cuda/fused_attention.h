@@ -16,14 +16,14 @@
 namespace monge::MONGE_GPU {
 
 /// Why the fused kernels cannot run a call, for people; empty when they can.
-std::string fused_refusal(const Attention& args);
-std::string fused_refusal(const AttentionBackward& args);
+std::string fused_refusal(const kernel::Attention& args);
+std::string fused_refusal(const kernel::AttentionBackward& args);
 
 /// Whether `fused_attention` reads args.row_stat, which has to be right before the call, instead of writing it.
 bool fused_needs_row_stat(const RowMap& map);
 
-void fused_attention(Stream stream, const Attention& args);
+void fused_attention(Stream stream, const kernel::Attention& args);
 /// Its scratch memory is 12 bytes for each row at most.
-void fused_attention_backward(Stream stream, const AttentionBackward& args);
+void fused_attention_backward(Stream stream, const kernel::AttentionBackward& args);
 
 }  // namespace monge::MONGE_GPU

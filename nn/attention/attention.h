@@ -34,7 +34,7 @@ struct HeadBias {
 struct AttentionCall {
   Tensor x;        // (B, T, C): what the projection has read
   Tensor qkv;      // (B, T, (H + 2 G) D): the projection as attention reads it, rotated where positions are
-  Attention args;  // the call itself; q and k are views of `qkv`
+  kernel::Attention args;  // the call itself; q and k are views of `qkv`
   Position* position = nullptr;  // which rotates it
 };
 

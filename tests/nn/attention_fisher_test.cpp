@@ -227,8 +227,8 @@ TEST(AttentionMetric, CentringKeepsFloatAccurate) {
   const Tensor raw = Tensor::zeros({6, 6}, DType::f32, test::cpu),
                second = Tensor::zeros({6, 6}, DType::f32, test::cpu);
   Backend& cpu = raw.backend();
-  cpu.repeat(sums, 64, 6, 1, 1.0, weights);
-  cpu.mul(weights, single.call.x, weighted);
+  cpu.repeat({.x = sums, .outer = 64, .n = 6, .out = weights});
+  cpu.mul({.a = weights, .b = single.call.x, .out = weighted});
   const Tensor x = single.call.x.reshape({64, 6}), p = products.reshape({64, 6});
   cpu.matmul({.a = weighted.reshape({64, 6}), .transpose_a = true, .b = x, .out = raw});
   cpu.matmul({.a = p, .transpose_a = true, .b = p, .out = second});

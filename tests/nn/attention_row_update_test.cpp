@@ -40,7 +40,7 @@ struct Layer {
         attention(map, options, context, *position, head_bias),
         store(attention, reference, Precision::float32, 1) {
     const Tensor noise = test::random_tensor({store.flat_size()}, 2, DType::f64, reference, 0.6);
-    store.values().backend().add(store.values(), noise, store.values());
+    store.values().backend().add({.a = store.values(), .b = noise, .out = store.values()});
     x = Var::leaf(test::random_tensor({B, T, C}, 3));
     dout = test::random_tensor({B, T, C}, 4);
   }

@@ -62,7 +62,7 @@ Step take_step(const DenseAttention& d, const std::string& yaml, std::uint64_t s
   Matrix stacked(d.w_q.rows() + 2 * d.w_k.rows(), d.width);
   stacked << d.w_q, d.w_k, d.w_v;
   const auto entry = store.entry("layer.qkv.weight");
-  store.values().backend().copy(to_tensor(stacked), store.value(entry));
+  store.values().backend().copy({.from = to_tensor(stacked), .to = store.value(entry)});
   OptimizerOptions options;
   read_yaml_text("{lr: 1.0, weight_decay: 0, clip_norm: 0, schedule: constant, " + yaml + "}", "test", {}, options);
   Optimizer optimizer(options, model, store, 10);

@@ -77,7 +77,7 @@ std::string figure_svg() {
   const double width = 2 * panel_width + 4 * margin, height = margin + (index + 1) / 2 * panel_height;
   return fmt::format(
       R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img">
-<title>Attention rows of each kind on the same scores</title>
+<title>kernel::Attention rows of each kind on the same scores</title>
 <style>
 text {{ font: 13px system-ui, sans-serif; fill: #737d88 }}
 .title {{ font-weight: 600 }}

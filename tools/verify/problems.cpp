@@ -39,7 +39,7 @@ nn::AttentionCall in_double(const nn::AttentionCall& call) {
 
 /// A row of any sequence, head and position, with the payoffs of a random loss.
 RowProblem draw_row(const nn::AttentionCall& call, const LayerScores& scores, RandomSequence& random) {
-  const Attention& a = call.args;
+  const kernel::Attention& a = call.args;
   const auto below = [&](std::int64_t n) {
     return static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(n)));
   };

@@ -1,10 +1,9 @@
 // Pointwise kernels: one pass over memory, arithmetic in f32.
-#include "core/check.h"
-#include "core/cpu/kernels.h"
+#include "core/cpu/cpu_backend.h"
 #include "core/cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "core/cpu/kernels_elementwise.cpp"
+#define HWY_TARGET_INCLUDE "core/cpu/elementwise.cpp"
 #include "core/cpu/simd.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -74,23 +73,23 @@ void AddScaled(const Tensor& x, double factor, const Tensor& y) {
   });
 }
 
-void Calculate(Pointwise function, const Tensor& a, const Tensor& b, const Tensor& out) {
+void Calculate(kernel::Pointwise::Function function, const Tensor& a, const Tensor& b, const Tensor& out) {
   const Floats zero = splat(0.0), one = splat(1.0);
   const auto of_one = [&](const auto& f) HWY_ATTR { pointwise<float>(out, f, a.data_as<const float>()); };
   switch (function) {
-    case Pointwise::divide:
+    case kernel::Pointwise::divide:
       return binary<float>(
           a, b, out, [&](Floats x, Floats y) HWY_ATTR { return hn::IfThenZeroElse(hn::Eq(y, zero), hn::Div(x, y)); });
-    case Pointwise::minimum:
+    case kernel::Pointwise::minimum:
       return binary<float>(a, b, out, [](Floats x, Floats y) HWY_ATTR { return hn::IfThenElse(hn::Lt(y, x), y, x); });
-    case Pointwise::maximum:
+    case kernel::Pointwise::maximum:
       return binary<float>(a, b, out, [](Floats x, Floats y) HWY_ATTR { return hn::IfThenElse(hn::Lt(x, y), y, x); });
-    case Pointwise::root: return of_one([](Floats x) HWY_ATTR { return hn::Sqrt(x); });
-    case Pointwise::sign:
+    case kernel::Pointwise::root: return of_one([](Floats x) HWY_ATTR { return hn::Sqrt(x); });
+    case kernel::Pointwise::sign:
       return of_one([&](Floats x) HWY_ATTR {
         return hn::Sub(hn::IfThenElseZero(hn::Gt(x, zero), one), hn::IfThenElseZero(hn::Lt(x, zero), one));
       });
-    case Pointwise::positive:
+    case kernel::Pointwise::positive:
       return of_one([&](Floats x) HWY_ATTR { return hn::IfThenElseZero(hn::Gt(x, zero), one); });
   }
 }
@@ -174,39 +173,32 @@ HWY_EXPORT(Calculate);
 HWY_EXPORT(Activate);
 HWY_EXPORT(ActivateBackward);
 
-void add(const Tensor& a, const Tensor& b, const Tensor& out) {
-  check::add(here, a, b, out);
-  HWY_DYNAMIC_DISPATCH(Add)(a, b, out);
+void CpuBackend::compute(const kernel::Add& args) {
+  HWY_DYNAMIC_DISPATCH(Add)(args.a, args.b, args.out);
 }
 
-void mul(const Tensor& a, const Tensor& b, const Tensor& out) {
-  check::mul(here, a, b, out);
-  HWY_DYNAMIC_DISPATCH(Mul)(a, b, out);
+void CpuBackend::compute(const kernel::Mul& args) {
+  HWY_DYNAMIC_DISPATCH(Mul)(args.a, args.b, args.out);
 }
 
-void scale(const Tensor& x, double factor, const Tensor& out) {
-  check::scale(here, x, out);
-  HWY_DYNAMIC_DISPATCH(Scale)(x, factor, out);
+void CpuBackend::compute(const kernel::Scale& args) {
+  HWY_DYNAMIC_DISPATCH(Scale)(args.x, args.factor, args.out);
 }
 
-void add_scaled(const Tensor& x, double factor, const Tensor& y) {
-  check::add_scaled(here, x, y);
-  HWY_DYNAMIC_DISPATCH(AddScaled)(x, factor, y);
+void CpuBackend::compute(const kernel::AddScaled& args) {
+  HWY_DYNAMIC_DISPATCH(AddScaled)(args.x, args.factor, args.y);
 }
 
-void pointwise(Pointwise function, const Tensor& a, const Tensor& b, const Tensor& out) {
-  check::pointwise(here, function, a, b, out);
-  HWY_DYNAMIC_DISPATCH(Calculate)(function, a, b, out);
+void CpuBackend::compute(const kernel::Pointwise& args) {
+  HWY_DYNAMIC_DISPATCH(Calculate)(args.function, args.a, args.b, args.out);
 }
 
-void activation(Activation kind, const Tensor& x, const Tensor& y) {
-  check::activation(here, x, y);
-  HWY_DYNAMIC_DISPATCH(Activate)(kind, x, y);
+void CpuBackend::compute(const kernel::Activate& args) {
+  HWY_DYNAMIC_DISPATCH(Activate)(args.function, args.x, args.y);
 }
 
-void activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx, const Tensor& y) {
-  check::activation_backward(here, x, dy, dx, y);
-  HWY_DYNAMIC_DISPATCH(ActivateBackward)(kind, x, dy, dx, y);
+void CpuBackend::compute(const kernel::ActivateBackward& args) {
+  HWY_DYNAMIC_DISPATCH(ActivateBackward)(args.function, args.x, args.dy, args.dx, args.y);
 }
 
 }  // namespace monge::cpu

@@ -5,13 +5,12 @@
 #include <utility>
 #include <vector>
 
-#include "core/check.h"
-#include "core/cpu/kernels.h"
+#include "core/cpu/cpu_backend.h"
 #include "core/cpu/parallel.h"
-#include "core/cpu/reduce.h"
+#include "core/cpu/reductions.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "core/cpu/kernels_update.cpp"
+#define HWY_TARGET_INCLUDE "core/cpu/update.cpp"
 #include "core/cpu/simd.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -43,7 +42,7 @@ struct Element {
 
 /// One step of a rule with the states numbered k.
 template <class Rule, std::size_t... k>
-void RunRule(const Rule& rule, const Update& args, std::index_sequence<k...>) {
+void RunRule(const Rule& rule, const kernel::Update& args, std::index_sequence<k...>) {
   const float* control = args.control.data_as<float>();
   const double lr = control[Control::lr] * args.lr_scale;
   const UpdateStep<Rule, Element> shared(rule, {lr, 1.0 - lr * args.weight_decay, control[Control::step]});
@@ -64,7 +63,7 @@ void RunRule(const Rule& rule, const Update& args, std::index_sequence<k...>) {
   });
 }
 
-void UpdateRange(const Update& args) {
+void UpdateRange(const kernel::Update& args) {
   visit_update_rule(args.rule, [&](const auto& rule, auto states) HWY_ATTR { RunRule(rule, args, states); });
 }
 
@@ -81,7 +80,7 @@ double SquaredChange(const float* param, const float* before, double decay, std:
 }
 
 /// param = decay before - factor direction.
-void Directed(const DirectedStep::Matrix& m, double decay, double factor) {
+void Directed(const kernel::DirectedStep::Matrix& m, double decay, double factor) {
   float* param = m.param.data_as<float>();
   const float *before = m.before.data_as<float>(), *direction = m.direction.data_as<float>();
   bf16* copy = m.copy ? m.copy.data_as<bf16>() : nullptr;
@@ -105,27 +104,24 @@ HWY_EXPORT(UpdateRange);
 HWY_EXPORT(SquaredChange);
 HWY_EXPORT(Directed);
 
-void clip_factor(const Tensor& grads, double max_norm, const Tensor& control) {
-  check::clip_factor(here, grads, max_norm, control);
-  const float* g = grads.data_as<float>();
-  const double norm = std::sqrt(dot_product(g, g, grads.numel()));
-  float* slots = control.data_as<float>();
+void CpuBackend::compute(const kernel::ClipFactor& args) {
+  const float* g = args.grads.data_as<float>();
+  const double norm = std::sqrt(dot_product(g, g, args.grads.numel()));
+  float* slots = args.control.data_as<float>();
   slots[Control::grad_norm] = static_cast<float>(norm);
-  slots[Control::clip] = max_norm > 0.0 && norm > max_norm ? static_cast<float>(max_norm / norm) : 1.0f;
+  slots[Control::clip] = args.max_norm > 0.0 && norm > args.max_norm ? static_cast<float>(args.max_norm / norm) : 1.0f;
   slots[Control::finite] = std::isfinite(norm) ? 1.0f : 0.0f;
 }
 
-void update(const Update& args) {
-  check::update(here, args);
+void CpuBackend::compute(const kernel::Update& args) {
   if (args.control.data_as<float>()[Control::finite] == 0.0f) return;
   HWY_DYNAMIC_DISPATCH(UpdateRange)(args);
 }
 
-void directed_step(const DirectedStep& args) {
-  check::directed_step(here, args);
+void CpuBackend::compute(const kernel::DirectedStep& args) {
   const float* control = args.control.data_as<float>();
   if (control[Control::finite] == 0.0f) return;
-  const auto decay_of = [&](const DirectedStep::Matrix& m) {
+  const auto decay_of = [&](const kernel::DirectedStep::Matrix& m) {
     return 1.0 - control[Control::lr] * m.lr_scale * m.weight_decay;
   };
   std::vector<double> factors;

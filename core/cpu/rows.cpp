@@ -1,13 +1,12 @@
 // Softmax and normalisation. A row is read from memory once and then again from the first-level cache.
 #include <cmath>
 
-#include "core/check.h"
-#include "core/cpu/kernels.h"
+#include "core/cpu/cpu_backend.h"
 #include "core/cpu/parallel.h"
-#include "core/cpu/reduce.h"
+#include "core/cpu/reductions.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "core/cpu/kernels_rows.cpp"
+#define HWY_TARGET_INCLUDE "core/cpu/rows.cpp"
 #include "core/cpu/simd.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -48,18 +47,19 @@ void SoftmaxBackward(const Tensor& y, const Tensor& dy, const Tensor& dx) {
 }
 
 /// The gain, or a row of ones where there is none.
+template <class T>
 HWY_INLINE Tensor gain_or_ones(const Tensor& gain, const Tensor& x) {
   if (gain) return gain;
-  const Tensor ones = Tensor::empty({x.shape().last()}, x.dtype(), here, Pool::scratch);
-  fill(ones, 1.0);
+  const Tensor ones = Tensor::empty({x.shape().last()}, x.dtype(), x.device(), Pool::scratch);
+  std::fill_n(ones.data_as<T>(), ones.numel(), T(1.0f));
   return ones;
 }
 
 /// The sum with the residual is normalised as it was stored, in the rounding of T: backward reads these values.
 template <class T>
-void norm_rows(const Norm& args) {
+void norm_rows(const kernel::Norm& args) {
   const std::int64_t C = args.x.shape().last();
-  const Tensor gain_row = gain_or_ones(args.gain, args.x);
+  const Tensor gain_row = gain_or_ones<T>(args.gain, args.x);
   const T* gain = gain_row.data_as<T>();
   parallel_rows(args.x.shape().rows(), C, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
     for (std::int64_t r = begin; r < end; ++r) {
@@ -97,7 +97,7 @@ void norm_rows(const Norm& args) {
   });
 }
 
-void NormForward(const Norm& args) {
+void NormForward(const kernel::Norm& args) {
   with_storage(args.x.dtype(), [&](auto zero) HWY_ATTR { norm_rows<decltype(zero)>(args); });
 }
 
@@ -105,9 +105,9 @@ void NormForward(const Norm& args) {
 /// dgain = sum over rows of h dy, dbias of dy: per chunk of rows into `dgain_parts` and `dbias_parts` (chunks, C),
 /// where these are wanted.
 template <class T>
-void norm_backward_rows(const NormBackward& args, const Tensor& dgain_parts, const Tensor& dbias_parts) {
+void norm_backward_rows(const kernel::NormBackward& args, const Tensor& dgain_parts, const Tensor& dbias_parts) {
   const std::int64_t R = args.x.shape().rows(), C = args.x.shape().last();
-  const Tensor gain_row = gain_or_ones(args.gain, args.x);
+  const Tensor gain_row = gain_or_ones<T>(args.gain, args.x);
   const T* gain = gain_row.data_as<T>();
   parallel_rows(R, C, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
     const std::int64_t chunk = begin / rows_per_chunk(C);
@@ -148,7 +148,7 @@ void norm_backward_rows(const NormBackward& args, const Tensor& dgain_parts, con
   });
 }
 
-void NormBackwardRows(const NormBackward& args, const Tensor& dgain_parts, const Tensor& dbias_parts) {
+void NormBackwardRows(const kernel::NormBackward& args, const Tensor& dgain_parts, const Tensor& dbias_parts) {
   with_storage(args.x.dtype(),
                [&](auto zero) HWY_ATTR { norm_backward_rows<decltype(zero)>(args, dgain_parts, dbias_parts); });
 }
@@ -164,27 +164,23 @@ HWY_EXPORT(SoftmaxBackward);
 HWY_EXPORT(NormForward);
 HWY_EXPORT(NormBackwardRows);
 
-void softmax(const Tensor& x, const Tensor& y) {
-  check::softmax(here, x, y);
-  HWY_DYNAMIC_DISPATCH(Softmax)(x, y);
+void CpuBackend::compute(const kernel::Softmax& args) {
+  HWY_DYNAMIC_DISPATCH(Softmax)(args.x, args.y);
 }
 
-void softmax_backward(const Tensor& y, const Tensor& dy, const Tensor& dx) {
-  check::softmax_backward(here, y, dy, dx);
-  HWY_DYNAMIC_DISPATCH(SoftmaxBackward)(y, dy, dx);
+void CpuBackend::compute(const kernel::SoftmaxBackward& args) {
+  HWY_DYNAMIC_DISPATCH(SoftmaxBackward)(args.y, args.dy, args.dx);
 }
 
-void norm(const Norm& args) {
-  check::norm(here, args);
+void CpuBackend::compute(const kernel::Norm& args) {
   HWY_DYNAMIC_DISPATCH(NormForward)(args);
 }
 
-void norm_backward(const NormBackward& args) {
-  check::norm_backward(here, args);
+void CpuBackend::compute(const kernel::NormBackward& args) {
   const std::int64_t C = args.x.shape().last();
   const Shape parts{chunk_count(args.x.shape().rows(), rows_per_chunk(C)), C};
   const auto parts_of = [&](const Tensor& wanted) {
-    return wanted ? Tensor::empty(parts, DType::f32, here, Pool::scratch) : Tensor();
+    return wanted ? Tensor::empty(parts, DType::f32, device(), Pool::scratch) : Tensor();
   };
   const Tensor dgain_parts = parts_of(args.dgain), dbias_parts = parts_of(args.dbias);
   HWY_DYNAMIC_DISPATCH(NormBackwardRows)(args, dgain_parts, dbias_parts);

@@ -2,12 +2,11 @@
 #include <cmath>
 #include <numeric>
 
-#include "core/check.h"
-#include "core/cpu/kernels.h"
+#include "core/cpu/cpu_backend.h"
 #include "core/cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "core/cpu/kernels_loss.cpp"
+#define HWY_TARGET_INCLUDE "core/cpu/loss.cpp"
 #include "core/cpu/simd.h"
 
 #include "core/cpu/philox.h"
@@ -50,7 +49,7 @@ void ScatterAdd(const Tensor& sorted, const Tensor& id_end, const Tensor& ids, c
 }
 
 /// Finds the tile of the row in which the summed probabilities pass the drawn number, then the class in it.
-void SampleTargets(const Tensor& logits, const Random& random, const Tensor& targets) {
+void Sample(const Tensor& logits, const Random& random, const Tensor& targets) {
   constexpr std::int64_t tile = 256;
   const std::int64_t N = logits.shape().rows(), V = logits.shape().last();
   const std::uint32_t step = step_of(random);
@@ -81,7 +80,7 @@ void SampleTargets(const Tensor& logits, const Random& random, const Tensor& tar
   });
 }
 
-void CrossEntropyRows(const CrossEntropy& args) {
+void CrossEntropyRows(const kernel::CrossEntropy& args) {
   const std::int64_t N = args.logits.shape().rows(), V = args.logits.shape().last();
   const std::int32_t* targets = args.targets.data_as<std::int32_t>();
   with_storage(args.logits.dtype(), [&](auto zero) HWY_ATTR {
@@ -103,7 +102,7 @@ void CrossEntropyRows(const CrossEntropy& args) {
   });
 }
 
-void CrossEntropyBackwardRows(const CrossEntropyBackward& args) {
+void CrossEntropyBackwardRows(const kernel::CrossEntropyBackward& args) {
   const std::int64_t N = args.logits.shape().rows(), V = args.logits.shape().last();
   const std::int32_t* targets = args.targets.data_as<std::int32_t>();
   const float factor = args.dloss.data_as<float>()[0] * args.summary.data_as<float>()[1];
@@ -136,7 +135,7 @@ HWY_AFTER_NAMESPACE();
 namespace monge::cpu {
 
 HWY_EXPORT(ScatterAdd);
-HWY_EXPORT(SampleTargets);
+HWY_EXPORT(Sample);
 HWY_EXPORT(CrossEntropyRows);
 HWY_EXPORT(CrossEntropyBackwardRows);
 
@@ -160,25 +159,23 @@ void gather(const Tensor& ids, const Tensor& table, const Tensor& out) {
 
 }  // namespace
 
-void embedding(const Tensor& ids, const Tensor& table, const Tensor& out) {
-  check::embedding(here, ids, table, out);
-  if (table.dtype() == DType::bf16) {
-    gather<bf16>(ids, table, out);
+void CpuBackend::compute(const kernel::Embedding& args) {
+  if (args.table.dtype() == DType::bf16) {
+    gather<bf16>(args.ids, args.table, args.out);
   } else {
-    gather<float>(ids, table, out);
+    gather<float>(args.ids, args.table, args.out);
   }
 }
 
-void embedding_backward(const Tensor& ids, const Tensor& dout, const Tensor& dtable, bool accumulate) {
-  check::embedding_backward(here, ids, dout, dtable);
-  if (!accumulate) fill(dtable, 0.0);
+void CpuBackend::compute(const kernel::EmbeddingBackward& args) {
+  if (!args.accumulate) compute(kernel::Fill{.x = args.dtable});
 
   // Counting sort. While rows are placed, id_end[id] grows from the first place of the id to one past its last.
-  const std::int64_t N = ids.numel(), V = dtable.size(0);
+  const std::int64_t N = args.ids.numel(), V = args.dtable.size(0);
   const auto valid = [V](std::int64_t id) { return id >= 0 && id < V; };
-  const std::int32_t* id_of = ids.data_as<std::int32_t>();
-  const Tensor places = Tensor::empty({V + 1}, DType::i32, here, Pool::scratch);
-  const Tensor rows = Tensor::empty({N}, DType::i32, here, Pool::scratch);
+  const std::int32_t* id_of = args.ids.data_as<std::int32_t>();
+  const Tensor places = Tensor::empty({V + 1}, DType::i32, device(), Pool::scratch);
+  const Tensor rows = Tensor::empty({N}, DType::i32, device(), Pool::scratch);
   std::int32_t* id_end = places.data_as<std::int32_t>();
   std::fill_n(id_end, V + 1, 0);
   for (std::int64_t r = 0; r < N; ++r) {
@@ -189,37 +186,33 @@ void embedding_backward(const Tensor& ids, const Tensor& dout, const Tensor& dta
   for (std::int64_t r = 0; r < N; ++r) {
     if (valid(id_of[r])) rows.data_as<std::int32_t>()[id_end[id_of[r]]++] = static_cast<std::int32_t>(r);
   }
-  HWY_DYNAMIC_DISPATCH(ScatterAdd)(sorted, places, ids, dout, dtable);
+  HWY_DYNAMIC_DISPATCH(ScatterAdd)(sorted, places, args.ids, args.dout, args.dtable);
 }
 
-void target_share(const Tensor& targets, std::int64_t vocab, const Tensor& share) {
-  check::target_share(here, targets, share);
-  const std::int32_t* first = targets.data_as<std::int32_t>();
+void CpuBackend::compute(const kernel::TargetShare& args) {
+  const std::int32_t* first = args.targets.data_as<std::int32_t>();
   const auto counted =
-      std::count_if(first, first + targets.numel(), [&](std::int32_t t) { return t >= 0 && t < vocab; });
-  share.data_as<float>()[0] = counted == 0 ? 0.0f : static_cast<float>(1.0 / static_cast<double>(counted));
+      std::count_if(first, first + args.targets.numel(), [&](std::int32_t t) { return t >= 0 && t < args.vocab; });
+  args.share.data_as<float>()[0] = counted == 0 ? 0.0f : static_cast<float>(1.0 / static_cast<double>(counted));
 }
 
-void sample_targets(const Tensor& logits, const Random& random, const Tensor& targets) {
-  check::sample_targets(here, logits, random, targets);
-  HWY_DYNAMIC_DISPATCH(SampleTargets)(logits, random, targets);
+void CpuBackend::compute(const kernel::SampleTargets& args) {
+  HWY_DYNAMIC_DISPATCH(Sample)(args.logits, args.random, args.targets);
 }
 
-void cross_entropy(const CrossEntropy& args) {
-  check::cross_entropy(here, args);
+void CpuBackend::compute(const kernel::CrossEntropy& args) {
   HWY_DYNAMIC_DISPATCH(CrossEntropyRows)(args);
   float* summary = args.summary.data_as<float>();
   if (args.share) {
     summary[1] = args.share.data_as<float>()[0];
   } else {
-    target_share(args.targets, args.logits.shape().last(), args.summary.slice(1, 2));
+    compute(kernel::TargetShare{args.targets, args.logits.shape().last(), args.summary.slice(1, 2)});
   }
   const float* losses = args.losses.data_as<float>();  // 0 for rows that do not count
   summary[0] = static_cast<float>(std::accumulate(losses, losses + args.losses.numel(), 0.0) * summary[1]);
 }
 
-void cross_entropy_backward(const CrossEntropyBackward& args) {
-  check::cross_entropy_backward(here, args);
+void CpuBackend::compute(const kernel::CrossEntropyBackward& args) {
   HWY_DYNAMIC_DISPATCH(CrossEntropyBackwardRows)(args);
 }
 

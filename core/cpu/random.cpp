@@ -1,10 +1,9 @@
 // Random kernels: core/random.h says which number an element gets.
-#include "core/check.h"
-#include "core/cpu/kernels.h"
+#include "core/cpu/cpu_backend.h"
 #include "core/cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "core/cpu/kernels_random.cpp"
+#define HWY_TARGET_INCLUDE "core/cpu/random.cpp"
 #include "core/cpu/simd.h"
 
 #include "core/cpu/philox.h"
@@ -97,19 +96,16 @@ HWY_EXPORT(Uniform);
 HWY_EXPORT(Normal);
 HWY_EXPORT(Dropout);
 
-void uniform(const Tensor& x, double low, double high, const Random& random) {
-  check::uniform(here, x, random);
-  HWY_DYNAMIC_DISPATCH(Uniform)(x, low, high, random);
+void CpuBackend::compute(const kernel::Uniform& args) {
+  HWY_DYNAMIC_DISPATCH(Uniform)(args.x, args.low, args.high, args.random);
 }
 
-void normal(const Tensor& x, double mean, double stddev, const Random& random) {
-  check::normal(here, x, random);
-  HWY_DYNAMIC_DISPATCH(Normal)(x, mean, stddev, random);
+void CpuBackend::compute(const kernel::Normal& args) {
+  HWY_DYNAMIC_DISPATCH(Normal)(args.x, args.mean, args.stddev, args.random);
 }
 
-void dropout(const Tensor& x, const Tensor& y, double p, const Random& random) {
-  check::dropout(here, x, y, p, random);
-  HWY_DYNAMIC_DISPATCH(Dropout)(x, y, p, random);
+void CpuBackend::compute(const kernel::Dropout& args) {
+  HWY_DYNAMIC_DISPATCH(Dropout)(args.x, args.y, args.p, args.random);
 }
 
 }  // namespace monge::cpu

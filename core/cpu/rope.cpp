@@ -1,12 +1,11 @@
 // Rotary positions.
 #include <cmath>
 
-#include "core/check.h"
-#include "core/cpu/kernels.h"
+#include "core/cpu/cpu_backend.h"
 #include "core/cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "core/cpu/kernels_rope.cpp"
+#define HWY_TARGET_INCLUDE "core/cpu/rope.cpp"
 #include "core/cpu/simd.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -35,7 +34,7 @@ HWY_INLINE void rotate(std::int64_t n, const T* x1, const T* x2, const float* c,
 }
 
 /// `angles` (T, 2, D/2): the cosines and sines of each position.
-void Rotate(const Rope& args, const Tensor& angles) {
+void Rotate(const kernel::Rope& args, const Tensor& angles) {
   const std::int64_t B = args.x.size(0), T = args.x.size(1), W = args.x.size(2);
   const std::int64_t D = args.head_dim, half = D / 2, rotated = args.heads * D;
   with_storage(args.x.dtype(), [&](auto zero) HWY_ATTR {
@@ -65,10 +64,10 @@ HWY_EXPORT(Rotate);
 namespace {
 
 /// Each run of positions starts from an exact angle and goes on by rotations in double, which stay exact to 1e-14.
-Tensor rope_angles(const Rope& args) {
+Tensor rope_angles(const kernel::Rope& args) {
   constexpr std::int64_t run = 64;
   const std::int64_t T = args.x.size(1), half = args.head_dim / 2;
-  const Tensor angles = Tensor::empty({T, 2, half}, DType::f32, here, Pool::scratch);
+  const Tensor angles = Tensor::empty({T, 2, half}, DType::f32, args.x.device(), Pool::scratch);
   float* out = angles.data_as<float>();
   parallel_chunks(T, run, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = 0; i < half; ++i) {
@@ -90,8 +89,7 @@ Tensor rope_angles(const Rope& args) {
 
 }  // namespace
 
-void rope(const Rope& args) {
-  check::rope(here, args);
+void CpuBackend::compute(const kernel::Rope& args) {
   HWY_DYNAMIC_DISPATCH(Rotate)(args, rope_angles(args));
 }
 

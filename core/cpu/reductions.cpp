@@ -2,13 +2,12 @@
 #include <numeric>
 #include <vector>
 
-#include "core/check.h"
-#include "core/cpu/kernels.h"
+#include "core/cpu/cpu_backend.h"
 #include "core/cpu/parallel.h"
-#include "core/cpu/reduce.h"
+#include "core/cpu/reductions.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "core/cpu/kernels_reduce.cpp"
+#define HWY_TARGET_INCLUDE "core/cpu/reductions.cpp"
 #include "core/cpu/simd.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -92,7 +91,7 @@ void Sum(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner
   with_storage(x.dtype(), [&](auto x_zero) HWY_ATTR {
     const auto* px = x.data_as<const decltype(x_zero)>();
     if (n > chunk) {
-      const Tensor parts = Tensor::empty({chunk_count(n, chunk), outer * inner}, DType::f32, here, Pool::scratch);
+      const Tensor parts = Tensor::empty({chunk_count(n, chunk), outer * inner}, DType::f32, x.device(), Pool::scratch);
       float* p = parts.data_as<float>();
       sum_chunks(px, outer, n, inner, chunk,
                  [&](std::int64_t o, std::int64_t c, std::int64_t column, const float* acc, std::int64_t w)
@@ -172,15 +171,12 @@ void add_parts(const Tensor& parts, double factor, const Tensor& out, bool accum
   HWY_DYNAMIC_DISPATCH(AddParts)(parts, factor, out, accumulate);
 }
 
-void sum(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor, const Tensor& out,
-         bool accumulate) {
-  check::sum(here, x, outer, n, inner, out);
-  HWY_DYNAMIC_DISPATCH(Sum)(x, outer, n, inner, factor, out, accumulate);
+void CpuBackend::compute(const kernel::Sum& args) {
+  HWY_DYNAMIC_DISPATCH(Sum)(args.x, args.outer, args.n, args.inner, args.factor, args.out, args.accumulate);
 }
 
-void repeat(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor, const Tensor& out) {
-  check::repeat(here, x, outer, n, inner, out);
-  HWY_DYNAMIC_DISPATCH(Repeat)(x, outer, n, inner, factor, out);
+void CpuBackend::compute(const kernel::Repeat& args) {
+  HWY_DYNAMIC_DISPATCH(Repeat)(args.x, args.outer, args.n, args.inner, args.factor, args.out);
 }
 
 double dot_product(const float* a, const float* b, std::int64_t n) {
@@ -192,9 +188,8 @@ double dot_product(const float* a, const float* b, std::int64_t n) {
   return std::accumulate(parts.begin(), parts.end(), 0.0);
 }
 
-void dot(const Tensor& a, const Tensor& b, const Tensor& out) {
-  check::dot(here, a, b, out);
-  *out.data_as<float>() = static_cast<float>(dot_product(a.data_as<float>(), b.data_as<float>(), a.numel()));
+void CpuBackend::compute(const kernel::Dot& args) {
+  *args.out.data_as<float>() = static_cast<float>(dot_product(args.a.data_as<float>(), args.b.data_as<float>(), args.a.numel()));
 }
 
 namespace {
@@ -240,12 +235,11 @@ void swap(const Tensor& x, const Tensor& y) {
 
 }  // namespace
 
-void swap_middle(const Tensor& x, const Tensor& y) {
-  check::swap_middle(here, x, y);
-  if (x.dtype() == DType::bf16) {
-    swap<bf16>(x, y);
+void CpuBackend::compute(const kernel::SwapMiddle& args) {
+  if (args.x.dtype() == DType::bf16) {
+    swap<bf16>(args.x, args.y);
   } else {
-    swap<float>(x, y);
+    swap<float>(args.x, args.y);
   }
 }
 

@@ -1,10 +1,6 @@
-// The checks of the attention kernels.
-#include "core/check.h"
-#include "core/check_call.h"
-#include "core/error.h"
+#include "core/kernel/attention.h"
 
-namespace monge::check {
-
+namespace monge::kernel {
 namespace {
 
 /// The view stays inside its tensor, and neither its heads nor its tokens run into each other.
@@ -72,9 +68,30 @@ void check_prior_gradient(const Call& call, const char* name, const Tensor& grad
   if (gradient) call.count(name, gradient, table.numel());
 }
 
+/// Of one head's product over the pairs of queries and keys that see each other.
+double flops_of_head(const Attention& a, std::int64_t width) {
+  const auto queries = static_cast<double>(a.queries), keys = static_cast<double>(a.keys);
+  const double pairs = queries * (a.causal ? keys - queries / 2.0 : keys);
+  return 2.0 * static_cast<double>(a.batch) * pairs * static_cast<double>(width);
+}
+
+double flops_of_heads(const Attention& a) { return static_cast<double>(a.heads) * flops_of_head(a, a.head_dim); }
+
+/// The part of a packed tensor that a head view is: (B, T, H, D).
+profile::Operand heads_of(const char* name, const HeadView& view, const Attention& a, std::int64_t tokens,
+                          std::int64_t heads) {
+  return {name, {a.batch, tokens, heads, a.head_dim}, view.data.dtype()};
+}
+
+std::vector<profile::Operand> operands_of(const Attention& a) {
+  return {heads_of("q", a.q, a, a.queries, a.heads), heads_of("k", a.k, a, a.keys, a.kv_heads),
+          heads_of("v", a.v, a, a.keys, a.kv_heads), heads_of("out", a.out, a, a.queries, a.heads)};
+}
+
 }  // namespace
 
-void attention(Device device, const Attention& args) {
+
+Call check(const Attention& args, Device device) {
   const Call call("attention", device,
                   {{"q", &args.q.data},
                    {"k", &args.k.data},
@@ -88,9 +105,10 @@ void attention(Device device, const Attention& args) {
                    optional("random.step", &args.random.step, Type::i32)});
   check_attention(call, args);
   for (const HeadView* in : {&args.q, &args.k, &args.v}) call.apart("out", args.out.data, in->data);
+  return call;
 }
 
-void attention_backward(Device device, const AttentionBackward& args) {
+Call check(const AttentionBackward& args, Device device) {
   const Attention& a = args.forward;
   const Call call("attention_backward", device,
                   {{"q", &a.q.data},
@@ -136,9 +154,10 @@ void attention_backward(Device device, const AttentionBackward& args) {
       call.apart("the gradient", out->data, in->data);
     }
   }
+  return call;
 }
 
-void attention_metric(Device device, const AttentionMetric& args) {
+Call check(const AttentionMetric& args, Device device) {
   const Attention& a = args.forward;
   const Call call("attention_metric", device,
                   {{"q", &a.q.data},
@@ -157,6 +176,47 @@ void attention_metric(Device device, const AttentionMetric& args) {
   call.matrix("y", args.y, a.batch * a.keys, width);
   call.count("column_sums", args.column_sums, a.batch * a.keys);
   call.matrix("products", args.products, a.batch * a.queries, width);
+  return call;
 }
 
-}  // namespace monge::check
+double flops_of(const Attention& args) { return 2.0 * flops_of_heads(args); }
+
+double flops_of(const AttentionBackward& args) {
+  return (args.row_dq.data.defined() ? 7.0 : 5.0) * flops_of_heads(args.forward);
+}
+
+double flops_of(const AttentionMetric& args) {
+  return flops_of_head(args.forward, args.forward.head_dim) + flops_of_head(args.forward, args.y.size(-1));
+}
+
+profile::KernelCall describe(const Call& call, const Attention& args) {
+  return {.name = call.name(), .operands = operands_of(args), .flops = flops_of(args)};
+}
+
+profile::KernelCall describe(const Call& call, const AttentionBackward& args) {
+  const Attention& a = args.forward;
+  profile::KernelCall out{.name = call.name(), .operands = operands_of(a), .flops = flops_of(args)};
+  const auto add = [&](const char* name, const HeadView& view, std::int64_t tokens, std::int64_t heads) {
+    if (view.data) out.operands.push_back(heads_of(name, view, a, tokens, heads));
+  };
+  add("dout", args.dout, a.queries, a.heads);
+  add("dq", args.dq, a.queries, a.heads);
+  add("dk", args.dk, a.keys, a.kv_heads);
+  add("dv", args.dv, a.keys, a.kv_heads);
+  add("row_dq", args.row_dq, a.queries, a.heads);
+  add("row_dk", args.row_dk, a.keys, a.kv_heads);
+  add("row_dv", args.row_dv, a.keys, a.kv_heads);
+  return out;
+}
+
+profile::KernelCall describe(const Call& call, const AttentionMetric& args) {
+  const Attention& a = args.forward;
+  return {.name = call.name(),
+          .operands = {heads_of("q", a.q, a, a.queries, 1),
+                       heads_of("k", a.k, a, a.keys, 1),
+                       {"y", args.y.shape(), args.y.dtype()},
+                       {"products", args.products.shape(), args.products.dtype()}},
+          .flops = flops_of(args)};
+}
+
+}  // namespace monge::kernel
