@@ -74,7 +74,7 @@ void DirectedUpdate::after_rule(std::int64_t step, const Tensor& control) {
     const Tensor &averaged = t.momentum.defined() ? t.momentum : gradient, v = Tensor::like(gradient);
     direction(i, step, averaged, v);
 
-    DirectedStep args{.matrices = {}, .graft = options_.graft, .kl = options_.kl_clip, .control = control};
+    kernel::DirectedStep args{.matrices = {}, .graft = options_.graft, .kl = options_.kl_clip, .control = control};
     const std::int64_t query_size = t.H * t.D * t.C, key_size = t.G * t.D * t.C;
     for (const auto& [offset, size] : {std::pair{std::int64_t{0}, query_size}, std::pair{query_size, key_size}}) {
       const auto flat = [&](const Tensor& buffer) {

@@ -90,7 +90,7 @@ class FisherCgUpdate : public DirectedUpdate {
     const Tensor z = Tensor::like(like);
     const Random random{.seed = static_cast<std::uint64_t>(step),
                         .stream = nn::probe_stream + static_cast<std::uint32_t>(i)};
-    z.backend().normal(z, 0.0, 1.0, random);
+    z.backend().normal({.x = z, .random = random});
     return std::max(inner(z, nn::fisher_product(call, z)) / inner(z, z), 1e-30);
   }
 
