@@ -133,8 +133,12 @@ TEST(Check, Products) {
 }
 
 TEST(Check, ShapesAndReductions) {
-  expect_refused("x must be (P, Q, R, S)", [] { backend().swap_middle({.x = f64({2, 3}), .y = f64({3, 2})}); });
-  expect_refused("y must be (P, R, Q, S)", [] { backend().swap_middle({.x = f64({2, 3, 4, 5}), .y = f64({2, 3, 4, 5})}); });
+  expect_refused("(2, 3) of from for (3, 2) of to",
+                 [] { backend().strided_copy({.from = f64({2, 3}), .to = f64({3, 2})}); });
+  expect_refused("to overlaps an input", [] {
+    const Tensor x = f64({4, 3});
+    backend().strided_copy({.from = x.slice(0, 2), .to = StridedView(x).slice(0, 1, 3)});
+  });
   expect_refused("x does not read as (2, 3, 2)", [] { backend().sum({.x = f64({6}), .outer = 2, .n = 3, .inner = 2, .out = f64({4})}); });
   expect_refused("out must have 2 elements", [] { backend().sum({.x = f64({6}), .outer = 2, .n = 3, .out = f64({3})}); });
   expect_refused("x must have 2 elements", [] { backend().repeat({.x = f64({3}), .outer = 2, .n = 3, .out = f64({6})}); });

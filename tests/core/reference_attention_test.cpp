@@ -87,7 +87,7 @@ TEST(Attention, EqualsTheComposedKernels) {
 
   const auto per_head = [&](const Tensor& x) {  // (B, T, H D) -> (B H, T, D)
     const Tensor y = empty({B, H, x.size(1), D});
-    backend().swap_middle({.x = x.reshape({B, x.size(1), H, D}), .y = y});
+    backend().strided_copy({.from = StridedView(x.reshape({B, x.size(1), H, D})).transpose(1, 2), .to = y});
     return y.reshape({B * H, x.size(1), D});
   };
   const Tensor scores = empty({B * H, T, S}), weights = empty(scores.shape()), prior = empty({B * H, T, S});
@@ -102,7 +102,7 @@ TEST(Attention, EqualsTheComposedKernels) {
   backend().dropout({.x = weights, .y = weights, .p = a.dropout, .random = a.random});
   const Tensor out = empty({B * H, T, D}), expected = empty({B, T, H, D});
   backend().matmul({.a = weights, .b = per_head(v), .out = out});
-  backend().swap_middle({.x = out.reshape({B, H, T, D}), .y = expected});
+  backend().strided_copy({.from = StridedView(out.reshape({B, H, T, D})).transpose(1, 2), .to = expected});
   EXPECT_TRUE(close(run(a), expected.reshape({B, T, H * D}), 1e-14));
 }
 
