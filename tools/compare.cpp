@@ -8,10 +8,10 @@
 
 #include "tools/build_info.h"
 #include "tools/commands.h"
-#include "tools/compare/board.h"
-#include "tools/compare/forecast.h"
-#include "tools/compare/gather.h"
-#include "tools/compare/report.h"
+#include "tools/compare/report/report.h"
+#include "tools/compare/runs/board.h"
+#include "tools/compare/runs/forecast.h"
+#include "tools/compare/runs/gather.h"
 #include "tools/key_help.h"
 #include "train/interrupt.h"
 

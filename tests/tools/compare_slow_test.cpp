@@ -15,7 +15,7 @@
 
 #include "support/expect_error.h"
 #include "support/program.h"
-#include "tools/compare/results.h"
+#include "tools/compare/runs/results.h"
 
 namespace monge {
 namespace {

@@ -1,5 +1,5 @@
 // What a comparison is read as, and which runs it leads to. Losses are made up: no run is trained here.
-#include "tools/compare/comparison.h"
+#include "tools/compare/search/comparison.h"
 
 #include <gtest/gtest.h>
 
@@ -11,8 +11,8 @@
 
 #include "support/expect_error.h"
 #include "support/temp_directory.h"
-#include "tools/compare/plan.h"
-#include "tools/compare/search.h"
+#include "tools/compare/search/plan.h"
+#include "tools/compare/search/search.h"
 #include "train/config.h"
 
 namespace monge::compare {

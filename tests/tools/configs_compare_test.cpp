@@ -5,8 +5,8 @@
 #include <cstdlib>
 
 #include "support/temp_directory.h"
-#include "tools/compare/forecast.h"
-#include "tools/compare/plan.h"
+#include "tools/compare/runs/forecast.h"
+#include "tools/compare/search/plan.h"
 
 namespace monge::compare {
 namespace {

@@ -1,5 +1,5 @@
 // What a report warns of: each fault alone, and silence without one.
-#include "tools/compare/lints.h"
+#include "tools/compare/report/lints.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // The report as files: complete, safe to open, the same every time.
-#include "tools/compare/report.h"
+#include "tools/compare/report/report.h"
 
 #include <gtest/gtest.h>
 
@@ -11,7 +11,7 @@
 #include "support/expect_error.h"
 #include "support/made_up_results.h"
 #include "support/temp_directory.h"
-#include "tools/compare/wording.h"
+#include "tools/compare/report/wording.h"
 
 namespace monge::compare {
 namespace {

@@ -7,10 +7,10 @@
 #include <limits>
 
 #include "core/random.h"
-#include "tools/compare/bootstrap.h"
-#include "tools/compare/distributions.h"
-#include "tools/compare/sample.h"
-#include "tools/compare/significance.h"
+#include "tools/compare/statistics/bootstrap.h"
+#include "tools/compare/statistics/distributions.h"
+#include "tools/compare/statistics/sample.h"
+#include "tools/compare/statistics/significance.h"
 
 namespace monge::compare {
 namespace {

@@ -1,5 +1,5 @@
 // What a comparison concludes from made-up runs whose truth is known.
-#include "tools/compare/verdict.h"
+#include "tools/compare/report/verdict.h"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,34 @@
+// Plan: all runs of a comparison that can be named, given the losses of those that are finished.
+//
+// On every workload the variants are tuned, each by its own search; those that needed fewer settings than the others
+// spend the difference around their best one; then the best settings are run with fresh seeds on every budget. The plan
+// is a function of the losses, which do not depend on what finished first: a comparison that is started again, with
+// other jobs, or after a kill asks for the same runs in the same order.
+//
+// A variant of which a tuning run fails, which is not to diverge, is given up on that workload: it would fail again.
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "tools/compare/search/comparison.h"
+
+namespace monge::compare {
+
+/// How a run has ended.
+struct Ended {
+  double loss = 0.0;  // infinite: it diverged
+  bool failed = false;
+};
+/// Nothing while the run has not ended.
+using EndOf = std::function<std::optional<Ended>(const PlannedRun&)>;
+
+struct Plan {
+  std::vector<PlannedRun> runs;  // in the order of the report; each once
+  std::vector<Tuned> tuned;      // for each workload, then variant not given up: as far as its tuning has come
+  bool complete = true;          // every run has ended, and the last one is among them
+};
+
+Plan make_plan(Comparison& comparison, const EndOf& end_of);
+
+}  // namespace monge::compare
