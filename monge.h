@@ -1,4 +1,4 @@
-// Everything that a program built on Monge may want.
+// Monge: everything that a program built on it may want. A single header of a folder serves as well.
 #pragma once
 
 #include "autograd/gradcheck.h"
