@@ -9,8 +9,9 @@
 #include <filesystem>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
+
+#include "tools/compare/search/tuned.h"
 
 namespace monge::compare {
 
@@ -32,8 +33,6 @@ struct Workload {
   bool target_fixed_before = true;   // before any run that is reported was seen
   std::vector<double> budgets{1.0};  // in rising order
 };
-
-enum class Stage : std::uint8_t { tune, report };
 
 /// One evaluation of a run.
 struct Point {
@@ -61,15 +60,6 @@ struct Run {
   double passes_per_step = 1.0;  // forward-backwards, those beside the plain step included
   std::string hash;              // of the resolved configuration and the build
   std::string config;            // the resolved configuration, YAML
-};
-
-/// What tuning decided for a variant on a workload.
-struct Tuned {
-  std::size_t variant = 0, workload = 0;
-  std::vector<std::pair<std::string, double>> axes;  // the settings chosen
-  std::int64_t trials = 0;                           // settings tried, diverged ones included
-  std::vector<std::string> on_edge;                  // key paths whose best value is not between two worse ones
-  std::vector<std::string> fixed;                    // rates of auxiliary rules that were given, not tuned
 };
 
 struct Results {

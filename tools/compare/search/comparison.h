@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "core/options/yaml.h"
-#include "tools/compare/runs/results.h"
+#include "tools/compare/search/tuned.h"
 
 namespace monge::compare {
 
