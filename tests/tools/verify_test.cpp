@@ -8,6 +8,7 @@
 #include "core/row_map/custom.h"
 #include "support/expect_error.h"
 #include "support/program.h"
+#include "support/row_maps.h"
 #include "tools/program.h"
 #include "tools/verify/figure.h"
 
@@ -89,31 +90,6 @@ struct WrongCurvature : SigmoidMap {
   }
 };
 
-/// relu(z)^2 / n.
-struct SquaredRelu {
-  static constexpr const char* name = "squared_relu";
-  static constexpr Metric metric = Metric::conjugate_hessian;
-
-  template <class Row>
-  typename Row::Number weights(Row& row) const {
-    recompute(row, 0);
-    return 0;  // nothing to keep for the backward
-  }
-  template <class Row>
-  void recompute(Row& row, typename Row::Number) const {
-    const auto n = static_cast<typename Row::Number>(row.size());
-    row.apply([n](auto z) { return Row::relu(z) * Row::relu(z) / n; });
-  }
-  template <class Row, class Element, class Number>
-  Element curvature(Element weight, Number n) const {
-    return Row::sqrt(weight / n) * Number(2);  // s = 2 relu(z) / n
-  }
-  template <class Row>
-  typename Row::Number slack(typename Row::Number) const {
-    return std::numeric_limits<typename Row::Number>::infinity();  // c is infinite: keys do not compete
-  }
-};
-
 class VerifyProgram : public testing::Test {
  protected:
   void SetUp() override { program.write_config(); }
@@ -164,7 +140,7 @@ TEST_F(VerifyProgram, AMapOfOnesOwnPassesUnlessItsJacobianIsWrong) {
           return std::make_unique<nn::RowMapAttention>(map, options, context, position);
         });
   };
-  register_kind("squared_relu", custom_row_map(SquaredRelu{}));
+  register_kind("squared_relu", custom_row_map(test::SquaredReluMap{}));
   register_kind("wrong", custom_row_map(WrongCurvature{}));
   /// Exit code and message of training with a kind and verifying the run.
   const auto verify = [&](const std::string& kind, const std::string& update) {

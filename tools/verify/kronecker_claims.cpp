@@ -57,13 +57,7 @@ DrawnLayer draw_layer(RandomSequence& random, std::int64_t batch, std::int64_t t
   return out;
 }
 
-Matrix kronecker(const Matrix& a, const Matrix& b) {
-  Matrix out(a.rows() * b.rows(), a.cols() * b.cols());
-  for (Eigen::Index i = 0; i < a.rows(); ++i) {
-    for (Eigen::Index j = 0; j < a.cols(); ++j) out.block(i * b.rows(), j * b.cols(), b.rows(), b.cols()) = a(i, j) * b;
-  }
-  return out;
-}
+using oracle::kronecker;
 
 /// The Fisher of W_q and that of W_k, the means of their blocks over the rows that see more than one key.
 struct DenseFisher {

@@ -10,6 +10,7 @@
 
 #include "tools/compare/report/verdict_parts.h"
 #include "tools/compare/report/wording.h"
+#include "tools/plot/gnuplot.h"
 
 namespace monge::compare {
 namespace {

@@ -39,8 +39,8 @@ std::string head(const std::string& title) {
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
       "<meta name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n<style>\n:root {{{}}}\n"
-      "@media screen and (prefers-color-scheme: dark) {{ :root {{{}}} }}\n{}</style>\n</head>\n",
-      escaped(title), light, dark, style);
+      "@media screen and (prefers-color-scheme: dark) {{ :root {{{}}} }}\n{}{}</style>\n</head>\n",
+      escaped(title), light, dark, style, plot_css());
 }
 
 class Writer {

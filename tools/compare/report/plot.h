@@ -1,12 +1,10 @@
-// Plots by gnuplot, as SVG to be put inside a page: colours are the page's (CSS variables, so they follow its theme),
-// the size is the reader's, and the same plot gives the same bytes.
+// Plots as SVG to be put inside a page: colours are the page's (CSS variables, so they follow its theme), the size is
+// the reader's.
 #pragma once
 
 #include <array>
-#include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace monge::compare {
 
@@ -23,11 +21,6 @@ std::string colour(std::size_t series);
 /// Of what is less important than the data: grid lines, bands at rest.
 std::string quiet_colour();
 
-/// Text as gnuplot's literal: one line, single quotes.
-std::string plot_text(std::string_view text);
-/// "$name << EOD ... EOD": a row of numbers per line; infinite and NaN become gnuplot's NaN.
-std::string data_block(std::string_view name, const std::vector<std::vector<double>>& rows);
-
 /// The CSS colours of the series on a light and on a dark page; series 0 is the text's.
 struct Theme {
   std::string_view paper, ink, quiet, grid;
@@ -35,6 +28,9 @@ struct Theme {
 };
 const Theme& light_theme();
 const Theme& dark_theme();
+
+/// What a page with plots has among its styles.
+std::string plot_css();
 
 /// The <svg> element; `id` sets its ids apart from those of other plots on the page. Throws RunError when gnuplot is
 /// not installed or refuses the script.

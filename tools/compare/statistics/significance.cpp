@@ -33,18 +33,6 @@ TTest t_test(double difference, double standard_error, double dof, double level)
   return result;
 }
 
-/// The shift of the statistic at which a test with these degrees of freedom has the power asked for.
-double detectable_shift(double dof, double level, double power) {
-  require(power > level && power < 1.0, "power {}, allowed: between the level {} and 1", power, level);
-  double low = 0.0, high = 1.0;
-  while (t_test_power(high, dof, level) < power) high *= 2.0;
-  while (high - low > 1e-10 * high) {
-    const double middle = 0.5 * (low + high);
-    (t_test_power(middle, dof, level) < power ? low : high) = middle;
-  }
-  return high;
-}
-
 }  // namespace
 
 TTest paired_t_test(std::span<const double> a, std::span<const double> b, double level) {
@@ -109,13 +97,13 @@ std::vector<double> holm(std::span<const double> p_values) {
 double detectable_paired_difference(double sd, std::size_t n, double level, double power) {
   require(n >= 2 && sd >= 0.0, "detectable difference: {} pairs of standard deviation {}", n, sd);
   const auto size = static_cast<double>(n);
-  return detectable_shift(size - 1.0, level, power) * sd / std::sqrt(size);
+  return noncentrality_of(power, size - 1.0, level) * sd / std::sqrt(size);
 }
 
 double detectable_difference(double sd, std::size_t n, double level, double power) {
   require(n >= 2 && sd >= 0.0, "detectable difference: samples of {} with standard deviation {}", n, sd);
   const auto size = static_cast<double>(n);
-  return detectable_shift(2.0 * size - 2.0, level, power) * sd * std::sqrt(2.0 / size);
+  return noncentrality_of(power, 2.0 * size - 2.0, level) * sd * std::sqrt(2.0 / size);
 }
 
 std::vector<std::vector<std::size_t>> groups_not_told_apart(

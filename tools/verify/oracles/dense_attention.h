@@ -15,7 +15,7 @@
 
 #include "core/row_map/row_map.h"
 
-namespace monge::test {
+namespace monge::oracle {
 
 using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using Vector = Eigen::VectorXd;
@@ -325,4 +325,4 @@ struct DenseAttention {
   }
 };
 
-}  // namespace monge::test
+}  // namespace monge::oracle
