@@ -237,7 +237,7 @@ TEST_F(CompareTest, ARunThatFailsIsRecordedAndTheOthersGoOn) {
     EXPECT_HAS(run.message, "no parameter matches 'nothing'");
   }
   EXPECT_EQ(failed, 1u) << "it is given up after the first";
-  EXPECT_HAS(test::read_file(program / "out/report.md"), "b failed on config while it was tuned, and was given up");
+  EXPECT_HAS(test::read_file(program / "out/report.md"), "b failed on config during tuning, and was dropped");
 }
 
 TEST_F(CompareTest, TheForecastCountsTheRunsAndTriesEachKind) {

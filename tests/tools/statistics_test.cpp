@@ -280,14 +280,14 @@ TEST(Groups, AreAllLargestSetsWithoutADifferentPair) {
       if (largest) expected.push_back(members);
     }
     std::ranges::sort(expected);
-    ASSERT_EQ(groups_not_told_apart(items, different), expected) << relation;
+    ASSERT_EQ(homogeneous_subsets(items, different), expected) << relation;
   }
 }
 
 // Bootstrap
 
 double mean_of_first(const Resample& resample, std::span<const double> values) {
-  return mean(pick(values, resample[0]));
+  return mean(values_at(values, resample[0]));
 }
 
 TEST(Bootstrap, OfAMeanIsNearlyNormalForManyValues) {

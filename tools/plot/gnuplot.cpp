@@ -44,7 +44,7 @@ std::string content(std::FILE* file) {
 
 std::string gnuplot_svg(const std::string& script, int width, int height) {
   const std::string terminal = fmt::format(
-      "set encoding utf8\nset terminal svg size {},{} dynamic font 'sans-serif,14' noenhanced\n", width, height);
+      "set encoding utf8\nset terminal svg size {},{} fixed font 'sans-serif,14' noenhanced\n", width, height);
   const File input = temporary_file(terminal + script), output = temporary_file(), errors = temporary_file();
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);

@@ -12,7 +12,7 @@ namespace {
 
 const std::string& name_of(const Results& results, const Run& run) { return results.variants[run.variant].name; }
 
-Section settings_section(const Results& results, const Verdict& verdict) {
+Section settings_section(const Results& results, const Analysis& analysis) {
   Section section{.title = "Settings"};
   Grid grid{.columns = {{"optimizer", false},
                         {"workload", false},
@@ -28,12 +28,11 @@ Section settings_section(const Results& results, const Verdict& verdict) {
                          or_dash(listing(tuned.fixed))});
   }
   if (!grid.rows.empty()) section.blocks.push_back(std::move(grid));
-  if (!results.comparison.empty())
-    section.blocks.push_back(Listing{"the comparison that was asked for", results.comparison});
+  if (!results.comparison.empty()) section.blocks.push_back(Listing{"the comparison, as given", results.comparison});
   for (const Variant& variant : results.variants) {
-    section.blocks.push_back(Listing{variant.name + ": what it changes in the base", variant.config});
+    section.blocks.push_back(Listing{variant.name + ": what it changes relative to the base", variant.config});
   }
-  for (const Table& table : verdict.tables) {
+  for (const Table& table : analysis.tables) {
     for (std::size_t variant = 0; variant < results.variants.size(); ++variant) {
       const auto run = std::ranges::find_if(results.runs, [&](const Run& r) { return belongs(r, table, variant); });
       if (run == results.runs.end()) continue;
@@ -72,7 +71,7 @@ Section run_section(const Results& results) {
     for (const Run& run : results.runs) {
       if (run.stage != stage) continue;
       const Point last = run.points.empty() ? Point{} : run.points.back();
-      grid.rows.push_back({name_of(results, run), results.workloads[run.workload].name, significant(run.budget),
+      grid.rows.push_back({name_of(results, run), results.workloads[run.workload].name, significant_digits(run.budget),
                            fmt::format("{}", run.seed), settings(run.axes), status_of(run),
                            run.status == Run::Status::done ? fixed(run.final_loss, 4) : "–",
                            amount(static_cast<double>(last.step)), duration(last.seconds),
@@ -89,7 +88,7 @@ std::string seeds(const std::vector<std::int64_t>& values) {
   return values.empty() ? "(none)" : fmt::format("{}", fmt::join(values, ", "));
 }
 
-Section method_section(const Results& results, const Verdict& verdict) {
+Section method_section(const Results& results, const Analysis& analysis) {
   return {
       .title = "Method",
       .blocks = {Bullets{{
@@ -97,36 +96,34 @@ Section method_section(const Results& results, const Verdict& verdict) {
                       "weights and the same batches, so differences are taken seed by seed.",
                       seeds(results.tune_seeds), seeds(results.report_seeds)),
           fmt::format(
-              "Intervals of means and differences hold {} and are Student's; a t test assumes that differences are "
+              "{} confidence intervals of means and differences are Student's; a t test assumes that differences are "
               "nearly normal. Where seeds differ it is Welch's test (Biometrika 1947).",
               percent(1.0 - results.level)),
           "The sign-flip test assumes only that differences are symmetric about zero (Fisher, The design of "
-          "experiments, "
-          "1935). It is a check of the t test; the t test decides.",
+          "experiments, 1935). It checks the t test, which decides.",
           fmt::format(
               "p values are Holm's (Scand. J. Stat. 1979): over the {} against the baseline, and, for the letters "
               "(Piepho, J. Comput. Graph. Stat. 2004), over all pairs of all tables, which is at least as strict.",
-              count(verdict.comparisons, "comparison")),
-          "Detectable is the difference that would have been found with a probability of 80% at the level that the "
+              count(analysis.comparisons, "comparison")),
+          "Detectable is the minimum difference that would have been found with a power of 80% at the level that the "
           "correction leaves for the first test.",
           "The excess ratio is the geometric mean over seeds of the ratio of excess losses, with Student's interval of "
-          "its "
-          "logarithm.",
+          "its logarithm.",
           "Speed-up: D_eff / D with D_eff from the baseline's fitted power law (form: Hestness et al., "
-          "arXiv:1712.00409); "
-          "percentile bootstrap over seeds (Efron, Ann. Stat. 1979), which is a little too narrow for few seeds.",
+          "arXiv:1712.00409); percentile bootstrap over seeds (Efron, Ann. Stat. 1979), which is a little too narrow "
+          "for few seeds.",
           "Profiles: Dolan and Moré (Math. Program. 2002); score: Dahl et al. (arXiv:2306.07179).",
       }}}};
 }
 
 }  // namespace
 
-std::vector<Section> appendix(const Results& results, const Verdict& verdict) {
+std::vector<Section> appendix(const Results& results, const Analysis& analysis) {
   return {
-      settings_section(results, verdict),
+      settings_section(results, analysis),
       run_section(results),
       {.title = "Build and machine", .blocks = {Bullets{{"Build: " + results.build, "Machine: " + results.machine}}}},
-      method_section(results, verdict)};
+      method_section(results, analysis)};
 }
 
 }  // namespace monge::compare

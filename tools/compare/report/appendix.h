@@ -3,12 +3,12 @@
 
 #include <vector>
 
+#include "tools/compare/report/analysis.h"
 #include "tools/compare/report/page.h"
-#include "tools/compare/report/verdict.h"
 
 namespace monge::compare {
 
 /// Settings and configurations, every run, build and machine, method.
-std::vector<Section> appendix(const Results& results, const Verdict& verdict);
+std::vector<Section> appendix(const Results& results, const Analysis& analysis);
 
 }  // namespace monge::compare

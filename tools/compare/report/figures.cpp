@@ -8,7 +8,7 @@
 #include <limits>
 #include <map>
 
-#include "tools/compare/report/verdict_parts.h"
+#include "tools/compare/report/analysis_parts.h"
 #include "tools/compare/report/wording.h"
 #include "tools/plot/gnuplot.h"
 
@@ -107,11 +107,11 @@ Figure difference_figure(const Results& results, const Table& table) {
       "set border 1\nset grid noytics xtics\n"
       "set arrow from first 0, graph 0 to first 0, graph 1 nohead lw 1.4 lc {}\n",
       fmt::join(names, ", "), static_cast<double>(names.size()) - 0.4, low - margin, high + margin,
-      plot_text(fmt::format("final loss less that of {}, nats (left is better)", baseline)), quiet_colour());
+      plot_text(fmt::format("final loss minus that of {}, nats (left is better)", baseline)), quiet_colour());
   drawing.setup += linear_tics('x', low, high);
   return {.caption = table_name(results, table),
           .views = {{"",
-                     {.about = "Differences of final loss to " + baseline + " on " + table_name(results, table),
+                     {.about = "Differences of final loss from " + baseline + " on " + table_name(results, table),
                       .script = drawing.script(),
                       .height = 84 + 30 * static_cast<int>(names.size())}}}};
 }
@@ -329,17 +329,17 @@ std::vector<std::vector<const T*>> grouped(const std::vector<T>& all, Key key) {
 
 }  // namespace
 
-std::vector<Figure> difference_figures(const Results& results, const Verdict& verdict) {
+std::vector<Figure> difference_figures(const Results& results, const Analysis& analysis) {
   std::vector<Figure> figures;
-  for (const Table& table : verdict.tables) {
+  for (const Table& table : analysis.tables) {
     if (Figure figure = difference_figure(results, table); !figure.views.empty()) figures.push_back(std::move(figure));
   }
   return figures;
 }
 
-std::vector<Figure> curve_figures(const Results& results, const Verdict& verdict) {
+std::vector<Figure> curve_figures(const Results& results, const Analysis& analysis) {
   std::vector<Figure> figures;
-  for (const Table& table : verdict.tables) {
+  for (const Table& table : analysis.tables) {
     std::vector<Curve> curves;
     for (std::size_t variant = 0; variant < results.variants.size(); ++variant) {
       curves.push_back(curve_of(results, table, variant));
@@ -354,10 +354,10 @@ std::vector<Figure> curve_figures(const Results& results, const Verdict& verdict
   return figures;
 }
 
-std::vector<Figure> sensitivity_figures(const Results& results, const Verdict& verdict) {
+std::vector<Figure> sensitivity_figures(const Results& results, const Analysis& analysis) {
   std::vector<Figure> figures;
   for (const auto& studies :
-       grouped(verdict.sensitivities, [](const Sensitivity& s) { return std::pair(s.workload, s.budget); })) {
+       grouped(analysis.sensitivities, [](const Sensitivity& s) { return std::pair(s.workload, s.budget); })) {
     Plot plot = sensitivity_plot(results, studies);
     if (plot.script.empty()) continue;
     figures.push_back({.caption = results.workloads[studies.front()->workload].name, .views = {{"", std::move(plot)}}});
@@ -365,20 +365,20 @@ std::vector<Figure> sensitivity_figures(const Results& results, const Verdict& v
   return figures;
 }
 
-std::vector<Figure> budget_figures(const Results& results, const Verdict& verdict) {
+std::vector<Figure> budget_figures(const Results& results, const Analysis& analysis) {
   std::vector<Figure> figures;
-  for (const auto& scalings : grouped(verdict.scalings, [](const Scaling& s) { return s.workload; })) {
+  for (const auto& scalings : grouped(analysis.scalings, [](const Scaling& s) { return s.workload; })) {
     figures.push_back({.caption = results.workloads[scalings.front()->workload].name,
                        .views = {{"", budget_plot(results, scalings)}}});
   }
   return figures;
 }
 
-std::vector<Figure> profile_figures(const Results& results, const Verdict& verdict) {
-  if (!verdict.profiles) return {};
+std::vector<Figure> profile_figures(const Results& results, const Analysis& analysis) {
+  if (!analysis.profiles) return {};
   Figure figure{.caption = "Performance profile"};
   for (const Effort effort : efforts) {
-    figure.views.push_back({std::string(effort_name(effort)), profile_plot(results, *verdict.profiles, effort)});
+    figure.views.push_back({std::string(effort_name(effort)), profile_plot(results, *analysis.profiles, effort)});
   }
   return {figure};
 }

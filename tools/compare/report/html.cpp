@@ -43,7 +43,7 @@ std::string head(const std::string& title) {
       escaped(title), light, dark, style, plot_css());
 }
 
-class Writer {
+class HtmlWriter {
  public:
   std::string out;
 
@@ -151,7 +151,7 @@ class Writer {
 }  // namespace
 
 std::string to_html(const Page& page) {
-  Writer writer;
+  HtmlWriter writer;
   writer.out = fmt::format("{}<body>\n<h1>{}</h1>\n", head(page.title), escaped(page.title));
   for (const Block& block : page.summary) std::visit(writer, block);
   writer.out += "<nav>\n";

@@ -19,7 +19,7 @@ constexpr double steady = 0.1;
 
 class Finder {
  public:
-  Finder(const Results& results, const Verdict& verdict) : results_(results), verdict_(verdict) {}
+  Finder(const Results& results, const Analysis& analysis) : results_(results), analysis_(analysis) {}
 
   std::vector<Lint> find() {
     completeness();
@@ -53,7 +53,7 @@ class Finder {
           "The comparison is not finished: runs of the plan are missing. What follows is what there is "
           "so far; start the same comparison again and it goes on.");
     }
-    for (const Table& table : verdict_.tables) {
+    for (const Table& table : analysis_.tables) {
       for (const Row& row : table.rows) {
         if (row.failed > 0) {
           add(Severity::error,
@@ -74,12 +74,12 @@ class Finder {
   }
 
   void failures() {
-    std::set<std::pair<std::size_t, std::size_t>> told;  // workload, variant
+    std::set<std::pair<std::size_t, std::size_t>> reported;  // workload, variant
     for (const Run& run : results_.runs) {
       const bool failed = run.stage == Stage::tune && run.status == Run::Status::failed;
-      if (!failed || !told.insert({run.workload, run.variant}).second) continue;
+      if (!failed || !reported.insert({run.workload, run.variant}).second) continue;
       const std::string last_line = run.message.substr(run.message.find_last_of('\n') + 1);
-      add(Severity::error, "{} failed on {} while it was tuned, and was given up there: {}", variant(run.variant),
+      add(Severity::error, "{} failed on {} during tuning, and was dropped there: {}", variant(run.variant),
           workload(run.workload), last_line);
     }
   }
@@ -93,16 +93,16 @@ class Finder {
     }
     if (!shared.empty()) {
       add(Severity::error,
-          "The settings were tuned on {} {} that {} also reported: the results flatter whoever was "
-          "tuned on more settings. Report on other seeds.",
+          "The settings were tuned on {} {} that {} also reported: the results favour whichever "
+          "was tuned on more settings. Report on other seeds.",
           shared.size() == 1 ? "seed" : "seeds", listing(shared), shared.size() == 1 ? "is" : "are");
     }
-    for (const Table& table : verdict_.tables) {
+    for (const Table& table : analysis_.tables) {
       for (const Row& row : table.rows) {
         if (row.contrast && !row.contrast->paired()) {
           add(Severity::warning,
               "{} and {} share fewer than two seeds on {}: they were compared as independent samples "
-              "(Welch's test), which sees less than pairs would.",
+              "(Welch's test), which has less power than a paired test.",
               variant(row.variant), variant(results_.baseline), place(table));
         }
       }
@@ -116,15 +116,15 @@ class Finder {
       trials[tuned.workload][tuned.variant] = tuned.trials;
       if (!tuned.on_edge.empty()) {
         add(Severity::error,
-            "The best {} of {} on {} lies at the edge of what was tried: better may lie beyond, and "
-            "its rank may be too low. Widen the grid there.",
+            "The best {} of {} on {} lies at the edge of what was tried: better values may lie "
+            "beyond, so it may be better than shown. Widen the grid there.",
             listing(tuned.on_edge), variant(tuned.variant), workload(tuned.workload));
       }
       if (!tuned.fixed.empty()) given[{tuned.variant, listing(tuned.fixed)}].push_back(workload(tuned.workload));
     }
     for (const auto& [what, workloads] : given) {
       add(Severity::warning,
-          "{} of {} was given, not tuned, on {}: some parameters depend on it, so the rank of {} may be too low.",
+          "{} of {} was given, not tuned, on {}: some parameters depend on it, so {} may be better than shown.",
           what.second, variant(what.first), listing(workloads), variant(what.first));
     }
     for (const auto& [place, by_variant] : trials) {
@@ -140,7 +140,7 @@ class Finder {
   }
 
   void schedules() {
-    for (const Table& table : verdict_.tables) {
+    for (const Table& table : analysis_.tables) {
       std::int64_t last = 0;
       std::map<std::size_t, std::size_t> cut;
       const auto done = [&](const Run& run) {
@@ -173,7 +173,7 @@ class Finder {
     }
     for (std::size_t i = 0; i < results_.workloads.size(); ++i) {
       if (!results_.workloads[i].target) continue;
-      const auto& rows = recipe_table(verdict_, i).rows;
+      const auto& rows = recipe_table(analysis_, i).rows;
       const bool ran = std::ranges::any_of(rows, [](const Row& row) { return !row.losses.empty(); });
       if (ran && std::ranges::all_of(rows, [](const Row& row) { return row.reached == 0; })) {
         add(Severity::warning, "No run reached the target of {}: its times say nothing.", workload(i));
@@ -196,7 +196,7 @@ class Finder {
   }
 
   void optimum() {
-    for (const Table& table : verdict_.tables) {
+    for (const Table& table : analysis_.tables) {
       const std::optional<double> best = results_.workloads[table.workload].optimum;
       for (const Row& row : table.rows) {
         if (best && std::ranges::any_of(row.losses, [&](double loss) { return loss < *best; })) {
@@ -210,7 +210,7 @@ class Finder {
   }
 
   void divergence() {
-    for (const Table& table : verdict_.tables) {
+    for (const Table& table : analysis_.tables) {
       for (const Row& row : table.rows) {
         if (row.diverged == 0) continue;
         add(Severity::warning,
@@ -225,46 +225,45 @@ class Finder {
   /// What the tests could have found, and what they disagree on.
   void power() {
     std::size_t most_pairs = 0;
-    for (const Table& table : verdict_.tables) {
+    for (const Table& table : analysis_.tables) {
       for (const Row& row : table.rows) {
         if (row.contrast && row.contrast->sign_flip) most_pairs = std::max(most_pairs, row.contrast->seeds);
       }
     }
-    const auto comparisons = static_cast<double>(verdict_.comparisons);
+    const auto comparisons = static_cast<double>(analysis_.comparisons);
     const double least_p = std::exp2(1.0 - static_cast<double>(most_pairs));  // of a sign flip
     const bool powerless = least_p * comparisons > results_.level;
-    for (const Table& table : verdict_.tables) {
+    for (const Table& table : analysis_.tables) {
       for (const Row& row : table.rows) {
         if (!row.contrast) continue;
         const Contrast& contrast = *row.contrast;
-        if (!powerless && contrast.told_apart && contrast.corrected_sign_flip.value_or(0.0) > results_.level) {
+        if (!powerless && contrast.significant && contrast.corrected_sign_flip.value_or(0.0) > results_.level) {
           add(Severity::warning,
-              "The t test tells {} from {} on {}, the sign-flip test does not (p = {}): the differences may not be "
-              "normally distributed. More seeds decide.",
+              "The t test finds a difference between {} and {} on {}, the sign-flip test does not (p = {}): the "
+              "differences may not be normally distributed. Run more seeds.",
               variant(row.variant), variant(results_.baseline), place(table), p_value(*contrast.corrected_sign_flip));
         }
-        if (contrast.told_apart) continue;
+        if (contrast.significant) continue;
         add(Severity::note,
-            "{} against {} on {}: not told apart. With {} and this spread, a difference of {} or more "
+            "{} against {} on {}: not distinguishable. With {} and this spread, a difference of {} or more "
             "would have been found with a probability of 80%; the one seen is {}.",
             variant(row.variant), variant(results_.baseline), place(table), count(contrast.seeds, "seed"),
-            significant(detectable(contrast, results_.level, verdict_.comparisons), 2),
-            significant(std::abs(contrast.test.difference), 2));
+            significant_digits(detectable(contrast, results_.level, analysis_.comparisons), 2),
+            significant_digits(std::abs(contrast.test.difference), 2));
       }
     }
     if (most_pairs > 0 && powerless) {
       add(Severity::note,
-          "With {} the sign-flip test cannot fall below p = {}; corrected for {} it can confirm nothing at {}. It "
-          "needs "
-          "{} seeds. The t test, which assumes normal differences, stands alone.",
-          count(most_pairs, "seed"), significant(least_p, 2), count(verdict_.comparisons, "comparison"),
+          "With {} the sign-flip test cannot fall below p = {}; corrected for {} it cannot confirm anything at "
+          "{}. It needs {} seeds. The t test, which assumes normal differences, is the only evidence.",
+          count(most_pairs, "seed"), significant_digits(least_p, 2), count(analysis_.comparisons, "comparison"),
           percent(results_.level), static_cast<int>(std::ceil(1.0 + std::log2(comparisons / results_.level))));
     }
   }
 
   void timing() {
     std::vector<std::string> unsteady;
-    for (const Table& table : verdict_.tables) {
+    for (const Table& table : analysis_.tables) {
       for (const Row& row : table.rows) {
         std::vector<double> times;
         for (const Run& run : results_.runs) {
@@ -280,8 +279,8 @@ class Finder {
     }
     if (unsteady.empty()) return;
     add(Severity::warning,
-        "The time of a step varied between runs of {}: something else used the machine, or several "
-        "runs at a time got in each other's way. Compare by steps or forward-backwards, not seconds.",
+        "The time of a step varied between runs of {}: something else used the machine, or "
+        "concurrent runs slowed each other down. Compare by steps or forward-backwards, not seconds.",
         listing(unsteady));
   }
 
@@ -292,7 +291,7 @@ class Finder {
   }
 
   const Results& results_;
-  const Verdict& verdict_;
+  const Analysis& analysis_;
   std::vector<Lint> lints_;
 };
 
@@ -307,6 +306,8 @@ std::string_view severity_name(Severity severity) {
   return "";
 }
 
-std::vector<Lint> find_lints(const Results& results, const Verdict& verdict) { return Finder(results, verdict).find(); }
+std::vector<Lint> find_lints(const Results& results, const Analysis& analysis) {
+  return Finder(results, analysis).find();
+}
 
 }  // namespace monge::compare

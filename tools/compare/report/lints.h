@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "tools/compare/report/verdict.h"
+#include "tools/compare/report/analysis.h"
 
 namespace monge::compare {
 
@@ -21,6 +21,6 @@ struct Lint {
 };
 
 /// The most severe first.
-std::vector<Lint> find_lints(const Results& results, const Verdict& verdict);
+std::vector<Lint> find_lints(const Results& results, const Analysis& analysis);
 
 }  // namespace monge::compare

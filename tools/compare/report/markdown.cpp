@@ -35,7 +35,7 @@ std::string fence_for(const std::string& text) {
   return fence;
 }
 
-struct Writer {
+struct MarkdownWriter {
   std::string out;
 
   void operator()(const Paragraph& paragraph) { out += escaped(paragraph.text) + "\n\n"; }
@@ -71,7 +71,7 @@ struct Writer {
 }  // namespace
 
 std::string to_markdown(const Page& page) {
-  Writer writer{fmt::format("# {}\n\n", escaped(page.title))};
+  MarkdownWriter writer{fmt::format("# {}\n\n", escaped(page.title))};
   for (const Block& block : page.summary) std::visit(writer, block);
   for (const Section& section : page.sections) {
     writer.out += fmt::format("## {}\n\n", escaped(section.title));

@@ -31,7 +31,7 @@ constexpr const char* csv_head =
     "seconds_to_target,forward_backwards_to_target,speed_up,speed_up_ci_low,speed_up_ci_high,step_milliseconds,"
     "slowdown,state_bytes,passes_per_step\n";
 
-std::string csv_line(const Results& results, const Verdict& verdict, const Table& table, const Row& row) {
+std::string csv_line(const Results& results, const Analysis& analysis, const Table& table, const Row& row) {
   const Workload& workload = results.workloads[table.workload];
   const Tuned* tuned = tuned_for(results, table.workload, row.variant);
   const auto& c = row.contrast;
@@ -63,7 +63,7 @@ std::string csv_line(const Results& results, const Verdict& verdict, const Table
       csv_number(of(c, [](const Contrast& x) { return x.p; })),
       csv_number(c ? c->sign_flip : std::nullopt),
       csv_number(c ? c->corrected_sign_flip : std::nullopt),
-      csv_number(of(c, [&](const Contrast& x) { return detectable(x, results.level, verdict.comparisons); })),
+      csv_number(of(c, [&](const Contrast& x) { return detectable(x, results.level, analysis.comparisons); })),
       csv_number(of(row.excess_ratio, [](const ExcessRatio& x) { return x.ratio; })),
       csv_number(of(row.excess_ratio, low)),
       csv_number(of(row.excess_ratio, high)),
@@ -87,21 +87,21 @@ std::string csv_line(const Results& results, const Verdict& verdict, const Table
 
 }  // namespace
 
-std::string to_csv(const Results& results, const Verdict& verdict) {
+std::string to_csv(const Results& results, const Analysis& analysis) {
   std::string text = csv_head;
-  for (const Table& table : verdict.tables) {
-    for (const Row& row : table.rows) text += csv_line(results, verdict, table, row);
+  for (const Table& table : analysis.tables) {
+    for (const Row& row : table.rows) text += csv_line(results, analysis, table, row);
   }
   return text;
 }
 
 void write_report(const Results& results, const std::filesystem::path& folder) {
-  const Verdict verdict = judge(results);
-  const Page page = make_page(results, verdict, find_lints(results, verdict));
+  const Analysis analysis = analyse(results);
+  const Page page = make_page(results, analysis, find_lints(results, analysis));
   std::error_code problem;
   std::filesystem::create_directories(folder, problem);
   if (problem) throw RunError(fmt::format("cannot make the folder '{}': {}", folder.string(), problem.message()));
-  train::write_text_file(folder / "results.csv", to_csv(results, verdict));
+  train::write_text_file(folder / "results.csv", to_csv(results, analysis));
   train::write_text_file(folder / "report.md", to_markdown(page));
   std::string html;
   try {

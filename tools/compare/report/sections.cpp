@@ -13,10 +13,10 @@
 namespace monge::compare {
 namespace {
 
-class Writer {
+class PageBuilder {
  public:
-  Writer(const Results& results, const Verdict& verdict, const std::vector<Lint>& lints)
-      : results_(results), verdict_(verdict), lints_(lints), baseline_(results.variants[results.baseline].name) {}
+  PageBuilder(const Results& results, const Analysis& analysis, const std::vector<Lint>& lints)
+      : results_(results), analysis_(analysis), lints_(lints), baseline_(results.variants[results.baseline].name) {}
 
   Page page() {
     page_.title = results_.title;
@@ -28,7 +28,7 @@ class Writer {
     budgets();
     profiles();
     costs();
-    std::ranges::move(appendix(results_, verdict_), std::back_inserter(page_.sections));
+    std::ranges::move(appendix(results_, analysis_), std::back_inserter(page_.sections));
     return std::move(page_);
   }
 
@@ -40,17 +40,17 @@ class Writer {
 
   // Summary
 
-  /// "Muon ended with a lower loss than AdamW on a and b; it could not be told from it on c."
+  /// "Muon ended with a lower loss than AdamW on a and b; it was not distinguishable from AdamW on c."
   std::string sentence(std::size_t which) const {
     std::vector<std::string> lower, higher, same, diverged, untested;
-    for (const Table& table : verdict_.tables) {
+    for (const Table& table : analysis_.tables) {
       const Row& row = table.row_of(which);
       const std::string place = table_name(results_, table);
       if (row.diverged > 0) {
         diverged.push_back(fmt::format("{} ({} of {})", place, row.diverged, row.losses.size()));
       } else if (!row.contrast) {
         untested.push_back(place);
-      } else if (!row.contrast->told_apart) {
+      } else if (!row.contrast->significant) {
         same.push_back(place);
       } else {
         (row.contrast->test.difference < 0.0 ? lower : higher).push_back(place);
@@ -62,7 +62,7 @@ class Writer {
     };
     say(fmt::format("ended with a lower loss than {}", baseline_), lower);
     say(fmt::format("ended with a higher loss than {}", baseline_), higher);
-    say(fmt::format("could not be told from {}", baseline_), same);
+    say(fmt::format("was not distinguishable from {}", baseline_), same);
     say("had runs that diverged", diverged);
     say("could not be tested", untested);
     std::string text = variant(which);
@@ -87,14 +87,13 @@ class Writer {
     }
     page_.summary.push_back(found);
     std::string limits =
-        "Lower and higher are claims about the mean final loss after the same number of steps. Not told apart is not "
-        "the "
-        "same as equal. Nothing here speaks of other workloads, sizes, budgets or settings.";
-    if (verdict_.comparisons > 1) {
+        "Lower and higher are claims about the mean final loss after the same number of steps. Not distinguishable "
+        "does not mean equal. This report says nothing about other workloads, sizes, budgets or settings.";
+    if (analysis_.comparisons > 1) {
       limits += fmt::format(
           " All {} are corrected together: the chance of any false claim is at most {} where the "
           "assumptions of the tests hold.",
-          count(verdict_.comparisons, "comparison"), percent(results_.level));
+          count(analysis_.comparisons, "comparison"), percent(results_.level));
     }
     page_.summary.push_back(Paragraph{limits});
     if (!lints_.empty()) page_.summary.push_back(lints_);
@@ -102,7 +101,7 @@ class Writer {
 
   // Final losses
 
-  /// Decimals for the losses of a table: two figures of the smallest spread between seeds.
+  /// Decimals for the losses of a table: two significant digits of the smallest spread between seeds.
   int decimals(const Table& table) const {
     double least = 0.0;
     for (const Row& row : table.rows) {
@@ -111,12 +110,12 @@ class Writer {
     return std::max(decimals_for(least), 3);
   }
 
-  Cell outcome(const Row& row) const {
+  Cell result_cell(const Row& row) const {
     if (row.variant == results_.baseline) return {"baseline", Tone::quiet};
     if (row.losses.empty()) return {"no runs", Tone::bad};
     if (row.diverged > 0) return {"diverged", Tone::bad};
     if (!row.contrast) return {"not tested", Tone::quiet};
-    if (!row.contrast->told_apart) return {"not told apart", Tone::quiet};
+    if (!row.contrast->significant) return {"not distinguishable", Tone::quiet};
     return row.contrast->test.difference < 0.0 ? Cell("lower", Tone::good) : Cell("higher", Tone::bad);
   }
 
@@ -135,7 +134,7 @@ class Writer {
     const std::optional<double> optimum = workload(table).optimum;
     const auto text_if = [](bool present, auto make) { return present ? make() : std::string("–"); };
     const std::optional<Contrast>& c = row.contrast;
-    std::vector<Cell> cells = {variant(row.variant), outcome(row)};
+    std::vector<Cell> cells = {variant(row.variant), result_cell(row)};
     if (has_accuracy(table)) {
       cells.push_back(text_if(row.accuracy.has_value(), [&] { return accuracy_text(*row.accuracy); }));
     }
@@ -154,7 +153,7 @@ class Writer {
     cells.push_back(text_if(c.has_value(), [&] { return p_value(c->p) + (c->paired() ? "" : " (Welch)"); }));
     cells.push_back(text_if(c && c->corrected_sign_flip, [&] { return p_value(*c->corrected_sign_flip); }));
     cells.push_back(
-        text_if(c.has_value(), [&] { return fixed(detectable(*c, results_.level, verdict_.comparisons), digits); }));
+        text_if(c.has_value(), [&] { return fixed(detectable(*c, results_.level, analysis_.comparisons), digits); }));
     cells.push_back(text_if(!row.group.empty(), [&] { return row.group; }));
     cells.push_back(seeds_of(row));
     return cells;
@@ -163,25 +162,25 @@ class Writer {
   void final_losses() {
     Section& s = section("Final loss");
     s.blocks.push_back(Paragraph{fmt::format(
-        "Mean ± standard deviation over seeds, in nats per token. Differences are to {} on the same seeds; p values "
-        "are "
-        "corrected for all comparisons of this page (Holm). Optimizers that share a letter are not told apart.",
+        "Mean ± standard deviation over seeds, in nats per token. Differences are relative to {}, seed by seed; "
+        "p values are corrected for all comparisons on this page (Holm). Optimizers that share a letter are not "
+        "distinguishable.",
         baseline_)});
-    if (std::vector<Figure> figures = difference_figures(results_, verdict_); !figures.empty()) {
+    if (std::vector<Figure> figures = difference_figures(results_, analysis_); !figures.empty()) {
       s.blocks.push_back(
           Paragraph{fmt::format("Filled: the mean difference and its {} interval, before correction; "
                                 "open: single seeds.",
                                 confidence())});
       s.blocks.push_back(Figures{std::move(figures)});
     }
-    for (const Table& table : verdict_.tables) {
+    for (const Table& table : analysis_.tables) {
       const Workload& w = workload(table);
       s.blocks.push_back(Heading{table_name(results_, table)});
       std::string about = fmt::format("{}; {} parameters.", w.data, amount(static_cast<double>(w.parameters)));
       if (w.optimum) about += fmt::format(" The best possible loss is {}.", fixed(*w.optimum, 4));
       if (!w.data.empty() && table.budget == w.budgets.front()) s.blocks.push_back(Paragraph{about});
       const std::string level = confidence();
-      Grid grid{.columns = {{"optimizer", false}, {"verdict", false}}};
+      Grid grid{.columns = {{"optimizer", false}, {"result", false}}};
       if (has_accuracy(table)) grid.columns.push_back({"accuracy"});
       grid.columns.push_back({"final loss"});
       grid.columns.push_back({level + " interval"});
@@ -201,7 +200,7 @@ class Writer {
   }
 
   void curves() {
-    std::vector<Figure> figures = curve_figures(results_, verdict_);
+    std::vector<Figure> figures = curve_figures(results_, analysis_);
     if (figures.empty()) return;
     section("Loss curves").blocks = {
         Paragraph{
@@ -212,13 +211,14 @@ class Writer {
   }
 
   void sensitivity() {
-    if (verdict_.sensitivities.empty()) return;
+    if (analysis_.sensitivities.empty()) return;
     Section& s = section("Sensitivity to the learning rate");
     s.blocks.push_back(
         Paragraph{"From the tuning runs, each rate at the best of the other settings tried with it. A cross at the "
                   "top is a rate at which a run diverged. Where the best possible loss is known the excess over it is "
-                  "shown, on a logarithmic axis. The tolerated range loses at most 0.02 nats to the best rate."});
-    s.blocks.push_back(Figures{sensitivity_figures(results_, verdict_)});
+                  "shown, on a logarithmic axis. In the tolerated range the loss is at most 0.02 nats above that of "
+                  "the best rate."});
+    s.blocks.push_back(Figures{sensitivity_figures(results_, analysis_)});
     Grid grid{.columns = {{"optimizer", false},
                           {"workload", false},
                           {"best rate"},
@@ -228,20 +228,20 @@ class Writer {
                           {"vertex of parabola"},
                           {"diverged from"},
                           {"optimum inside", false}}};
-    for (const Sensitivity& entry : verdict_.sensitivities) {
+    for (const Sensitivity& entry : analysis_.sensitivities) {
       std::vector<Cell> cells = {variant(entry.variant), results_.workloads[entry.workload].name};
       if (!entry.study) {
         for (std::size_t i = cells.size(); i + 1 < grid.columns.size(); ++i) cells.push_back({"–"});
         cells.push_back({"all diverged", Tone::bad});
       } else {
         const LearningRateStudy& study = *entry.study;
-        cells.push_back(significant(entry.points[study.best].lr));
+        cells.push_back(significant_digits(entry.points[study.best].lr));
         cells.push_back(fixed(study.losses[study.best], 4));
-        cells.push_back(
-            fmt::format("{} to {}", significant(study.tolerated.low, 2), significant(study.tolerated.high, 2)));
+        cells.push_back(fmt::format("{} to {}", significant_digits(study.tolerated.low, 2),
+                                    significant_digits(study.tolerated.high, 2)));
         cells.push_back(fixed(std::log2(study.tolerated.high / study.tolerated.low), 1));
-        cells.push_back(study.parabola ? significant(study.parabola->optimum) : "–");
-        cells.push_back(study.divergence ? significant(*study.divergence) : "–");
+        cells.push_back(study.parabola ? significant_digits(study.parabola->optimum) : "–");
+        cells.push_back(study.divergence ? significant_digits(*study.divergence) : "–");
         cells.push_back(study.bracketed() ? Cell("yes") : Cell("no: at the edge", Tone::bad));
       }
       grid.rows.push_back(std::move(cells));
@@ -261,8 +261,8 @@ class Writer {
                           {"steps"},
                           {"forward-backwards"},
                           {"time"},
-                          {"time to baseline"}}};
-    for (const Table& table : verdict_.tables) {
+                          {"time relative to baseline"}}};
+    for (const Table& table : analysis_.tables) {
       const Workload& w = workload(table);
       if (!w.target) continue;
       const std::string target = w.target_is_accuracy ? accuracy_text(*w.target) : fixed(*w.target, 4);
@@ -285,13 +285,13 @@ class Writer {
     if (grid.rows.empty()) return;
     s.blocks = {
         Paragraph{"Medians over seeds of the first evaluation that reached the target. A seed that missed it, or "
-                  "diverged later, counts as infinitely late: with half of them the median is not reached."},
+                  "diverged later, counts as infinitely late: where half of them did, the median is not reached."},
         std::move(sources), std::move(grid)};
     page_.sections.push_back(std::move(s));
   }
 
   void budgets() {
-    if (verdict_.scalings.empty()) return;
+    if (analysis_.scalings.empty()) return;
     Section& s = section("Budgets and speed-up");
     s.blocks.push_back(
         Paragraph{fmt::format("Each budget is a full schedule of its own. The lines are L(D) = E + A D^-b, fitted to "
@@ -300,10 +300,10 @@ class Writer {
                               "bootstrap interval over "
                               "seeds; beyond the fit means at or below its E.",
                               baseline_, confidence())});
-    s.blocks.push_back(Figures{budget_figures(results_, verdict_)});
+    s.blocks.push_back(Figures{budget_figures(results_, analysis_)});
     Grid speeds{.caption = "Speed-up over " + baseline_,
                 .columns = {{"optimizer", false}, {"workload", false}, {"speed-up"}, {confidence() + " interval"}}};
-    for (const Table& table : verdict_.tables) {
+    for (const Table& table : analysis_.tables) {
       for (const Row& row : table.rows) {
         if (!row.speed_up) continue;
         speeds.rows.push_back({variant(row.variant), table_name(results_, table), factor(row.speed_up->factor),
@@ -312,7 +312,7 @@ class Writer {
     }
     if (!speeds.rows.empty()) s.blocks.push_back(std::move(speeds));
     Grid laws{.caption = "Fitted lines", .columns = {{"optimizer", false}, {"workload", false}, {"E"}, {"A"}, {"b"}}};
-    for (const Scaling& scaling : verdict_.scalings) {
+    for (const Scaling& scaling : analysis_.scalings) {
       laws.rows.push_back({variant(scaling.variant), results_.workloads[scaling.workload].name,
                            fixed(scaling.law.floor, 4), fixed(scaling.law.scale, 4), fixed(scaling.law.exponent, 3)});
     }
@@ -320,10 +320,10 @@ class Writer {
   }
 
   void profiles() {
-    if (!verdict_.profiles) return;
-    const Profiles& profiles = *verdict_.profiles;
+    if (!analysis_.profiles) return;
+    const Profiles& profiles = *analysis_.profiles;
     std::vector<std::string> names;
-    for (const std::size_t w : profiles.workloads) names.push_back(table_name(results_, recipe_table(verdict_, w)));
+    for (const std::size_t w : profiles.workloads) names.push_back(table_name(results_, recipe_table(analysis_, w)));
     Section& s = section("Across workloads");
     s.blocks.push_back(
         Paragraph{fmt::format("The share of {} whose target an optimizer reached within a factor of the best "
@@ -332,7 +332,7 @@ class Writer {
                               "counts 0. It has no interval: "
                               "with {} it describes these and no others.",
                               listing(names), count(names.size(), "workload"))});
-    s.blocks.push_back(Figures{profile_figures(results_, verdict_)});
+    s.blocks.push_back(Figures{profile_figures(results_, analysis_)});
     Grid grid{.columns = {{"optimizer", false}, {"score by steps"}, {"by seconds"}, {"by forward-backwards"}}};
     for (std::size_t i = 0; i < results_.variants.size(); ++i) {
       std::vector<Cell> cells = {variant(i)};
@@ -348,11 +348,11 @@ class Writer {
     Grid grid{.columns = {{"optimizer", false},
                           {"workload", false},
                           {"ms per step"},
-                          {"to baseline"},
+                          {"relative to baseline"},
                           {"state"},
                           {"bytes per parameter"},
                           {"forward-backwards per step"}}};
-    for (const Table& table : verdict_.tables) {
+    for (const Table& table : analysis_.tables) {
       for (const Row& row : table.rows) {
         if (row.losses.empty()) continue;
         const auto parameters = static_cast<double>(workload(table).parameters);
@@ -366,7 +366,7 @@ class Writer {
   }
 
   const Results& results_;
-  const Verdict& verdict_;
+  const Analysis& analysis_;
   const std::vector<Lint>& lints_;
   const std::string& baseline_;
   Page page_;
@@ -374,8 +374,8 @@ class Writer {
 
 }  // namespace
 
-Page make_page(const Results& results, const Verdict& verdict, const std::vector<Lint>& lints) {
-  return Writer(results, verdict, lints).page();
+Page make_page(const Results& results, const Analysis& analysis, const std::vector<Lint>& lints) {
+  return PageBuilder(results, analysis, lints).page();
 }
 
 }  // namespace monge::compare

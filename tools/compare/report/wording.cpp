@@ -44,14 +44,14 @@ std::string difference_interval(const Interval& interval, int decimals) {
   return fmt::format("[{}, {}]", difference(interval.low, decimals), difference(interval.high, decimals));
 }
 
-std::string significant(double value, int digits) {
+std::string significant_digits(double value, int digits) {
   if (std::isinf(value)) return fixed(value, 0);
   return fmt::format("{:.{}g}", value, digits);
 }
 
 std::string p_value(double p) { return p < 0.0001 ? "< 0.0001" : fmt::format("{:.4f}", p); }
 
-std::string percent(double share) { return fmt::format("{}%", significant(100.0 * share)); }
+std::string percent(double share) { return fmt::format("{}%", significant_digits(100.0 * share)); }
 
 std::string accuracy_text(double share) { return fmt::format("{:.2f}%", std::floor(1e4 * share + 1e-9) / 100.0); }
 
@@ -82,7 +82,7 @@ std::string bytes(std::int64_t count) {
 std::string settings(const std::vector<std::pair<std::string, double>>& axes) {
   std::string text;
   for (const auto& [key, value] : axes) {
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", key, significant(value, 4));
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", key, significant_digits(value, 4));
   }
   return text;
 }

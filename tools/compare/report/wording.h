@@ -1,4 +1,4 @@
-// How a report writes its numbers: only digits that mean something, and words where there is no number.
+// How a report writes its numbers: only significant digits, and words where there is no number.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ std::string interval(const Interval& interval, int decimals);
 std::string difference_interval(const Interval& interval, int decimals);
 
 /// With `digits` significant figures, without trailing zeros: "0.0025", "1.6e-05", "12000".
-std::string significant(double value, int digits = 3);
+std::string significant_digits(double value, int digits = 3);
 /// "0.0123", "< 0.0001".
 std::string p_value(double p);
 /// "5%" of 0.05.

@@ -80,7 +80,7 @@ std::vector<std::string> forecast_table(Comparison& comparison, const std::vecto
     const std::string& workload = comparison.workload_name(f.workload);
     const std::string& variant = comparison.variant_name(f.variant);
     const std::string between_runs = between(count(f.least_runs), count(f.most_runs));
-    const Outcome* probe = runs.outcome(comparison.config(f.probe).yaml);
+    const RunResult* probe = runs.result(comparison.config(f.probe).yaml);
     if (probe == nullptr || probe->status == Run::Status::failed) {
       lines.push_back(columns(workload, variant, between_runs, "–",
                               probe == nullptr ? "not measured" : "FAILED: " + probe->message));

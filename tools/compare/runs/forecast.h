@@ -1,7 +1,8 @@
 // Forecast: how many runs a comparison will make and how long they will take, before a night is spent on it.
 //
-// The number of tuning runs depends on the losses that they come to, so there is a least and a most. The time of a step
-// is measured: every variant trains on every workload for some steps. That these runs work at all is worth knowing too.
+// The number of tuning runs depends on the losses that they come to, so there is a lower and an upper bound. The time
+// of a step is measured: every variant trains on every workload for some steps. That these runs work at all is worth
+// knowing too.
 #pragma once
 
 #include <optional>

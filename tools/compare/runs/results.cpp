@@ -131,12 +131,12 @@ requires std::is_aggregate_v<Struct> Json to_json(const Struct& value) {
 }
 
 /// A value of the file, and where it stands in it: "runs.3.seed".
-struct Place {
+struct JsonValue {
   const Json& json;
   std::string path;
   const fs::path& file;
 
-  Place below(const std::string& key, const Json& value) const {
+  JsonValue below(const std::string& key, const Json& value) const {
     return {value, path.empty() ? key : path + "." + key, file};
   }
   [[noreturn]] void fail(std::string_view expected) const {
@@ -146,7 +146,7 @@ struct Place {
   }
 };
 
-void from_json(const Place& at, double& value) {
+void from_json(const JsonValue& at, double& value) {
   if (at.json.is_null()) {
     value = std::numeric_limits<double>::infinity();
   } else if (at.json.is_number()) {
@@ -155,42 +155,42 @@ void from_json(const Place& at, double& value) {
     at.fail("a number");
   }
 }
-void from_json(const Place& at, std::optional<double>& value) { from_json(at, value.emplace()); }
-void from_json(const Place& at, std::int64_t& value) {
+void from_json(const JsonValue& at, std::optional<double>& value) { from_json(at, value.emplace()); }
+void from_json(const JsonValue& at, std::int64_t& value) {
   if (!at.json.is_number_integer()) at.fail("an integer");
   value = at.json.get<std::int64_t>();
 }
-void from_json(const Place& at, std::size_t& value) {
+void from_json(const JsonValue& at, std::size_t& value) {
   if (!at.json.is_number_unsigned()) at.fail("a count");
   value = at.json.get<std::size_t>();
 }
-void from_json(const Place& at, bool& value) {
+void from_json(const JsonValue& at, bool& value) {
   if (!at.json.is_boolean()) at.fail("true or false");
   value = at.json.get<bool>();
 }
-void from_json(const Place& at, std::string& value) {
+void from_json(const JsonValue& at, std::string& value) {
   if (!at.json.is_string()) at.fail("text");
   value = at.json.get<std::string>();
 }
 template <class Enum, std::size_t n>
-void from_names(const Place& at, const std::string_view (&names)[n], Enum& value) {
+void from_names(const JsonValue& at, const std::string_view (&names)[n], Enum& value) {
   std::string name;
   from_json(at, name);
   const auto found = std::ranges::find(names, name);
   if (found == std::end(names)) at.fail(fmt::format("one of {}", fmt::join(names, ", ")));
   value = static_cast<Enum>(found - std::begin(names));
 }
-void from_json(const Place& at, Stage& value) { from_names(at, stage_names, value); }
-void from_json(const Place& at, Run::Status& value) { from_names(at, status_names, value); }
-void from_json(const Place& at, Axes& axes) {
+void from_json(const JsonValue& at, Stage& value) { from_names(at, stage_names, value); }
+void from_json(const JsonValue& at, Run::Status& value) { from_names(at, status_names, value); }
+void from_json(const JsonValue& at, Axes& axes) {
   if (!at.json.is_object()) at.fail("a map");
   for (const auto& [key, json] : at.json.items()) from_json(at.below(key, json), axes.emplace_back(key, 0.0).second);
 }
 template <class Struct>
 requires std::is_aggregate_v<Struct>
-void from_json(const Place& at, Struct& value);
+void from_json(const JsonValue& at, Struct& value);
 template <class T>
-void from_json(const Place& at, std::vector<T>& values) {
+void from_json(const JsonValue& at, std::vector<T>& values) {
   if (!at.json.is_array()) at.fail("a list");
   values.clear();
   for (std::size_t i = 0; i < at.json.size(); ++i) {
@@ -199,7 +199,7 @@ void from_json(const Place& at, std::vector<T>& values) {
 }
 template <class Struct>
 requires std::is_aggregate_v<Struct>
-void from_json(const Place& at, Struct& value) {
+void from_json(const JsonValue& at, Struct& value) {
   if (!at.json.is_object()) at.fail("a map");
   members(value, [&at](const char* key, auto& member) {
     const auto found = at.json.find(key);
@@ -236,7 +236,7 @@ Results read_results(const fs::path& file) {
   const Json json = Json::parse(in, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) throw InputError(fmt::format("{}: this is no JSON", file.string()));
   Results results;
-  from_json(Place{json, "", file}, results);
+  from_json(JsonValue{json, "", file}, results);
   check_places(results, file);
   return results;
 }

@@ -15,10 +15,10 @@
 
 namespace monge::compare {
 
-/// What one optimizer is and costs.
+/// An optimizer and its settings.
 struct Variant {
   std::string name;
-  std::string config;  // its settings beside the base, as YAML
+  std::string config;  // what it sets on top of the base, as YAML
 };
 
 /// A problem to train on.

@@ -43,7 +43,7 @@ std::string last_lines(const fs::path& file) {
 
 /// Fills the curve from metrics.jsonl. The time of a line is that of its tokens at the rate it states, which leaves out
 /// evaluations.
-void read_metrics(const fs::path& file, double passes_per_step, Outcome& outcome) {
+void read_metrics(const fs::path& file, double passes_per_step, RunResult& result) {
   std::ifstream in(file);
   std::vector<double> step_seconds;
   double seconds = 0.0, tokens = 0.0;
@@ -57,42 +57,42 @@ void read_metrics(const fs::path& file, double passes_per_step, Outcome& outcome
     line.at("tokens").get_to(tokens);
     line.at("step").get_to(step);
     if (!line.contains("val_loss")) continue;
-    outcome.points.push_back({.step = step,
-                              .seconds = seconds,
-                              .forward_backwards = static_cast<double>(step) * passes_per_step,
-                              .train_loss = line.at("train_loss").get<double>(),
-                              .val_loss = line.at("val_loss").get<double>()});
-    if (line.contains("val_accuracy")) outcome.points.back().val_accuracy = line["val_accuracy"].get<double>();
+    result.points.push_back({.step = step,
+                             .seconds = seconds,
+                             .forward_backwards = static_cast<double>(step) * passes_per_step,
+                             .train_loss = line.at("train_loss").get<double>(),
+                             .val_loss = line.at("val_loss").get<double>()});
+    if (line.contains("val_accuracy")) result.points.back().val_accuracy = line["val_accuracy"].get<double>();
   }
-  if (!step_seconds.empty()) outcome.step_milliseconds = 1e3 * median(step_seconds);
+  if (!step_seconds.empty()) result.step_milliseconds = 1e3 * median(step_seconds);
 }
 
 /// Of a run that went through its schedule with finite numbers, but has not learned: it ends higher than it once was,
 /// and on the data it trains on it does no better than guessing.
-bool got_lost(const Outcome& outcome) {
-  if (outcome.points.empty()) return false;
-  const Point& last = outcome.points.back();
-  const double guessing = std::log(static_cast<double>(outcome.summary.vocab));
-  return last.val_loss > outcome.points.front().val_loss && last.train_loss.value_or(0.0) > guessing;
+bool failed_to_learn(const RunResult& result) {
+  if (result.points.empty()) return false;
+  const Point& last = result.points.back();
+  const double guessing = std::log(static_cast<double>(result.summary.vocab));
+  return last.val_loss > result.points.front().val_loss && last.train_loss.value_or(0.0) > guessing;
 }
 
-Outcome read_outcome(const fs::path& run) {
-  Outcome outcome;
-  outcome.summary = train::read_summary(run / "summary.json");
-  read_metrics(run / "metrics.jsonl", outcome.summary.passes_per_step, outcome);
-  outcome.final_loss = outcome.summary.val_loss.value_or(infinity);
-  outcome.message = outcome.summary.message;
-  if (got_lost(outcome)) {
-    outcome.message = fmt::format(
+RunResult read_result(const fs::path& run) {
+  RunResult result;
+  result.summary = train::read_summary(run / "summary.json");
+  read_metrics(run / "metrics.jsonl", result.summary.passes_per_step, result);
+  result.final_loss = result.summary.val_loss.value_or(infinity);
+  result.message = result.summary.message;
+  if (failed_to_learn(result)) {
+    result.message = fmt::format(
         "the training loss ends at {:.4f}, which is worse than guessing, and the validation "
         "loss at {:.4f}, above where it began",
-        *outcome.points.back().train_loss, outcome.final_loss);
+        *result.points.back().train_loss, result.final_loss);
   }
-  if (outcome.summary.diverged || got_lost(outcome)) {
-    outcome.status = Run::Status::diverged;
-    outcome.final_loss = infinity;
+  if (result.summary.diverged || failed_to_learn(result)) {
+    result.status = Run::Status::diverged;
+    result.final_loss = infinity;
   }
-  return outcome;
+  return result;
 }
 
 }  // namespace
@@ -127,15 +127,15 @@ std::string Runs::hash(const std::string& config) const {
   return train::checksum_text(train::checksum(config + build_));
 }
 
-const Outcome* Runs::outcome(const std::string& config) {
+const RunResult* Runs::result(const std::string& config) {
   const std::string id = hash(config);
-  if (const auto known = outcomes_.find(id); known != outcomes_.end()) return &known->second;
+  if (const auto known = results_.find(id); known != results_.end()) return &known->second;
   if (children_.contains(id) || !fs::exists(path(id) / "summary.json")) return nullptr;
   // Two texts may have one hash, if once in a world.
   if (read_text(path(id, ".yaml")) != config) return nullptr;
   fs::remove_all(path(id) / "checkpoints");
   try {
-    return &outcomes_.emplace(id, read_outcome(path(id))).first->second;
+    return &results_.emplace(id, read_result(path(id))).first->second;
   } catch (const std::exception&) {
     return nullptr;  // damaged: it runs anew
   }
@@ -146,7 +146,7 @@ void Runs::start(const std::string& config) {
   fs::remove_all(path(id));
   train::write_text_file(path(id, ".yaml"), config);
   const std::vector<std::string> arguments{"train", path(id, ".yaml").string(), "--out", path(id).string()};
-  children_.emplace(id, std::make_unique<Child>(arguments, threads_, path(id, ".log")));
+  children_.emplace(id, std::make_unique<ChildProcess>(arguments, threads_, path(id, ".log")));
 }
 
 std::int64_t Runs::step(const std::string& config) const {
@@ -157,7 +157,7 @@ std::int64_t Runs::step(const std::string& config) const {
   return json.is_object() ? json.value("step", std::int64_t{0}) : 0;
 }
 
-bool Runs::collect() {
+bool Runs::poll() {
   const std::size_t before = children_.size();
   for (auto child = children_.begin(); child != children_.end();) {
     const std::optional<int> code = child->second->ended();
@@ -173,11 +173,11 @@ bool Runs::collect() {
 }
 
 void Runs::finish(const std::string& hash, int code) {
-  if (fs::exists(path(hash) / "summary.json")) return;  // outcome() reads it
+  if (fs::exists(path(hash) / "summary.json")) return;  // result() reads it
   const std::string end = code > 128 ? fmt::format("signal {}", code - 128) : fmt::format("exit code {}", code);
-  outcomes_[hash] = {.status = Run::Status::failed,
-                     .message = fmt::format("{}: {}", end, last_lines(path(hash, ".log"))),
-                     .final_loss = infinity};
+  results_[hash] = {.status = Run::Status::failed,
+                    .message = fmt::format("{}: {}", end, last_lines(path(hash, ".log"))),
+                    .final_loss = infinity};
 }
 
 }  // namespace monge::compare

@@ -5,7 +5,7 @@
 
 namespace monge::compare {
 
-/// Of a variant's YAML, "optimizer.lr" first, then in the order written. A list for a key that takes a list is none.
+/// Of a variant's YAML, "optimizer.lr" first, then in the order written. A list for a key that takes a list is no axis.
 /// Throws InputError for a list of something else than different numbers, with its place.
 std::vector<Axis> find_axes(const YamlNode& variant);
 

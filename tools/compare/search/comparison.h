@@ -13,6 +13,7 @@
 // that takes one number is an axis to be swept.
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <string>
 #include <tuple>
@@ -99,7 +100,7 @@ class Comparison {
 
   std::size_t variants() const { return variants_.size(); }
   const std::string& variant_name(std::size_t variant) const { return variants_[variant].name; }
-  /// Beside the base, as YAML.
+  /// What it sets on top of the base, as YAML.
   std::string variant_config(std::size_t variant) const { return variants_[variant].node.str(); }
   /// "optimizer.lr" first.
   const std::vector<Axis>& axes(std::size_t variant) const { return variants_[variant].axes; }

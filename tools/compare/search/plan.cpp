@@ -24,14 +24,14 @@ class Tuning {
   Tuning& operator=(const Tuning&) = delete;
 
   /// Searches as far as the runs that have ended allow.
-  void search(const EndOf& end_of) {
+  void search(const FinishedRuns& finished) {
     const auto most = static_cast<std::size_t>(comparison_.options().tune.max_trials);
-    follow(end_of, [&] { return next_settings(axes_, trials_, most, allowed_); });
+    follow(finished, [&] { return next_settings(axes_, trials_, most, allowed_); });
   }
 
   /// The same, around the best, up to `count` trials.
-  void refine(std::size_t count, const EndOf& end_of) {
-    follow(end_of, [&] { return refinements(axes_, trials_, count - std::min(count, trials_.size()), allowed_); });
+  void refine(std::size_t count, const FinishedRuns& finished) {
+    follow(finished, [&] { return refinements(axes_, trials_, count - std::min(count, trials_.size()), allowed_); });
   }
 
   const std::vector<PlannedRun>& runs() const { return runs_; }
@@ -59,29 +59,29 @@ class Tuning {
   }
 
   template <class Next>
-  void follow(const EndOf& end_of, const Next& next) {
+  void follow(const FinishedRuns& finished, const Next& next) {
     while (!waiting_ && !given_up_) {
       const std::vector<Setting> settings = next();
       if (settings.empty()) return;
-      for (std::size_t i = 0; i < settings.size() && !given_up_; ++i) try_setting(settings[i], end_of);
+      for (std::size_t i = 0; i < settings.size() && !given_up_; ++i) try_setting(settings[i], finished);
     }
   }
 
   /// A setting with runs that have not ended is no trial yet.
-  void try_setting(const Setting& setting, const EndOf& end_of) {
+  void try_setting(const Setting& setting, const FinishedRuns& finished) {
     std::vector<double> losses;
     for (const std::int64_t seed : comparison_.seeds(Stage::tune)) {
       runs_.push_back(run_of(setting, seed));
-      const std::optional<Ended> end = end_of(runs_.back());
+      const std::optional<FinishedRun> end = finished(runs_.back());
       if (end && end->failed) {
         given_up_ = true;
         return;
       }
       if (end) losses.push_back(end->loss);
     }
-    const bool finished = losses.size() == comparison_.seeds(Stage::tune).size();
-    if (finished) trials_.push_back({setting, mean(losses)});
-    waiting_ = waiting_ || !finished;
+    const bool all_ended = losses.size() == comparison_.seeds(Stage::tune).size();
+    if (all_ended) trials_.push_back({setting, mean(losses)});
+    waiting_ = waiting_ || !all_ended;
   }
 
   /// Learning rates inside the optimizer's settings that no axis sweeps.
@@ -114,19 +114,19 @@ bool any_waiting(const std::vector<std::unique_ptr<Tuning>>& tunings) {
 
 }  // namespace
 
-Plan make_plan(Comparison& comparison, const EndOf& end_of) {
-  Plan plan;
+RunPlan plan_runs(Comparison& comparison, const FinishedRuns& finished) {
+  RunPlan plan;
   for (std::size_t w = 0; w < comparison.workloads(); ++w) {
     std::vector<std::unique_ptr<Tuning>> tunings;
     for (std::size_t v = 0; v < comparison.variants(); ++v) {
       tunings.push_back(std::make_unique<Tuning>(comparison, v, w));
-      tunings.back()->search(end_of);
+      tunings.back()->search(finished);
     }
     // How many trials are due to each variant shows when the last search has ended.
     if (!any_waiting(tunings)) {
       std::size_t most = 0;
       for (const auto& tuning : tunings) most = std::max(most, tuning->trials());
-      for (const auto& tuning : tunings) tuning->refine(most, end_of);
+      for (const auto& tuning : tunings) tuning->refine(most, finished);
     }
     for (const auto& tuning : tunings) {
       plan.runs.insert(plan.runs.end(), tuning->runs().begin(), tuning->runs().end());
@@ -141,7 +141,7 @@ Plan make_plan(Comparison& comparison, const EndOf& end_of) {
         for (std::size_t v = 0; v < comparison.variants(); ++v) {
           if (tunings[v]->given_up()) continue;
           plan.runs.push_back({v, w, Stage::report, seed, budget, tunings[v]->best()});
-          plan.complete = plan.complete && end_of(plan.runs.back()).has_value();
+          plan.complete = plan.complete && finished(plan.runs.back()).has_value();
         }
       }
     }

@@ -1,4 +1,4 @@
-// Plan: all runs of a comparison that can be named, given the losses of those that are finished.
+// RunPlan: all runs of a comparison that can be named, given the losses of those that are finished.
 //
 // On every workload the variants are tuned, each by its own search; those that needed fewer settings than the others
 // spend the difference around their best one; then the best settings are run with fresh seeds on every budget. The plan
@@ -15,20 +15,20 @@
 
 namespace monge::compare {
 
-/// How a run has ended.
-struct Ended {
+/// The loss of a run that has ended.
+struct FinishedRun {
   double loss = 0.0;  // infinite: it diverged
   bool failed = false;
 };
-/// Nothing while the run has not ended.
-using EndOf = std::function<std::optional<Ended>(const PlannedRun&)>;
+/// Nothing for a run that has not ended.
+using FinishedRuns = std::function<std::optional<FinishedRun>(const PlannedRun&)>;
 
-struct Plan {
+struct RunPlan {
   std::vector<PlannedRun> runs;  // in the order of the report; each once
   std::vector<Tuned> tuned;      // for each workload, then variant not given up: as far as its tuning has come
   bool complete = true;          // every run has ended, and the last one is among them
 };
 
-Plan make_plan(Comparison& comparison, const EndOf& end_of);
+RunPlan plan_runs(Comparison& comparison, const FinishedRuns& finished);
 
 }  // namespace monge::compare

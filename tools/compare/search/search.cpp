@@ -14,7 +14,7 @@ bool tried(std::span<const Trial> trials, const Setting& setting) {
   return std::ranges::find(trials, setting, &Trial::setting) != trials.end();
 }
 
-Setting with(Setting setting, std::size_t axis, double value) {
+Setting with_value(Setting setting, std::size_t axis, double value) {
   setting[axis] = value;
   return setting;
 }
@@ -31,7 +31,7 @@ std::vector<Setting> sweep(const std::vector<Axis>& axes, std::span<const Trial>
     std::vector<Setting> missing;
     std::vector<Trial> line;
     for (const double value : axes[a].values) {
-      const Setting setting = with(centre, a, value);
+      const Setting setting = with_value(centre, a, value);
       const auto trial = std::ranges::find(trials, setting, &Trial::setting);
       if (trial == trials.end()) {
         missing.push_back(setting);
@@ -49,14 +49,14 @@ std::vector<Setting> sweep(const std::vector<Axis>& axes, std::span<const Trial>
 std::vector<LearningRatePoint> line_through(const Setting& setting, std::size_t axis, std::span<const Trial> trials) {
   std::vector<LearningRatePoint> line;
   for (const Trial& trial : trials) {
-    if (with(trial.setting, axis, setting[axis]) == setting) line.push_back({trial.setting[axis], {trial.loss}});
+    if (with_value(trial.setting, axis, setting[axis]) == setting) line.push_back({trial.setting[axis], {trial.loss}});
   }
   std::ranges::sort(line, {}, &LearningRatePoint::lr);
   return line;
 }
 
 /// Values beyond the line's ends that may hold the optimum. A factor leads nowhere from zero and below.
-std::vector<double> beyond(const std::vector<LearningRatePoint>& line) {
+std::vector<double> values_beyond(const std::vector<LearningRatePoint>& line) {
   std::vector<LearningRatePoint> positive = line;
   std::erase_if(positive, [](const LearningRatePoint& point) { return point.lr <= 0.0; });
   if (positive.empty()) return {};
@@ -86,8 +86,8 @@ std::vector<Setting> next_settings(const std::vector<Axis>& axes, std::span<cons
     // When everything diverged, only a smaller learning rate can help.
     const std::size_t searched = std::isfinite(best.loss) ? axes.size() : std::min<std::size_t>(1, axes.size());
     for (std::size_t a = 0; a < searched && next.empty(); ++a) {
-      for (const double value : beyond(line_through(best.setting, a, trials))) {
-        const Setting setting = with(best.setting, a, rounded(value));
+      for (const double value : values_beyond(line_through(best.setting, a, trials))) {
+        const Setting setting = with_value(best.setting, a, rounded(value));
         if (!tried(trials, setting) && allowed(setting)) next.push_back(setting);
       }
     }
@@ -104,7 +104,7 @@ std::vector<Setting> refinements(const std::vector<Axis>& axes, std::span<const 
     for (std::size_t a = 0; a < axes.size(); ++a) {
       std::vector<Setting> next;
       for (const double factor : {std::exp2(-step), std::exp2(step)}) {
-        const Setting setting = with(best.setting, a, rounded(best.setting[a] * factor));
+        const Setting setting = with_value(best.setting, a, rounded(best.setting[a] * factor));
         if (next.size() < count && !tried(trials, setting) && allowed(setting)) next.push_back(setting);
       }
       if (!next.empty()) return next;

@@ -1,5 +1,8 @@
-// Search: which settings of a variant to try next, given what those before have come to. Functions of the trials alone,
-// so that a comparison which is started again asks for the same runs.
+// search/: what is to be run. A comparison read from YAML, the configuration of each of its runs, and which settings to
+// try next, given the losses so far. It starts nothing.
+//
+// Search: which settings of a variant to try next. Functions of the trials alone, so that a comparison which is started
+// again asks for the same runs.
 //
 // A coordinate search. Every axis is swept over the values given, at the best values of the axes before it; then, one
 // axis at a time, the search goes on by factors of two until the best setting has a worse one on both sides of it.
@@ -26,8 +29,8 @@ using Allowed = std::function<bool(const Setting&)>;
 std::vector<Setting> next_settings(const std::vector<Axis>& axes, std::span<const Trial> trials, std::size_t max_trials,
                                    const Allowed& allowed);
 
-/// Settings around the best one, a factor sqrt(2) away on every axis in turn, then 2^(1/4) and so on: how trials are
-/// spent that other variants have needed. At most `count`; none when there is nothing left to try.
+/// Settings around the best one, a factor sqrt(2) away on every axis in turn, then 2^(1/4) and so on: how a variant
+/// spends the trials that others needed and it did not. At most `count`; none when there is nothing left to try.
 std::vector<Setting> refinements(const std::vector<Axis>& axes, std::span<const Trial> trials, std::size_t count,
                                  const Allowed& allowed);
 

@@ -18,16 +18,16 @@ Interval bootstrap_interval(std::span<const std::size_t> sizes, const std::funct
   std::vector<double> values;
   for (std::size_t i = 0; i < options.replicates; ++i) {
     for (std::vector<std::size_t>& stratum : resample) {
-      for (std::size_t& place : stratum) place = random.below(stratum.size());
+      for (std::size_t& index : stratum) index = random.below(stratum.size());
     }
     values.push_back(statistic(resample));
   }
   return {quantile(values, 0.5 * (1.0 - options.level)), quantile(values, 0.5 * (1.0 + options.level))};
 }
 
-std::vector<double> pick(std::span<const double> values, std::span<const std::size_t> places) {
+std::vector<double> values_at(std::span<const double> values, std::span<const std::size_t> indices) {
   std::vector<double> result;
-  std::ranges::transform(places, std::back_inserter(result), [&](std::size_t i) { return values[i]; });
+  std::ranges::transform(indices, std::back_inserter(result), [&](std::size_t i) { return values[i]; });
   return result;
 }
 

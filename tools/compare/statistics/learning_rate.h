@@ -1,4 +1,4 @@
-// How the loss depends on the learning rate: where the optimum lies, whether the grid holds it, how wide it is and
+// How the loss depends on the learning rate: where the optimum lies, whether the grid brackets it, how wide it is and
 // where training breaks.
 //
 // The axis is log2 of the learning rate, since the grid goes in factors. A rate's loss is the mean over its seeds; a
@@ -28,7 +28,7 @@ struct Parabola {
 };
 
 struct LearningRateStudy {
-  std::size_t best = 0;        // place of the least mean loss
+  std::size_t best = 0;        // index of the least mean loss
   std::vector<double> losses;  // mean of each point, infinite where a run diverged
   bool worse_below = false;    // the least rate of the grid is worse than the best, or diverged
   bool worse_above = false;    // the largest rate is

@@ -1,4 +1,6 @@
-// What is said of a few numbers: the losses of some seeds, the times of some workloads.
+// statistics/: estimates, intervals, tests and fits, of plain numbers. It knows nothing of runs or optimizers.
+//
+// Sample: descriptive statistics of a few numbers, such as the losses of some seeds or the times of some workloads.
 //
 // A run that missed its target has an infinite time and a diverged run an infinite loss. Such values are counted, not
 // dropped: medians and quantiles take them as the largest, a mean over them is infinite. NaN throws

@@ -101,8 +101,8 @@ SpeedUp speed_up(std::span<const double> budgets, const LossTable& baseline, std
   }
   const auto factor = [&](std::span<const std::size_t> chosen) {
     std::vector<double> means;
-    for (const auto& row : baseline) means.push_back(mean(pick(row, chosen)));
-    return fit_power_law(budgets, means, floor).budget(mean(pick(challenger, chosen))) / budgets[at];
+    for (const auto& row : baseline) means.push_back(mean(values_at(row, chosen)));
+    return fit_power_law(budgets, means, floor).budget(mean(values_at(challenger, chosen))) / budgets[at];
   };
   std::vector<std::size_t> all(seeds);
   std::iota(all.begin(), all.end(), std::size_t{0});

@@ -1,4 +1,4 @@
-// Loss against training budget, and the speed-up that is read through it.
+// Loss against training budget, and the speed-up derived from it.
 #pragma once
 
 #include <optional>

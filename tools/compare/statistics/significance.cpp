@@ -106,7 +106,7 @@ double detectable_difference(double sd, std::size_t n, double level, double powe
   return noncentrality_of(power, 2.0 * size - 2.0, level) * sd * std::sqrt(2.0 / size);
 }
 
-std::vector<std::vector<std::size_t>> groups_not_told_apart(
+std::vector<std::vector<std::size_t>> homogeneous_subsets(
     std::size_t items, std::span<const std::pair<std::size_t, std::size_t>> different) {
   // Insert and absorb: a set that holds a different pair is replaced by itself without the one and without the other;
   // sets inside another are dropped.
@@ -137,7 +137,7 @@ std::vector<std::vector<std::size_t>> groups_not_told_apart(
 
 std::vector<std::string> group_letters(std::size_t items,
                                        std::span<const std::pair<std::size_t, std::size_t>> different) {
-  const auto groups = groups_not_told_apart(items, different);
+  const auto groups = homogeneous_subsets(items, different);
   require(groups.size() <= 26, "group letters: {} groups; at most 26 have a letter", groups.size());
   std::vector<std::string> letters(items);
   for (std::size_t g = 0; g < groups.size(); ++g) {

@@ -1,5 +1,5 @@
-// Is a difference more than chance? Tests, their correction for many comparisons, what a sample could have shown, and
-// who cannot be told apart from whom.
+// Significance: hypothesis tests, their correction for many comparisons, the minimum detectable difference, and groups
+// whose members are not distinguishable.
 //
 // Samples are finite and hold two values at least, pairs belong together by place; anything else throws
 // std::invalid_argument.
@@ -50,13 +50,13 @@ double detectable_paired_difference(double sd, std::size_t n, double level = 0.0
 double detectable_difference(double sd, std::size_t n, double level = 0.05, double power = 0.8);
 
 /// All largest sets of items 0 .. n - 1 that hold no pair of `different`, each in order, ordered by their members. Two
-/// items share a set exactly if they are not told apart.
-std::vector<std::vector<std::size_t>> groups_not_told_apart(
+/// items share a set exactly if they are not distinguishable.
+std::vector<std::vector<std::size_t>> homogeneous_subsets(
     std::size_t items, std::span<const std::pair<std::size_t, std::size_t>> different);
 
-/// The compact letter display of these sets, one text per item: items that share a letter are not told apart. Piepho,
-/// "An algorithm for a letter-based representation of all-pairwise comparisons", J. Comput. Graph. Stat. 2004. Given
-/// the items best first, `a` holds the best. At most 26 groups.
+/// The compact letter display of these sets, one text per item: items that share a letter are not distinguishable.
+/// Piepho, "An algorithm for a letter-based representation of all-pairwise comparisons", J. Comput. Graph. Stat. 2004.
+/// Given the items best first, `a` holds the best. At most 26 groups.
 std::vector<std::string> group_letters(std::size_t items,
                                        std::span<const std::pair<std::size_t, std::size_t>> different);
 

@@ -1,4 +1,5 @@
-// How long a loss takes, on one workload and over several. A target that was missed took infinitely long.
+// How long training takes to reach a loss, on one workload and over several. A target that was missed took infinitely
+// long.
 #pragma once
 
 #include <span>
@@ -9,7 +10,7 @@
 namespace monge::compare {
 
 /// The first of `times` (steps or seconds, as evaluated) with a loss of at most `target`; infinite when there is none.
-/// A loss that is NaN does not reach.
+/// A loss that is NaN does not count.
 double time_to_target(std::span<const double> times, std::span<const double> losses, double target);
 
 /// Times to target, [optimizer][workload].

@@ -1,5 +1,5 @@
 // What a comparison concludes from made-up runs whose truth is known.
-#include "tools/compare/report/verdict.h"
+#include "tools/compare/report/analysis.h"
 
 #include <gtest/gtest.h>
 
@@ -19,7 +19,7 @@ Run& run_of(Results& results, std::size_t variant, std::int64_t seed) {
   return *std::ranges::find_if(results.runs, [&](const Run& r) { return r.variant == variant && r.seed == seed; });
 }
 
-const Row& row_of(const Verdict& verdict, std::size_t variant) { return verdict.tables.front().row_of(variant); }
+const Row& row_of(const Analysis& analysis, std::size_t variant) { return analysis.tables.front().row_of(variant); }
 
 bool share_a_letter(const Row& one, const Row& other) {
   return one.group.find_first_of(other.group) != std::string::npos;
@@ -30,48 +30,47 @@ double slack(int trials, double probability) { return 4.0 * std::sqrt(trials * p
 
 // Claims
 
-TEST(Verdict, ATieIsRarelyDeclaredADifference) {
+TEST(Analysis, ATieIsRarelyDeclaredADifference) {
   constexpr int trials = 2000;
-  int false_verdicts = 0, false_letters = 0;
+  int false_claims = 0, false_letters = 0;
   for (int i = 0; i < trials; ++i) {
-    const Verdict verdict = judge(planted({0.0, 0.0, 0.0, 0.0}, 6, i));
-    const std::vector<Row>& rows = verdict.tables.front().rows;
-    false_verdicts +=
-        std::ranges::any_of(rows, [](const Row& row) { return row.contrast && row.contrast->told_apart; });
+    const Analysis analysis = analyse(planted({0.0, 0.0, 0.0, 0.0}, 6, i));
+    const std::vector<Row>& rows = analysis.tables.front().rows;
+    false_claims += std::ranges::any_of(rows, [](const Row& row) { return row.contrast && row.contrast->significant; });
     false_letters += std::ranges::any_of(rows, [](const Row& row) { return row.group != "a"; });
   }
-  EXPECT_LT(false_verdicts, trials * 0.05 + slack(trials, 0.05));
+  EXPECT_LT(false_claims, trials * 0.05 + slack(trials, 0.05));
   EXPECT_LT(false_letters, trials * 0.05 + slack(trials, 0.05));
   // Three tests against one baseline: Bonferroni's bound is missed by their correlation alone.
-  EXPECT_GT(false_verdicts, trials * 0.03);
+  EXPECT_GT(false_claims, trials * 0.03);
 }
 
-TEST(Verdict, ADifferenceThatIsCalledDetectableIsFoundAsOften) {
+TEST(Analysis, ADifferenceThatIsCalledDetectableIsFoundAsOften) {
   constexpr int trials = 1000;
   constexpr std::size_t seeds = 6;
   constexpr double spread = 0.002;
   const double shift = detectable_paired_difference(spread * std::sqrt(2.0), seeds, 0.05 / 3.0);
   int found = 0;
   for (int i = 0; i < trials; ++i) {
-    const Verdict verdict = judge(planted({0.0, -shift, 0.0, 0.0}, seeds, 10'000 + i, spread));
-    const Contrast& contrast = *row_of(verdict, 1).contrast;
-    found += contrast.told_apart && contrast.test.difference < 0.0;
+    const Analysis analysis = analyse(planted({0.0, -shift, 0.0, 0.0}, seeds, 10'000 + i, spread));
+    const Contrast& contrast = *row_of(analysis, 1).contrast;
+    found += contrast.significant && contrast.test.difference < 0.0;
   }
   EXPECT_GT(found, trials * 0.8 - slack(trials, 0.8));
 }
 
-TEST(Verdict, LettersNeverClaimMoreThanTheTests) {
+TEST(Analysis, LettersNeverClaimMoreThanTheTests) {
   int separate = 0, together = 0;
   for (int i = 0; i < 200; ++i) {
-    const Verdict verdict = judge(planted({0.0, 0.003, -0.006, 0.009}, 8, i));
-    const Row& baseline = row_of(verdict, 0);
+    const Analysis analysis = analyse(planted({0.0, 0.003, -0.006, 0.009}, 8, i));
+    const Row& baseline = row_of(analysis, 0);
     for (std::size_t v = 1; v < 4; ++v) {
-      const Row& row = row_of(verdict, v);
+      const Row& row = row_of(analysis, v);
       if (share_a_letter(row, baseline)) {
         ++together;
       } else {
         ++separate;
-        EXPECT_TRUE(row.contrast->told_apart);
+        EXPECT_TRUE(row.contrast->significant);
       }
     }
   }
@@ -91,10 +90,10 @@ Results by_hand() {
   return results;
 }
 
-TEST(Verdict, NumbersByHand) {
-  const Verdict verdict = judge(by_hand());
-  EXPECT_EQ(verdict.comparisons, 2u);
-  const Row& row = row_of(verdict, 1);
+TEST(Analysis, NumbersByHand) {
+  const Analysis analysis = analyse(by_hand());
+  EXPECT_EQ(analysis.comparisons, 2u);
+  const Row& row = row_of(analysis, 1);
   const Contrast& contrast = *row.contrast;
   EXPECT_TRUE(contrast.paired());
   EXPECT_EQ(contrast.seeds, 5u);
@@ -106,80 +105,80 @@ TEST(Verdict, NumbersByHand) {
   const double p = 2.0 * (1.0 - below);
   EXPECT_NEAR(contrast.test.p, p, 1e-9);
   EXPECT_NEAR(contrast.p, 2.0 * p, 1e-9) << "the lesser of two p values";
-  EXPECT_TRUE(contrast.told_apart);
+  EXPECT_TRUE(contrast.significant);
   const double half = 2.7764451051977987 * std::sqrt(0.00025 / 5.0);  // Student's 0.975 quantile, four degrees
   EXPECT_NEAR(contrast.test.interval.low, 0.03 - half, 1e-9);
   EXPECT_NEAR(contrast.test.interval.high, 0.03 + half, 1e-9);
   EXPECT_EQ(contrast.sign_flip, 2.0 / 32.0);
   EXPECT_EQ(contrast.corrected_sign_flip, 2.0 * 2.0 / 32.0);
 
-  EXPECT_EQ(row_of(verdict, 2).contrast->p, 1.0);
-  EXPECT_EQ(row_of(verdict, 2).group, row_of(verdict, 0).group);
-  EXPECT_FALSE(row_of(verdict, 0).contrast.has_value());
-  EXPECT_EQ(verdict.tables.front().rows.back().variant, 1u) << "least mean first";
+  EXPECT_EQ(row_of(analysis, 2).contrast->p, 1.0);
+  EXPECT_EQ(row_of(analysis, 2).group, row_of(analysis, 0).group);
+  EXPECT_FALSE(row_of(analysis, 0).contrast.has_value());
+  EXPECT_EQ(analysis.tables.front().rows.back().variant, 1u) << "least mean first";
 }
 
-TEST(Verdict, AllTablesAreCorrectedTogether) {
+TEST(Analysis, AllTablesAreCorrectedTogether) {
   Results one = by_hand(), two = by_hand();
   two.workloads.push_back({.name = "again"});
   for (const compare::Run& run : one.runs) {
     two.runs.push_back(run);
     two.runs.back().workload = 1;
   }
-  const Verdict verdict = judge(two);
-  EXPECT_EQ(verdict.comparisons, 4u);
-  EXPECT_NEAR(row_of(verdict, 1).contrast->p, 2.0 * row_of(judge(one), 1).contrast->p, 1e-12);
+  const Analysis analysis = analyse(two);
+  EXPECT_EQ(analysis.comparisons, 4u);
+  EXPECT_NEAR(row_of(analysis, 1).contrast->p, 2.0 * row_of(analyse(one), 1).contrast->p, 1e-12);
 }
 
 // Seeds that are missing or diverged
 
-TEST(Verdict, ADivergedRunMakesTheMeanInfiniteAndAllowsNoTest) {
+TEST(Analysis, ADivergedRunMakesTheMeanInfiniteAndAllowsNoTest) {
   Results results = by_hand();
   run_of(results, 2, 3).status = compare::Run::Status::diverged;
-  const Verdict verdict = judge(results);
-  const Row& row = row_of(verdict, 2);
+  const Analysis analysis = analyse(results);
+  const Row& row = row_of(analysis, 2);
   EXPECT_EQ(row.mean, infinity);
   EXPECT_EQ(row.diverged, 1u);
   EXPECT_FALSE(row.interval || row.deviation || row.contrast);
   EXPECT_EQ(row.group, "");
-  EXPECT_EQ(verdict.tables.front().rows.back().variant, 2u);
-  EXPECT_EQ(verdict.comparisons, 1u);
-  EXPECT_TRUE(row_of(verdict, 1).contrast.has_value());
+  EXPECT_EQ(analysis.tables.front().rows.back().variant, 2u);
+  EXPECT_EQ(analysis.comparisons, 1u);
+  EXPECT_TRUE(row_of(analysis, 1).contrast.has_value());
 
   results.baseline = 2;
-  EXPECT_EQ(judge(results).comparisons, 0u);
+  EXPECT_EQ(analyse(results).comparisons, 0u);
 }
 
-TEST(Verdict, AFailedRunIsLeftOutAndPairsStayPairs) {
+TEST(Analysis, AFailedRunIsLeftOutAndPairsStayPairs) {
   Results results = by_hand();
   run_of(results, 1, 5).status = compare::Run::Status::failed;
   run_of(results, 0, 1).status = compare::Run::Status::failed;
-  const Verdict verdict = judge(results);
-  const Row& row = row_of(verdict, 1);
+  const Analysis analysis = analyse(results);
+  const Row& row = row_of(analysis, 1);
   EXPECT_EQ(row.failed, 1u);
   EXPECT_EQ(row.seeds, (std::vector<std::int64_t>{1, 2, 3, 4}));
   EXPECT_EQ(row.contrast->seeds, 3u);
   EXPECT_NEAR(row.contrast->test.difference, 0.03, 1e-12);  // of the seeds 2, 3, 4
 }
 
-TEST(Verdict, OtherSeedsAreIndependentSamples) {
+TEST(Analysis, OtherSeedsAreIndependentSamples) {
   Results results = by_hand();
   for (compare::Run& run : results.runs) run.seed += run.variant == 1 ? 100 : 0;
-  const Verdict verdict = judge(results);
-  const Contrast& contrast = *row_of(verdict, 1).contrast;
+  const Analysis analysis = analyse(results);
+  const Contrast& contrast = *row_of(analysis, 1).contrast;
   EXPECT_FALSE(contrast.paired());
   EXPECT_FALSE(contrast.sign_flip.has_value());
-  const TTest welch = welch_t_test(row_of(verdict, 1).losses, row_of(verdict, 0).losses);
+  const TTest welch = welch_t_test(row_of(analysis, 1).losses, row_of(analysis, 0).losses);
   EXPECT_EQ(contrast.test.p, welch.p);
   EXPECT_EQ(contrast.test.interval.low, welch.interval.low);
   EXPECT_GT(welch.p, 0.5) << "what pairs would have shown is lost";
 }
 
-TEST(Verdict, OneSeedAllowsNoTest) {
-  const Verdict verdict = judge(planted({0.0, 1.0}, 1, 1));
-  EXPECT_EQ(verdict.comparisons, 0u);
-  EXPECT_FALSE(row_of(verdict, 1).contrast || row_of(verdict, 1).interval);
-  EXPECT_EQ(row_of(verdict, 1).losses.size(), 1u);
+TEST(Analysis, OneSeedAllowsNoTest) {
+  const Analysis analysis = analyse(planted({0.0, 1.0}, 1, 1));
+  EXPECT_EQ(analysis.comparisons, 0u);
+  EXPECT_FALSE(row_of(analysis, 1).contrast || row_of(analysis, 1).interval);
+  EXPECT_EQ(row_of(analysis, 1).losses.size(), 1u);
 }
 
 // Times
@@ -206,9 +205,9 @@ Results with_curves(std::int64_t seeds) {
   return results;
 }
 
-TEST(Verdict, TimesToTarget) {
-  const Verdict verdict = judge(with_curves(4));
-  const Row& row = row_of(verdict, 1);
+TEST(Analysis, TimesToTarget) {
+  const Analysis analysis = analyse(with_curves(4));
+  const Row& row = row_of(analysis, 1);
   EXPECT_EQ(row.reached, 4u);
   EXPECT_EQ(row.median_to_target, (PerEffort{30.0, 6.0, 45.0}));
   EXPECT_EQ(row.cost.slowdown, 2.0);
@@ -217,41 +216,41 @@ TEST(Verdict, TimesToTarget) {
   EXPECT_EQ(row.cost.passes_per_step, 1.5);
 }
 
-TEST(Verdict, AnAccuracyCanBeTheTarget) {
+TEST(Analysis, AnAccuracyCanBeTheTarget) {
   Results results = with_curves(4);
   results.workloads.front().target = 0.75;
   results.workloads.front().target_is_accuracy = true;
-  EXPECT_EQ(row_of(judge(results), 1).reached, 0u) << "without accuracies it cannot be reached";
-  EXPECT_FALSE(row_of(judge(results), 1).accuracy.has_value());
+  EXPECT_EQ(row_of(analyse(results), 1).reached, 0u) << "without accuracies it cannot be reached";
+  EXPECT_FALSE(row_of(analyse(results), 1).accuracy.has_value());
   for (compare::Run& run : results.runs) {
     for (compare::Point& point : run.points) point.val_accuracy = 0.025 * static_cast<double>(point.step);
   }
-  Verdict verdict = judge(results);
-  EXPECT_EQ(row_of(verdict, 1).reached, 4u);
-  EXPECT_EQ(row_of(verdict, 1).median_to_target, (PerEffort{30.0, 6.0, 45.0}));
-  EXPECT_EQ(row_of(verdict, 1).accuracy, 1.0);
+  Analysis analysis = analyse(results);
+  EXPECT_EQ(row_of(analysis, 1).reached, 4u);
+  EXPECT_EQ(row_of(analysis, 1).median_to_target, (PerEffort{30.0, 6.0, 45.0}));
+  EXPECT_EQ(row_of(analysis, 1).accuracy, 1.0);
   run_of(results, 1, 1).points.back().val_accuracy = 0.8;
   run_of(results, 0, 2).status = compare::Run::Status::diverged;
-  verdict = judge(results);
-  EXPECT_NEAR(row_of(verdict, 1).accuracy.value(), 0.95, 1e-15);
-  EXPECT_FALSE(row_of(verdict, 0).accuracy.has_value()) << "one diverged";
+  analysis = analyse(results);
+  EXPECT_NEAR(row_of(analysis, 1).accuracy.value(), 0.95, 1e-15);
+  EXPECT_FALSE(row_of(analysis, 0).accuracy.has_value()) << "one diverged";
 }
 
-TEST(Verdict, AMissIsInfinitelyLate) {
+TEST(Analysis, AMissIsInfinitelyLate) {
   Results results = with_curves(4);
   run_of(results, 1, 1).points.resize(2);
-  EXPECT_EQ(row_of(judge(results), 1).reached, 3u);
-  EXPECT_EQ(row_of(judge(results), 1).median_to_target[0], 30.0);
+  EXPECT_EQ(row_of(analyse(results), 1).reached, 3u);
+  EXPECT_EQ(row_of(analyse(results), 1).median_to_target[0], 30.0);
   run_of(results, 1, 2).status = compare::Run::Status::diverged;  // after it had reached the target
-  const Verdict verdict = judge(results);
-  EXPECT_EQ(row_of(verdict, 1).reached, 2u);
-  EXPECT_EQ(row_of(verdict, 1).median_to_target[0], infinity);
-  EXPECT_EQ(row_of(verdict, 0).median_to_target[0], 30.0);
+  const Analysis analysis = analyse(results);
+  EXPECT_EQ(row_of(analysis, 1).reached, 2u);
+  EXPECT_EQ(row_of(analysis, 1).median_to_target[0], infinity);
+  EXPECT_EQ(row_of(analysis, 0).median_to_target[0], 30.0);
 }
 
-TEST(Verdict, ProfilesOverWorkloads) {
+TEST(Analysis, ProfilesOverWorkloads) {
   Results results = with_curves(2);
-  EXPECT_FALSE(judge(results).profiles.has_value()) << "one workload has no profile";
+  EXPECT_FALSE(analyse(results).profiles.has_value()) << "one workload has no profile";
   results.workloads.push_back({.name = "other", .target = 1.0});
   const std::vector<compare::Run> first = results.runs;
   for (compare::Run run : first) {
@@ -259,17 +258,17 @@ TEST(Verdict, ProfilesOverWorkloads) {
     if (run.variant == 0) run.points.resize(1);  // the baseline misses it
     results.runs.push_back(run);
   }
-  const Verdict verdict = judge(results);
-  ASSERT_TRUE(verdict.profiles.has_value());
+  const Analysis analysis = analyse(results);
+  ASSERT_TRUE(analysis.profiles.has_value());
   const auto seconds = static_cast<std::size_t>(Effort::seconds);
-  EXPECT_EQ(verdict.profiles->ratios[seconds], (TimeTable{{1.0, infinity}, {2.0, 1.0}}));
-  EXPECT_DOUBLE_EQ(verdict.profiles->scores[seconds][0], 0.5);
-  EXPECT_DOUBLE_EQ(verdict.profiles->scores[seconds][1], (2.0 / 3.0 + 1.0) / 2.0);
+  EXPECT_EQ(analysis.profiles->ratios[seconds], (TimeTable{{1.0, infinity}, {2.0, 1.0}}));
+  EXPECT_DOUBLE_EQ(analysis.profiles->scores[seconds][0], 0.5);
+  EXPECT_DOUBLE_EQ(analysis.profiles->scores[seconds][1], (2.0 / 3.0 + 1.0) / 2.0);
 }
 
 // Budgets and learning rates
 
-TEST(Verdict, SpeedUpThroughAPowerLaw) {
+TEST(Analysis, SpeedUpThroughAPowerLaw) {
   // The baseline follows 1 + D^-1; the variant has the loss that the baseline has at twice the budget.
   Results results = planted({0.0, 0.0}, 3, 1);
   results.workloads.front().budgets = {1.0, 2.0, 4.0};
@@ -282,21 +281,21 @@ TEST(Verdict, SpeedUpThroughAPowerLaw) {
       results.runs.push_back(run);
     }
   }
-  const Verdict verdict = judge(results);
-  ASSERT_EQ(verdict.tables.size(), 3u);
-  for (const Table& table : verdict.tables) {
+  const Analysis analysis = analyse(results);
+  ASSERT_EQ(analysis.tables.size(), 3u);
+  for (const Table& table : analysis.tables) {
     const SpeedUp& speed_up = *table.row_of(1).speed_up;
     EXPECT_NEAR(speed_up.factor, 2.0, 1e-4);
     EXPECT_NEAR(speed_up.interval.low, 2.0, 1e-4) << "seeds that do not differ leave no doubt";
     EXPECT_NEAR(speed_up.interval.high, 2.0, 1e-4);
     EXPECT_FALSE(table.row_of(0).speed_up.has_value());
   }
-  ASSERT_EQ(verdict.scalings.size(), 2u);
-  EXPECT_NEAR(verdict.scalings[1].law.floor, 1.0, 1e-4);
-  EXPECT_EQ(recipe_table(verdict, 0).budget, 1.0);
+  ASSERT_EQ(analysis.scalings.size(), 2u);
+  EXPECT_NEAR(analysis.scalings[1].law.floor, 1.0, 1e-4);
+  EXPECT_EQ(recipe_table(analysis, 0).budget, 1.0);
 }
 
-TEST(Verdict, EachRateCountsAtTheBestOfTheOtherSettings) {
+TEST(Analysis, EachRateCountsAtTheBestOfTheOtherSettings) {
   Results results = planted({0.0}, 2, 1);
   const auto tune = [&](double lr, double decay, double loss) {
     results.runs.push_back({.axes = {{"optimizer.lr", lr}, {"optimizer.weight_decay", decay}},
@@ -309,25 +308,25 @@ TEST(Verdict, EachRateCountsAtTheBestOfTheOtherSettings) {
   tune(0.002, 0.1, infinity);
   tune(0.004, 0.0, 2.1);
   tune(0.008, 0.0, infinity);
-  const Verdict verdict = judge(results);
-  ASSERT_EQ(verdict.sensitivities.size(), 1u);
-  const LearningRateStudy& study = *verdict.sensitivities.front().study;
+  const Analysis analysis = analyse(results);
+  ASSERT_EQ(analysis.sensitivities.size(), 1u);
+  const LearningRateStudy& study = *analysis.sensitivities.front().study;
   EXPECT_EQ(study.losses, (std::vector{2.2, 2.0, 2.1, infinity}));
   EXPECT_EQ(study.best, 1u);
   EXPECT_EQ(study.divergence, 0.008);
 }
 
-TEST(Verdict, ARealisticComparison) {
-  const Verdict verdict = judge(Realistic::results());
-  ASSERT_EQ(verdict.tables.size(), 5u);
-  for (const Table& table : verdict.tables) {
+TEST(Analysis, ARealisticComparison) {
+  const Analysis analysis = analyse(Realistic::results());
+  ASSERT_EQ(analysis.tables.size(), 5u);
+  for (const Table& table : analysis.tables) {
     EXPECT_EQ(table.rows.front().variant, 1u);
-    EXPECT_TRUE(table.row_of(1).contrast->told_apart);
+    EXPECT_TRUE(table.row_of(1).contrast->significant);
     EXPECT_EQ(table.rows.back().variant, 3u);
   }
-  EXPECT_EQ(verdict.comparisons, 14u) << "but for the one that diverged";
-  EXPECT_EQ(verdict.tables[4].row_of(2).failed, 1u);
-  EXPECT_LT(verdict.tables[0].row_of(1).excess_ratio->interval.high, 0.75);
+  EXPECT_EQ(analysis.comparisons, 14u) << "but for the one that diverged";
+  EXPECT_EQ(analysis.tables[4].row_of(2).failed, 1u);
+  EXPECT_LT(analysis.tables[0].row_of(1).excess_ratio->interval.high, 0.75);
 }
 
 }  // namespace

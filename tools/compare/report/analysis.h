@@ -1,8 +1,8 @@
-// Verdict: what the runs of a comparison show, as numbers.
+// Analysis: what the runs of a comparison show, as numbers.
 //
 // One table per workload and budget. Its rows are the variants, least mean loss first. A diverged run counts with an
 // infinite loss: the mean of its variant is infinite, and no t test applies. A failed run (no memory, a broken disk)
-// says nothing of the optimizer and is left out, but counted.
+// says nothing about the optimizer and is left out, but counted.
 #pragma once
 
 #include <array>
@@ -37,7 +37,7 @@ struct Contrast {
   double p = 1.0;                             // of the t test, after Holm's correction
   std::optional<double> sign_flip;            // p of up to 24 pairs, before
   std::optional<double> corrected_sign_flip;  // and after Holm's correction
-  bool told_apart = false;                    // p <= level
+  bool significant = false;                   // p <= level
 
   bool paired() const { return !differences.empty(); }
 };
@@ -45,7 +45,7 @@ struct Contrast {
 /// What the steps of a variant took: over its report runs that did not fail.
 struct Cost {
   double step_milliseconds = 0.0;  // median
-  double slowdown = 1.0;           // that, to the baseline's
+  double slowdown = 1.0;           // relative to the baseline
   std::int64_t state_bytes = 0;
   double passes_per_step = 1.0;
 };
@@ -62,8 +62,8 @@ struct Row {
   std::optional<double> accuracy;           // mean at the end; none where a run has none
   std::optional<Interval> interval;         // of the mean, 1 - level
   std::optional<Contrast> contrast;         // against the baseline; none of the baseline itself
-  std::optional<ExcessRatio> excess_ratio;  // to the baseline's, where the optimum is known
-  std::string group;                        // letters: who shares one is not told apart
+  std::optional<ExcessRatio> excess_ratio;  // relative to the baseline, where the optimum is known
+  std::string group;                        // compact letter display: rows that share a letter are not distinguishable
   std::optional<SpeedUp> speed_up;          // over the baseline
 
   std::vector<PerEffort> to_target;  // of each seed; infinite: not reached, or diverged later
@@ -95,7 +95,7 @@ struct Scaling {
   PowerLaw law;
 };
 
-/// What the tune runs of a variant say of its learning rate.
+/// What the tuning runs of a variant show about its learning rate.
 struct Sensitivity {
   std::size_t workload = 0, variant = 0;
   double budget = 1.0;
@@ -103,7 +103,7 @@ struct Sensitivity {
   std::optional<LearningRateStudy> study;  // none when every rate diverged
 };
 
-struct Verdict {
+struct Analysis {
   std::vector<Table> tables;    // workload by workload, budgets rising
   std::size_t comparisons = 0;  // t tests against the baseline, in all tables: corrected together
   std::vector<Sensitivity> sensitivities;
@@ -111,7 +111,7 @@ struct Verdict {
   std::optional<Profiles> profiles;  // with two workloads or more that have a target
 };
 
-Verdict judge(const Results& results);
+Analysis analyse(const Results& results);
 
 /// "markov2", or with several budgets "markov2 at 2×".
 std::string table_name(const Results& results, const Table& table);
@@ -122,7 +122,7 @@ bool belongs(const Run& run, const Table& table, std::size_t variant);
 const Tuned* tuned_for(const Results& results, std::size_t workload, std::size_t variant);
 
 /// The table whose times count for the profile: at the budget 1 where there is one, else at the least.
-const Table& recipe_table(const Verdict& verdict, std::size_t workload);
+const Table& recipe_table(const Analysis& analysis, std::size_t workload);
 
 /// The difference that this test finds with 80 % probability at the level that is left for the first of
 /// `comparisons` tests, level / comparisons, where the seeds spread as they did.

@@ -1,4 +1,4 @@
-#include "tools/compare/runs/gather.h"
+#include "tools/compare/runs/collect_results.h"
 
 #include <fmt/format.h>
 #include <algorithm>
@@ -62,7 +62,7 @@ void set_target(const WorkloadOptions& options, const Results& results, std::siz
 
 }  // namespace
 
-Results gather(Comparison& comparison, const Plan& plan, Runs& runs, const std::string& build) {
+Results collect_results(Comparison& comparison, const RunPlan& plan, Runs& runs, const std::string& build) {
   const ComparisonOptions& options = comparison.options();
   Results results{.title = options.title,
                   .description = options.description,
@@ -83,11 +83,11 @@ Results gather(Comparison& comparison, const Plan& plan, Runs& runs, const std::
   std::string device = "no run yet";
   for (const PlannedRun& planned : plan.runs) {
     const RunConfig& config = comparison.config(planned);
-    const Outcome* outcome = runs.outcome(config.yaml);
-    if (outcome == nullptr) continue;
-    if (outcome->status != Run::Status::failed) {
-      describe(outcome->summary, results.workloads[planned.workload]);
-      device = outcome->summary.device;
+    const RunResult* result = runs.result(config.yaml);
+    if (result == nullptr) continue;
+    if (result->status != Run::Status::failed) {
+      describe(result->summary, results.workloads[planned.workload]);
+      device = result->summary.device;
     }
     results.runs.push_back({.variant = planned.variant,
                             .workload = planned.workload,
@@ -95,13 +95,13 @@ Results gather(Comparison& comparison, const Plan& plan, Runs& runs, const std::
                             .seed = planned.seed,
                             .budget = planned.budget,
                             .axes = swept(comparison.axes(planned.variant), planned.setting),
-                            .status = outcome->status,
-                            .message = outcome->message,
-                            .points = outcome->points,
-                            .final_loss = outcome->final_loss,
-                            .step_milliseconds = outcome->step_milliseconds,
-                            .state_bytes = outcome->summary.state_bytes,
-                            .passes_per_step = outcome->summary.passes_per_step,
+                            .status = result->status,
+                            .message = result->message,
+                            .points = result->points,
+                            .final_loss = result->final_loss,
+                            .step_milliseconds = result->step_milliseconds,
+                            .state_bytes = result->summary.state_bytes,
+                            .passes_per_step = result->summary.passes_per_step,
                             .hash = runs.hash(config.yaml),
                             .config = config.yaml});
   }

@@ -4,7 +4,7 @@
 #include <map>
 #include <tuple>
 
-#include "tools/compare/report/verdict_parts.h"
+#include "tools/compare/report/analysis_parts.h"
 
 namespace monge::compare {
 namespace {
@@ -25,7 +25,7 @@ std::vector<LearningRatePoint> best_by_rate(const std::map<Settings, std::vector
 
 }  // namespace
 
-void study_tuning(const Results& results, Verdict& verdict) {
+void study_tuning(const Results& results, Analysis& analysis) {
   std::map<std::tuple<std::size_t, double, std::size_t>, std::map<Settings, std::vector<double>>> trials;
   for (const Run& run : results.runs) {
     if (run.stage != Stage::tune || run.status == Run::Status::failed) continue;
@@ -35,7 +35,7 @@ void study_tuning(const Results& results, Verdict& verdict) {
   }
   for (const auto& [place, of_settings] : trials) {
     const auto& [workload, budget, variant] = place;
-    Sensitivity& sensitivity = verdict.sensitivities.emplace_back(
+    Sensitivity& sensitivity = analysis.sensitivities.emplace_back(
         Sensitivity{.workload = workload, .variant = variant, .budget = budget, .points = best_by_rate(of_settings)});
     const auto converged = [](const LearningRatePoint& point) { return std::isfinite(mean(point.losses)); };
     if (std::ranges::any_of(sensitivity.points, converged)) {

@@ -4,7 +4,7 @@
 
 #include "core/error.h"
 #include "core/random.h"
-#include "tools/compare/report/verdict_parts.h"
+#include "tools/compare/report/analysis_parts.h"
 
 namespace monge::compare {
 namespace {
@@ -26,14 +26,14 @@ std::vector<std::int64_t> finite_seeds(std::vector<std::int64_t> seeds, const Ro
   return seeds;
 }
 
-void fit_workload(const Results& results, std::size_t workload, std::span<Table*> tables, Verdict& verdict) {
+void fit_workload(const Results& results, std::size_t workload, std::span<Table*> tables, Analysis& analysis) {
   const std::vector<double>& budgets = results.workloads[workload].budgets;
   for (std::size_t variant = 0; variant < results.variants.size(); ++variant) {
     Scaling scaling{.workload = workload, .variant = variant, .budgets = budgets};
     for (const Table* table : tables) scaling.means.push_back(table->row_of(variant).mean);
     if (std::ranges::any_of(scaling.means, [](double loss) { return !std::isfinite(loss); })) continue;
     scaling.law = fit_power_law(scaling.budgets, scaling.means);
-    verdict.scalings.push_back(scaling);
+    analysis.scalings.push_back(scaling);
   }
 
   std::vector<std::int64_t> seeds = results.report_seeds;
@@ -113,20 +113,20 @@ Cost cost_of(std::span<const Run* const> runs) {
   return cost;
 }
 
-void fit_budgets(const Results& results, Verdict& verdict) {
+void fit_budgets(const Results& results, Analysis& analysis) {
   for (std::size_t workload = 0; workload < results.workloads.size(); ++workload) {
     if (results.workloads[workload].budgets.size() < 3) continue;
     std::vector<Table*> tables;
-    for (Table& table : verdict.tables) {
+    for (Table& table : analysis.tables) {
       if (table.workload == workload) tables.push_back(&table);
     }
-    fit_workload(results, workload, tables, verdict);
+    fit_workload(results, workload, tables, analysis);
   }
 }
 
-const Table& recipe_table(const Verdict& verdict, std::size_t workload) {
+const Table& recipe_table(const Analysis& analysis, std::size_t workload) {
   const Table* least = nullptr;
-  for (const Table& table : verdict.tables) {
+  for (const Table& table : analysis.tables) {
     if (table.workload != workload) continue;
     if (table.budget == 1.0) return table;
     if (least == nullptr) least = &table;
@@ -135,12 +135,12 @@ const Table& recipe_table(const Verdict& verdict, std::size_t workload) {
   return *least;
 }
 
-void profile_times(const Results& results, Verdict& verdict) {
+void profile_times(const Results& results, Analysis& analysis) {
   Profiles profiles;
   for (std::size_t workload = 0; workload < results.workloads.size(); ++workload) {
     if (!results.workloads[workload].target) continue;
     // A target that an untrained model reaches has no ratio.
-    const auto& rows = recipe_table(verdict, workload).rows;
+    const auto& rows = recipe_table(analysis, workload).rows;
     const bool measurable = std::ranges::all_of(rows, [](const Row& row) {
       return std::ranges::all_of(row.median_to_target, [](double t) { return t > 0.0; });
     });
@@ -151,13 +151,13 @@ void profile_times(const Results& results, Verdict& verdict) {
     TimeTable times(results.variants.size());
     for (std::size_t variant = 0; variant < times.size(); ++variant) {
       for (const std::size_t workload : profiles.workloads) {
-        times[variant].push_back(recipe_table(verdict, workload).row_of(variant).median_to_target[effort]);
+        times[variant].push_back(recipe_table(analysis, workload).row_of(variant).median_to_target[effort]);
       }
     }
     profiles.ratios[effort] = performance_ratios(times);
     for (const auto& ratios : profiles.ratios[effort]) profiles.scores[effort].push_back(profile_score(ratios));
   }
-  verdict.profiles = std::move(profiles);
+  analysis.profiles = std::move(profiles);
 }
 
 }  // namespace monge::compare

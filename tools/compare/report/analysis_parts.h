@@ -1,16 +1,16 @@
-// The parts that verdict.cpp and verdict_times.cpp share; for others, verdict.h is the way in.
+// The parts that analysis.cpp and analysis_times.cpp share; for others, analysis.h is the way in.
 #pragma once
 
 #include <limits>
 #include <span>
 #include <vector>
 
-#include "tools/compare/report/verdict.h"
+#include "tools/compare/report/analysis.h"
 
 namespace monge::compare {
 
 inline constexpr double infinity = std::numeric_limits<double>::infinity();
-inline constexpr std::size_t most_flips = 24;  // of sign_flip_test
+inline constexpr std::size_t max_sign_flips = 24;  // of sign_flip_test
 
 /// The report runs that did not fail, by seed.
 std::vector<const Run*> report_runs(const Results& results, const Table& table, std::size_t variant);
@@ -25,11 +25,11 @@ CommonSeeds common_seeds(const Row& one, const Row& other);
 /// Fills the times to the workload's target.
 void measure_times(const Workload& workload, std::span<const Run* const> runs, Row& row);
 Cost cost_of(std::span<const Run* const> runs);
-/// Fills Verdict::sensitivities.
-void study_tuning(const Results& results, Verdict& verdict);
-/// Fills Verdict::scalings and the speed-ups of the rows.
-void fit_budgets(const Results& results, Verdict& verdict);
-/// Fills Verdict::profiles.
-void profile_times(const Results& results, Verdict& verdict);
+/// Fills Analysis::sensitivities.
+void study_tuning(const Results& results, Analysis& analysis);
+/// Fills Analysis::scalings and the speed-ups of the rows.
+void fit_budgets(const Results& results, Analysis& analysis);
+/// Fills Analysis::profiles.
+void profile_times(const Results& results, Analysis& analysis);
 
 }  // namespace monge::compare

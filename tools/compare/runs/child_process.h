@@ -1,4 +1,4 @@
-// Child: another process of this same program, with its output in a file. It does not outlive this one.
+// ChildProcess: another process of this same program, with its output in a file. It does not outlive this one.
 #pragma once
 
 #include <sys/types.h>
@@ -10,14 +10,14 @@
 
 namespace monge::compare {
 
-class Child {
+class ChildProcess {
  public:
   /// Starts `monge arguments...` with `threads` processor threads. Ctrl-C does not reach it. Throws RunError.
-  Child(const std::vector<std::string>& arguments, std::int64_t threads, const std::filesystem::path& log);
+  ChildProcess(const std::vector<std::string>& arguments, std::int64_t threads, const std::filesystem::path& log);
   /// Kills it and waits.
-  ~Child();
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
+  ~ChildProcess();
+  ChildProcess(const ChildProcess&) = delete;
+  ChildProcess& operator=(const ChildProcess&) = delete;
 
   /// Nothing while it runs; then its exit code, or 128 + n when signal n ended it.
   std::optional<int> ended();

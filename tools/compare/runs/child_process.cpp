@@ -1,4 +1,4 @@
-#include "tools/compare/runs/child.h"
+#include "tools/compare/runs/child_process.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -51,7 +51,8 @@ std::vector<std::string> environment(std::int64_t threads) {
 
 }  // namespace
 
-Child::Child(const std::vector<std::string>& arguments, std::int64_t threads, const std::filesystem::path& log) {
+ChildProcess::ChildProcess(const std::vector<std::string>& arguments, std::int64_t threads,
+                           const std::filesystem::path& log) {
   std::vector<std::string> words{"monge"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<std::string> variables = environment(threads);
@@ -66,13 +67,13 @@ Child::Child(const std::vector<std::string>& arguments, std::int64_t threads, co
     throw RunError(fmt::format("cannot start a run with log '{}': {}", log.string(), std::strerror(reason)));
 }
 
-Child::~Child() {
+ChildProcess::~ChildProcess() {
   if (code_) return;
   ::kill(pid_, SIGKILL);
   ::waitpid(pid_, nullptr, 0);
 }
 
-std::optional<int> Child::ended() {
+std::optional<int> ChildProcess::ended() {
   int status = 0;
   if (!code_ && ::waitpid(pid_, &status, WNOHANG) == pid_) {
     code_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

@@ -1,4 +1,4 @@
-#include "tools/compare/runs/board.h"
+#include "tools/compare/runs/progress_display.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -24,7 +24,7 @@ std::string columns(std::string_view workload, std::string_view variant, std::st
 
 }  // namespace
 
-Board::Board(std::FILE* out, Comparison& comparison, Runs& runs)
+ProgressDisplay::ProgressDisplay(std::FILE* out, Comparison& comparison, Runs& runs)
     : out_(out),
       comparison_(comparison),
       runs_(runs),
@@ -32,7 +32,7 @@ Board::Board(std::FILE* out, Comparison& comparison, Runs& runs)
       start_(Clock::now()),
       drawn_at_(start_ - std::chrono::hours(1)) {}
 
-void Board::show(const Plan& plan, bool now) {
+void ProgressDisplay::show(const RunPlan& plan, bool now) {
   tell_ended(plan);
   constexpr std::chrono::milliseconds pause(500);
   if (!terminal_ || (!now && Clock::now() - drawn_at_ < pause)) return;
@@ -40,40 +40,40 @@ void Board::show(const Plan& plan, bool now) {
   drawn_at_ = Clock::now();
 }
 
-void Board::tell_ended(const Plan& plan) {
+void ProgressDisplay::tell_ended(const RunPlan& plan) {
   const bool first = !steps_before_.has_value();
   double steps = 0.0;
   for (const PlannedRun& run : plan.runs) {
     if (ended_.contains(run)) continue;
     const RunConfig& config = comparison_.config(run);
-    const Outcome* outcome = runs_.outcome(config.yaml);
-    if (outcome == nullptr) continue;
+    const RunResult* result = runs_.result(config.yaml);
+    if (result == nullptr) continue;
     ended_.insert(run);
     steps += static_cast<double>(config.steps);
     if (first) continue;
-    if (outcome->status == Run::Status::failed) {
-      note(fmt::format("{}: FAILED, {}", name(run), outcome->message));
+    if (result->status == Run::Status::failed) {
+      note(fmt::format("{}: FAILED, {}", name(run), result->message));
     } else if (!terminal_) {
-      note(fmt::format("{}: {}", name(run), loss_text(outcome->final_loss)));
+      note(fmt::format("{}: {}", name(run), loss_text(result->final_loss)));
     }
   }
   if (!first) return;
   steps_before_ = steps;
-  if (!ended_.empty()) note(fmt::format("{} runs are finished from before", ended_.size()));
+  if (!ended_.empty()) note(fmt::format("{} runs were finished earlier", ended_.size()));
 }
 
-void Board::note(const std::string& text) {
+void ProgressDisplay::note(const std::string& text) {
   erase();
   fmt::print(out_, "{}\n", text);
   std::fflush(out_);
 }
 
-void Board::erase() {
+void ProgressDisplay::erase() {
   if (drawn_ > 0) fmt::print(out_, "\r\x1b[{}A\x1b[J", drawn_);
   drawn_ = 0;
 }
 
-void Board::draw(const std::vector<std::string>& lines) {
+void ProgressDisplay::draw(const std::vector<std::string>& lines) {
   // A line wider than the window would wrap, a table higher than it would scroll, and neither could be redrawn.
   winsize window{};
   const bool known = ::ioctl(::fileno(out_), TIOCGWINSZ, &window) == 0 && window.ws_col > 0 && window.ws_row > 1;
@@ -84,7 +84,7 @@ void Board::draw(const std::vector<std::string>& lines) {
   std::fflush(out_);
 }
 
-std::vector<std::string> Board::table(const Plan& plan) const {
+std::vector<std::string> ProgressDisplay::table(const RunPlan& plan) const {
   std::vector<std::string> lines{comparison_.options().title, progress(plan),
                                  columns("workload", "variant", "stage", "runs", "now", "best so far")};
   for (std::size_t w = 0; w < comparison_.workloads(); ++w) {
@@ -93,7 +93,7 @@ std::vector<std::string> Board::table(const Plan& plan) const {
   return lines;
 }
 
-std::string Board::progress(const Plan& plan) const {
+std::string ProgressDisplay::progress(const RunPlan& plan) const {
   double done = 0.0, all = 0.0;  // steps
   std::vector<bool> tuned(comparison_.workloads(), false);
   for (const PlannedRun& run : plan.runs) {
@@ -119,7 +119,7 @@ std::string Board::progress(const Plan& plan) const {
   return text;
 }
 
-std::string Board::row(const Plan& plan, std::size_t workload, std::size_t variant) const {
+std::string ProgressDisplay::row(const RunPlan& plan, std::size_t workload, std::size_t variant) const {
   std::size_t done = 0, all = 0;
   bool reporting = false;
   std::vector<std::string> now;
@@ -142,7 +142,7 @@ std::string Board::row(const Plan& plan, std::size_t workload, std::size_t varia
                  best_text(plan, workload, variant));
 }
 
-std::string Board::setting_text(std::size_t variant, const Setting& setting) const {
+std::string ProgressDisplay::setting_text(std::size_t variant, const Setting& setting) const {
   std::vector<std::string> parts;
   for (std::size_t a = 0; a < setting.size(); ++a) {
     constexpr std::string_view section = "optimizer.";
@@ -153,7 +153,7 @@ std::string Board::setting_text(std::size_t variant, const Setting& setting) con
   return parts.empty() ? "as given" : fmt::format("{}", fmt::join(parts, ", "));
 }
 
-std::string Board::name(const PlannedRun& run) const {
+std::string ProgressDisplay::name(const PlannedRun& run) const {
   std::string text =
       fmt::format("{} {} {} {}", comparison_.workload_name(run.workload), comparison_.variant_name(run.variant),
                   run.stage == Stage::tune ? "tune" : "report", setting_text(run.variant, run.setting));
@@ -162,13 +162,13 @@ std::string Board::name(const PlannedRun& run) const {
 }
 
 /// The least loss of the tuning runs and where; once there are reported runs, their mean on the largest budget so far.
-std::string Board::best_text(const Plan& plan, std::size_t workload, std::size_t variant) const {
+std::string ProgressDisplay::best_text(const RunPlan& plan, std::size_t workload, std::size_t variant) const {
   const PlannedRun* best = nullptr;
   double least = 0.0, budget = 0.0;
   std::vector<double> reported;
   for (const PlannedRun& run : plan.runs) {
     if (run.workload != workload || run.variant != variant || !ended_.contains(run)) continue;
-    const double loss = runs_.outcome(comparison_.config(run).yaml)->final_loss;
+    const double loss = runs_.result(comparison_.config(run).yaml)->final_loss;
     if (run.stage == Stage::report) {
       if (run.budget > budget) reported.clear();
       budget = run.budget;

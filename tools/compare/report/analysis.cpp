@@ -1,4 +1,4 @@
-#include "tools/compare/report/verdict.h"
+#include "tools/compare/report/analysis.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "core/error.h"
-#include "tools/compare/report/verdict_parts.h"
+#include "tools/compare/report/analysis_parts.h"
 
 namespace monge::compare {
 namespace {
@@ -55,7 +55,7 @@ std::optional<Contrast> contrast(const Row& one, const Row& other, double level)
   Contrast result{.seeds = common.one.size(), .test = paired_t_test(common.one, common.other, 1.0 - level)};
   result.differences.resize(result.seeds);
   std::ranges::transform(common.one, common.other, result.differences.begin(), std::minus{});
-  if (result.seeds <= most_flips) result.sign_flip = sign_flip_test(result.differences);
+  if (result.seeds <= max_sign_flips) result.sign_flip = sign_flip_test(result.differences);
   return result;
 }
 
@@ -71,14 +71,14 @@ void correct(const std::vector<Contrast*>& contrasts, double level) {
   auto flip = flips.begin();
   for (std::size_t i = 0; i < contrasts.size(); ++i) {
     contrasts[i]->p = t_tests[i];
-    contrasts[i]->told_apart = t_tests[i] <= level;
+    contrasts[i]->significant = t_tests[i] <= level;
     if (contrasts[i]->sign_flip) contrasts[i]->corrected_sign_flip = *flip++;
   }
 }
 
-void compare_to_baseline(const Results& results, Verdict& verdict) {
+void compare_to_baseline(const Results& results, Analysis& analysis) {
   std::vector<Contrast*> contrasts;
-  for (Table& table : verdict.tables) {
+  for (Table& table : analysis.tables) {
     const Row& baseline = table.row_of(results.baseline);
     for (Row& row : table.rows) {
       if (row.variant == results.baseline) continue;
@@ -87,20 +87,20 @@ void compare_to_baseline(const Results& results, Verdict& verdict) {
     }
   }
   correct(contrasts, results.level);
-  verdict.comparisons = contrasts.size();
+  analysis.comparisons = contrasts.size();
 }
 
 /// Every pair of every table is tested, corrected together: at least as strict as the tests against the baseline, so
 /// that the letters never claim more.
-void group(const Results& results, Verdict& verdict) {
+void group(const Results& results, Analysis& analysis) {
   struct Pair {
     std::size_t table, one, other;  // rows that can be tested, best first
     Contrast contrast;
   };
-  std::vector<std::vector<Row*>> tested(verdict.tables.size());
+  std::vector<std::vector<Row*>> tested(analysis.tables.size());
   std::vector<Pair> pairs;
   for (std::size_t t = 0; t < tested.size(); ++t) {
-    for (Row& row : verdict.tables[t].rows) {
+    for (Row& row : analysis.tables[t].rows) {
       if (row.deviation) tested[t].push_back(&row);
     }
     for (std::size_t i = 0; i < tested[t].size(); ++i) {
@@ -115,7 +115,7 @@ void group(const Results& results, Verdict& verdict) {
   for (std::size_t t = 0; t < tested.size(); ++t) {
     std::vector<std::pair<std::size_t, std::size_t>> different;
     for (const Pair& pair : pairs) {
-      if (pair.table == t && pair.contrast.told_apart) different.emplace_back(pair.one, pair.other);
+      if (pair.table == t && pair.contrast.significant) different.emplace_back(pair.one, pair.other);
     }
     const std::vector<std::string> letters = group_letters(tested[t].size(), different);
     for (std::size_t i = 0; i < letters.size(); ++i) tested[t][i]->group = letters[i];
@@ -172,13 +172,13 @@ CommonSeeds common_seeds(const Row& one, const Row& other) {
   return common;
 }
 
-Verdict judge(const Results& results) {
-  require(results.baseline < results.variants.size(), "judge: baseline {} of {} variants", results.baseline,
+Analysis analyse(const Results& results) {
+  require(results.baseline < results.variants.size(), "analyse: baseline {} of {} variants", results.baseline,
           results.variants.size());
-  Verdict verdict;
+  Analysis analysis;
   for (std::size_t workload = 0; workload < results.workloads.size(); ++workload) {
     for (const double budget : results.workloads[workload].budgets) {
-      Table& table = verdict.tables.emplace_back(Table{.workload = workload, .budget = budget});
+      Table& table = analysis.tables.emplace_back(Table{.workload = workload, .budget = budget});
       for (std::size_t variant = 0; variant < results.variants.size(); ++variant) {
         table.rows.push_back(make_row(results, table, variant));
       }
@@ -186,12 +186,12 @@ Verdict judge(const Results& results) {
       relate_to_baseline(results, table);
     }
   }
-  compare_to_baseline(results, verdict);
-  group(results, verdict);
-  study_tuning(results, verdict);
-  fit_budgets(results, verdict);
-  profile_times(results, verdict);
-  return verdict;
+  compare_to_baseline(results, analysis);
+  group(results, analysis);
+  study_tuning(results, analysis);
+  fit_budgets(results, analysis);
+  profile_times(results, analysis);
+  return analysis;
 }
 
 std::string table_name(const Results& results, const Table& table) {

@@ -1,4 +1,4 @@
-// Board: how far a comparison is, for the person who watches it.
+// ProgressDisplay: how far a comparison is, on the terminal.
 //
 // On a terminal a table that is redrawn in place, a line for each variant on each workload; elsewhere a plain line for
 // each run that has ended.
@@ -13,29 +13,29 @@
 
 namespace monge::compare {
 
-class Board {
+class ProgressDisplay {
  public:
   /// Writes to `out`. All outlive this.
-  Board(std::FILE* out, Comparison& comparison, Runs& runs);
+  ProgressDisplay(std::FILE* out, Comparison& comparison, Runs& runs);
 
-  /// Call it often: it tells which runs have ended, and redraws the table twice a second, or at once when asked `now`.
-  void show(const Plan& plan, bool now = false);
+  /// Call it often: it reports runs that have ended, and redraws the table twice a second, or at once when asked `now`.
+  void show(const RunPlan& plan, bool now = false);
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  void tell_ended(const Plan& plan);
+  void tell_ended(const RunPlan& plan);
   /// A line above the table.
   void note(const std::string& text);
   void draw(const std::vector<std::string>& lines);
   void erase();
 
-  std::vector<std::string> table(const Plan& plan) const;
-  std::string progress(const Plan& plan) const;
-  std::string row(const Plan& plan, std::size_t workload, std::size_t variant) const;
+  std::vector<std::string> table(const RunPlan& plan) const;
+  std::string progress(const RunPlan& plan) const;
+  std::string row(const RunPlan& plan, std::size_t workload, std::size_t variant) const;
   std::string name(const PlannedRun& run) const;
   std::string setting_text(std::size_t variant, const Setting& setting) const;
-  std::string best_text(const Plan& plan, std::size_t workload, std::size_t variant) const;
+  std::string best_text(const RunPlan& plan, std::size_t workload, std::size_t variant) const;
 
   std::FILE* out_;
   Comparison& comparison_;
