@@ -236,7 +236,7 @@ TEST_F(CompareTest, ARunThatFailsIsRecordedAndTheOthersGoOn) {
     EXPECT_HAS(run.message, "exit code 2");
     EXPECT_HAS(run.message, "no parameter matches 'nothing'");
   }
-  EXPECT_EQ(failed, 1u) << "it is given up after the first";
+  EXPECT_EQ(failed, 1u) << "it is dropped after the first";
   EXPECT_HAS(test::read_file(program / "out/report.md"), "b failed on config during tuning, and was dropped");
 }
 

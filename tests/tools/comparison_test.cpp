@@ -58,10 +58,10 @@ train::Config config_of(Comparison& comparison, const PlannedRun& run) {
 /// Every run of the comparison, its plan made anew whenever `batch` more of them have ended. A loss that is NaN stands
 /// for a failure.
 RunPlan play(Comparison& comparison, const std::function<double(const PlannedRun&)>& loss, std::size_t batch = 1,
-             std::map<PlannedRun, double> finished = {}) {
+             std::map<PlannedRun, double> losses = {}) {
   const FinishedRuns finished = [&](const PlannedRun& run) -> std::optional<FinishedRun> {
-    const auto found = finished.find(run);
-    if (found == finished.end()) return std::nullopt;
+    const auto found = losses.find(run);
+    if (found == losses.end()) return std::nullopt;
     return FinishedRun{.loss = found->second, .failed = std::isnan(found->second)};
   };
   for (;;) {
@@ -69,8 +69,8 @@ RunPlan play(Comparison& comparison, const std::function<double(const PlannedRun
     if (plan.complete) return plan;
     std::size_t started = 0;
     for (const PlannedRun& run : plan.runs) {
-      if (finished.contains(run) || started == batch) continue;
-      finished[run] = loss(run);
+      if (losses.contains(run) || started == batch) continue;
+      losses[run] = loss(run);
       ++started;
     }
     if (started == 0) {

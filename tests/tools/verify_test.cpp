@@ -169,7 +169,7 @@ TEST_F(VerifyProgram, AMapOfOnesOwnPassesUnlessItsJacobianIsWrong) {
 }
 
 std::vector<std::string> texts_of(const std::string& svg) {
-  const std::regex text(R"(<text>\s*([^<]*?)\s*</text>)");
+  const std::regex text(R"(>\s*([^<>]*\S)\s*</t(?:ext|span)>)");
   std::vector<std::string> texts;
   for (std::sregex_iterator match(svg.begin(), svg.end(), text), end; match != end; ++match)
     texts.push_back((*match)[1]);

@@ -191,7 +191,8 @@ TEST(Checkpoints, ThoseOfBeforeAreReadAndTheirDamageIsNoticed) {
     return checkpoint.state().step;
   };
   for (const std::string& name : files) {
-    fs::copy(MONGE_SOURCE_DIR "/tests/fixtures/checkpoint_multiply_xor", old, fs::copy_options::overwrite_existing);
+    fs::copy(MONGE_SOURCE_DIR "/tests/fixtures/checkpoint_multiply_xor", old,
+             fs::copy_options::recursive | fs::copy_options::overwrite_existing);
     EXPECT_EQ(verify(), 2);
     std::string bytes = read_file(old / name);
     bytes[bytes.size() / 2] ^= 1;
@@ -209,7 +210,7 @@ TEST_F(CheckpointTest, UnknownChecksumsAreRefused) {
 }
 
 TEST(Checksum, IsThatOfXxHash) {  // xxhsum -H3 of xxHash 0.8
-  EXPECT_EQ(checksum_text(checksum("")), "2d06800538d394c2");
+  EXPECT_EQ(checksum_text(checksum(std::string())), "2d06800538d394c2");
   EXPECT_EQ(checksum_text(checksum(std::string("0123456789abcdef012"))), "c0bbc3022d18eebd");
 }
 

@@ -44,15 +44,15 @@ std::string panel_script(const Panel& panel, int index, int height) {
   for (const double value : panel.values) bars.push_back({value});
   return data_block("values", bars) +
          fmt::format(
-             "set label 1 {} at screen {}, screen {} left font ':Bold,13' textcolor rgb '{}'\n"
+             "set label 1 {} at screen {}, screen {} left font ',13' textcolor rgb '{}'\n"
              "set label 2 {} at screen {}, screen {} right font ',12' textcolor rgb '{}'\n"
              "set lmargin at screen {}\nset rmargin at screen {}\nset tmargin at screen {}\nset bmargin at screen {}\n"
              "set xrange [-0.5:{}]\nset yrange [{}:{}]\nplot $values using 0:1 with boxes lc rgb '{}'\n",
-             plot_text(panel.title), across(left), up(top + text_height / 2), text_colour, plot_text(panel.remark),
-             across(right), up(top + text_height / 2), text_colour, across(left), across(right), up(top + text_height),
-             up(top + text_height + bar_height), static_cast<double>(panel.values.size()) - 0.5,
-             std::min(panel.values.minCoeff(), 0.0), std::max(panel.values.maxCoeff(), 0.0),
-             index == 0 ? score_colour : weight_colour);
+             plot_text("{/:Bold " + panel.title + "}"), across(left), up(top + text_height / 2), text_colour,
+             plot_text(panel.remark), across(right), up(top + text_height / 2), text_colour, across(left),
+             across(right), up(top + text_height), up(top + text_height + bar_height),
+             static_cast<double>(panel.values.size()) - 0.5, std::min(panel.values.minCoeff(), 0.0),
+             std::max(panel.values.maxCoeff(), 0.0), index == 0 ? score_colour : weight_colour);
 }
 
 std::string remark_on(const Vector& weights) {
@@ -87,7 +87,7 @@ std::string figure_svg() {
   }
   const int height = margin + (static_cast<int>(panels.size()) + 1) / 2 * panel_height;
   std::string script = fmt::format(
-      "unset key\nunset border\nunset tics\nset boxwidth 0.72\nset style fill solid noborder\n"
+      "set termoption enhanced\nunset key\nunset border\nunset tics\nset boxwidth 0.72\nset style fill solid noborder\n"
       "set xzeroaxis lt 1 lw 1 lc rgb '{}'\nset multiplot\n",
       axis_colour);
   for (std::size_t i = 0; i < panels.size(); ++i) script += panel_script(panels[i], static_cast<int>(i), height);

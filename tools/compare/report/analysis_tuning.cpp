@@ -15,8 +15,8 @@ using Settings = std::vector<std::pair<std::string, double>>;
 std::vector<LearningRatePoint> best_by_rate(const std::map<Settings, std::vector<double>>& trials) {
   std::map<double, std::vector<double>> best;
   for (const auto& [settings, losses] : trials) {
-    const auto [place, is_new] = best.try_emplace(settings.front().second, losses);
-    if (!is_new && mean(losses) < mean(place->second)) place->second = losses;
+    const auto [entry, is_new] = best.try_emplace(settings.front().second, losses);
+    if (!is_new && mean(losses) < mean(entry->second)) entry->second = losses;
   }
   std::vector<LearningRatePoint> points;
   for (const auto& [rate, losses] : best) points.push_back({rate, losses});
@@ -33,8 +33,8 @@ void study_tuning(const Results& results, Analysis& analysis) {
     const bool finite = run.status == Run::Status::done && std::isfinite(run.final_loss);
     trials[{run.workload, run.budget, run.variant}][run.axes].push_back(finite ? run.final_loss : infinity);
   }
-  for (const auto& [place, of_settings] : trials) {
-    const auto& [workload, budget, variant] = place;
+  for (const auto& [key, of_settings] : trials) {
+    const auto& [workload, budget, variant] = key;
     Sensitivity& sensitivity = analysis.sensitivities.emplace_back(
         Sensitivity{.workload = workload, .variant = variant, .budget = budget, .points = best_by_rate(of_settings)});
     const auto converged = [](const LearningRatePoint& point) { return std::isfinite(mean(point.losses)); };

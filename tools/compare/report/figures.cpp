@@ -29,7 +29,7 @@ struct Drawing {
   std::string script() const { return fmt::format("{}{}plot {}\n", setup, data, fmt::join(layers, ", ")); }
 };
 
-/// The place of a variant among the series: the baseline first, the others in their order.
+/// The index of a variant among the series: the baseline first, the others in their order.
 std::size_t series_of(const Results& results, std::size_t variant) {
   if (variant == results.baseline) return 0;
   return variant < results.baseline ? variant + 1 : variant;
@@ -52,11 +52,11 @@ std::string log_tics(char axis, double low, double high) {
   return fmt::format("set {}tics ({})\n", axis, fmt::join(tics, ", "));
 }
 
-/// A logarithmic y axis with a little room around the data: lines and bands do not end on its edges.
+/// A logarithmic y axis with a small margin around the data: lines and bands do not end on its edges.
 std::string excess_axis(double low, double high) {
-  constexpr double room = 1.2;
-  return fmt::format("set logscale y\nset yrange [{}:{}]\n", low / room, high * room) +
-         log_tics('y', low / room, high * room);
+  constexpr double margin = 1.2;
+  return fmt::format("set logscale y\nset yrange [{}:{}]\n", low / margin, high * margin) +
+         log_tics('y', low / margin, high * margin);
 }
 
 /// At most six tics at round numbers: gnuplot counts without regard to how long their labels are.
@@ -191,7 +191,7 @@ Plot curve_plot(const Results& results, const Table& table, const std::vector<Cu
     const std::size_t series = series_of(results, curve.variant);
     drawing.layers.push_back(fmt::format(
         "${} using 1:3:4 with filledcurves fs transparent solid 0.18 noborder lc {} notitle", name, colour(series)));
-    // Some seven markers, those of each series at other places.
+    // Some seven markers, offset for each series.
     const std::size_t every = std::max<std::size_t>(1, curve.moments.size() / 7);
     lines.push_back(fmt::format("${} using 1:2 with lines {} notitle", name, line_style(series)));
     lines.push_back(fmt::format("${} using 1:2 every {}::{} with points {} notitle", name, every, series * 2 % every,

@@ -286,7 +286,7 @@ class Finder {
 
   void scope() {
     if (results_.workloads.size() == 1) {
-      add(Severity::note, "There is one workload: nothing here says that the order is the same on another.");
+      add(Severity::note, "There is one workload: this report does not show that the ranking is the same on another.");
     }
   }
 

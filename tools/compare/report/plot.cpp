@@ -34,8 +34,8 @@ constexpr std::size_t colours = light.series.size();
 constexpr const char* dashes[] = {"1", "(9,3)", "(3,3)", "(9,3,2,3)", "(14,4)", "(3,2,1,2)", "(6,2,1,2,1,2)"};
 constexpr int markers[] = {7, 5, 9, 13, 11, 15};  // gnuplot's filled ones
 
-/// The place of a series in the palette: after the last colour comes the one after the baseline's.
-std::size_t palette_place(std::size_t series) { return series == 0 ? 0 : 1 + (series - 1) % (colours - 1); }
+/// The index of a series in the palette: after the last colour comes the one after the baseline's.
+std::size_t palette_index(std::size_t series) { return series == 0 ? 0 : 1 + (series - 1) % (colours - 1); }
 
 /// CSS by which what gnuplot drew in a colour takes another; gnuplot writes a colour in two ways.
 std::string recolour(std::string_view hex, std::string_view colour) {
@@ -58,7 +58,7 @@ std::string series_hex(std::size_t place) { return fmt::format("#0001{:02x}", pl
 const Theme& light_theme() { return light; }
 const Theme& dark_theme() { return dark; }
 
-std::string colour(std::size_t series) { return fmt::format("rgb '{}'", series_hex(palette_place(series))); }
+std::string colour(std::size_t series) { return fmt::format("rgb '{}'", series_hex(palette_index(series))); }
 std::string quiet_colour() { return fmt::format("rgb '{}'", quiet); }
 
 std::string line_style(std::size_t series) {

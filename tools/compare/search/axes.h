@@ -6,7 +6,7 @@
 namespace monge::compare {
 
 /// Of a variant's YAML, "optimizer.lr" first, then in the order written. A list for a key that takes a list is no axis.
-/// Throws InputError for a list of something else than different numbers, with its place.
+/// Throws InputError for a list of anything but distinct numbers, with its place in the file.
 std::vector<Axis> find_axes(const YamlNode& variant);
 
 /// The variant with the axes, as find_axes gives them, at these values.

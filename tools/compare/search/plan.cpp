@@ -38,7 +38,7 @@ class Tuning {
   /// Whether runs are asked for that have not ended.
   bool waiting() const { return waiting_; }
   /// Whether a run failed: then no more are asked for.
-  bool given_up() const { return given_up_; }
+  bool dropped() const { return dropped_; }
   std::size_t trials() const { return trials_.size(); }
   const Setting& best() const { return best_of(trials_).setting; }
 
@@ -60,10 +60,10 @@ class Tuning {
 
   template <class Next>
   void follow(const FinishedRuns& finished, const Next& next) {
-    while (!waiting_ && !given_up_) {
+    while (!waiting_ && !dropped_) {
       const std::vector<Setting> settings = next();
       if (settings.empty()) return;
-      for (std::size_t i = 0; i < settings.size() && !given_up_; ++i) try_setting(settings[i], finished);
+      for (std::size_t i = 0; i < settings.size() && !dropped_; ++i) try_setting(settings[i], finished);
     }
   }
 
@@ -74,7 +74,7 @@ class Tuning {
       runs_.push_back(run_of(setting, seed));
       const std::optional<FinishedRun> end = finished(runs_.back());
       if (end && end->failed) {
-        given_up_ = true;
+        dropped_ = true;
         return;
       }
       if (end) losses.push_back(end->loss);
@@ -104,7 +104,7 @@ class Tuning {
   std::size_t variant_, workload_;
   std::vector<Trial> trials_;
   std::vector<PlannedRun> runs_;
-  bool waiting_ = false, given_up_ = false;
+  bool waiting_ = false, dropped_ = false;
 };
 
 /// Whether a tuning still runs.
@@ -130,7 +130,7 @@ RunPlan plan_runs(Comparison& comparison, const FinishedRuns& finished) {
     }
     for (const auto& tuning : tunings) {
       plan.runs.insert(plan.runs.end(), tuning->runs().begin(), tuning->runs().end());
-      if (!tuning->given_up()) plan.tuned.push_back(tuning->tuned());
+      if (!tuning->dropped()) plan.tuned.push_back(tuning->tuned());
     }
     if (any_waiting(tunings)) {
       plan.complete = false;
@@ -139,7 +139,7 @@ RunPlan plan_runs(Comparison& comparison, const FinishedRuns& finished) {
     for (const double budget : comparison.options().budgets) {
       for (const std::int64_t seed : comparison.seeds(Stage::report)) {
         for (std::size_t v = 0; v < comparison.variants(); ++v) {
-          if (tunings[v]->given_up()) continue;
+          if (tunings[v]->dropped()) continue;
           plan.runs.push_back({v, w, Stage::report, seed, budget, tunings[v]->best()});
           plan.complete = plan.complete && finished(plan.runs.back()).has_value();
         }

@@ -5,7 +5,8 @@
 // is a function of the losses, which do not depend on what finished first: a comparison that is started again, with
 // other jobs, or after a kill asks for the same runs in the same order.
 //
-// A variant of which a tuning run fails, which is not to diverge, is given up on that workload: it would fail again.
+// A variant is dropped on a workload when one of its tuning runs fails (to diverge is not to fail): it would fail
+// again.
 #pragma once
 
 #include <functional>
@@ -25,7 +26,7 @@ using FinishedRuns = std::function<std::optional<FinishedRun>(const PlannedRun&)
 
 struct RunPlan {
   std::vector<PlannedRun> runs;  // in the order of the report; each once
-  std::vector<Tuned> tuned;      // for each workload, then variant not given up: as far as its tuning has come
+  std::vector<Tuned> tuned;      // by workload, then variant, without those dropped: the tuning so far
   bool complete = true;          // every run has ended, and the last one is among them
 };
 

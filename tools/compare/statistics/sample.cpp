@@ -59,9 +59,9 @@ double quantile(std::span<const double> values, double q) {
   expect_numbers("quantile", values);
   require(q >= 0.0 && q <= 1.0, "quantile {}, allowed: 0 .. 1", q);
   const std::vector<double> order = sorted(values);
-  const double place = q * static_cast<double>(order.size() - 1);
-  const auto below = static_cast<std::size_t>(place);
-  const double share = place - static_cast<double>(below);
+  const double position = q * static_cast<double>(order.size() - 1);
+  const auto below = static_cast<std::size_t>(position);
+  const double share = position - static_cast<double>(below);
   if (share == 0.0) return order[below];
   if (order[below] == order[below + 1]) return order[below];  // also two infinities
   return std::lerp(order[below], order[below + 1], share);

@@ -1,7 +1,7 @@
 // Significance: hypothesis tests, their correction for many comparisons, the minimum detectable difference, and groups
 // whose members are not distinguishable.
 //
-// Samples are finite and hold two values at least, pairs belong together by place; anything else throws
+// Samples are finite and hold two values at least, pairs are matched by index; anything else throws
 // std::invalid_argument.
 #pragma once
 
