@@ -240,7 +240,7 @@ TEST(ReportTest, AccuracyIsShownWhereAnswersAreDetermined) {
   results.workloads[1].target = 0.99;
   results.workloads[1].target_is_accuracy = true;
   const std::string markdown = to_markdown(page_of(results));
-  EXPECT_HAS(markdown, "| optimizer | analysis | accuracy | final loss |");
+  EXPECT_HAS(markdown, "| optimizer | result | accuracy | final loss |");
   EXPECT_HAS(markdown, "| adamw | baseline | 99.99% |");
   EXPECT_HAS(markdown, "| lion | diverged | – | diverged |");
   EXPECT_HAS(markdown, "| adamw | mess3 | 99.00% | 8 of 8 | 700 |");
