@@ -119,7 +119,7 @@ TEST_F(CompareTest, KilledAndInterruptedComparisonsEndLikeOneThatWasNot) {
   before = finished("parts");
   const test::Result last = program.run("compare c.yaml --out parts");
   ASSERT_EQ(last.code, 0) << last.err;
-  EXPECT_HAS(last.out, fmt::format("{} runs are finished from before", before.size()));
+  EXPECT_HAS(last.out, fmt::format("{} runs were finished earlier", before.size()));
   expect_kept(before, "parts");
   const Results continued = results("parts");
   EXPECT_EQ(text_of(continued, program / "scratch"), whole);
