@@ -64,27 +64,17 @@ std::string remark_on(const Vector& weights) {
 }  // namespace
 
 std::string figure_svg() {
-  struct Kind {
-    const char* title;
-    RowMap map;
-  };
-  const Kind kinds[] = {
-      {"softmax", {}},
-      {"softmax1", {RowMapKind::softmax1}},
-      {"entmax, alpha = 1.25", {.kind = RowMapKind::entmax, .alpha = 1.25}},
-      {"entmax15", {RowMapKind::entmax15}},
-      {"sparsemax", {RowMapKind::sparsemax}},
-      {"sigmoid", {RowMapKind::sigmoid}},
-      {"relu", {RowMapKind::relu}},
-      {"softplus", {RowMapKind::softplus}},
-      {"softpick", {RowMapKind::softpick}},
-  };
   const Vector z = scores();
   std::vector<Panel> panels{{"scores z", fmt::format("from {:.1f} to {:.1f}", z.minCoeff(), z.maxCoeff()), z}};
-  for (const Kind& kind : kinds) {
-    const Vector weights = map_row(kind.map, z).first;
-    panels.push_back({kind.title, remark_on(weights), weights});
-  }
+  RowMaps::for_each([&](RowMap map) {
+    std::string title(name_of(map));
+    if (as<EntmaxMap>(map)) {
+      map = EntmaxMap{.alpha = 1.25};
+      title += ", alpha = 1.25";
+    }
+    const Vector weights = map_row(map, z).first;
+    panels.push_back({title, remark_on(weights), weights});
+  });
   const int height = margin + (static_cast<int>(panels.size()) + 1) / 2 * panel_height;
   std::string script = fmt::format(
       "set termoption enhanced\nunset key\nunset border\nunset tics\nset boxwidth 0.72\nset style fill solid noborder\n"

@@ -34,7 +34,7 @@ inline RowResults run_rows(Device device, const RowMap& map, const std::vector<d
   };
   const auto view = [&](const Tensor& x) { return HeadView{x, 0, width, x.size(1) * width}; };
 
-  Attention a;
+  kernel::Attention a;
   a.batch = a.heads = a.kv_heads = 1;
   a.queries = rows;
   a.keys = n;
@@ -48,7 +48,7 @@ inline RowResults run_rows(Device device, const RowMap& map, const std::vector<d
   backend_of(device).attention(a);
 
   const auto like = [&](const HeadView& x) { return view(Tensor::like(x.data)); };
-  AttentionBackward back{a, view(matrix(u)), like(a.q), like(a.k), like(a.v)};
+  kernel::AttentionBackward back{a, view(matrix(u)), like(a.q), like(a.k), like(a.v)};
   if (damping) {
     back.damping = *damping;
     back.row_dq = like(a.q);
