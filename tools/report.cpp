@@ -2,7 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include "tools/commands.h"
-#include "tools/compare/report.h"
+#include "tools/compare/report/report.h"
 
 namespace fs = std::filesystem;
 

@@ -12,19 +12,6 @@ namespace {
 
 constexpr Device reference{DeviceKind::reference, 0};
 
-/// Random streams of this program.
-enum Stream : std::uint32_t { row_stream, layer_stream, payoff_stream };
-
-Vector normal(RandomSequence& random, std::int64_t n, double stddev = 1.0) {
-  Vector out(n);
-  for (double& x : out) x = stddev * random.normal();
-  return out;
-}
-Tensor normal_tensor(RandomSequence& random, const Shape& shape, double stddev = 1.0) {
-  const Vector values = normal(random, shape.numel(), stddev);
-  return Tensor::from({values.data(), static_cast<std::size_t>(values.size())}, shape, DType::f64, reference);
-}
-
 Tensor in_double(const Tensor& x) { return x.defined() ? x.to(DType::f64, reference) : x; }
 
 nn::AttentionCall in_double(const nn::AttentionCall& call) {
@@ -51,6 +38,16 @@ RowProblem draw_row(const nn::AttentionCall& call, const LayerScores& scores, Ra
 }
 
 }  // namespace
+
+Vector normal(RandomSequence& random, std::int64_t n, double stddev) {
+  Vector out(n);
+  for (double& x : out) x = stddev * random.normal();
+  return out;
+}
+Tensor normal_tensor(RandomSequence& random, const Shape& shape, double stddev) {
+  const Vector values = normal(random, shape.numel(), stddev);
+  return Tensor::from({values.data(), static_cast<std::size_t>(values.size())}, shape, DType::f64, reference);
+}
 
 Matrix to_matrix(const Tensor& x) {
   const auto values = x.values();
