@@ -1,9 +1,16 @@
-# What most sources include and the compiler reads slowly. Libraries of the system alone, so that a header of Monge
-# rebuilds only what includes it. A source names what it uses all the same: -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON shows
-# whether it does.
-set(MONGE_PRECOMPILED <algorithm> <array> <cmath> <cstdint> <filesystem> <fstream> <functional> <limits> <map> <memory>
-                      <numeric> <optional> <set> <span> <stdexcept> <string> <string_view> <utility> <vector>
-                      <fmt/format.h>)
+# What most sources include and the compiler reads slowly, precompiled once for all libraries and once for all tests.
+# Only headers of other libraries, so that a change of Monge's own rebuilds what includes it and nothing else. A source
+# names what it uses all the same: -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON shows whether it does.
+file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/precompiled.cpp CONTENT "")
+function(monge_precompile target)
+  add_library(${target} OBJECT ${PROJECT_BINARY_DIR}/precompiled.cpp)
+  target_precompile_headers(${target} PRIVATE
+    <algorithm> <array> <cmath> <cstdint> <filesystem> <fstream> <functional> <limits> <map> <memory> <numeric> <optional>
+    <set> <span> <stdexcept> <string> <string_view> <utility> <vector> <fmt/format.h> ${ARGN})
+  target_link_libraries(${target} PRIVATE fmt::fmt OpenMP::OpenMP_CXX)
+endfunction()
+monge_precompile(monge_precompiled)
+set_target_properties(monge_precompiled PROPERTIES POSITION_INDEPENDENT_CODE ON)
 
 # monge_library(NAME [WITHOUT folder] [PUBLIC libs...] [PRIVATE libs...])
 #
@@ -28,7 +35,7 @@ function(monge_library name)
   target_compile_options(monge_${name} PRIVATE
     "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wconversion;-Wno-sign-conversion;-Wno-missing-field-initializers>")
   target_link_libraries(monge_${name} PUBLIC ${arg_PUBLIC} PRIVATE ${arg_PRIVATE})
-  target_precompile_headers(monge_${name} PRIVATE ${MONGE_PRECOMPILED})
+  target_precompile_headers(monge_${name} REUSE_FROM monge_precompiled)
   set_target_properties(monge_${name} PROPERTIES EXPORT_NAME ${name} POSITION_INDEPENDENT_CODE ON)
   set_property(GLOBAL APPEND PROPERTY MONGE_LIBRARIES monge_${name})
 endfunction()
@@ -48,6 +55,7 @@ function(monge_tests folder)
     target_compile_definitions(${target} PRIVATE MONGE_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                                                  MONGE_BINARY_DIR="${PROJECT_BINARY_DIR}")
     target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-missing-field-initializers)
+    target_precompile_headers(${target} REUSE_FROM monge_tests_precompiled)
     set(label fast)
     if(name MATCHES "_slow_test$")
       set(label slow)
