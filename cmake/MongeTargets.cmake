@@ -9,6 +9,13 @@ function(monge_precompile target)
     <set> <span> <stdexcept> <string> <string_view> <utility> <vector> <fmt/format.h> ${ARGN})
   target_link_libraries(${target} PRIVATE fmt::fmt OpenMP::OpenMP_CXX)
 endfunction()
+# ccache takes precompiled headers on these conditions alone.
+if(CMAKE_CXX_COMPILER_LAUNCHER MATCHES "ccache$")
+  list(PREPEND CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
+  endif()
+endif()
 monge_precompile(monge_precompiled)
 set_target_properties(monge_precompiled PROPERTIES POSITION_INDEPENDENT_CODE ON)
 
