@@ -26,7 +26,7 @@ Var pointwise(const std::string& name, const Var& x, double (*f)(double), double
       name, {x}, [=](const auto& in) { return map(in[0], f); },
       [=](const auto& in, const Tensor&, const Tensor& dy) {
         const Tensor dx = map(in[0], derivative);
-        dx.backend().mul(dx, dy, dx);
+        dx.backend().mul({.a = dx, .b = dy, .out = dx});
         return std::vector<Tensor>{dx};
       });
 }
@@ -129,7 +129,7 @@ Var rope(const Var& x, std::int64_t heads, std::int64_t head_dim, double base, s
 }
 
 Var attention(const Var& qkv, const AttentionSpec& spec) {
-  require(spec.map.kind == RowMapKind::softmax, "[composed attention] knows the softmax map only");
+  require(as<SoftmaxMap>(spec.map) != nullptr, "[composed attention] knows the softmax map only");
   const std::int64_t batch = qkv.size(0), tokens = qkv.size(1), heads = spec.heads, kv_heads = spec.kv_heads;
   const std::int64_t all_heads = heads + 2 * kv_heads, head_dim = qkv.size(2) / all_heads;
   const std::int64_t plane = tokens * head_dim;

@@ -46,7 +46,7 @@ GradcheckResult gradcheck(const std::function<Var(const std::vector<Var>&)>& f, 
     y = f(vars);
   }
   const Tensor weights = Tensor::like(y.value());
-  weights.backend().normal(weights, 0.0, 1.0, {.seed = options.seed, .stream = 0, .step = {}});
+  weights.backend().normal({.x = weights, .random = {.seed = options.seed, .stream = 0, .step = {}}});
   const Values w = weights.values();
   const auto scalar = [&] {
     Tape::Pause pause;

@@ -95,7 +95,7 @@ struct AttentionSpec {
   RowDamping damping;  // of the rows' natural gradient
 };
 /// The call of the backend that attention() makes of a packed projection; `out` and `row_stat` are left to the caller.
-Attention attention_call(const Tensor& qkv, const AttentionSpec& spec);
+kernel::Attention attention_call(const Tensor& qkv, const AttentionSpec& spec);
 /// Rotates the first `heads` heads of width `head_dim` of x (B, T, W); see core Rope.
 Var rope(const Var& x, std::int64_t heads, std::int64_t head_dim, double base = 10000.0, std::int64_t start = 0);
 /// Attention over a packed projection qkv (B, T, (H + 2 G) D), laid out queries, keys, values -> (B, T, H D).

@@ -78,7 +78,7 @@ void Gradients::add(std::size_t i, Tensor grad) {
   Backend& backend = grad.backend();
   if (!cell->filled) {
     if (cell->fixed) {
-      backend.copy(grad, cell->grad);
+      backend.copy({.from = grad, .to = cell->grad});
     } else {
       cell->grad = std::move(grad);
     }
@@ -86,7 +86,7 @@ void Gradients::add(std::size_t i, Tensor grad) {
     return;
   }
   if (!cell->fixed) make_writable(cell->grad);
-  backend.add_scaled(grad, 1.0, cell->grad);
+  backend.add_scaled({.x = grad, .y = cell->grad});
 }
 
 Gradients::Slot Gradients::slot(std::size_t i) {
@@ -147,7 +147,7 @@ void Tape::backward(const Var& y, Tensor seed) {
   if (!seed.defined()) {
     require(y.value().numel() == 1, "[backward] a value of shape {} needs a seed", y.shape());
     seed = Tensor::like(y.value());
-    seed.backend().fill(seed, 1.0);
+    seed.backend().fill({.x = seed, .value = 1.0});
   }
   std::vector<Tensor> seeds;
   seeds.push_back(std::move(seed));

@@ -1,7 +1,6 @@
 // The table of devices: which backends this build has, and one instance of each.
 #include "core/backend.h"
 
-#include <array>
 #include <charconv>
 #include <map>
 #include <mutex>
@@ -9,8 +8,6 @@
 #include "core/cpu/cpu_backend.h"
 #include "core/cuda/make_backend.h"
 #include "core/error.h"
-#include "core/profile/profile.h"
-#include "core/profile/profiled_backend.h"
 #include "core/reference/reference_backend.h"
 
 namespace monge {
@@ -75,15 +72,6 @@ CudaBackends& cuda_backends() {
   return *backends;
 }
 
-/// A backend that runs in the caller's time, and what stands for it while a profile is under way.
-struct HostBackend {
-  explicit HostBackend(std::unique_ptr<Backend> made)
-      : plain(std::move(made)), marked(profile::make_profiled(*plain)) {}
-  Backend& now() const { return profile::recording() ? *marked : *plain; }
-
-  std::unique_ptr<Backend> plain, marked;
-};
-
 }  // namespace
 
 void make_cuda_backends_with(BackendFactory make) { cuda_backends().make_with(std::move(make)); }
@@ -92,21 +80,16 @@ Backend& backend_of(Device device) {
   // Backends live as long as the process: tensors with static lifetime may outlast any destructor order.
   switch (device.kind) {
     case DeviceKind::reference: {
-      static const auto* const reference = new HostBackend(make_reference_backend());
-      return reference->now();
+      static Backend* const reference = make_reference_backend().release();
+      return *reference;
     }
     case DeviceKind::cpu: {
-      static const auto* const cpu = new HostBackend(make_cpu_backend());
-      return cpu->now();
+      static Backend* const cpu = make_cpu_backend().release();
+      return *cpu;
     }
     case DeviceKind::cuda: return cuda_backends()[device.index];
   }
   throw std::invalid_argument("unknown device");
-}
-
-std::string_view name_of(Activation activation) {
-  constexpr std::array<std::string_view, 4> names{"none", "gelu", "gelu_tanh", "silu"};
-  return names[static_cast<std::size_t>(activation)];
 }
 
 }  // namespace monge

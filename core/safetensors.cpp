@@ -239,12 +239,12 @@ void SafeTensors::read(const std::string& name, const Tensor& to) const {
   }
   if (to.numel() == 0) return;
   if (dtype == to.dtype()) {
-    to.backend().copy_from_host(from.bytes.data(), to);
+    to.backend().copy_from_host({.from = from.bytes.data(), .to = to});
     return;
   }
   const Tensor converted =
       Tensor::from(to_doubles(from.bytes, dtype), to.shape(), to.dtype(), to.device(), Pool::scratch);
-  to.backend().copy(converted, to);
+  to.backend().copy({.from = converted, .to = to});
 }
 
 namespace {
@@ -300,7 +300,7 @@ void write_safetensors(const std::filesystem::path& file, std::span<const NamedT
   for (const NamedTensor* t : order) {
     if (t->value.numel() == 0) continue;
     host.resize(t->value.bytes());
-    t->value.backend().copy_to_host(t->value, host.data());
+    t->value.backend().copy_to_host({.from = t->value, .to = host.data()});
     write(host);
   }
   if (::fsync(handle.get()) != 0 || !handle.close()) fail(reason());

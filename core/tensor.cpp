@@ -16,7 +16,7 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device, Pool pool) 
 
 Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device, Pool pool) {
   Tensor t = empty(shape, dtype, device, pool);
-  t.backend().fill(t, 0.0);
+  t.backend().fill({.x = t});
   return t;
 }
 
@@ -34,7 +34,7 @@ Tensor Tensor::from(std::span<const double> values, const Shape& shape, DType dt
         host.push_back(static_cast<T>(v));
       }
     }
-    t.backend().copy_from_host(host.data(), t);
+    t.backend().copy_from_host({.from = host.data(), .to = t});
   };
   switch (dtype) {
     case DType::f32: upload(float{}); break;
@@ -49,7 +49,7 @@ Tensor Tensor::from(std::span<const std::int32_t> values, const Shape& shape, De
   require(static_cast<std::int64_t>(values.size()) == shape.numel(), "[tensor] {} values for shape {}", values.size(),
           shape);
   Tensor t = empty(shape, DType::i32, device, pool);
-  t.backend().copy_from_host(values.data(), t);
+  t.backend().copy_from_host({.from = values.data(), .to = t});
   return t;
 }
 
@@ -91,7 +91,7 @@ Tensor Tensor::flat_view(std::int64_t begin, const Shape& shape) const {
 Tensor Tensor::to(DType dtype, Device device) const {
   Tensor out = empty(shape_, dtype, device);
   if (device == device_) {
-    backend().copy(*this, out);
+    backend().copy({.from = *this, .to = out});
     return out;
   }
   return from(values(), shape_, dtype, device);
@@ -102,7 +102,7 @@ std::vector<double> Tensor::values() const {
   std::vector<double> out(static_cast<std::size_t>(numel()));
   const auto download = [&]<class T>(T) {
     std::vector<T> host(out.size());
-    backend().copy_to_host(*this, host.data());
+    backend().copy_to_host({.from = *this, .to = host.data()});
     for (std::size_t i = 0; i < host.size(); ++i) {
       if constexpr (std::is_same_v<T, bf16>) {
         out[i] = static_cast<float>(host[i]);

@@ -101,8 +101,7 @@ Var Gpt::forward_last(const Tensor& tokens, Cache* cache) {
   const std::int64_t batch = h.size(0), length = h.size(1), width = h.size(2);
   const Tensor last = Tensor::empty({batch, width}, h.value().dtype(), h.value().device());
   for (std::int64_t b = 0; b < batch; ++b) {
-    last.backend().copy(h.value().flat_view((b * length + length - 1) * width, {width}),
-                        last.flat_view(b * width, {width}));
+    last.backend().copy({.from = h.value().flat_view((b * length + length - 1) * width, {width}), .to = last.flat_view(b * width, {width})});
   }
   return head(last);
 }
@@ -122,14 +121,14 @@ Var Gpt::loss_of(const Tensor& tokens, const Tensor& targets, const Random* labe
     Random random = *labels;
     random.stream = label_stream + chunk;
     const Tensor drawn = given.clone();
-    drawn.backend().sample_targets(logits.value(), random, drawn);
+    drawn.backend().sample_targets({.logits = logits.value(), .random = random, .targets = drawn});
     return autograd::cross_entropy(logits, drawn, share);
   };
   if (head_chunk_ == 0 || rows <= head_chunk_) return cross_entropy(forward(tokens), targets, {}, 0);
   const Var h = hidden(tokens, nullptr), flat = autograd::reshape(h, {rows, h.shape().last()});
   const Tensor flat_targets = targets.reshape({rows});
   const Tensor share = Tensor::empty({1}, h.value().backend().default_float(), tokens.device());
-  share.backend().target_share(flat_targets, vocab_, share);
+  share.backend().target_share({.targets = flat_targets, .vocab = vocab_, .share = share});
   Var total;
   for (std::int64_t begin = 0; begin < rows; begin += head_chunk_) {
     const std::int64_t end = std::min(begin + head_chunk_, rows);

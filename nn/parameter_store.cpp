@@ -24,7 +24,7 @@ ParameterStore::ParameterStore(Module& root, Device device, Precision precision,
   std::int64_t size = 0;
   for (const std::size_t i : order) {
     const auto& [name, parameter] = named[i];
-    entries_.push_back({name, parameter->role(), size, parameter->shape(), parameter->parts()});
+    entries_.push_back({name, parameter->role(), size, parameter->shape(), parameter->parts(), parameter});
     parameters_.push_back(parameter);
     streams_.push_back(init_stream + static_cast<std::uint32_t>(i));
     size += aligned(parameter->shape().numel());
@@ -53,9 +53,9 @@ void ParameterStore::initialise(std::uint64_t seed) {
     const Init& init = parameters_[i]->init();
     const Random random{seed, streams_[i], {}};
     switch (init.kind) {
-      case Init::Kind::constant: backend.fill(target, init.a); break;
-      case Init::Kind::normal: backend.normal(target, init.a, init.b, random); break;
-      case Init::Kind::uniform: backend.uniform(target, init.a, init.b, random); break;
+      case Init::Kind::constant: backend.fill({.x = target, .value = init.a}); break;
+      case Init::Kind::normal: backend.normal({.x = target, .mean = init.a, .stddev = init.b, .random = random}); break;
+      case Init::Kind::uniform: backend.uniform({.x = target, .low = init.a, .high = init.b, .random = random}); break;
     }
   }
   refresh_copies();
@@ -67,18 +67,24 @@ const ParameterStore::Entry& ParameterStore::entry(const std::string& name) cons
   return *found;
 }
 
+const ParameterStore::Entry& ParameterStore::entry(const Parameter& parameter) const {
+  const auto found = std::ranges::find(entries_, &parameter, &Entry::parameter);
+  require(found != entries_.end(), "the store does not hold this parameter {}", parameter.shape());
+  return *found;
+}
+
 void ParameterStore::clear_grads() {
   for (Parameter* parameter : parameters_) parameter->var().clear_grad();
 }
 
 void ParameterStore::complete_grads() {
   for (std::size_t i = 0; i < entries_.size(); ++i) {
-    if (!parameters_[i]->var().grad().defined()) grads_.backend().fill(grad(entries_[i]), 0.0);
+    if (!parameters_[i]->var().grad().defined()) grads_.backend().fill({.x = grad(entries_[i])});
   }
 }
 
 void ParameterStore::refresh_copies() {
-  if (copies_.defined()) values_.backend().copy(values_, copies_);
+  if (copies_.defined()) values_.backend().copy({.from = values_, .to = copies_});
 }
 
 }  // namespace monge::nn

@@ -26,6 +26,7 @@ class ParameterStore {
     std::int64_t begin;  // first element in the flat buffers
     Shape shape;
     std::vector<Part> parts;  // the matrices in it, where they are several
+    const Parameter* parameter = nullptr;
     std::int64_t end() const { return begin + shape.numel(); }
   };
 
@@ -36,8 +37,9 @@ class ParameterStore {
   ParameterStore& operator=(const ParameterStore&) = delete;
 
   const std::vector<Entry>& entries() const { return entries_; }
-  /// The entry of a name; throws std::invalid_argument.
+  /// The entry of a name or parameter; throws std::invalid_argument.
   const Entry& entry(const std::string& name) const;
+  const Entry& entry(const Parameter& parameter) const;
   std::int64_t flat_size() const { return values_.numel(); }
 
   const Tensor& values() const { return values_; }  // (flat_size) master values

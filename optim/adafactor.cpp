@@ -9,7 +9,7 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "optim/device_math.h"
+#include "optim/arithmetic.h"
 #include "optim/rules.h"
 
 namespace monge::optim {
@@ -54,21 +54,18 @@ class Adafactor : public Rule {
   bool repeats(std::int64_t) const override { return false; }
 
   void directions(const Step& step, const Tensor& u) override {
-    Backend& backend = u.backend();
-    const Tensor clip = step.control.slice(Control::clip, Control::clip + 1);
+    const Tensor clip = slot(step.control, Control::clip);
     const double decay = 1.0 - std::pow(static_cast<double>(step.number), -options_.decay);
     for (std::size_t i = 0; i < moments_.size(); ++i) {
       const Target& target = context().targets[i];
       const Moments& m = moments_[i];
-      const Tensor direction = u.flat_view(target.entry.begin, target.entry.shape);
-      const Tensor gradient = product(step.gradients.flat_view(target.entry.begin, target.entry.shape), clip);
-      backend.pointwise(Pointwise::divide, gradient, root_of_moment(m, gradient, decay), direction);
-      const Tensor rms = calculate(Pointwise::root, mean_of(product(direction, direction)));
-      backend.mul(direction, limit(options_.clip, rms), direction);
-      if (options_.relative) backend.mul(direction, size_of(target), direction);
+      const Tensor direction = target.view(u), gradient = mul(target.view(step.gradients), clip);
+      div(gradient, root_of_moment(m, gradient, decay), direction);
+      mul(direction, clip_factor(options_.clip, rms(direction)), direction);
+      if (options_.relative) mul(direction, max(rms(target.view(store().values())), 1e-3), direction);
       if (m.momentum.defined()) {
-        average_into(m.momentum, options_.momentum, direction);
-        backend.copy(m.momentum, direction);
+        update_average(m.momentum, options_.momentum, direction);
+        copy(m.momentum, direction);
       }
     }
   }
@@ -97,30 +94,20 @@ class Adafactor : public Rule {
 
   /// sqrt(V), with V brought up to date.
   static Tensor root_of_moment(const Moments& m, const Tensor& gradient, double decay) {
-    Backend& backend = gradient.backend();
-    const Tensor q = product(gradient, gradient);
-    backend.add(q, number(1e-30, q), q);
+    const Tensor q = square(gradient);
+    add(q, 1e-30, q);
     if (m.all.defined()) {
-      average_into(m.all, decay, q);
-      return calculate(Pointwise::root, m.all);
+      update_average(m.all, decay, q);
+      return sqrt(m.all);
     }
-    const std::int64_t rows = q.size(0), cols = q.size(1);
     const Tensor row_mean = Tensor::like(m.rows), col_mean = Tensor::like(m.cols);
-    backend.sum(q, rows, cols, 1, 1.0 / static_cast<double>(cols), row_mean, false);
-    backend.sum(q, 1, rows, cols, 1.0 / static_cast<double>(rows), col_mean, false);
-    average_into(m.rows, decay, row_mean);
-    average_into(m.cols, decay, col_mean);
-    const Tensor row_root = calculate(Pointwise::root, calculate(Pointwise::divide, m.rows, mean_of(m.rows)));
+    row_means(q, row_mean);
+    column_means(q, col_mean);
+    update_average(m.rows, decay, row_mean);
+    update_average(m.cols, decay, col_mean);
     Tensor out = Tensor::like(q);
-    backend.matmul({.a = row_root, .b = calculate(Pointwise::root, m.cols), .out = out});
+    matmul(sqrt(div(m.rows, mean(m.rows))), sqrt(m.cols), out);
     return out;
-  }
-
-  /// max(0.001, rms(p))
-  Tensor size_of(const Target& target) const {
-    const Tensor p = store().values().flat_view(target.entry.begin, target.entry.shape);
-    const Tensor rms = calculate(Pointwise::root, mean_of(product(p, p)));
-    return calculate(Pointwise::maximum, rms, number(1e-3, rms));
   }
 
   AdafactorOptions options_;

@@ -2,7 +2,8 @@
 // Agarwal et al. 2020, arXiv:2002.11803).
 #pragma once
 
-#include "optim/device_math.h"
+#include "core/backend.h"
+#include "optim/arithmetic.h"
 #include "optim/rule.h"
 
 namespace monge::optim {
@@ -17,13 +18,11 @@ inline Tensor adamw_direction(const Tensor& gradient, const std::vector<double>&
                       .param = flat(u),
                       .grad = flat(gradient),
                       .states = {flat(m), flat(v)},
-                      .control = with(with(control, Control::lr, -1.0), Control::clip, 1.0)});
+                      .control = with_slot(with_slot(control, Control::lr, -1.0), Control::clip, 1.0)});
   return u;
 }
 
 /// Gives u the norm of `other`; 0 stays 0.
-inline void graft(const Tensor& u, const Tensor& other) {
-  u.backend().mul(u, calculate(Pointwise::divide, norm_of(other), norm_of(u)), u);
-}
+inline void graft(const Tensor& u, const Tensor& other) { mul(u, div(norm(other), norm(u)), u); }
 
 }  // namespace monge::optim

@@ -6,7 +6,7 @@
 // Cautious weight decay (Chen et al. 2025, arXiv:2510.12402): decay only where it does not fight the step,
 //
 //   u = u + weight_decay p 1[u p >= 0]
-#include "optim/device_math.h"
+#include "optim/arithmetic.h"
 #include "optim/transforms.h"
 
 namespace monge::optim {
@@ -19,13 +19,9 @@ class Cautious : public Transform {
 
   void change_directions(const Step& step, const Tensor& u) override {
     for (const Target& target : context().targets) {
-      const Tensor direction = u.flat_view(target.entry.begin, target.entry.shape);
-      const Tensor gradient = step.gradients.flat_view(target.entry.begin, target.entry.shape);
-      Backend& backend = u.backend();
-      const Tensor agrees = calculate(Pointwise::positive, product(direction, gradient));
-      const Tensor longer = calculate(Pointwise::divide, number(1.0, u), mean_of(agrees));
-      backend.mul(agrees, calculate(Pointwise::minimum, longer, number(1000.0, u)), agrees);
-      backend.mul(direction, agrees, direction);
+      const Tensor direction = target.view(u), k = is_positive(mul(direction, target.view(step.gradients)));
+      mul(k, min(div(scalar(1.0, u), mean(k)), 1000.0), k);
+      mul(direction, k, direction);
     }
   }
 };
@@ -34,19 +30,18 @@ class CautiousDecay : public Transform {
  public:
   using Transform::Transform;
   bool needs_directions() const override { return true; }
-  bool takes_decay() const override { return true; }
+  bool handles_decay() const override { return true; }
 
   void change_directions(const Step&, const Tensor& u) override {
     for (const Target& target : context().targets) {
       if (target.weight_decay == 0.0) continue;
-      const Tensor direction = u.flat_view(target.entry.begin, target.entry.shape);
-      const Tensor p = store().values().flat_view(target.entry.begin, target.entry.shape);
-      // p without what points against the step: p - p 1[-u p > 0].
-      const Tensor against = product(direction, p);
-      u.backend().scale(against, -1.0, against);
-      const Tensor fought = product(p, calculate(Pointwise::positive, against));
-      u.backend().add_scaled(p, target.weight_decay, direction);
-      u.backend().add_scaled(fought, -target.weight_decay, direction);
+      const Tensor direction = target.view(u), p = target.view(store().values());
+      // p 1[u p >= 0] = p - p 1[-u p > 0]
+      const Tensor opposed = mul(direction, p);
+      scale(opposed, -1.0, opposed);
+      const Tensor removed = mul(p, is_positive(opposed));
+      axpy(target.weight_decay, p, direction);
+      axpy(-target.weight_decay, removed, direction);
     }
   }
 };

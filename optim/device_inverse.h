@@ -5,9 +5,6 @@
 
 namespace monge::optim {
 
-/// Identity matrices (N, n, n).
-Tensor identities(const Shape& shape, DType dtype, Device device);
-
 /// out = (factor M + shift I)^-1 for each of the symmetric positive semi-definite matrices M (N, n, n), with shift =
 /// `relative` times the mean diagonal element of all factor M; `eye` holds identities of this shape. Waits for nothing.
 ///

@@ -4,6 +4,8 @@
 
 #include "core/backend.h"
 #include "core/error.h"
+#include "optim/arithmetic.h"
+#include "optim/rule.h"
 
 namespace monge::optim {
 
@@ -52,7 +54,7 @@ void DirectedUpdate::bind(nn::ParameterStore& store) {
   store_ = &store;
   for (std::size_t i = 0; i < targets_.size(); ++i) {
     Target& t = targets_[i];
-    t.begin = store.entry(t.at.name + ".qkv.weight").begin;
+    t.begin = store.entry(t.at.layer->projection()).begin;
     if (options_.momentum > 0.0) t.momentum = Tensor::zeros(t.shape(), dtype(), device(), Pool::optimizer);
     bind_target(i);
   }
@@ -64,18 +66,12 @@ void DirectedUpdate::before_rule() {
 
 void DirectedUpdate::after_rule(std::int64_t step, const Tensor& control) {
   prepare(step);
-  Backend& backend = control.backend();
   for (std::size_t i = 0; i < targets_.size(); ++i) {
     Target& t = targets_[i];
-    const Tensor gradient = Tensor::empty(t.shape(), dtype(), device()), direction = Tensor::like(gradient);
-    backend.mul(store_->grads().flat_view(t.begin, t.shape()), control.slice(Control::clip, Control::clip + 1),
-                gradient);
-    if (t.momentum.defined()) {
-      backend.scale(t.momentum, options_.momentum, t.momentum);
-      backend.add_scaled(gradient, 1.0 - options_.momentum, t.momentum);
-    }
-    const Tensor& averaged = t.momentum.defined() ? t.momentum : gradient;
-    direct(i, step, averaged, direction);
+    const Tensor gradient = mul(store_->grads().flat_view(t.begin, t.shape()), slot(control, Control::clip));
+    if (t.momentum.defined()) update_average(t.momentum, options_.momentum, gradient);
+    const Tensor &averaged = t.momentum.defined() ? t.momentum : gradient, v = Tensor::like(gradient);
+    direction(i, step, averaged, v);
 
     DirectedStep args{.matrices = {}, .graft = options_.graft, .kl = options_.kl_clip, .control = control};
     const std::int64_t query_size = t.H * t.D * t.C, key_size = t.G * t.D * t.C;
@@ -85,13 +81,13 @@ void DirectedUpdate::after_rule(std::int64_t step, const Tensor& control) {
       };
       args.matrices.push_back({.param = flat(store_->values()),
                                .before = t.before.flat_view(offset, {size}),
-                               .direction = direction.flat_view(offset, {size}),
+                               .direction = v.flat_view(offset, {size}),
                                .gradient = averaged.flat_view(offset, {size}),
                                .copy = flat(store_->copies()),
                                .lr_scale = t.at.lr_scale,
                                .weight_decay = t.at.weight_decay});
     }
-    backend.directed_step(args);
+    v.backend().directed_step(args);
     t.before = {};
   }
 }

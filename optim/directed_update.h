@@ -43,8 +43,8 @@ class DirectedUpdate : public AttentionUpdate {
   virtual void bind_target(std::size_t i) = 0;
   /// Once a step, before the directions.
   virtual void prepare(std::int64_t step) = 0;
-  /// Writes into `direction` the natural gradient of `gradient`, ((H + G) D, C) both.
-  virtual void direct(std::size_t i, std::int64_t step, const Tensor& gradient, const Tensor& direction) = 0;
+  /// Writes into `v` the natural gradient of `gradient`, ((H + G) D, C) both.
+  virtual void direction(std::size_t i, std::int64_t step, const Tensor& gradient, const Tensor& v) = 0;
 
   const std::vector<Target>& targets() const { return targets_; }
   DType dtype() const { return store_->values().dtype(); }

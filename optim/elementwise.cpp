@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "optim/arithmetic.h"
 
 namespace monge::optim {
 
@@ -19,12 +20,12 @@ void ElementwiseRule::run(const Step& step, const Tensor& control, const Tensor&
                           bool decays) {
   for (const Segment& s : segments_) {
     const std::int64_t first = segments_.front().begin;
-    const Segment here{s.begin - first, s.end - first};
+    const Segment own{s.begin - first, s.end - first};
     control.backend().update({.rule = rule_,
-                              .param = piece(values, s),
-                              .grad = piece(step.gradients, s),
-                              .states = {piece(states_[0], here), piece(states_[1], here), piece(states_[2], here)},
-                              .copy = piece(copies, s),
+                              .param = s.view(values),
+                              .grad = s.view(step.gradients),
+                              .states = {own.view(states_[0]), own.view(states_[1]), own.view(states_[2])},
+                              .copy = s.view(copies),
                               .control = control,
                               .lr_scale = decays ? s.lr_scale : 1.0,
                               .weight_decay = decays ? s.weight_decay : 0.0});
@@ -35,8 +36,8 @@ void ElementwiseRule::update(const Step& step) { run(step, step.control, store()
 
 /// A step of rate -1 from 0.
 void ElementwiseRule::directions(const Step& step, const Tensor& u) {
-  for (const Segment& s : segments_) u.backend().fill(piece(u, s), 0.0);
-  run(step, with(step.control, Control::lr, -1.0), u, {}, false);
+  for (const Segment& s : segments_) fill(s.view(u), 0.0);
+  run(step, with_slot(step.control, Control::lr, -1.0), u, {}, false);
 }
 
 std::vector<NamedTensor> ElementwiseRule::state() const {

@@ -3,7 +3,7 @@
 //
 //   e = b e + (1 - b) p        e = p up to step `start`
 #include "core/error.h"
-#include "optim/device_math.h"
+#include "optim/arithmetic.h"
 #include "optim/transforms.h"
 
 namespace monge::optim {
@@ -25,20 +25,20 @@ class Ema : public Transform {
  public:
   Ema(const EmaOptions& options, const RuleContext& context)
       : Transform(context), options_(options), average_(Tensor::like(store().values(), Pool::optimizer)) {
-    average_.backend().copy(store().values(), average_);
+    copy(store().values(), average_);
   }
 
   void after(const Step& step) override {
     if (step.number <= options_.start) {
-      average_.backend().copy(store().values(), average_);
+      copy(store().values(), average_);
     } else {
-      average_into(average_, options_.decay, store().values());
+      update_average(average_, options_.decay, store().values());
     }
   }
   bool repeats(std::int64_t number) const override { return number > options_.start; }
 
   bool averages() const override { return true; }
-  void write_average(const Tensor& values) const override { values.backend().copy(average_, values); }
+  void write_average(const Tensor& values) const override { copy(average_, values); }
   std::vector<NamedTensor> state() const override { return {{"ema.average", average_}}; }
 
  private:

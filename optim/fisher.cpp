@@ -9,8 +9,8 @@
 #include <array>
 #include <cmath>
 
-#include "core/backend.h"
 #include "nn/attention/fisher.h"
+#include "optim/arithmetic.h"
 #include "optim/attention_updates.h"
 #include "optim/device_inverse.h"
 #include "optim/directed_update.h"
@@ -98,7 +98,7 @@ class FisherUpdate : public DirectedUpdate {
     for (std::size_t f = 0; f < shapes.size(); ++f) {
       factors_[i].average[f] = Tensor::zeros(shapes[f], dtype(), device(), Pool::optimizer);
       factors_[i].inverse[f] = Tensor::zeros(shapes[f], dtype(), device(), Pool::optimizer);
-      if (on_device() && i == 0) identities_[f] = identities(shapes[f], dtype(), device());
+      if (on_device() && i == 0) identities_[f] = identity(shapes[f], dtype(), device());
     }
   }
 
@@ -110,9 +110,8 @@ class FisherUpdate : public DirectedUpdate {
       LayerFactors& layer = factors_[i];
       targets()[i].at.layer->set_observer(nullptr);
       for (std::size_t f = 0; f < factor_names.size(); ++f) {
-        Backend& backend = layer.average[f].backend();
-        backend.scale(layer.average[f], options_.decay, layer.average[f]);
-        backend.add_scaled(layer.measured[f].reshape(layer.average[f].shape()), 1.0 - options_.decay, layer.average[f]);
+        const Tensor& average = layer.average[f];
+        update_average(average, options_.decay, layer.measured[f].reshape(average.shape()));
         layer.measured[f] = {};
       }
     }
@@ -148,24 +147,21 @@ class FisherUpdate : public DirectedUpdate {
       for (std::size_t i = 0; i < factors_.size(); ++i) {
         const Tensor& to = factors_[i].inverse[f];
         const auto begin = inverses.begin() + static_cast<std::ptrdiff_t>(i * size);
-        to.backend().copy(Tensor::from(std::vector<double>(begin, begin + static_cast<std::ptrdiff_t>(size)),
-                                       to.shape(), dtype(), device()),
-                          to);
+        copy(Tensor::from(std::vector<double>(begin, begin + static_cast<std::ptrdiff_t>(size)), to.shape(), dtype(),
+                          device()),
+             to);
       }
     }
   }
 
-  void direct(std::size_t i, std::int64_t, const Tensor& gradient, const Tensor& direction) override {
+  void direction(std::size_t i, std::int64_t, const Tensor& gradient, const Tensor& v) override {
     const Target& t = targets()[i];
     const auto& inverse = factors_[i].inverse;
-    Backend& backend = gradient.backend();
     const auto solve = [&](std::int64_t first, std::int64_t heads, const Tensor& left, const Tensor& right) {
-      const Tensor m = gradient.slice(first * t.D, (first + heads) * t.D);
+      const auto part = [&](const Tensor& x) { return x.slice(first * t.D, (first + heads) * t.D); };
       const Tensor half = Tensor::empty({heads, t.D, t.C}, dtype(), device());
-      backend.matmul({.a = left, .b = m.reshape({heads, t.D, t.C}), .out = half});
-      backend.matmul({.a = half.reshape({heads * t.D, t.C}),
-                      .b = right.reshape({t.C, t.C}),
-                      .out = direction.slice(first * t.D, (first + heads) * t.D)});
+      matmul(left, part(gradient).reshape(half.shape()), half);
+      matmul(half.reshape({heads * t.D, t.C}), right.reshape({t.C, t.C}), part(v));
     };
     solve(0, t.H, inverse[query_left], inverse[query_right]);
     solve(t.H, t.G, inverse[key_left], inverse[key_right]);

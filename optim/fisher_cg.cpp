@@ -9,9 +9,9 @@
 #include <cmath>
 #include <optional>
 
-#include "core/backend.h"
 #include "nn/attention/fisher.h"
 #include "nn/random_streams.h"
+#include "optim/arithmetic.h"
 #include "optim/attention_updates.h"
 #include "optim/directed_update.h"
 
@@ -28,11 +28,7 @@ struct FisherCgOptions : DirectedOptions {
   }
 };
 
-double inner(const Tensor& a, const Tensor& b) {
-  const Tensor out = Tensor::empty({1}, a.dtype(), a.device());
-  a.backend().dot(a, b, out);
-  return out.values().front();
-}
+double inner(const Tensor& a, const Tensor& b) { return dot(a, b).item(); }
 
 class FisherCgUpdate : public DirectedUpdate {
  public:
@@ -65,11 +61,10 @@ class FisherCgUpdate : public DirectedUpdate {
     for (const Target& t : targets()) t.at.layer->set_observer(nullptr);
   }
 
-  void direct(std::size_t i, std::int64_t step, const Tensor& gradient, const Tensor& x) override {
+  void direction(std::size_t i, std::int64_t step, const Tensor& gradient, const Tensor& x) override {
     const nn::AttentionCall call = std::move(*calls_[i].call);
     calls_[i].call.reset();
-    Backend& backend = gradient.backend();
-    backend.fill(x, 0.0);
+    fill(x, 0.0);
     const double start = inner(gradient, gradient);
     if (!(start > 0.0) || !std::isfinite(start)) return;
 
@@ -77,15 +72,15 @@ class FisherCgUpdate : public DirectedUpdate {
     const Tensor r = gradient.clone(), p = gradient.clone(), product = Tensor::like(x);
     double squared = start;
     for (std::int64_t k = 0; k < options_.iterations; ++k) {
-      backend.copy(nn::fisher_product(call, p), product);
-      backend.add_scaled(p, lambda, product);
-      const double along = squared / inner(p, product);
-      backend.add_scaled(p, along, x);
-      backend.add_scaled(product, -along, r);
+      copy(nn::fisher_product(call, p), product);
+      axpy(lambda, p, product);
+      const double alpha = squared / inner(p, product);
+      axpy(alpha, p, x);
+      axpy(-alpha, product, r);
       const double next = inner(r, r);
       if (next <= options_.tolerance * options_.tolerance * start) return;
-      backend.scale(p, next / squared, p);
-      backend.add(p, r, p);
+      scale(p, next / squared, p);
+      add(p, r, p);
       squared = next;
     }
   }

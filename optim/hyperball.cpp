@@ -4,7 +4,7 @@
 //   u = u r / |u|        W = W - lr u        W = W r / |W|
 //
 // No parameter decays.
-#include "optim/device_math.h"
+#include "optim/arithmetic.h"
 #include "optim/matrix_rule.h"
 #include "optim/transforms.h"
 
@@ -20,34 +20,30 @@ class Hyperball : public Transform {
     const Tensor& values = store().values();
     norms_ =
         Tensor::zeros({static_cast<std::int64_t>(matrices_.size())}, values.dtype(), values.device(), Pool::optimizer);
-    for (std::size_t i = 0; i < matrices_.size(); ++i) values.backend().copy(norm_of(matrices_[i].of(values)), norm(i));
+    for (std::size_t i = 0; i < matrices_.size(); ++i) copy(norm(matrices_[i].view(values)), radius(i));
   }
 
   bool needs_directions() const override { return true; }
-  bool takes_decay() const override { return true; }
+  bool handles_decay() const override { return true; }
 
   void change_directions(const Step&, const Tensor& u) override {
-    for (std::size_t i = 0; i < matrices_.size(); ++i) resize(matrices_[i].of(u), norm(i));
+    for (std::size_t i = 0; i < matrices_.size(); ++i) rescale(matrices_[i].view(u), radius(i));
   }
 
   void after(const Step&) override {
     for (std::size_t i = 0; i < matrices_.size(); ++i) {
-      const Tensor w = matrices_[i].of(store().values());
-      resize(w, norm(i));
-      if (store().copies().defined()) w.backend().copy(w, matrices_[i].of(store().copies()));
+      const Tensor w = matrices_[i].view(store().values());
+      rescale(w, radius(i));
+      if (store().copies().defined()) copy(w, matrices_[i].view(store().copies()));
     }
   }
 
   std::vector<NamedTensor> state() const override { return {{"hyperball.norms", norms_}}; }
 
  private:
-  Tensor norm(std::size_t i) const {
-    return norms_.slice(static_cast<std::int64_t>(i), static_cast<std::int64_t>(i) + 1);
-  }
+  Tensor radius(std::size_t i) const { return norms_.flat_view(static_cast<std::int64_t>(i), {1}); }
   /// Gives x the norm r; 0 stays 0.
-  static void resize(const Tensor& x, const Tensor& r) {
-    x.backend().mul(x, calculate(Pointwise::divide, r, norm_of(x)), x);
-  }
+  static void rescale(const Tensor& x, const Tensor& r) { mul(x, div(r, norm(x)), x); }
 
   std::vector<Matrix> matrices_;
   Tensor norms_;  // of the matrices at the start

@@ -20,6 +20,7 @@
 #include "core/error.h"
 #include "nn/layers.h"
 #include "optim/adamw_direction.h"
+#include "optim/arithmetic.h"
 #include "optim/elementwise.h"
 #include "optim/matrix_rule.h"
 #include "optim/sides.h"
@@ -65,22 +66,10 @@ struct KfacOptions : MatrixRuleOptions {
   }
 };
 
-/// sum += a b^T
-void add_product(const Tensor& a, const Tensor& b, const Tensor& sum) {
-  sum.backend().matmul({.a = a, .b = b, .transpose_b = true, .out = sum, .accumulate = true});
-}
-
 /// x (N, K) as (K, N), in the floats of `like`.
-Tensor transposed(const Tensor& x, const Tensor& like) {
-  const std::int64_t n = x.shape().rows(), k = x.shape().last();
-  Tensor wide = x;
-  if (x.dtype() != like.dtype()) {
-    wide = Tensor::empty(x.shape(), like.dtype(), like.device());
-    wide.backend().copy(x, wide);
-  }
-  const Tensor out = Tensor::empty({1, k, n, 1}, like.dtype(), like.device());
-  out.backend().swap_middle(wide.reshape({1, n, k, 1}), out);
-  return out.reshape({k, n});
+Tensor positions_last(const Tensor& x, const Tensor& like) {
+  const Tensor wide = x.dtype() == like.dtype() ? x : x.to(like.dtype(), like.device());
+  return transpose(wide.reshape({x.shape().rows(), x.shape().last()}));
 }
 
 class Kfac : public MatrixRule {
@@ -89,14 +78,13 @@ class Kfac : public MatrixRule {
 
   Kfac(const std::string& name, Diagonal diagonal, const KfacOptions& options, const RuleContext& context)
       : MatrixRule(name, options, context), options_(options), diagonal_(diagonal) {
-    std::map<std::string, nn::Linear*> linear_of;  // by the name of its weight
-    context.model.visit([&](const std::string& path, nn::Module& module) {
-      auto* linear = dynamic_cast<nn::Linear*>(&module);
-      if (linear != nullptr) linear_of[path.empty() ? "weight" : path + ".weight"] = linear;
+    std::map<const nn::Parameter*, nn::Linear*> linear_of;  // by its weight
+    context.model.visit([&](const std::string&, nn::Module& module) {
+      if (auto* linear = dynamic_cast<nn::Linear*>(&module)) linear_of[&linear->weight()] = linear;
     });
     for (const Target& target : matrix_targets()) {
       const nn::ParameterStore::Entry& entry = target.entry;
-      const auto found = linear_of.find(entry.name);
+      const auto found = linear_of.find(entry.parameter);
       if (found == linear_of.end()) {
         throw KeyError("optimizer.name",
                        fmt::format("{} needs the inputs of every matrix, and {} is not the weight of an nn::Linear; "
@@ -139,7 +127,7 @@ class Kfac : public MatrixRule {
     for (Weight& w : weights_) {
       // The gradient of the mean loss is `share` times that of one target, so its squares are short of one factor.
       for (const Tensor& seen : {w.output.seen, w.seen}) {
-        if (seen.defined()) seen.backend().pointwise(Pointwise::divide, seen, pass.share, seen);
+        if (seen.defined()) div(seen, pass.share, seen);
       }
       w.output.average_seen(options_.decay);
     }
@@ -148,7 +136,7 @@ class Kfac : public MatrixRule {
     for (Weight& w : weights_) {
       if (!w.seen.defined()) continue;
       // The mean of what was seen in these bases.
-      average_into(w.spectrum, 1.0 - 1.0 / static_cast<double>(before % options_.refresh), w.seen);
+      update_average(w.spectrum, 1.0 - 1.0 / static_cast<double>(before % options_.refresh), w.seen);
       w.seen = {};
     }
   }
@@ -181,7 +169,7 @@ class Kfac : public MatrixRule {
       if (average.defined()) seen = zeros_like(average);
     }
     void average_seen(double decay) {
-      if (seen.defined()) average_into(average, decay, seen);
+      if (seen.defined()) update_average(average, decay, seen);
       seen = {};
     }
   };
@@ -199,7 +187,7 @@ class Kfac : public MatrixRule {
     void stop(double decay) {
       linear.set_observer(nullptr);
       const Tensor& a = input.seen;
-      if (a.defined()) a.backend().scale(a, 1.0 / static_cast<double>(positions), a);
+      if (a.defined()) scale(a, 1.0 / static_cast<double>(positions), a);
       input.average_seen(decay);
     }
 
@@ -223,8 +211,8 @@ class Kfac : public MatrixRule {
   /// (basis^T x)^2
   static Tensor squares(const Tensor& x, const Tensor& basis) {
     const Tensor along = Tensor::like(x);
-    between({basis, true}, x, {}, along);
-    return product(along, along);
+    matmul(transposed(basis), x, Tensor(), along);
+    return square(along);
   }
 
   bool measures(std::int64_t number) const { return (number - 1) % options_.every == 0; }
@@ -241,9 +229,9 @@ class Kfac : public MatrixRule {
 
   void observe(Layer& layer, const Tensor& x, const Tensor& dy) {
     const Tensor& like = weights_[layer.first].m;
-    const Tensor inputs = transposed(x, like), gradients = transposed(dy, like);  // (in, N), (out, N)
+    const Tensor inputs = positions_last(x, like), gradients = positions_last(dy, like);  // (in, N), (out, N)
     layer.positions += inputs.size(1);
-    if (layer.input.seen.defined()) add_product(inputs, inputs, layer.input.seen);
+    if (layer.input.seen.defined()) add_matmul(inputs, transposed(inputs), layer.input.seen);
     const bool sees_spectrum = weights_[layer.first].seen.defined();
     const Tensor input_squares = sees_spectrum ? squares(inputs, layer.input.factor) : Tensor();
     std::int64_t row = 0;
@@ -251,8 +239,8 @@ class Kfac : public MatrixRule {
       Weight& w = weights_[i];
       const Tensor g = gradients.slice(row, row + matrices()[i].rows);
       row += matrices()[i].rows;
-      if (w.output.seen.defined()) add_product(g, g, w.output.seen);
-      if (sees_spectrum) add_product(squares(g, w.output.factor), input_squares, w.seen);
+      if (w.output.seen.defined()) add_matmul(g, transposed(g), w.output.seen);
+      if (sees_spectrum) add_matmul(squares(g, w.output.factor), transposed(input_squares), w.seen);
     }
   }
 
@@ -279,45 +267,36 @@ class Kfac : public MatrixRule {
     };
     for (const Weight& w : weights_) {
       const Tensor& s = w.spectrum;
-      s.backend().matmul({.a = eigenvalues(w.output, s.size(0), s),
-                          .b = eigenvalues(w.layer->input, s.size(1), s),
-                          .transpose_b = true,
-                          .out = s});
+      matmul(eigenvalues(w.output, s.size(0), s), transposed(eigenvalues(w.layer->input, s.size(1), s)), s);
     }
   }
 
-  void direct(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
-    Backend& backend = u.backend();
+  void direction(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
     const Weight& w = weights_[i];
-    const Tensor &left = w.output.factor, &right = w.layer->input.factor;
-
+    const Tensor &left = w.output.factor, &right = w.layer->input.factor, &s = w.spectrum;
     Tensor adamw;
     if (options_.graft) {
       adamw = adamw_direction(gradient, options_.betas, 1e-8, w.m, w.v, step.control);
     } else {
-      average_into(w.m, options_.betas[0], gradient);
+      update_average(w.m, options_.betas[0], gradient);
     }
-    const Tensor along = Tensor::like(u), damping = mean_of(w.spectrum), curvature = Tensor::like(u);
-    backend.scale(damping, options_.damping, damping);
-    backend.add(w.spectrum, damping, curvature);
-    between({left, true}, w.m, {right}, along);
-    backend.pointwise(Pointwise::divide, along, curvature, along);
-    between({left}, along, {right, true}, u);
+    const Tensor along = Tensor::like(u), damping = mean(s);
+    scale(damping, options_.damping, damping);
+    matmul(transposed(left), w.m, right, along);
+    div(along, add(s, damping), along);
+    matmul(left, along, transposed(right), u);
     if (options_.graft) graft(u, adamw);
   }
 
   void finish(const Step& step, const Tensor& u) override {
     if (options_.kl_clip == 0.0) return;
-    Backend& backend = u.backend();
-    const Tensor total = number(0.0, u), one = number(0.0, u);
+    const Tensor total = scalar(0.0, u);
     for (std::size_t i = 0; i < weights_.size(); ++i) {
       const Matrix& matrix = matrices()[i];
-      backend.dot(matrix.of(u), weights_[i].m, one);
-      backend.add_scaled(one, matrix.lr_scale * matrix.lr_scale, total);
+      axpy(matrix.lr_scale * matrix.lr_scale, dot(matrix.view(u), weights_[i].m), total);
     }
-    const Tensor lr = step.control.slice(Control::lr, Control::lr + 1);
-    const Tensor factor = limit(std::sqrt(options_.kl_clip), product(calculate(Pointwise::root, total), lr));
-    for (const Matrix& matrix : matrices()) backend.mul(matrix.of(u), factor, matrix.of(u));
+    const Tensor factor = clip_factor(std::sqrt(options_.kl_clip), mul(sqrt(total), slot(step.control, Control::lr)));
+    for (const Matrix& matrix : matrices()) mul(matrix.view(u), factor, matrix.view(u));
   }
 
   KfacOptions options_;
@@ -326,7 +305,7 @@ class Kfac : public MatrixRule {
   std::vector<Weight> weights_;  // beside the matrices
 };
 
-void add(RuleRegistry& registry, const std::string& name, const std::string& doc, Kfac::Diagonal diagonal) {
+void add_kfac(RuleRegistry& registry, const std::string& name, const std::string& doc, Kfac::Diagonal diagonal) {
   registry.add<KfacOptions>(name, doc, [=](const KfacOptions& o, const RuleContext& c) {
     return std::make_unique<Kfac>(name, diagonal, o, c);
   });
@@ -335,12 +314,12 @@ void add(RuleRegistry& registry, const std::string& name, const std::string& doc
 }  // namespace
 
 void add_ekfac(RuleRegistry& registry) {
-  add(registry, "ekfac", "kfac with the curvature measured along its eigenvectors", Kfac::Diagonal::measured);
+  add_kfac(registry, "ekfac", "kfac with the curvature measured along its eigenvectors", Kfac::Diagonal::measured);
 }
 
 void add_kfac(RuleRegistry& registry) {
-  add(registry, "kfac", "natural gradient under a Kronecker-factored Fisher of sampled targets, for linear layers",
-      Kfac::Diagonal::kronecker);
+  add_kfac(registry, "kfac", "natural gradient under a Kronecker-factored Fisher of sampled targets, for linear layers",
+           Kfac::Diagonal::kronecker);
 }
 
 }  // namespace monge::optim

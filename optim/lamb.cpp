@@ -4,7 +4,7 @@
 //   r = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps) + weight_decay p        u = r min(|p|, 10) / |r|
 //
 // for each parameter; u = r for gains and biases, and where a norm is 0.
-#include "optim/device_math.h"
+#include "optim/arithmetic.h"
 #include "optim/elementwise.h"
 
 namespace monge::optim {
@@ -19,22 +19,18 @@ class Lamb : public Rule {
   Lamb(const LambOptions& options, const RuleContext& context)
       : Rule(context), adam_(options.rule(), context, "lamb") {}
 
-  bool takes_decay() const override { return true; }
+  bool handles_decay() const override { return true; }
 
   void directions(const Step& step, const Tensor& u) override {
     adam_.directions(step, u);
-    Backend& backend = u.backend();
     for (const Target& target : context().targets) {
-      const Tensor p = store().values().flat_view(target.entry.begin, target.entry.shape);
-      const Tensor r = u.flat_view(target.entry.begin, target.entry.shape);
-      if (target.weight_decay > 0.0) backend.add_scaled(p, target.weight_decay, r);
+      const Tensor p = target.view(store().values()), r = target.view(u);
+      if (target.weight_decay > 0.0) axpy(target.weight_decay, p, r);
       if (target.entry.role == nn::Role::gain || target.entry.role == nn::Role::bias) continue;
-      const Tensor length = calculate(Pointwise::minimum, norm_of(p), number(10.0, p));
-      const Tensor ratio = calculate(Pointwise::divide, length, norm_of(r));
-      const Tensor positive = calculate(Pointwise::positive, ratio);  // 0 becomes 1
-      backend.add(ratio, number(1.0, p), ratio);
-      backend.add_scaled(positive, -1.0, ratio);
-      backend.mul(r, ratio, r);
+      const Tensor ratio = div(min(norm(p), 10.0), norm(r)), positive = is_positive(ratio);
+      add(ratio, 1.0, ratio);  // 0 becomes 1
+      axpy(-1.0, positive, ratio);
+      mul(r, ratio, r);
     }
   }
 

@@ -6,7 +6,7 @@
 //
 // The paper's MARS-AdamW is adamw with betas [0.95, 0.99] behind it.
 #include "core/error.h"
-#include "optim/device_math.h"
+#include "optim/arithmetic.h"
 #include "optim/transforms.h"
 
 namespace monge::optim {
@@ -30,23 +30,18 @@ class Mars : public Transform {
  public:
   Mars(const MarsOptions& options, const RuleContext& context)
       : Transform(context), options_(options), previous_(Tensor::like(store().values(), Pool::optimizer)) {
-    previous_.backend().fill(previous_, 0.0);
+    fill(previous_, 0.0);
   }
 
   void change_gradients(const Step& step) override {
-    const Tensor& c = step.gradients;
-    Backend& backend = c.backend();
-    const Tensor gradients = c.clone();
-    if (step.number > 1) {
-      const double strength = options_.gamma * options_.beta / (1.0 - options_.beta);
-      backend.scale(c, 1.0 + strength, c);
-      backend.add_scaled(previous_, -strength, c);
-    }
-    backend.copy(gradients, previous_);
+    const Tensor &c = step.gradients, g = c.clone();
+    const double strength = options_.gamma * options_.beta / (1.0 - options_.beta);
+    if (step.number > 1) axpby(-strength, previous_, 1.0 + strength, c);
+    copy(g, previous_);
     if (options_.norm == 0.0) return;
     for (const Target& target : context().targets) {
-      const Tensor piece = c.flat_view(target.entry.begin, target.entry.shape);
-      backend.mul(piece, limit(options_.norm, norm_of(piece)), piece);
+      const Tensor part = target.view(c);
+      mul(part, clip_factor(options_.norm, norm(part)), part);
     }
   }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "optim/arithmetic.h"
 
 namespace monge::optim {
 namespace {
@@ -74,15 +75,14 @@ std::string MatrixRule::state_name(std::size_t i, const std::string& what) const
   return fmt::format("{}.{}.{}", name_, matrices_[i].name, what);
 }
 
-Tensor MatrixRule::gradient_of(std::size_t i, const Step& step) const {
-  const Tensor raw = matrices_[i].of(step.gradients), clipped = Tensor::like(raw);
-  clipped.backend().mul(raw, step.control.slice(Control::clip, Control::clip + 1), clipped);
-  return clipped;
+Tensor MatrixRule::clipped_gradient(std::size_t i, const Step& step) const {
+  return mul(matrices_[i].view(step.gradients), slot(step.control, Control::clip));
 }
 
 void MatrixRule::matrix_directions(const Step& step, const Tensor& u) {
   prepare(step);
-  for (std::size_t i = 0; i < matrices_.size(); ++i) direct(i, step, gradient_of(i, step), matrices_[i].of(u));
+  for (std::size_t i = 0; i < matrices_.size(); ++i)
+    direction(i, step, clipped_gradient(i, step), matrices_[i].view(u));
   finish(step, u);
 }
 
@@ -94,7 +94,7 @@ void MatrixRule::directions(const Step& step, const Tensor& u) {
 void MatrixRule::update(const Step& step) {
   const Tensor u = Tensor::zeros(store().values().shape(), store().values().dtype(), store().values().device());
   matrix_directions(step, u);
-  move_along(matrix_context_, step, u, true);
+  apply_directions(matrix_context_, step, u, true);
   base_->update(step);
 }
 

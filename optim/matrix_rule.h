@@ -31,8 +31,8 @@ struct Matrix {
   double lr_scale = 1.0;
   double weight_decay = 0.0;
   Shape shape() const { return {rows, cols}; }
-  /// Its piece of a flat tensor.
-  Tensor of(const Tensor& flat) const { return flat.flat_view(begin, {rows, cols}); }
+  /// Its place in a flat tensor.
+  Tensor view(const Tensor& flat) const { return flat.flat_view(begin, {rows, cols}); }
 };
 
 /// The matrices of these targets: parts that stand on each other in one parameter apart, and heads if asked.
@@ -63,11 +63,12 @@ class MatrixRule : public Rule {
   std::string state_name(std::size_t i, const std::string& what) const;
 
   /// The gradient of matrix `i` (rows, cols), clipped, in new memory.
-  Tensor gradient_of(std::size_t i, const Step& step) const;
+  Tensor clipped_gradient(std::size_t i, const Step& step) const;
   /// Once a step, before the directions: the place for what is done for all matrices together.
   virtual void prepare(const Step& step) { (void)step; }
-  /// Writes the direction of matrix `i` into `u` (rows, cols), from its clipped gradient of the same shape.
-  virtual void direct(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) = 0;
+  /// Writes the direction of matrix `i` into `u` (rows, cols), from its clipped gradient of the same shape, which it
+  /// may overwrite.
+  virtual void direction(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) = 0;
   /// Once a step, after the directions: may change them all in `u` (flat).
   virtual void finish(const Step& step, const Tensor& u) {
     (void)step;

@@ -19,7 +19,7 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "optim/device_math.h"
+#include "optim/arithmetic.h"
 #include "optim/matrix_rule.h"
 #include "optim/polar.h"
 #include "optim/rules.h"
@@ -82,23 +82,20 @@ class Muon : public MatrixRule {
   }
 
  private:
-  void direct(std::size_t i, const Step&, const Tensor& gradient, const Tensor& u) override {
-    average_into(momentum_[i], options_.momentum, gradient);
-    const Tensor ahead = options_.nesterov ? gradient : momentum_[i];
-    if (options_.nesterov) {
-      ahead.backend().scale(ahead, 1.0 - options_.momentum, ahead);
-      ahead.backend().add_scaled(momentum_[i], options_.momentum, ahead);
-    }
+  void direction(std::size_t i, const Step&, const Tensor& gradient, const Tensor& u) override {
     const Matrix& matrix = matrices()[i];
+    const Tensor &b = momentum_[i], m = options_.nesterov ? gradient : b;
+    update_average(b, options_.momentum, gradient);
+    if (options_.nesterov) axpby(options_.momentum, b, 1.0 - options_.momentum, m);
     // As precise as the products of the model, unless it is to converge.
     const bool bf16 = store().copies().defined() && options_.iterations > 0;
-    polar(ahead, options_.iterations, bf16 ? DType::bf16 : u.dtype(), u);
-    even_out(i, u);
-    u.backend().scale(u, options_.scale_of(static_cast<double>(matrix.rows), static_cast<double>(matrix.cols)), u);
+    polar(m, options_.iterations, bf16 ? DType::bf16 : u.dtype(), u);
+    normalize(i, u);
+    scale(u, options_.scale_of(static_cast<double>(matrix.rows), static_cast<double>(matrix.cols)), u);
   }
 
   /// What a kind of Muon does to O = polar(M).
-  virtual void even_out(std::size_t i, const Tensor& o) {
+  virtual void normalize(std::size_t i, const Tensor& o) {
     (void)i;
     (void)o;
   }
@@ -121,15 +118,12 @@ class NorMuon : public Muon {
   }
 
  private:
-  void even_out(std::size_t i, const Tensor& o) override {
-    Backend& backend = o.backend();
-    const std::int64_t rows = o.size(0), cols = o.size(1);
-    const Tensor length = norm_of(o), second = Tensor::like(rows_[i]), root = Tensor::like(o);
-    backend.sum(product(o, o), rows, cols, 1, 1.0 / static_cast<double>(cols), second, false);
-    average_into(rows_[i], row_decay_, second);
-    backend.repeat(calculate(Pointwise::root, rows_[i]), rows, cols, 1, 1.0, root);
-    backend.pointwise(Pointwise::divide, o, root, o);
-    backend.mul(o, calculate(Pointwise::divide, length, norm_of(o)), o);
+  void normalize(std::size_t i, const Tensor& o) override {
+    const Tensor &r = rows_[i], length = norm(o), second = Tensor::like(r);
+    row_means(square(o), second);
+    update_average(r, row_decay_, second);
+    div(o, repeat_columns(sqrt(r), o.size(1)), o);
+    mul(o, div(length, norm(o)), o);
   }
 
   double row_decay_;

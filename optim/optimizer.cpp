@@ -8,6 +8,7 @@
 
 #include "core/backend.h"
 #include "core/error.h"
+#include "optim/arithmetic.h"
 
 namespace monge::optim {
 namespace {
@@ -54,7 +55,7 @@ void GroupOptions::fields(Fields& f) {
   f("weight_decay", weight_decay, {.doc = "decay of the group; -1: that of the optimizer", .min = -1.0});
 }
 
-void ChainOptions::fields(Fields& f) { f(transform, transforms(), {.doc = "transform"}, "kind"); }
+void TransformOptions::fields(Fields& f) { f(transform, transforms(), {.doc = "transform"}, "kind"); }
 
 void OptimizerOptions::fields(Fields& f) {
   f(rule, rules(), {.doc = "update rule"}, "name");
@@ -64,7 +65,7 @@ void OptimizerOptions::fields(Fields& f) {
   f("schedule", schedule, schedules(), {.doc = "learning rate over the run"});
   f("attention", attention, attention_updates(), {.doc = "how W_q and W_k of the attention layers are updated"},
     "update");
-  f("chain", chain, {.doc = "transforms around the rule, in this order"});
+  f("chain", transforms, {.doc = "transforms around the rule, in this order"});
   f("groups", groups, {.doc = "settings for some parameters; the last group that matches wins"});
 }
 
@@ -79,16 +80,16 @@ Optimizer::Optimizer(const OptimizerOptions& options, nn::Module& model, nn::Par
   rule_ = rules().make(options.rule, context);
   bool needs_directions = false;
   auto averaging = static_cast<int>(rule_->averages());
-  for (const ChainOptions& link : options.chain) {
-    chain_.push_back(transforms().make(link.transform, context));
-    if (chain_.back()->takes_decay() && rule_->takes_decay()) {
+  for (const TransformOptions& chosen : options.transforms) {
+    transforms_.push_back(transforms().make(chosen.transform, context));
+    if (transforms_.back()->handles_decay() && rule_->handles_decay()) {
       throw InputError(
           fmt::format("optimizer.chain: {} decides on weight decay, and so does optimizer.name: {}; use "
                       "one of them",
-                      link.transform.kind, options.rule.kind));
+                      chosen.transform.kind, options.rule.kind));
     }
-    needs_directions |= chain_.back()->needs_directions();
-    averaging += static_cast<int>(chain_.back()->averages());
+    needs_directions |= transforms_.back()->needs_directions();
+    averaging += static_cast<int>(transforms_.back()->averages());
   }
   if (needs_directions && !rule_->has_directions()) {
     throw InputError(
@@ -103,8 +104,8 @@ Optimizer::Optimizer(const OptimizerOptions& options, nn::Module& model, nn::Par
 
   std::vector<AttentionLayer> layers = attention_layers(model);
   for (AttentionLayer& layer : layers) {
-    const auto projection =
-        std::ranges::find(targets_, layer.name + ".qkv.weight", [](const Target& target) { return target.entry.name; });
+    const auto projection = std::ranges::find(targets_, &layer.layer->projection(),
+                                              [](const Target& target) { return target.entry.parameter; });
     layer.lr_scale = projection->lr_scale;
     layer.weight_decay = projection->weight_decay;
   }
@@ -114,7 +115,7 @@ Optimizer::Optimizer(const OptimizerOptions& options, nn::Module& model, nn::Par
 
 bool Optimizer::repeats(std::int64_t step) const {
   return rule_->repeats(step) && !rule_->samples(step) && attention_->repeats(step) &&
-         std::ranges::all_of(chain_, [step](const auto& link) { return link->repeats(step); });
+         std::ranges::all_of(transforms_, [step](const auto& transform) { return transform->repeats(step); });
 }
 
 double Optimizer::passes_per_step() const {
@@ -136,51 +137,47 @@ void Optimizer::prepare(std::int64_t step) {
 }
 
 void Optimizer::apply(std::int64_t step) {
-  Backend& backend = control_.backend();
-  backend.clip_factor(store_.grads(), clip_norm_, control_);
+  control_.backend().clip_factor(store_.grads(), clip_norm_, control_);
   attention_->before_rule();
-  if (chain_.empty()) {
+  if (transforms_.empty()) {
     rule_->update({step, store_.grads(), control_});
   } else {
-    apply_chain({step, store_.grads(), control_});
+    apply_transforms({step, store_.grads(), control_});
   }
   attention_->after_rule(step, control_);
 }
 
-void Optimizer::apply_chain(const Step& step) {
-  Backend& backend = control_.backend();
-  const Tensor gradients = Tensor::like(step.gradients);
-  backend.mul(step.gradients, control_.slice(Control::clip, Control::clip + 1), gradients);
-  const Step clipped{step.number, gradients, with(control_, Control::clip, 1.0)};
-  for (const auto& link : chain_) link->change_gradients(clipped);
-  if (std::ranges::none_of(chain_, [](const auto& link) { return link->needs_directions(); })) {
+void Optimizer::apply_transforms(const Step& step) {
+  const Tensor gradients = mul(step.gradients, slot(control_, Control::clip));
+  const Step clipped{step.number, gradients, with_slot(control_, Control::clip, 1.0)};
+  for (const auto& transform : transforms_) transform->change_gradients(clipped);
+  if (std::ranges::none_of(transforms_, [](const auto& transform) { return transform->needs_directions(); })) {
     rule_->update(clipped);
   } else {
     const Tensor u = Tensor::zeros(gradients.shape(), gradients.dtype(), gradients.device());
     rule_->directions(clipped, u);
-    bool decays = !rule_->takes_decay();
-    for (const auto& link : chain_) {
-      link->change_directions(clipped, u);
-      decays = decays && !link->takes_decay();
+    bool decays = !rule_->handles_decay();
+    for (const auto& transform : transforms_) {
+      transform->change_directions(clipped, u);
+      decays = decays && !transform->handles_decay();
     }
-    move_along(rule_->context(), clipped, u, decays);
+    apply_directions(rule_->context(), clipped, u, decays);
   }
-  for (const auto& link : chain_) link->after(clipped);
+  for (const auto& transform : transforms_) transform->after(clipped);
 }
 
 bool Optimizer::averages() const { return trained_.defined(); }
 
 void Optimizer::use_average(bool on) {
   if (!averages()) return;
-  Backend& backend = control_.backend();
   if (on) {
-    backend.copy(store_.values(), trained_);
+    copy(store_.values(), trained_);
     const Tensor average = trained_.clone();
     rule_->write_average(average);
-    for (const auto& link : chain_) link->write_average(average);
-    backend.copy(average, store_.values());
+    for (const auto& transform : transforms_) transform->write_average(average);
+    copy(average, store_.values());
   } else {
-    backend.copy(trained_, store_.values());
+    copy(trained_, store_.values());
   }
   store_.refresh_copies();
 }
@@ -196,7 +193,7 @@ std::vector<std::string> Optimizer::notes() const {
 
 std::vector<NamedTensor> Optimizer::state() const {
   std::vector<NamedTensor> out = rule_->state();
-  for (const auto& link : chain_) std::ranges::move(link->state(), std::back_inserter(out));
+  for (const auto& transform : transforms_) std::ranges::move(transform->state(), std::back_inserter(out));
   if (averages()) out.push_back({"trained", trained_});
   std::ranges::move(attention_->state(), std::back_inserter(out));
   return out;

@@ -22,8 +22,8 @@ struct GroupOptions : Options {
   void fields(Fields& f) override;
 };
 
-/// A link of the chain of transforms around the rule.
-struct ChainOptions : Options {
+/// One of the transforms around the rule.
+struct TransformOptions : Options {
   Choice transform = transforms().choose("cautious");
   void fields(Fields& f) override;
 };
@@ -35,7 +35,7 @@ struct OptimizerOptions : Options {
   double clip_norm = 1.0;     // 0: no clipping
   Choice schedule = schedules().choose("cosine");
   Choice attention = attention_updates().choose("backprop");  // of W_q and W_k
-  std::vector<ChainOptions> chain;
+  std::vector<TransformOptions> transforms;                   // YAML: chain
   std::vector<GroupOptions> groups;
   void fields(Fields& f) override;
 };
@@ -86,7 +86,7 @@ class Optimizer {
  private:
   friend class EvaluationWeights;
   /// A step with transforms around the rule.
-  void apply_chain(const Step& step);
+  void apply_transforms(const Step& step);
   /// Puts the average in the place of the parameters, and back.
   void use_average(bool on);
   bool averages() const;
@@ -97,7 +97,7 @@ class Optimizer {
   std::vector<Target> targets_;
   std::unique_ptr<Schedule> schedule_;
   std::unique_ptr<Rule> rule_;
-  std::vector<std::unique_ptr<Transform>> chain_;
+  std::vector<std::unique_ptr<Transform>> transforms_;
   std::unique_ptr<AttentionUpdate> attention_;
   Tensor control_;
   Tensor trained_;  // the parameters in training, while the average is in their place; none without one

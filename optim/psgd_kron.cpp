@@ -18,11 +18,9 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "optim/device_inverse.h"
-#include "optim/device_math.h"
+#include "optim/arithmetic.h"
 #include "optim/matrix_rule.h"
 #include "optim/rules.h"
-#include "optim/sides.h"
 
 namespace monge::optim {
 namespace {
@@ -77,9 +75,8 @@ class PsgdKron : public MatrixRule {
       for (std::size_t k = 0; k < 2; ++k) {
         const std::int64_t n = k == 0 ? matrix.rows : matrix.cols, other = k == 0 ? matrix.cols : matrix.rows;
         if (n > other && n > options.max_dim) continue;
-        s.sides[k] = {identities({1, n, n}, correction_.dtype(), correction_.device()).reshape({n, n}),
-                      make_state({n, 1}), make_state({1})};
-        correction_.backend().fill(s.sides[k].top, 1.0);
+        s.sides[k] = {identity({n, n}, correction_.dtype(), correction_.device()), make_state({n, 1}), make_state({1})};
+        fill(s.sides[k].top, 1.0);
       }
       states_.push_back(std::move(s));
     }
@@ -116,88 +113,74 @@ class PsgdKron : public MatrixRule {
     std::array<Fitted, 2> sides;
   };
 
-  void prepare(const Step&) override { average_into(correction_, options_.momentum, number(1.0, correction_)); }
+  void prepare(const Step&) override { update_average(correction_, options_.momentum, scalar(1.0, correction_)); }
 
-  void direct(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
-    Backend& backend = u.backend();
+  void direction(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
     const State& s = states_[i];
-    average_into(s.m, options_.momentum, gradient);
-    const Tensor m = calculate(Pointwise::divide, s.m, correction_);
-    between({s.sides[0].factor}, m, {s.sides[1].factor}, u);
+    update_average(s.m, options_.momentum, gradient);
+    const Tensor m = div(s.m, correction_);
+    matmul(s.sides[0].factor, m, s.sides[1].factor, u);
     if (fits_.at(step.number)) fit(s, m, u);
     // RMS(u) = |u| / sqrt(numel).
     const double longest = 1.1 * std::sqrt(static_cast<double>(u.numel()));
-    backend.mul(u, limit(longest, norm_of(u)), u);
+    mul(u, clip_factor(longest, norm(u)), u);
   }
 
   void fit(const State& s, const Tensor& m, const Tensor& u) const {
-    Backend& backend = u.backend();
-    Tensor noise = number(1e-18, u);
-    const Tensor squared = square_of(m);
-    backend.add_scaled(squared, options_.eps * options_.eps / static_cast<double>(m.numel()), noise);
+    const Tensor noise = scalar(1e-18, u);  // s^2
+    axpy(options_.eps * options_.eps / static_cast<double>(m.numel()), dot(m, m), noise);
     std::array<Tensor, 2> moment;  // A
     for (std::size_t k = 0; k < 2; ++k) {
       const Tensor &p = s.sides[k].factor, &other = s.sides[1 - k].factor;
       if (!p.defined()) continue;
-      const Tensor size = other.defined() ? square_of(other) : number(static_cast<double>(u.size(k == 0 ? 1 : 0)), u);
+      const Tensor size = other.defined() ? dot(other, other) : scalar(static_cast<double>(u.size(k == 0 ? 1 : 0)), u);
       moment[k] = Tensor::like(p);
-      backend.matmul({.a = p, .b = p, .out = moment[k]});
-      backend.mul(moment[k], product(size, noise), moment[k]);
-      backend.matmul(
-          {.a = u, .transpose_a = k == 1, .b = u, .transpose_b = k == 0, .out = moment[k], .accumulate = true});
+      matmul(p, p, moment[k]);
+      mul(moment[k], mul(size, noise), moment[k]);
+      k == 0 ? add_matmul(u, transposed(u), moment[k]) : add_matmul(transposed(u), u, moment[k]);
     }
     for (std::size_t k = 0; k < 2; ++k) {
-      if (moment[k].defined()) follow(s.sides[k], moment[k], static_cast<double>(u.size(k == 0 ? 1 : 0)));
+      if (moment[k].defined()) fit_factor(s.sides[k], moment[k], static_cast<double>(u.size(k == 0 ? 1 : 0)));
     }
     if (moment[0].defined() && moment[1].defined()) balance(s.sides[0].factor, s.sides[1].factor);
   }
 
-  /// P = S P S with S = (1 + rate target) I - rate A. `a` is overwritten.
-  void follow(const Fitted& side, const Tensor& a, double target) const {
-    Backend& backend = a.backend();
-    const Tensor rate = number(0.5 * options_.fit_rate, a), grow = number(1.0, a), now = size_of(a, side.top);
-    backend.add(now, number(target, a), now);
-    average_into(side.bound, 0.9, now);
-    backend.pointwise(Pointwise::maximum, side.bound, now, side.bound);
-    backend.pointwise(Pointwise::divide, rate, side.bound, rate);
-    backend.add_scaled(rate, target, grow);
-    backend.mul(a, rate, a);
-    backend.scale(a, -1.0, a);
-    const Tensor half = Tensor::like(a), whole = Tensor::like(a);
-    backend.mul(side.factor, grow, half);
-    backend.matmul({.a = a, .b = side.factor, .out = half, .accumulate = true});
-    backend.mul(half, grow, whole);
-    backend.matmul({.a = half, .b = a, .out = whole, .accumulate = true});
-    // Symmetric but for rounding, which must not add up.
-    const std::int64_t n = a.size(0);
-    backend.swap_middle(whole.reshape({1, n, n, 1}), side.factor.reshape({1, n, n, 1}));
-    backend.add(side.factor, whole, side.factor);
-    backend.scale(side.factor, 0.5, side.factor);
+  /// P = S P S with S = grow I + A', A' = -rate A and grow = 1 + rate target. `a` becomes A'.
+  void fit_factor(const Fitted& side, const Tensor& a, double target) const {
+    const Tensor &p = side.factor, now = estimate_norm(a, side.top);
+    add(now, target, now);
+    update_average(side.bound, 0.9, now);
+    max(side.bound, now, side.bound);
+    const Tensor rate = div(scalar(0.5 * options_.fit_rate, a), side.bound), grow = scalar(1.0, a);
+    axpy(target, rate, grow);
+    mul(a, rate, a);
+    scale(a, -1.0, a);
+    const Tensor sp = mul(p, grow);
+    add_matmul(a, p, sp);
+    const Tensor sps = mul(sp, grow);
+    add_matmul(sp, a, sps);
+    // Symmetric but for rounding, which must not add up: (SPS + (SPS)^T) / 2.
+    transpose(sps, p);
+    add(p, sps, p);
+    scale(p, 0.5, p);
   }
 
   /// A lower bound of |A| that gets close over the fits: |A x| / |x|, after which x = A x / |A x|. A little of every
   /// direction is left in x, so that it can turn to any.
-  static Tensor size_of(const Tensor& a, const Tensor& x) {
-    Backend& backend = a.backend();
-    const Tensor y = Tensor::like(x), length = norm_of(x);
-    backend.matmul({.a = a, .b = x, .out = y});
-    const Tensor along = norm_of(y);
-    backend.pointwise(Pointwise::divide, y, along, x);
-    backend.add(x, number(0.01 / std::sqrt(static_cast<double>(x.numel())), x), x);
-    return calculate(Pointwise::divide, along, length);
+  static Tensor estimate_norm(const Tensor& a, const Tensor& x) {
+    const Tensor before = norm(x), ax = Tensor::like(x);
+    matmul(a, x, ax);
+    const Tensor after = norm(ax);
+    div(ax, after, x);
+    add(x, 0.01 / std::sqrt(static_cast<double>(x.numel())), x);
+    return div(after, before);
   }
 
   /// Equal norms, and the same product.
   static void balance(const Tensor& left, const Tensor& right) {
-    const Tensor ratio = calculate(Pointwise::root, calculate(Pointwise::divide, norm_of(right), norm_of(left)));
-    left.backend().mul(left, ratio, left);
-    right.backend().pointwise(Pointwise::divide, right, ratio, right);
-  }
-
-  static Tensor square_of(const Tensor& x) {
-    Tensor out = Tensor::empty({1}, x.dtype(), x.device());
-    out.backend().dot(x, x, out);
-    return out;
+    const Tensor ratio = sqrt(div(norm(right), norm(left)));
+    mul(left, ratio, left);
+    div(right, ratio, right);
   }
 
   PsgdKronOptions options_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "optim/arithmetic.h"
 #include "optim/rules.h"
 
 namespace monge::optim {
@@ -25,20 +26,20 @@ void add_base_rules(RuleRegistry& registry) {
 void Rule::update(const Step& step) {
   const Tensor u = Tensor::zeros(store().values().shape(), store().values().dtype(), store().values().device());
   directions(step, u);
-  move_along(context_, step, u, !takes_decay());
+  apply_directions(context_, step, u, !handles_decay());
 }
 
 Tensor Rule::make_state(const Shape& shape) const {
   return Tensor::zeros(shape, store().values().dtype(), store().values().device(), Pool::optimizer);
 }
 
-void move_along(const RuleContext& context, const Step& step, const Tensor& u, bool decays) {
-  const Tensor unclipped = with(step.control, Control::clip, 1.0);
+void apply_directions(const RuleContext& context, const Step& step, const Tensor& u, bool decays) {
+  const Tensor unclipped = with_slot(step.control, Control::clip, 1.0);
   for (const Segment& s : segments_of(context)) {
     unclipped.backend().update({.rule = SgdRule{},
-                                .param = piece(context.store.values(), s),
-                                .grad = piece(u, s),
-                                .copy = piece(context.store.copies(), s),
+                                .param = s.view(context.store.values()),
+                                .grad = s.view(u),
+                                .copy = s.view(context.store.copies()),
                                 .control = unclipped,
                                 .lr_scale = s.lr_scale,
                                 .weight_decay = decays ? s.weight_decay : 0.0});
@@ -63,9 +64,11 @@ std::vector<Segment> segments_of(const RuleContext& context) {
   return out;
 }
 
-Tensor with(const Tensor& control, Control::Slot slot, double value) {
+Tensor slot(const Tensor& control, Control::Slot which) { return control.slice(which, which + 1); }
+
+Tensor with_slot(const Tensor& control, Control::Slot which, double value) {
   Tensor changed = control.clone();
-  changed.backend().fill(changed.slice(slot, slot + 1), value);
+  fill(slot(changed, which), value);
   return changed;
 }
 

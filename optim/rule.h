@@ -26,6 +26,8 @@ struct Target {
   nn::ParameterStore::Entry entry;
   double lr_scale = 1.0;
   double weight_decay = 0.0;
+  /// Its place in a flat tensor.
+  Tensor view(const Tensor& flat) const { return flat.flat_view(entry.begin, entry.shape); }
 };
 
 /// What a rule is made for. Model and store outlive the rule.
@@ -66,7 +68,7 @@ class Rule {
   /// False for a rule whose steps are more than the formula above: update() is all it has.
   virtual bool has_directions() const { return true; }
   /// Whether weight decay is part of the directions, and not to be applied again.
-  virtual bool takes_decay() const { return false; }
+  virtual bool handles_decay() const { return false; }
   /// Updates the parameters, and the bf16 copies where there are.
   virtual void update(const Step& step);
 
@@ -106,20 +108,23 @@ class Rule {
   RuleContext context_;
 };
 
-/// Moves the targets along `u` (flat) by the formula above, without decay where `decays` is false.
-void move_along(const RuleContext& context, const Step& step, const Tensor& u, bool decays);
+/// Changes the parameters of the targets by the formula above with u (flat), without decay where `decays` is false.
+void apply_directions(const RuleContext& context, const Step& step, const Tensor& u, bool decays);
 
 /// A contiguous range of the flat buffers that is updated with the same settings.
 struct Segment {
   std::int64_t begin = 0, end = 0;  // elements
   double lr_scale = 1.0;
   double weight_decay = 0.0;
+  /// Its place in a flat tensor; undefined stays undefined.
+  Tensor view(const Tensor& flat) const { return flat.defined() ? flat.flat_view(begin, {end - begin}) : Tensor(); }
 };
 /// Neighbours with equal settings become one segment, the padding between them included.
 std::vector<Segment> segments_of(const RuleContext& context);
 
-/// A copy of the device scalars `control` with one of them changed.
-Tensor with(const Tensor& control, Control::Slot slot, double value);
+/// One of the device scalars `control`, (1), and a copy of all of them with one changed.
+Tensor slot(const Tensor& control, Control::Slot which);
+Tensor with_slot(const Tensor& control, Control::Slot which, double value);
 
 /// Registry `optimizer.name`.
 Registry<Rule, const RuleContext&>& rules();

@@ -28,9 +28,4 @@ void add_psgd_kron(RuleRegistry& registry);
 void add_shampoo(RuleRegistry& registry);
 void add_soap(RuleRegistry& registry);
 
-/// The piece of a flat tensor that a segment covers; undefined stays undefined.
-inline Tensor piece(const Tensor& flat, const Segment& s) {
-  return flat.defined() ? flat.flat_view(s.begin, {s.end - s.begin}) : Tensor();
-}
-
 }  // namespace monge::optim

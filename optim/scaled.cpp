@@ -1,6 +1,6 @@
 // scaled: W_q and W_k take `factor` times the step of the base rule. The control of the natural updates, whose steps
 // may be longer than the rule's (graft): it shows what length alone does.
-#include "core/backend.h"
+#include "optim/arithmetic.h"
 #include "optim/attention_updates.h"
 
 namespace monge::optim {
@@ -23,22 +23,20 @@ class ScaledUpdate : public AttentionUpdate {
     for (const AttentionLayer& at : layers_) {
       const nn::RowMapAttention& layer = *at.layer;
       const std::int64_t size = (layer.heads() + layer.kv_heads()) * layer.head_dim() * layer.projection().shape()[1];
-      const std::int64_t begin = store.entry(at.name + ".qkv.weight").begin;
+      const std::int64_t begin = store.entry(layer.projection()).begin;
       ranges_.push_back({begin, size, {}});
     }
   }
 
   void before_rule() override {
-    for (Range& r : ranges_) r.before = r.of(store_->values()).clone();
+    for (Range& r : ranges_) r.before = r.view(store_->values()).clone();
   }
 
   void after_rule(std::int64_t, const Tensor&) override {
     for (Range& r : ranges_) {
-      const Tensor now = r.of(store_->values());
-      Backend& backend = now.backend();
-      backend.scale(now, factor_, now);
-      backend.add_scaled(r.before, 1.0 - factor_, now);
-      if (store_->copies().defined()) backend.copy(now, r.of(store_->copies()));
+      const Tensor now = r.view(store_->values());
+      axpby(1.0 - factor_, r.before, factor_, now);
+      if (store_->copies().defined()) copy(now, r.view(store_->copies()));
       r.before = {};
     }
   }
@@ -48,7 +46,7 @@ class ScaledUpdate : public AttentionUpdate {
   struct Range {
     std::int64_t begin, size;
     Tensor before;  // during a step
-    Tensor of(const Tensor& flat) const { return flat.flat_view(begin, {size}); }
+    Tensor view(const Tensor& flat) const { return flat.flat_view(begin, {size}); }
   };
 
   double factor_;

@@ -8,7 +8,7 @@
 //
 // y and z are kept, and y follows by y + c (z - y) - lr (1 - b1 (1 - c)) u. Made for `schedule: constant` with warmup.
 #include "core/error.h"
-#include "optim/device_math.h"
+#include "optim/arithmetic.h"
 #include "optim/elementwise.h"
 
 namespace monge::optim {
@@ -30,7 +30,7 @@ class ScheduleFree : public Rule {
         z_(make_state(store().values().shape())),
         largest_lr_(make_state({1})),
         weights_(make_state({1})) {
-    z_.backend().copy(store().values(), z_);
+    copy(store().values(), z_);
   }
 
   bool has_directions() const override { return false; }
@@ -39,31 +39,28 @@ class ScheduleFree : public Rule {
   }
 
   void update(const Step& step) override {
-    Backend& backend = z_.backend();
     const Tensor u = Tensor::like(z_);
     adam_.directions(step, u);
-    const Tensor share = next_share(step.control);
-    const Tensor slow = share.clone();  // 1 - b1 (1 - c)
-    backend.scale(slow, beta_, slow);
-    backend.add(slow, number(1.0 - beta_, slow), slow);
+    const Tensor c = next_share(step.control);
+    const Tensor slow = scale(c, beta_);  // 1 - b1 (1 - c)
+    add(slow, 1.0 - beta_, slow);
     for (const Segment& s : segments_of(context())) {
-      const Tensor y = piece(store().values(), s), z = piece(z_, s), direction = piece(u, s);
-      backend.add_scaled(y, s.weight_decay, direction);
-      const Tensor towards = z.clone();
-      backend.add_scaled(y, -1.0, towards);
-      backend.add(y, product(towards, share), y);
+      const Tensor y = s.view(store().values()), towards = s.view(z_).clone();
+      axpy(s.weight_decay, y, s.view(u));
+      axpy(-1.0, y, towards);
+      add(y, mul(towards, c), y);  // y + c (z - y)
     }
     move(step, u, z_, {});
-    move(step, product(u, slow), store().values(), store().copies());
+    move(step, mul(u, slow), store().values(), store().copies());
   }
 
   bool averages() const override { return true; }
   /// x = (y - (1 - b1) z) / b1
   void write_average(const Tensor& values) const override {
     for (const Segment& s : segments_of(context())) {
-      const Tensor x = piece(values, s);
-      x.backend().scale(piece(store().values(), s), 1.0 / beta_, x);
-      x.backend().add_scaled(piece(z_, s), -(1.0 - beta_) / beta_, x);
+      const Tensor x = s.view(values);
+      scale(s.view(store().values()), 1.0 / beta_, x);
+      axpy(-(1.0 - beta_) / beta_, s.view(z_), x);
     }
   }
 
@@ -78,21 +75,20 @@ class ScheduleFree : public Rule {
  private:
   /// c of this step.
   Tensor next_share(const Tensor& control) {
-    Backend& backend = control.backend();
-    backend.pointwise(Pointwise::maximum, largest_lr_, control.slice(Control::lr, Control::lr + 1), largest_lr_);
-    const Tensor weight = product(largest_lr_, largest_lr_);
-    backend.add(weights_, weight, weights_);
-    return calculate(Pointwise::divide, weight, weights_);
+    max(largest_lr_, slot(control, Control::lr), largest_lr_);
+    const Tensor w = square(largest_lr_);
+    add(weights_, w, weights_);
+    return div(w, weights_);
   }
 
   /// values = values - lr u
   void move(const Step& step, const Tensor& u, const Tensor& values, const Tensor& copies) {
-    const Tensor unclipped = with(step.control, Control::clip, 1.0);
+    const Tensor unclipped = with_slot(step.control, Control::clip, 1.0);
     for (const Segment& s : segments_of(context())) {
       u.backend().update({.rule = SgdRule{},
-                          .param = piece(values, s),
-                          .grad = piece(u, s),
-                          .copy = piece(copies, s),
+                          .param = s.view(values),
+                          .grad = s.view(u),
+                          .copy = s.view(copies),
                           .control = unclipped,
                           .lr_scale = s.lr_scale});
     }

@@ -7,6 +7,7 @@
 // all matrices together. A side longer than max_dim has none: it counts as I.
 #include "core/error.h"
 #include "optim/adamw_direction.h"
+#include "optim/arithmetic.h"
 #include "optim/elementwise.h"
 #include "optim/matrix_rule.h"
 #include "optim/sides.h"
@@ -73,20 +74,20 @@ class Shampoo : public MatrixRule {
 
   void prepare(const Step& step) override {
     for (std::size_t i = 0; i < states_.size(); ++i) {
-      average_covariances(states_[i].sides, gradient_of(i, step), options_.betas[1]);
+      update_covariances(states_[i].sides, clipped_gradient(i, step), options_.betas[1]);
     }
     if (refreshes(step.number)) take_roots();
   }
 
-  void direct(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
+  void direction(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
     const State& s = states_[i];
     Tensor adamw;
     if (options_.graft) {
       adamw = adamw_direction(gradient, options_.betas, 1e-8, s.m, s.v, step.control);
     } else {
-      average_into(s.m, options_.betas[0], gradient);
+      update_average(s.m, options_.betas[0], gradient);
     }
-    between({s.sides[0].factor}, s.m, {s.sides[1].factor}, u);
+    matmul(s.sides[0].factor, s.m, s.sides[1].factor, u);
     if (options_.graft) graft(u, adamw);
   }
 

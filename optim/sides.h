@@ -27,17 +27,8 @@ Sides make_sides(const Shape& shape, std::int64_t max_dim, const Make& make) {
   return sides;
 }
 
-/// L = decay L + (1 - decay) G G^T and R = decay R + (1 - decay) G^T G, where they are.
-void average_covariances(const Sides& sides, const Tensor& gradient, double decay);
-
-/// A factor in a product.
-struct Factor {
-  Tensor matrix;  // or none: I
-  bool transpose = false;
-};
-
-/// out = left x right; out must not be x.
-void between(const Factor& left, const Tensor& x, const Factor& right, const Tensor& out);
+/// L = decay L + (1 - decay) G G^T and R = decay R + (1 - decay) G^T G, of the sides that have them.
+void update_covariances(const Sides& sides, const Tensor& gradient, double decay);
 
 /// Square tensors on the host, which waits for the device, and back.
 SquareMatrix download(const Tensor& matrix);

@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "optim/adamw_direction.h"
+#include "optim/arithmetic.h"
 #include "optim/elementwise.h"
 #include "optim/matrix_rule.h"
 #include "optim/sides.h"
@@ -52,25 +53,12 @@ Order descending(const std::vector<double>& values) {
 }
 
 /// The columns of m in this order.
-std::vector<double> take_columns(const SquareMatrix& m, const Order& order) {
+std::vector<double> gather_columns(const SquareMatrix& m, const Order& order) {
   std::vector<double> out;
   out.reserve(m.values.size());
   for (auto row = m.values.begin(); row != m.values.end(); row += m.n) {
     for (const std::int32_t j : order) out.push_back(row[j]);
   }
-  return out;
-}
-
-Tensor transposed(const Tensor& x) {
-  Tensor out = Tensor::empty({x.size(1), x.size(0)}, x.dtype(), x.device());
-  x.backend().swap_middle(x.reshape({1, x.size(0), x.size(1), 1}), out.reshape({1, x.size(1), x.size(0), 1}));
-  return out;
-}
-
-/// The rows of x in this order.
-Tensor take_rows(const Tensor& x, const Order& order) {
-  Tensor out = Tensor::like(x);
-  x.backend().embedding(Tensor::from(order, {x.size(0)}, x.device()), x, out);
   return out;
 }
 
@@ -86,7 +74,7 @@ class Soap : public MatrixRule {
     }
   }
 
-  bool repeats(std::int64_t number) const override { return number > 2 && !turns(number); }
+  bool repeats(std::int64_t number) const override { return number > 2 && !rotates(number); }
 
   std::vector<NamedTensor> state() const override {
     std::vector<NamedTensor> out = MatrixRule::state();
@@ -111,26 +99,24 @@ class Soap : public MatrixRule {
   };
 
   /// Whether the bases follow L and R of the step before.
-  bool turns(std::int64_t number) const { return number > 2 && (number - 2) % options_.every == 0; }
+  bool rotates(std::int64_t number) const { return number > 2 && (number - 2) % options_.every == 0; }
 
   void prepare(const Step& step) override {
-    if (step.number == 2) diagonalise();
-    if (turns(step.number)) turn();
+    if (step.number == 2) diagonalize();
+    if (rotates(step.number)) rotate();
   }
 
-  void direct(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
-    Backend& backend = u.backend();
+  void direction(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
     const State& s = states_[i];
-    average_covariances(s.sides, gradient, step.number > 1 ? options_.factor_decay : 0.0);
-    if (step.number == 1) return backend.fill(u, 0.0);
     const Tensor &left = s.sides[0].factor, &right = s.sides[1].factor;
-    const Tensor inside = Tensor::like(u), control = step.control.clone();
-    between({left, true}, gradient, {right}, inside);
+    update_covariances(s.sides, gradient, step.number > 1 ? options_.factor_decay : 0.0);
+    if (step.number == 1) return fill(u, 0.0);
     // AdamW's first step is the second of the run.
-    const Tensor count = control.slice(Control::step, Control::step + 1);
-    backend.add(count, number(-1.0, count), count);
-    const Tensor moved = adamw_direction(inside, options_.betas, options_.eps, s.m, s.v, control);
-    between({left}, moved, {right, true}, u);
+    const Tensor rotated = Tensor::like(u), control = step.control.clone(), count = slot(control, Control::step);
+    add(count, -1.0, count);
+    matmul(transposed(left), gradient, right, rotated);
+    const Tensor adamw = adamw_direction(rotated, options_.betas, options_.eps, s.m, s.v, control);
+    matmul(left, adamw, transposed(right), u);
   }
 
   /// Every side that has a basis.
@@ -144,29 +130,26 @@ class Soap : public MatrixRule {
     return out;
   }
 
-  /// Bases of eigenvectors, the largest first. Waits for the device, as does turn().
-  void diagonalise() const {
+  /// Bases of eigenvectors, the largest first. Waits for the device, as does rotate().
+  void diagonalize() const {
     std::vector<SquareMatrix> averages;
     for (const Side* side : sides()) averages.push_back(download(side->average));
     if (!all_finite(averages)) return;  // which ends the run
     const std::vector<Eigensystem> systems = eigensystems(averages);
     for (std::size_t k = 0; k < systems.size(); ++k) {
       const SquareMatrix vectors{averages[k].n, systems[k].vectors};
-      upload(take_columns(vectors, descending(systems[k].values)), sides()[k]->factor);
+      upload(gather_columns(vectors, descending(systems[k].values)), sides()[k]->factor);
     }
   }
 
-  void turn() const {
+  void rotate() const {
     std::vector<SquareMatrix> powers;  // L Q, sorted by the diagonal of Q^T L Q
     std::vector<Order> orders;
     for (const Side* side : sides()) {
-      Backend& backend = side->average.backend();
-      const std::int64_t n = side->average.size(0);
-      const Tensor power = Tensor::like(side->average), along = Tensor::empty({n}, power.dtype(), power.device());
-      backend.matmul({.a = side->average, .b = side->factor, .out = power});
-      backend.sum(product(side->factor, power), 1, n, n, 1.0, along, false);
-      orders.push_back(descending(along.values()));
-      powers.push_back({n, take_columns(download(power), orders.back())});
+      const Tensor power = Tensor::like(side->average);
+      matmul(side->average, side->factor, power);
+      orders.push_back(descending(column_sums(mul(side->factor, power)).values()));
+      powers.push_back({power.size(0), gather_columns(download(power), orders.back())});
     }
     if (!all_finite(powers)) return;  // which ends the run
     const std::vector<SquareMatrix> bases = orthonormal_columns(powers);
@@ -180,13 +163,13 @@ class Soap : public MatrixRule {
         const Tensor before = basis.clone();
         upload(bases[next].values, basis);
         rotations[k] = Tensor::like(basis);
-        basis.backend().matmul({.a = before, .transpose_a = true, .b = basis, .out = rotations[k]});
-        v = k == 0 ? take_rows(v, orders[next]) : transposed(take_rows(transposed(v), orders[next]));
+        matmul(transposed(before), basis, rotations[k]);
+        v = k == 0 ? gather_rows(v, orders[next]) : transpose(gather_rows(transpose(v), orders[next]));
         ++next;
       }
-      if (!v.same_memory(s.v)) v.backend().copy(v, s.v);
+      if (!v.same_memory(s.v)) copy(v, s.v);
       const Tensor before = s.m.clone();
-      between({rotations[0], true}, before, {rotations[1]}, s.m);
+      matmul(transposed(rotations[0]), before, rotations[1], s.m);
     }
   }
 

@@ -7,7 +7,7 @@
 // with s the gradient of the mean loss under targets drawn from the model, and B how many these are, so that B s^2
 // estimates the diagonal for one target. Before the clamp decides, u is a Newton step of length 1 / rho.
 #include "core/error.h"
-#include "optim/device_math.h"
+#include "optim/arithmetic.h"
 #include "optim/elementwise.h"
 
 namespace monge::optim {
@@ -42,24 +42,23 @@ class Sophia : public Rule {
 
   void sampled(const SampledPass& pass) override {
     for (std::size_t i = 0; i < segments_.size(); ++i) {
-      const Tensor s = piece(pass.gradients, segments_[i]), square = product(s, s);
-      square.backend().pointwise(Pointwise::divide, square, pass.share, square);
-      average_into(curvature_[i], options_.betas[1], square);
+      const Tensor estimate = square(segments_[i].view(pass.gradients));
+      div(estimate, pass.share, estimate);
+      update_average(curvature_[i], options_.betas[1], estimate);
     }
   }
 
   void directions(const Step& step, const Tensor& u) override {
-    Backend& backend = u.backend();
-    const Tensor clip = step.control.slice(Control::clip, Control::clip + 1);
+    const Tensor clip = slot(step.control, Control::clip);
     for (std::size_t i = 0; i < segments_.size(); ++i) {
-      average_into(momentum_[i], options_.betas[0], product(piece(step.gradients, segments_[i]), clip));
+      const Tensor &m = momentum_[i], &h = curvature_[i];
+      update_average(m, options_.betas[0], mul(segments_[i].view(step.gradients), clip));
       // Where the curvature is 0 any momentum is clamped.
-      const Tensor scaled = Tensor::like(curvature_[i]);
-      backend.scale(curvature_[i], options_.rho, scaled);
-      backend.add(scaled, number(1e-15, u), scaled);
-      const Tensor sign = calculate(Pointwise::sign, momentum_[i]), size = product(momentum_[i], sign);
-      backend.pointwise(Pointwise::divide, size, scaled, size);
-      backend.mul(sign, calculate(Pointwise::minimum, size, number(1.0, u)), piece(u, segments_[i]));
+      const Tensor curvature = scale(h, options_.rho);
+      add(curvature, 1e-15, curvature);
+      const Tensor signs = sign(m), ratio = mul(m, signs);  // |m| / (rho h)
+      div(ratio, curvature, ratio);
+      mul(signs, min(ratio, 1.0), segments_[i].view(u));
     }
   }
 

@@ -29,7 +29,7 @@ class Transform {
   /// Whether change_directions() is more than nothing, so that the rule must have directions.
   virtual bool needs_directions() const { return false; }
   /// Whether weight decay is part of the directions after this link, or is not to be.
-  virtual bool takes_decay() const { return false; }
+  virtual bool handles_decay() const { return false; }
   /// See Rule.
   virtual bool averages() const { return false; }
   virtual void write_average(const Tensor& values) const { (void)values; }

@@ -14,7 +14,7 @@ namespace monge::tools {
 /// One call: causal, random values, as many key/value heads as query heads.
 struct AttentionCase {
   std::int64_t batch = 0, heads = 0, tokens = 0, head_dim = 0;  // B, H, T, D
-  RowMapKind kind = RowMapKind::softmax;
+  RowMap map;
   DType dtype = DType::f32;
   GpuSettings::AttentionPath path = GpuSettings::AttentionPath::fastest;  // on a GPU: what is tried first
 };

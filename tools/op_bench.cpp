@@ -1,6 +1,5 @@
 #include "tools/op_bench.h"
 
-#include "core/profile/cost.h"
 
 #include "train/machine.h"
 
@@ -41,7 +40,7 @@ class OpBench {
   Tensor random(const Shape& shape) const { return random(shape, dtype_); }
   Tensor random(const Shape& shape, DType dtype) const {
     const Tensor x = Tensor::empty(shape, dtype, device_, Pool::scratch);
-    backend_.normal(x, 0.0, 1.0, {});
+    backend_.normal({.x = x, .random = {}});
     return x;
   }
   Tensor statistics(const Shape& shape) const {
@@ -86,8 +85,8 @@ class OpBench {
   void linear(const std::string& name, std::int64_t calls, std::int64_t out, std::int64_t in) {
     const Tensor x = random({rows_, in}), w = random({out, in}), y = random({rows_, out});
     const Tensor dx = random({rows_, in}), dw = random({out, in}, store_.values().dtype());
-    const auto product = [&](const char* part, std::int64_t m, std::int64_t n, std::int64_t k, const Matmul& args) {
-      time(name + part, fmt::format("{} x {} x {}", m, n, k), calls, profile::flops_of(args), 0.0,
+    const auto product = [&](const char* part, std::int64_t m, std::int64_t n, std::int64_t k, const kernel::Matmul& args) {
+      time(name + part, fmt::format("{} x {} x {}", m, n, k), calls, kernel::flops_of(args), 0.0,
            [&] { backend_.matmul(args); });
     };
     product(" forward", rows_, out, in, {.a = x, .b = w, .transpose_b = true, .out = y});
@@ -102,7 +101,7 @@ class OpBench {
     const auto view = [&](const Tensor& x, std::int64_t head) {
       return HeadView{x, head * head_dim, x.size(2), context_ * x.size(2)};
     };
-    const Attention forward{.batch = batch_,
+    const kernel::Attention forward{.batch = batch_,
                             .queries = context_,
                             .keys = context_,
                             .heads = heads_,
@@ -118,13 +117,13 @@ class OpBench {
                             .out = view(out, 0),
                             .row_stat = statistics({batch_, heads_, context_})};
     const std::string shape = fmt::format("B {}, T {}, H {}, D {}", batch_, context_, heads_, head_dim);
-    time("attention forward", shape, layers_, profile::flops_of(forward), 0.0, [&] { backend_.attention(forward); });
-    const AttentionBackward backward{.forward = forward,
+    time("attention forward", shape, layers_, kernel::flops_of(forward), 0.0, [&] { backend_.attention(forward); });
+    const kernel::AttentionBackward backward{.forward = forward,
                                      .dout = view(dout, 0),
                                      .dq = view(dqkv, 0),
                                      .dk = view(dqkv, heads_),
                                      .dv = view(dqkv, heads_ + kv_heads_)};
-    time("attention backward", shape, layers_, profile::flops_of(backward), 0.0,
+    time("attention backward", shape, layers_, kernel::flops_of(backward), 0.0,
          [&] { backend_.attention_backward(backward); });
   }
 
@@ -156,9 +155,9 @@ class OpBench {
     const Tensor x = random({rows_, hidden}), y = random({rows_, hidden});
     const std::string shape = fmt::format("{} x {}", rows_, hidden);
     time("gelu forward", shape, layers_, 0.0, bytes(2 * rows_ * hidden),
-         [&] { backend_.activation(Activation::gelu, x, y); });
+         [&] { backend_.activate({.function = Activation::gelu, .x = x, .y = y}); });
     time("gelu backward", shape, layers_, 0.0, bytes(3 * rows_ * hidden),
-         [&] { backend_.activation_backward(Activation::gelu, x, y, y); });
+         [&] { backend_.activate_backward({.function = Activation::gelu, .x = x, .dy = y, .dx = y}); });
   }
 
   void embedding() {
@@ -166,9 +165,9 @@ class OpBench {
     const Tensor dtable = statistics({vocab_, width_}), tokens = ids(rows_);
     const std::string shape = fmt::format("{} of {} x {}", rows_, vocab_, width_);
     time("embedding forward", shape, 1, 0.0, bytes(2 * rows_ * width_),
-         [&] { backend_.embedding(tokens, table, out); });
+         [&] { backend_.embedding({.ids = tokens, .table = table, .out = out}); });
     time("embedding backward", shape, 1, 0.0, bytes(3 * rows_ * width_),
-         [&] { backend_.embedding_backward(tokens, out, dtable, /*accumulate=*/true); });
+         [&] { backend_.embedding_backward({.ids = tokens, .dout = out, .dtable = dtable, .accumulate = /*accumulate=*/true}); });
   }
 
   void loss() {
@@ -178,7 +177,7 @@ class OpBench {
     time("cross-entropy forward", shape, 1, 0.0, bytes(rows_ * vocab_), [&] {
       backend_.cross_entropy({.logits = logits, .targets = targets, .losses = losses, .lse = lse, .summary = summary});
     });
-    backend_.fill(dloss, 1.0);
+    backend_.fill({.x = dloss, .value = 1.0});
     time("cross-entropy backward", shape, 1, 0.0, bytes(2 * rows_ * vocab_), [&] {
       backend_.cross_entropy_backward(
           {.logits = logits, .targets = targets, .lse = lse, .summary = summary, .dloss = dloss});
@@ -193,8 +192,8 @@ class OpBench {
     const Tensor copy = store_.copies().defined() ? random({n}, DType::bf16) : Tensor();
     const double element = static_cast<double>(size_of(dtype)) * static_cast<double>(n);
     const std::string shape = fmt::format("{}", n);
-    time("gradient norm", shape, 1, 0.0, element, [&] { backend_.clip_factor(grad, 1.0, control); });
-    backend_.fill(control.slice(Control::step, Control::step + 1), 1.0);
+    time("gradient norm", shape, 1, 0.0, element, [&] { backend_.clip_factor({.grads = grad, .max_norm = 1.0, .control = control}); });
+    backend_.fill({.x = control.slice(Control::step, Control::step + 1), .value = 1.0});
     time("adamw", shape, 1, 0.0, 7.0 * element + (copy.defined() ? bytes(n) : 0.0), [&] {
       backend_.update(
           {.rule = AdamWRule{}, .param = param, .grad = grad, .states = {m, v}, .copy = copy, .control = control});

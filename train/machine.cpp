@@ -42,8 +42,8 @@ double matmul_peak(Backend& backend, DType dtype, double seconds) {
     const Tensor a = Tensor::empty({n, n}, dtype, device, Pool::scratch);
     const Tensor b = Tensor::empty({n, n}, dtype, device, Pool::scratch);
     const Tensor c = Tensor::empty({n, n}, dtype, device, Pool::scratch);
-    backend.normal(a, 0.0, 1.0, {});
-    backend.normal(b, 0.0, 1.0, {});
+    backend.normal({.x = a, .random = {}});
+    backend.normal({.x = b, .random = {}});
     const double size = static_cast<double>(n);
     const double time = best_time(backend, seconds, [&] { backend.matmul({.a = a, .b = b, .out = c}); });
     peak = std::max(peak, 2.0 * size * size * size / time);
@@ -73,7 +73,7 @@ double copy_bandwidth(Backend& backend, double seconds) {
   constexpr std::int64_t n = std::int64_t{1} << 25;
   const Tensor from = Tensor::zeros({n}, backend.default_float(), backend.device(), Pool::scratch);
   const Tensor to = Tensor::zeros({n}, backend.default_float(), backend.device(), Pool::scratch);
-  const double time = best_time(backend, seconds, [&] { backend.copy(from, to); });
+  const double time = best_time(backend, seconds, [&] { backend.copy({.from = from, .to = to}); });
   return 2.0 * static_cast<double>(from.bytes()) / time;
 }
 

@@ -29,7 +29,7 @@ TrainingStep::TrainingStep(const Options& options, nn::Gpt& model, nn::Parameter
   targets_ = Tensor::empty(tokens, DType::i32, device, Pool::data);
   micro_steps_ = Tensor::zeros({options.accumulate}, DType::i32, device, Pool::data);
   seed_ = Tensor::empty({1}, dtype, device, Pool::data);
-  store.values().backend().fill(seed_, 1.0 / static_cast<double>(options.accumulate));
+  store.values().backend().fill({.x = seed_, .value = 1.0 / static_cast<double>(options.accumulate)});
   loss_ = Tensor::zeros({1}, dtype, device, Pool::data);
   share_ = Tensor::zeros({1}, dtype, device, Pool::data);
   losses_ = Tensor::zeros({options.record}, dtype, device, Pool::data);
@@ -42,9 +42,9 @@ void TrainingStep::load(std::int64_t step, const std::function<Batch()>& next) {
   for (std::int64_t micro = 0; micro < options_.accumulate; ++micro) {
     const Batch batch = next();
     const auto index = static_cast<std::int32_t>(first_batch(step) + static_cast<std::uint64_t>(micro));
-    backend.copy_from_host(batch.inputs.data(), inputs_.slice(micro, micro + 1));
-    backend.copy_from_host(batch.targets.data(), targets_.slice(micro, micro + 1));
-    backend.copy_from_host(&index, micro_steps_.slice(micro, micro + 1));
+    backend.copy_from_host({.from = batch.inputs.data(), .to = inputs_.slice(micro, micro + 1)});
+    backend.copy_from_host({.from = batch.targets.data(), .to = targets_.slice(micro, micro + 1)});
+    backend.copy_from_host({.from = &index, .to = micro_steps_.slice(micro, micro + 1)});
   }
   optimizer_.begin(step);
 }
@@ -53,7 +53,7 @@ void TrainingStep::compute_gradients(Labels labels) {
   const profile::Span span("gradients");
   Backend& backend = store_.values().backend();
   const Shape tokens{options_.batch, model_.options().context};
-  backend.fill(loss_, 0.0);
+  backend.fill({.x = loss_});
   store_.clear_grads();
   for (std::int64_t micro = 0; micro < options_.accumulate; ++micro) {
     const auto of_this = [&](const Tensor& all) { return all.slice(micro, micro + 1).reshape(tokens); };
@@ -67,7 +67,7 @@ void TrainingStep::compute_gradients(Labels labels) {
       loss = labels == Labels::given ? model_.loss(of_this(inputs_), of_this(targets_))
                                      : model_.sampled_loss(of_this(inputs_), of_this(targets_), random);
     }
-    backend.add_scaled(loss.value(), 1.0 / static_cast<double>(options_.accumulate), loss_);
+    backend.add_scaled({.x = loss.value(), .factor = 1.0 / static_cast<double>(options_.accumulate), .y = loss_});
     const profile::Span backward("backward");
     tape.backward(loss, seed_);
   }
@@ -83,7 +83,7 @@ void TrainingStep::compute(std::int64_t step) {
   if (optimizer_.samples(step)) {
     const profile::Span span("curvature");
     compute_gradients(Labels::sampled);
-    share_.backend().target_share(targets_, model_.vocab(), share_);
+    share_.backend().target_share({.targets = targets_, .vocab = model_.vocab(), .share = share_});
     optimizer_.sampled(step, share_);
   }
   compute_gradients(Labels::given);
@@ -112,9 +112,8 @@ void TrainingStep::run(std::int64_t step, const std::function<Batch()>& next) {
     if (repeats) ++computed_;
   }
   const profile::Span span("log");
-  backend.copy(loss_, losses_.slice(recorded_, recorded_ + 1));
-  backend.copy(optimizer_.control().slice(Control::grad_norm, Control::grad_norm + 1),
-               norms_.slice(recorded_, recorded_ + 1));
+  backend.copy({.from = loss_, .to = losses_.slice(recorded_, recorded_ + 1)});
+  backend.copy({.from = optimizer_.control().slice(Control::grad_norm, Control::grad_norm + 1), .to = norms_.slice(recorded_, recorded_ + 1)});
   ++recorded_;
 }
 
@@ -129,7 +128,7 @@ void TrainingStep::restore_record(const StepRecord& record) {
           losses_.size(0));
   if (recorded_ == 0) return;
   const auto restore = [&](const std::vector<double>& values, const Tensor& to) {
-    to.backend().copy(Tensor::from(values, {recorded_}, to.dtype(), to.device(), Pool::data), to.slice(0, recorded_));
+    to.backend().copy({.from = Tensor::from(values, {recorded_}, to.dtype(), to.device(), Pool::data), .to = to.slice(0, recorded_)});
   };
   restore(record.losses, losses_);
   restore(record.grad_norms, norms_);

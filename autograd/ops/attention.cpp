@@ -25,9 +25,9 @@ void add_table(Gradients& g, std::size_t input, const Tensor& gradient) {
   const auto [to, accumulate] = g.slot(input);
   const Tensor same = gradient.dtype() == to.dtype() ? gradient : gradient.to(to.dtype(), to.device());
   if (accumulate) {
-    to.backend().add_scaled(same, 1.0, to);
+    to.backend().add_scaled({.x = same, .y = to});
   } else {
-    to.backend().copy(same, to);
+    to.backend().copy({.from = same, .to = to});
   }
 }
 
@@ -50,7 +50,7 @@ Var rope(const Var& x, std::int64_t heads, std::int64_t head_dim, double base, s
   });
 }
 
-Attention attention_call(const Tensor& qkv, const AttentionSpec& spec) {
+kernel::Attention attention_call(const Tensor& qkv, const AttentionSpec& spec) {
   const std::int64_t all_heads = spec.heads + 2 * spec.kv_heads;
   require(spec.kv_heads >= 1 && spec.heads >= 1 && spec.heads % spec.kv_heads == 0,
           "[attention] {} heads for {} key/value heads: the first must be a multiple of the second", spec.heads,
@@ -85,7 +85,7 @@ Var attention(const Var& qkv, const AttentionSpec& spec, const Var& row_qkv) {
   require(!row_qkv.defined() || row_qkv.shape() == qkv.shape(), "[attention] row_qkv {} for qkv {}", row_qkv.shape(),
           qkv.shape());
   const Tensor x = qkv.value();
-  Attention args = attention_call(x, spec);
+  kernel::Attention args = attention_call(x, spec);
   const Tensor y = Tensor::empty(x.shape().with(-1, args.heads * args.head_dim), x.dtype(), x.device());
   args.out = heads_at(y, 0);
   args.row_stat = Tensor::empty({args.batch, args.heads, args.queries}, stat_dtype(x), x.device());
@@ -97,7 +97,7 @@ Var attention(const Var& qkv, const AttentionSpec& spec, const Var& row_qkv) {
     const auto like = [&](std::size_t input, const Tensor& table) {
       return g.wants(input) ? Tensor::like(table) : Tensor();
     };
-    AttentionBackward back{.forward = args,
+    kernel::AttentionBackward back{.forward = args,
                            .dout = heads_at(g.out(), 0),
                            .dq = heads_at(dx, args.q.offset),
                            .dk = heads_at(dx, args.k.offset),

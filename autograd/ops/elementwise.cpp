@@ -25,7 +25,7 @@ void require_suffix(const Op& op, const Shape& a, const Shape& b) {
 void add_over_repeats(Gradients& g, std::size_t input, const Tensor& dy) {
   const auto [db, accumulate] = g.slot(input);
   const std::int64_t n = db.numel();
-  dy.backend().sum(dy, 1, n == 0 ? 0 : dy.numel() / n, n, 1.0, db, accumulate);
+  dy.backend().sum({.x = dy, .n = n == 0 ? 0 : dy.numel() / n, .inner = n, .out = db, .accumulate = accumulate});
 }
 
 const Op& op_of(Activation kind) {
@@ -43,7 +43,7 @@ const Op& op_of(Activation kind) {
 Var add(const Var& a, const Var& b) {
   require_suffix(op_add, a.shape(), b.shape());
   const Tensor y = Tensor::like(a.value());
-  y.backend().add(a.value(), b.value(), y);
+  y.backend().add({.a = a.value(), .b = b.value(), .out = y});
   return Tape::record(op_add, y, {a, b}, [shape = b.shape()](Gradients& g) {
     g.add(0, g.out());
     if (!g.wants(1)) return;
@@ -59,12 +59,12 @@ Var mul(const Var& a, const Var& b) {
   require_suffix(op_mul, a.shape(), b.shape());
   const Tensor x = a.value(), factor = b.value();
   const Tensor y = Tensor::like(x);
-  y.backend().mul(x, factor, y);
+  y.backend().mul({.a = x, .b = factor, .out = y});
   return Tape::record(op_mul, y, {a, b}, [=](Gradients& g) {
     Backend& backend = g.out().backend();
     if (g.wants(1)) {
       const Tensor db = Tensor::like(x);
-      backend.mul(g.out(), x, db);
+      backend.mul({.a = g.out(), .b = x, .out = db});
       if (factor.shape() == x.shape()) {
         g.add(1, db);
       } else {
@@ -73,7 +73,7 @@ Var mul(const Var& a, const Var& b) {
     }
     if (g.wants(0)) {
       const Tensor da = g.reuse_out();
-      backend.mul(g.out(), factor, da);
+      backend.mul({.a = g.out(), .b = factor, .out = da});
       g.add(0, da);
     }
   });
@@ -81,10 +81,10 @@ Var mul(const Var& a, const Var& b) {
 
 Var scale(const Var& x, double factor) {
   const Tensor y = Tensor::like(x.value());
-  y.backend().scale(x.value(), factor, y);
+  y.backend().scale({.x = x.value(), .factor = factor, .out = y});
   return Tape::record(op_scale, y, {x}, [=](Gradients& g) {
     const Tensor dx = g.reuse_out();
-    dx.backend().scale(g.out(), factor, dx);
+    dx.backend().scale({.x = g.out(), .factor = factor, .out = dx});
     g.add(0, dx);
   });
 }
@@ -93,10 +93,10 @@ Var activation(const Var& x, Activation kind) {
   if (kind == Activation::none) return x;
   const Tensor z = x.value();
   const Tensor y = Tensor::like(z);
-  y.backend().activation(kind, z, y);
+  y.backend().activate({.function = kind, .x = z, .y = y});
   return Tape::record(op_of(kind), y, {x}, [=](Gradients& g) {
     const Tensor dx = g.reuse_out();
-    dx.backend().activation_backward(kind, z, g.out(), dx);
+    dx.backend().activate_backward({.function = kind, .x = z, .dy = g.out(), .dx = dx});
     g.add(0, dx);
   });
 }
@@ -109,11 +109,11 @@ Var dropout(const Var& x, double p, const Random& random) {
   require(p >= 0.0 && p < 1.0, "[dropout] p is {}, which is not in [0, 1)", p);
   if (p == 0.0) return x;
   const Tensor y = Tensor::like(x.value());
-  y.backend().dropout(x.value(), y, p, random);
+  y.backend().dropout({.x = x.value(), .y = y, .p = p, .random = random});
   // The mask is drawn again: the stream gives the same numbers.
   return Tape::record(op_dropout, y, {x}, [=](Gradients& g) {
     const Tensor dx = g.reuse_out();
-    dx.backend().dropout(g.out(), dx, p, random);
+    dx.backend().dropout({.x = g.out(), .y = dx, .p = p, .random = random});
     g.add(0, dx);
   });
 }

@@ -37,7 +37,7 @@ void weight_gradient(Gradients& g, std::size_t input, const Tensor& dy, const Te
 void bias_gradient(Gradients& g, std::size_t input, const Tensor& dy) {
   if (!g.wants(input)) return;
   const auto [dbias, accumulate] = g.slot(input);
-  dbias.backend().sum(dy, 1, dy.size(0), dy.size(1), 1.0, dbias, accumulate);
+  dbias.backend().sum({.x = dy, .n = dy.size(0), .inner = dy.size(1), .out = dbias, .accumulate = accumulate});
 }
 void input_gradient(Gradients& g, std::size_t input, const Tensor& dy, const Tensor& w) {
   if (!g.wants(input)) return;
@@ -83,7 +83,7 @@ Var linear(const Var& x, const Var& weight, const Var& bias, Activation activati
     Tensor dz = as_rows(g.out());
     if (z.defined()) {
       dz = as_rows(g.reuse_out());
-      dz.backend().activation_backward(activation, z, as_rows(g.out()), dz);
+      dz.backend().activate_backward({.function = activation, .x = z, .dy = as_rows(g.out()), .dx = dz});
     }
     weight_gradient(g, 1, dz, rows);
     bias_gradient(g, 2, dz);
@@ -115,7 +115,7 @@ Var mlp(const Var& x, const MlpWeights& weights, Activation activation) {
     const Tensor dz = Tensor::like(z);
     dz.backend().matmul({.a = dy, .b = down, .out = dz});
     const Tensor& again = z;  // the hidden layer, over the value before the activation, which nobody needs any more
-    dz.backend().activation_backward(activation, z, dz, dz, again);
+    dz.backend().activate_backward({.function = activation, .x = z, .dy = dz, .dx = dz, .y = again});
     weight_gradient(g, 3, dy, again);
     bias_gradient(g, 4, dy);
     weight_gradient(g, 1, dz, rows);

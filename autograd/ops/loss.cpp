@@ -18,10 +18,10 @@ Var embedding(const Tensor& ids, const Var& table) {
   const Shape shape = ids.rank() == 1 ? Shape{ids.size(0), width} : Shape{ids.size(0), ids.size(1), width};
   const Tensor y = Tensor::empty(shape, table.value().dtype(), table.value().device());
   const Tensor flat_ids = ids.reshape({ids.numel()});
-  y.backend().embedding(flat_ids, table.value(), as_rows(y));
+  y.backend().embedding({.ids = flat_ids, .table = table.value(), .out = as_rows(y)});
   return Tape::record(op_embedding, y, {table}, [flat_ids](Gradients& g) {
     const auto [dtable, accumulate] = g.slot(0);
-    dtable.backend().embedding_backward(flat_ids, as_rows(g.out()), dtable, accumulate);
+    dtable.backend().embedding_backward({.ids = flat_ids, .dout = as_rows(g.out()), .dtable = dtable, .accumulate = accumulate});
   });
 }
 
@@ -31,7 +31,7 @@ Var cross_entropy(const Var& logits, const Tensor& targets, const Tensor& share)
   require(logits.shape().rank() >= 1 && targets.numel() == rows,
           "[cross_entropy] {} targets for logits {}: one for each row", targets.numel(), logits.shape());
   const auto statistic = [&](std::int64_t n) { return Tensor::empty({n}, stat_dtype(z), z.device()); };
-  const CrossEntropy args{.logits = z,
+  const kernel::CrossEntropy args{.logits = z,
                           .targets = targets.reshape({rows}),
                           .losses = statistic(rows),
                           .lse = statistic(rows),
@@ -39,7 +39,7 @@ Var cross_entropy(const Var& logits, const Tensor& targets, const Tensor& share)
                           .share = share};
   z.backend().cross_entropy(args);
 
-  CrossEntropyBackward saved{
+  kernel::CrossEntropyBackward saved{
       .logits = z, .targets = args.targets, .lse = args.lse, .summary = args.summary, .dloss = {}};
   return Tape::record(op_cross_entropy, args.summary.slice(0, 1), {logits},
                       [saved, shape = logits.shape()](Gradients& g) mutable {

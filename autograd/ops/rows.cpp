@@ -17,14 +17,14 @@ void require_per_column(const Op& op, const char* what, const Var& v, const Shap
 }
 
 /// Allocates the outputs and runs the kernel; what it returns is all that backward needs.
-Norm run_norm(const Op& op, NormKind kind, const Var& x, const Var& residual, const Var& gain, const Var& bias,
+kernel::Norm run_norm(const Op& op, NormKind kind, const Var& x, const Var& residual, const Var& gain, const Var& bias,
               double eps) {
   require(x.shape().rank() >= 1, "[{}] of a scalar", op.name());
   require_per_column(op, "gain", gain, x.shape());
   require_per_column(op, "bias", bias, x.shape());
   const Tensor& rows = x.value();
   const auto statistic = [&] { return Tensor::empty({x.shape().rows()}, stat_dtype(rows), rows.device()); };
-  Norm norm{.kind = kind,
+  kernel::Norm norm{.kind = kind,
             .eps = eps,
             .x = rows,
             .residual = residual.value(),
@@ -39,7 +39,7 @@ Norm run_norm(const Op& op, NormKind kind, const Var& x, const Var& residual, co
 }
 
 /// The saved part of a norm, ready for a backward call.
-NormBackward saved(const Norm& norm) {
+kernel::NormBackward saved(const kernel::Norm& norm) {
   return {.kind = norm.kind,
           .x = norm.sum.defined() ? norm.sum : norm.x,
           .gain = norm.gain,
@@ -48,7 +48,7 @@ NormBackward saved(const Norm& norm) {
 }
 
 /// Runs the kernel; the gradients of gain and bias go to inputs `gain` and `gain + 1`.
-void run_norm_backward(NormBackward args, Gradients& g, std::size_t gain) {
+void run_norm_backward(kernel::NormBackward args, Gradients& g, std::size_t gain) {
   if (g.wants(gain)) {
     const auto [dgain, accumulate] = g.slot(gain);
     args.dgain = dgain;
@@ -63,7 +63,7 @@ void run_norm_backward(NormBackward args, Gradients& g, std::size_t gain) {
 }
 
 Var norm_op(const Op& op, NormKind kind, const Var& x, const Var& gain, const Var& bias, double eps) {
-  const Norm norm = run_norm(op, kind, x, {}, gain, bias, eps);
+  const kernel::Norm norm = run_norm(op, kind, x, {}, gain, bias, eps);
   return Tape::record(op, norm.y, {x, gain, bias}, [args = saved(norm)](Gradients& g) mutable {
     args.dy = g.out();
     args.dx = Tensor::like(g.out());
@@ -77,10 +77,10 @@ Var norm_op(const Op& op, NormKind kind, const Var& x, const Var& gain, const Va
 Var softmax(const Var& x) {
   require(x.shape().rank() >= 1, "[softmax] of a scalar");
   const Tensor y = Tensor::like(x.value());
-  y.backend().softmax(x.value(), y);
+  y.backend().softmax({.x = x.value(), .y = y});
   return Tape::record(op_softmax, y, {x}, [=](Gradients& g) {
     const Tensor dx = Tensor::like(y);
-    y.backend().softmax_backward(y, g.out(), dx);
+    y.backend().softmax_backward({.y = y, .dy = g.out(), .dx = dx});
     g.add(0, dx);
   });
 }
@@ -97,7 +97,7 @@ SumAndNorm add_norm(NormKind kind, const Var& x, const Var& residual, const Var&
   require(x.shape() == residual.shape(), "[add_norm] x {} and residual {} have different shapes", x.shape(),
           residual.shape());
   require(kind == NormKind::layer || !bias.defined(), "[add_norm] an rms norm has no bias");
-  const Norm norm = run_norm(op_add_norm, kind, x, residual, gain, bias, eps);
+  const kernel::Norm norm = run_norm(op_add_norm, kind, x, residual, gain, bias, eps);
   auto outputs = Tape::record(op_add_norm, {norm.sum, norm.y}, std::vector<Var>{x, residual, gain, bias},
                               [args = saved(norm)](Gradients& g) mutable {
                                 Tensor dsum = g.out(0);

@@ -13,7 +13,7 @@ const Op op_mean("mean");
 
 Tensor swapped(const Tensor& x) {
   const Tensor y = Tensor::empty({x.size(0), x.size(2), x.size(1), x.size(3)}, x.dtype(), x.device());
-  x.backend().swap_middle(x, y);
+  x.backend().swap_middle({.x = x, .y = y});
   return y;
 }
 
@@ -35,10 +35,10 @@ Reduction over(const Shape& shape, int dim) {
 
 Var reduce(const Op& op, const Var& x, const Reduction& r, double factor) {
   const Tensor y = Tensor::empty(r.left, x.value().dtype(), x.value().device());
-  y.backend().sum(x.value(), r.outer, r.n, r.inner, factor, y, false);
+  y.backend().sum({.x = x.value(), .outer = r.outer, .n = r.n, .inner = r.inner, .factor = factor, .out = y});
   return Tape::record(op, y, {x}, [r, factor, shape = x.shape()](Gradients& g) {
     const Tensor dx = Tensor::empty(shape, g.out().dtype(), g.out().device());
-    dx.backend().repeat(g.out(), r.outer, r.n, r.inner, factor, dx);
+    dx.backend().repeat({.x = g.out(), .outer = r.outer, .n = r.n, .inner = r.inner, .factor = factor, .out = dx});
     g.add(0, dx);
   });
 }
@@ -58,8 +58,8 @@ Var reshape(const Var& x, const Shape& shape) {
 Var slice(const Var& x, std::int64_t begin, std::int64_t end) {
   return Tape::record(op_slice, x.value().slice(begin, end), {x}, [begin, end](Gradients& g) {
     const auto [dx, accumulate] = g.slot(0);
-    if (!accumulate) dx.backend().fill(dx, 0.0);
-    dx.backend().add_scaled(g.out(), 1.0, dx.slice(begin, end));
+    if (!accumulate) dx.backend().fill({.x = dx});
+    dx.backend().add_scaled({.x = g.out(), .y = dx.slice(begin, end)});
   });
 }
 

@@ -1,8 +1,7 @@
 // Attention in tiles of rows: a work item packs the keys and values of one head once, then walks over its query tiles.
 // Scores exist for one tile at a time. A few queries, as in sampling, would not repay the packing: they read keys and
 // values where they are.
-#include "core/check.h"
-#include "core/cpu/kernels.h"
+#include "core/cpu/cpu_backend.h"
 #include "core/cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -32,7 +31,7 @@ struct ForwardScratch {
 /// Scores become weights, after dropout.
 template <class Map>
 HWY_INLINE void weigh(const Map& row_map, const Plan& plan, const Tile& tile, const ForwardScratch& to) {
-  const Attention& a = plan.a;
+  const kernel::Attention& a = plan.a;
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     const std::int64_t n = plan.visible(tile.first + r), index = row_index(plan, tile, r);
     float* const weights = to.scores + r * plan.stride;
@@ -45,7 +44,7 @@ HWY_INLINE void weigh(const Map& row_map, const Plan& plan, const Tile& tile, co
 /// The tile's rows straight from the tensors.
 template <class T>
 HWY_INLINE void attend_unpacked(const Plan& plan, const Tile& tile, const Item& item, const ForwardScratch& to) {
-  const Attention& a = plan.a;
+  const kernel::Attention& a = plan.a;
   const T* const k = head<T>(a.k, item.b, 0, item.g, a.head_dim);
   const T* const v = head<T>(a.v, item.b, 0, item.g, a.head_dim);
   for (std::int64_t r = 0; r < tile.rows; ++r) {
@@ -75,7 +74,7 @@ HWY_INLINE void attend_unpacked(const Plan& plan, const Tile& tile, const Item& 
 
 template <class T>
 HWY_INLINE void attend(const Plan& plan, const Tile& tile, const ForwardScratch& to) {
-  const Attention& a = plan.a;
+  const kernel::Attention& a = plan.a;
   load_rows<T>(head<T>(a.q, tile.b, tile.first, tile.h, a.head_dim), a.q.token_stride, tile.rows, a.head_dim, to.q);
   compute_scores<T>(plan, tile, to.q, to.k_transposed, to.scores);
   HWY_NAMESPACE::visit_row_map(a.map, [&](const auto& row_map) HWY_ATTR { weigh(row_map, plan, tile, to); });
@@ -85,7 +84,7 @@ HWY_INLINE void attend(const Plan& plan, const Tile& tile, const ForwardScratch&
 
 template <class T>
 void forward(const Plan& plan) {
-  const Attention& a = plan.a;
+  const kernel::Attention& a = plan.a;
   const std::int64_t row = row_words<T>(a.head_dim);
   const bool packs = plan.group * a.queries >= block_rows;
   const std::int64_t size = ForwardScratch(plan, row, Carver(nullptr)).size;
@@ -106,7 +105,7 @@ void forward(const Plan& plan) {
   });
 }
 
-void Forward(const Attention& args) {
+void Forward(const kernel::Attention& args) {
   const Plan plan(args);
   with_storage(args.q.data.dtype(), [&](auto zero) HWY_ATTR { forward<decltype(zero)>(plan); });
 }
@@ -119,8 +118,7 @@ namespace monge::cpu {
 
 HWY_EXPORT(Forward);
 
-void attention(const Attention& args) {
-  check::attention(here, args);
+void CpuBackend::compute(const kernel::Attention& args) {
   HWY_DYNAMIC_DISPATCH(Forward)(args);
 }
 

@@ -2,8 +2,7 @@
 // tile holds whole rows, so the row sums that a map's Jacobian and its damped inverse ask for cost no pass over q or k.
 #include <limits>
 
-#include "core/check.h"
-#include "core/cpu/kernels.h"
+#include "core/cpu/cpu_backend.h"
 #include "core/cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -52,7 +51,7 @@ struct BackwardScratch {
 
 /// What one item adds up: the gradients of its keys and values, (keys, width) each.
 struct ItemSums {
-  ItemSums(const AttentionBackward& args, const Plan& plan, Carver carver)
+  ItemSums(const kernel::AttentionBackward& args, const Plan& plan, Carver carver)
       : dk(carver.take(plan.a.keys * plan.width)),
         dv(carver.take(plan.a.keys * plan.width)),
         row_dk(carver.take(args.row_dq.data.defined() ? plan.a.keys * plan.width : 0)),
@@ -124,7 +123,7 @@ HWY_INLINE void differentiate_row(const Map& row_map, const RowDamping& damping,
                                   float* solved) {
   const float slack = row_map.template slack<SimdRow>(stat);
   const float* s = weights;
-  if constexpr (!Map::curvature_is_weight) {
+  if constexpr (!is_exponential<Map>) {
     const auto n = static_cast<float>(keys);
     map(
         keys, s_space, [&](Floats a) HWY_ATTR { return row_map.template curvature<SimdRow>(Lanes(a), n).v; }, weights);
@@ -132,16 +131,16 @@ HWY_INLINE void differentiate_row(const Map& row_map, const RowDamping& damping,
   }
   if (solved != nullptr) solve_row(damping, s, slack, keys, u, solved);
 
-  const Floats baseline = splat(Map::curvature_is_weight ? weights_dot_u : mean_under(s, slack, u, keys));
+  const Floats baseline = splat(is_exponential<Map> ? weights_dot_u : mean_under(s, slack, u, keys));
   map(
       keys, u, [&](Floats x, Floats y) HWY_ATTR { return hn::Mul(y, hn::Sub(x, baseline)); }, u, s);
 }
 
 /// Scores become weights and u becomes dz, row by row.
 template <class Map, class T>
-HWY_INLINE void differentiate(const Map& row_map, const AttentionBackward& args, const Plan& plan, const Tile& tile,
+HWY_INLINE void differentiate(const Map& row_map, const kernel::AttentionBackward& args, const Plan& plan, const Tile& tile,
                               const BackwardScratch<T>& to) {
-  const Attention& a = plan.a;
+  const kernel::Attention& a = plan.a;
   const bool solves_rows = args.row_dq.data.defined();
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     const std::int64_t n = plan.visible(tile.first + r), index = row_index(plan, tile, r);
@@ -193,9 +192,9 @@ HWY_INLINE void pass_on(const Plan& plan, const Tile& tile, float* dscores, cons
 }
 
 template <class T>
-HWY_INLINE void backward_tile(const AttentionBackward& args, const Plan& plan, const Tile& tile,
+HWY_INLINE void backward_tile(const kernel::AttentionBackward& args, const Plan& plan, const Tile& tile,
                               const BackwardScratch<T>& to, const ItemSums& sums, const PriorSums& prior) {
-  const Attention& a = plan.a;
+  const kernel::Attention& a = plan.a;
   const T* const q = head<T>(a.q, tile.b, tile.first, tile.h, a.head_dim);
   const T* const dout = head<T>(args.dout, tile.b, tile.first, tile.h, a.head_dim);
   load_rows<T>(q, a.q.token_stride, tile.rows, a.head_dim, to.q);
@@ -217,8 +216,8 @@ HWY_INLINE void backward_tile(const AttentionBackward& args, const Plan& plan, c
 }
 
 template <class T>
-void backward(const AttentionBackward& args, const Plan& plan) {
-  const Attention& a = plan.a;
+void backward(const kernel::AttentionBackward& args, const Plan& plan) {
+  const kernel::Attention& a = plan.a;
   const bool solves_rows = args.row_dq.data.defined();
   const std::int64_t size = BackwardScratch<T>(plan, solves_rows, Carver(nullptr)).size;
   const Tensor space = scratch(thread_count() * size);
@@ -292,7 +291,7 @@ void backward(const AttentionBackward& args, const Plan& plan) {
   });
 }
 
-void Backward(const AttentionBackward& args) {
+void Backward(const kernel::AttentionBackward& args) {
   const Plan plan(args.forward);
   with_storage(args.forward.q.data.dtype(), [&](auto zero) HWY_ATTR { backward<decltype(zero)>(args, plan); });
 }
@@ -305,8 +304,7 @@ namespace monge::cpu {
 
 HWY_EXPORT(Backward);
 
-void attention_backward(const AttentionBackward& args) {
-  check::attention_backward(here, args);
+void CpuBackend::compute(const kernel::AttentionBackward& args) {
   HWY_DYNAMIC_DISPATCH(Backward)(args);
 }
 

@@ -1,8 +1,7 @@
 // What the metric of one attention head makes of vectors at its keys, in the tiles of attention.cpp.
 #include <cmath>
 
-#include "core/check.h"
-#include "core/cpu/kernels.h"
+#include "core/cpu/cpu_backend.h"
 #include "core/cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -15,8 +14,8 @@ HWY_BEFORE_NAMESPACE();
 namespace monge::cpu::HWY_NAMESPACE {
 
 /// The call of one head alone.
-Attention head_call(const Attention& a, std::int64_t h) {
-  Attention one = a;
+kernel::Attention head_call(const kernel::Attention& a, std::int64_t h) {
+  kernel::Attention one = a;
   one.heads = one.kv_heads = 1;
   one.q.offset += h * a.head_dim;
   one.k.offset += h / (a.heads / a.kv_heads) * a.head_dim;
@@ -60,7 +59,7 @@ HWY_INLINE void measure(const Map& row_map, const Plan& plan, const Tile& tile, 
 }
 
 template <class T>
-void metric(const Attention& a, const Plan& plan, const AttentionMetric& args) {
+void metric(const kernel::Attention& a, const Plan& plan, const kernel::AttentionMetric& args) {
   const std::int64_t E = args.y.shape().last(), y_width = round_up(E, lanes()), row = row_words<float>(a.head_dim);
   const std::int64_t size = MetricScratch(plan, row, y_width, Carver(nullptr)).size;
   const Tensor space = scratch(thread_count() * size);
@@ -93,8 +92,8 @@ void metric(const Attention& a, const Plan& plan, const AttentionMetric& args) {
   });
 }
 
-void MetricOfHead(const AttentionMetric& args) {
-  const Attention a = head_call(args.forward, args.head);
+void MetricOfHead(const kernel::AttentionMetric& args) {
+  const kernel::Attention a = head_call(args.forward, args.head);
   const Plan plan(a);
   with_storage(a.q.data.dtype(), [&](auto zero) HWY_ATTR { metric<decltype(zero)>(a, plan, args); });
 }
@@ -107,8 +106,7 @@ namespace monge::cpu {
 
 HWY_EXPORT(MetricOfHead);
 
-void attention_metric(const AttentionMetric& args) {
-  check::attention_metric(here, args);
+void CpuBackend::compute(const kernel::AttentionMetric& args) {
   HWY_DYNAMIC_DISPATCH(MetricOfHead)(args);
 }
 

@@ -32,6 +32,8 @@ namespace monge::cpu::HWY_NAMESPACE {
 // The row maps, compiled for this instruction set.
 #define MONGE_LAMBDA HWY_ATTR
 #include "core/row_map/maps.h"
+
+#include "core/row_map/custom_map.h"
 #undef MONGE_LAMBDA
 
 HWY_INLINE std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
@@ -39,7 +41,7 @@ HWY_INLINE std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n 
 /// How an attention call is cut into work items. The cut depends on the shapes only, so the result does not depend on
 /// the number of threads.
 struct Plan {
-  explicit Plan(const Attention& args)
+  explicit Plan(const kernel::Attention& args)
       : a(args),
         group(args.heads / args.kv_heads),
         width(round_up(args.head_dim, lanes())),
@@ -55,7 +57,7 @@ struct Plan {
   std::int64_t visible(std::int64_t i) const { return a.causal ? std::min(a.keys, a.start + i + 1) : a.keys; }
   std::int64_t items() const { return a.batch * a.kv_heads * parts; }
 
-  const Attention& a;
+  const kernel::Attention& a;
   std::int64_t group;   // query heads per key/value head
   std::int64_t width;   // head_dim, whole vectors
   std::int64_t keys;    // keys, whole panels
@@ -108,7 +110,7 @@ class Carver {
 };
 
 /// f32 work space from the scratch pool.
-HWY_INLINE Tensor scratch(std::int64_t n) { return Tensor::empty({n}, DType::f32, here, Pool::scratch); }
+HWY_INLINE Tensor scratch(std::int64_t n) { return Tensor::empty({n}, DType::f32, Device{DeviceKind::cpu, 0}, Pool::scratch); }
 
 // --- between tensors and tiles ---
 
@@ -366,7 +368,7 @@ HWY_INLINE std::int64_t row_index(const Plan& plan, const Tile& tile, std::int64
 HWY_INLINE std::int64_t mask_size(std::int64_t keys) { return keys + 2 * words_unit; }
 
 /// Returns what dropout multiplies the weights of the first `n` keys of a row by; it lies in `space`.
-HWY_INLINE const float* draw_mask(const Attention& a, std::int64_t row, std::int64_t n, float* space) {
+HWY_INLINE const float* draw_mask(const kernel::Attention& a, std::int64_t row, std::int64_t n, float* space) {
   constexpr std::int64_t batch = 8 * words_unit;
   HWY_ALIGN std::uint32_t words[batch];
   const std::uint32_t step = step_of(a.random);

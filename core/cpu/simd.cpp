@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "core/cpu/kernels.h"
+#include "core/cpu/cpu_backend.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace monge::cpu::HWY_NAMESPACE {

@@ -2,7 +2,6 @@
 // products and row kernels, which take everything.
 #include <fmt/format.h>
 
-#include "core/check.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/fused_attention.h"
 #include "core/cuda/products.h"
@@ -17,18 +16,17 @@ using Path = GpuSettings::AttentionPath;
 }  // namespace
 
 /// Says once for each kind of call which way it takes, and why not a faster one.
-void CudaBackend::note_path(const char* pass, const Attention& args, const char* path, const std::string& reasons) {
+void CudaBackend::note_path(const char* pass, const kernel::Attention& args, const char* path, const std::string& reasons) {
   notes_.insert(fmt::format("attention {} of {} {}, {} heads of {}: {}{}", pass, name_of(args.map),
                             name_of(args.q.data.dtype()), args.heads, args.head_dim, path, reasons));
 }
 
-void CudaBackend::attention(const Attention& args) {
-  check::attention(device(), args);
+void CudaBackend::compute(const kernel::Attention& args) {
   const UnfusedContext context{runtime_, *products_, device()};
   std::string reasons;
   if (settings_.attention != Path::unfused) {
     if (settings_.attention != Path::fused) {
-      const auto reference = [&](const Attention& a) { unfused_attention(context, a); };
+      const auto reference = [&](const kernel::Attention& a) { unfused_attention(context, a); };
       const std::string refusal = sdpa_->refusal(args, reference);
       if (refusal.empty()) {
         note_path("forward", args, "cuDNN", {});
@@ -48,14 +46,13 @@ void CudaBackend::attention(const Attention& args) {
   unfused_attention(context, args);
 }
 
-void CudaBackend::attention_backward(const AttentionBackward& args) {
-  check::attention_backward(device(), args);
+void CudaBackend::compute(const kernel::AttentionBackward& args) {
   const UnfusedContext context{runtime_, *products_, device()};
   std::string reasons;
   if (settings_.attention != Path::unfused) {
     if (settings_.attention != Path::fused) {
-      const auto forward = [&](const Attention& a) { unfused_attention(context, a); };
-      const auto reference = [&](const AttentionBackward& a) { unfused_attention_backward(context, a); };
+      const auto forward = [&](const kernel::Attention& a) { unfused_attention(context, a); };
+      const auto reference = [&](const kernel::AttentionBackward& a) { unfused_attention_backward(context, a); };
       const std::string refusal = sdpa_->refusal(args, forward, reference);
       if (refusal.empty()) {
         note_path("backward", args.forward, "cuDNN", {});
@@ -74,8 +71,7 @@ void CudaBackend::attention_backward(const AttentionBackward& args) {
   unfused_attention_backward(context, args);
 }
 
-void CudaBackend::attention_metric(const AttentionMetric& args) {
-  check::attention_metric(device(), args);
+void CudaBackend::compute(const kernel::AttentionMetric& args) {
   unfused_attention_metric({runtime_, *products_, device()}, args);
 }
 

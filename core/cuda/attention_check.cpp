@@ -21,7 +21,7 @@ class Copies {
     Tensor& copy = copies_[view.data.data()];
     if (!copy) {
       copy = Tensor::like(view.data, Pool::scratch);
-      copy.backend().fill(copy, 0.0);
+      copy.backend().fill({.x = copy});
     }
     view.data = copy;
     return view;
@@ -32,17 +32,17 @@ class Copies {
 };
 
 void randomise(const HeadView& view, std::uint32_t stream) {
-  view.data.backend().normal(view.data, 0.0, 1.0, {.seed = 20, .stream = stream, .step = {}});
+  view.data.backend().normal({.x = view.data, .random = {.seed = 20, .stream = stream, .step = {}}});
 }
 
 void write(const HeadView& view, std::int64_t token, const std::vector<double>& head) {
   const auto width = static_cast<std::int64_t>(head.size());
   const Tensor to = view.data.flat_view(view.offset + token * view.token_stride, {width});
-  to.backend().copy(Tensor::from(head, {width}, to.dtype(), to.device(), Pool::scratch), to);
+  to.backend().copy({.from = Tensor::from(head, {width}, to.dtype(), to.device(), Pool::scratch), .to = to});
 }
 
 /// Keys of the first head have 4 as their first element, and the last query nothing else.
-void place_far_scores(const Attention& a) {
+void place_far_scores(const kernel::Attention& a) {
   constexpr double first = 4.0;
   RandomSequence random(20, 100);
   std::vector<double> head(static_cast<std::size_t>(a.head_dim));
@@ -57,7 +57,7 @@ void place_far_scores(const Attention& a) {
 }
 
 /// The call on memory of its own, with inputs in place.
-Attention rehearsal(Attention a) {
+kernel::Attention rehearsal(kernel::Attention a) {
   Copies copies;
   std::uint32_t stream = 0;
   for (HeadView* view : {&a.q, &a.k, &a.v}) {
@@ -70,7 +70,7 @@ Attention rehearsal(Attention a) {
   return a;
 }
 
-Attention first_sequence(Attention a) {
+kernel::Attention first_sequence(kernel::Attention a) {
   a.batch = 1;
   a.row_stat = a.row_stat.slice(0, 1);
   return a;
@@ -119,9 +119,9 @@ void compare(const char* name, const HeadView& got, const HeadView& expected, st
 
 }  // namespace
 
-std::string disagreement(const Attention& like, const AttentionCall& candidate, const AttentionCall& reference) {
-  const Attention mine = rehearsal(like);
-  Attention theirs = first_sequence(mine);
+std::string disagreement(const kernel::Attention& like, const AttentionCall& candidate, const AttentionCall& reference) {
+  const kernel::Attention mine = rehearsal(like);
+  kernel::Attention theirs = first_sequence(mine);
   theirs.out = Copies()(mine.out);
   theirs.row_stat = Tensor::like(theirs.row_stat, Pool::scratch);
   candidate(mine);
@@ -133,24 +133,24 @@ std::string disagreement(const Attention& like, const AttentionCall& candidate, 
   return problem;
 }
 
-std::string disagreement(const AttentionBackward& like, const AttentionCall& forward,
+std::string disagreement(const kernel::AttentionBackward& like, const AttentionCall& forward,
                          const AttentionBackwardCall& candidate, const AttentionBackwardCall& reference) {
-  AttentionBackward mine = like;
+  kernel::AttentionBackward mine = like;
   mine.forward = rehearsal(like.forward);
   forward(mine.forward);
   mine.dout = Copies()(like.dout);
   randomise(mine.dout, 3);
 
-  AttentionBackward theirs = mine;
+  kernel::AttentionBackward theirs = mine;
   theirs.forward = first_sequence(mine.forward);
-  for (AttentionBackward* call : {&mine, &theirs}) {
+  for (kernel::AttentionBackward* call : {&mine, &theirs}) {
     Copies copies;
     for (HeadView* gradient : {&call->dq, &call->dk, &call->dv}) *gradient = copies(*gradient);
   }
   candidate(mine);
   reference(theirs);
 
-  const Attention& a = mine.forward;
+  const kernel::Attention& a = mine.forward;
   std::string problem;
   compare("dq", mine.dq, theirs.dq, a.queries, a.heads * a.head_dim, problem);
   compare("dk", mine.dk, theirs.dk, a.keys, a.kv_heads * a.head_dim, problem);

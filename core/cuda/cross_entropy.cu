@@ -1,5 +1,4 @@
 // Mean cross-entropy over rows; the gradient overwrites the logits. And targets drawn from the rows.
-#include "core/check.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/draw.h"
 #include "core/cuda/pack.h"
@@ -111,24 +110,21 @@ unsigned row_threads(std::int64_t V) { return V <= 256 ? 32 : V <= 4096 ? 128 : 
 
 }  // namespace
 
-void CudaBackend::target_share(const Tensor& targets, std::int64_t vocab, const Tensor& share) {
-  check::target_share(device(), targets, share);
-  launch(target_share_kernel, 1, 1024, reduce_bytes, runtime_.stream(), targets.data_as<std::int32_t>(),
-         targets.numel(), vocab, share.data_as<float>());
+void CudaBackend::compute(const kernel::TargetShare& args) {
+  launch(target_share_kernel, 1, 1024, reduce_bytes, runtime_.stream(), args.targets.data_as<std::int32_t>(),
+         args.targets.numel(), args.vocab, args.share.data_as<float>());
 }
 
-void CudaBackend::sample_targets(const Tensor& logits, const Random& random, const Tensor& targets) {
-  check::sample_targets(device(), logits, random, targets);
-  const auto N = logits.shape().rows(), V = logits.shape().last();
-  visit_float(logits.dtype(), [&](auto type) {
+void CudaBackend::compute(const kernel::SampleTargets& args) {
+  const auto N = args.logits.shape().rows(), V = args.logits.shape().last();
+  visit_float(args.logits.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
     launch(sample_targets_kernel<T>, dim3(static_cast<unsigned>(N)), warp_width, 0, runtime_.stream(),
-           logits.data_as<T>(), draw_of(random), targets.data_as<std::int32_t>(), V);
+           args.logits.data_as<T>(), draw_of(args.random), args.targets.data_as<std::int32_t>(), V);
   });
 }
 
-void CudaBackend::cross_entropy(const CrossEntropy& args) {
-  check::cross_entropy(device(), args);
+void CudaBackend::compute(const kernel::CrossEntropy& args) {
   const auto N = args.logits.shape().rows(), V = args.logits.shape().last();
   const auto* const targets = args.targets.data_as<std::int32_t>();
   visit_float(args.logits.dtype(), [&](auto type) {
@@ -140,13 +136,12 @@ void CudaBackend::cross_entropy(const CrossEntropy& args) {
     });
   });
   const Tensor share = args.share ? args.share : args.summary.slice(1, 2);
-  if (!args.share) target_share(args.targets, V, share);
+  if (!args.share) compute(kernel::TargetShare{args.targets, V, share});
   launch(summary_kernel, 1, 1024, reduce_bytes, runtime_.stream(), args.losses.data_as<float>(), N,
          share.data_as<float>(), args.summary.data_as<float>());
 }
 
-void CudaBackend::cross_entropy_backward(const CrossEntropyBackward& args) {
-  check::cross_entropy_backward(device(), args);
+void CudaBackend::compute(const kernel::CrossEntropyBackward& args) {
   const auto N = args.logits.shape().rows(), V = args.logits.shape().last();
   visit_float(args.logits.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;

@@ -29,73 +29,73 @@ class CudaBackend final : public Backend {
   void configure(const GpuSettings& settings) override;
   std::vector<std::string> notes() const override;
   std::unique_ptr<Recording> record(const std::function<void()>& calls) override;
-
-  // memory.cu
-  void copy_from_host(const void* from, const Tensor& to) override;
-  void copy_to_host(const Tensor& from, void* to) override;
-  void copy(const Tensor& from, const Tensor& to) override;
-  void fill(const Tensor& x, double value) override;
   void synchronize() override { runtime_.synchronize(); }
 
+ protected:
+  bool computes_at_once() const override { return false; }
+
+  // memory.cu
+  void compute(const kernel::CopyFromHost& args) override;
+  void compute(const kernel::CopyToHost& args) override;
+  void compute(const kernel::Copy& args) override;
+  void compute(const kernel::Fill& args) override;
+
   // random.cu
-  void uniform(const Tensor& x, double low, double high, const Random& random) override;
-  void normal(const Tensor& x, double mean, double stddev, const Random& random) override;
-  void dropout(const Tensor& x, const Tensor& y, double p, const Random& random) override;
+  void compute(const kernel::Uniform& args) override;
+  void compute(const kernel::Normal& args) override;
+  void compute(const kernel::Dropout& args) override;
 
   // matmul.cu
-  void matmul(const Matmul& args) override;
+  void compute(const kernel::Matmul& args) override;
 
   // elementwise.cu
-  void add(const Tensor& a, const Tensor& b, const Tensor& out) override;
-  void mul(const Tensor& a, const Tensor& b, const Tensor& out) override;
-  void pointwise(Pointwise function, const Tensor& a, const Tensor& b, const Tensor& out) override;
-  void scale(const Tensor& x, double factor, const Tensor& out) override;
-  void add_scaled(const Tensor& x, double factor, const Tensor& y) override;
-  void activation(Activation kind, const Tensor& x, const Tensor& y) override;
-  void activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx,
-                           const Tensor& y) override;
+  void compute(const kernel::Add& args) override;
+  void compute(const kernel::Mul& args) override;
+  void compute(const kernel::Scale& args) override;
+  void compute(const kernel::AddScaled& args) override;
+  void compute(const kernel::Pointwise& args) override;
+  void compute(const kernel::Activate& args) override;
+  void compute(const kernel::ActivateBackward& args) override;
 
   // shape.cu
-  void swap_middle(const Tensor& x, const Tensor& y) override;
-  void repeat(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor,
-              const Tensor& out) override;
-  void rope(const Rope& args) override;
+  void compute(const kernel::SwapMiddle& args) override;
+  void compute(const kernel::Repeat& args) override;
+  void compute(const kernel::Rope& args) override;
 
   // sums.cu
-  void sum(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor, const Tensor& out,
-           bool accumulate) override;
-  void dot(const Tensor& a, const Tensor& b, const Tensor& out) override;
-  void clip_factor(const Tensor& grads, double max_norm, const Tensor& control) override;
+  void compute(const kernel::Sum& args) override;
+  void compute(const kernel::Dot& args) override;
+  void compute(const kernel::ClipFactor& args) override;
 
   // rows.cu, norm.cu
-  void softmax(const Tensor& x, const Tensor& y) override;
-  void softmax_backward(const Tensor& y, const Tensor& dy, const Tensor& dx) override;
-  void norm(const Norm& args) override;
-  void norm_backward(const NormBackward& args) override;
+  void compute(const kernel::Softmax& args) override;
+  void compute(const kernel::SoftmaxBackward& args) override;
+  void compute(const kernel::Norm& args) override;
+  void compute(const kernel::NormBackward& args) override;
 
   // embedding.cu, cross_entropy.cu
-  void embedding(const Tensor& ids, const Tensor& table, const Tensor& out) override;
-  void embedding_backward(const Tensor& ids, const Tensor& dout, const Tensor& dtable, bool accumulate) override;
-  void target_share(const Tensor& targets, std::int64_t vocab, const Tensor& share) override;
-  void sample_targets(const Tensor& logits, const Random& random, const Tensor& targets) override;
-  void cross_entropy(const CrossEntropy& args) override;
-  void cross_entropy_backward(const CrossEntropyBackward& args) override;
+  void compute(const kernel::Embedding& args) override;
+  void compute(const kernel::EmbeddingBackward& args) override;
+  void compute(const kernel::TargetShare& args) override;
+  void compute(const kernel::SampleTargets& args) override;
+  void compute(const kernel::CrossEntropy& args) override;
+  void compute(const kernel::CrossEntropyBackward& args) override;
 
   // attention.cpp
-  void attention(const Attention& args) override;
-  void attention_backward(const AttentionBackward& args) override;
-  void attention_metric(const AttentionMetric& args) override;
+  void compute(const kernel::Attention& args) override;
+  void compute(const kernel::AttentionBackward& args) override;
+  void compute(const kernel::AttentionMetric& args) override;
 
   // update.cu
-  void update(const Update& args) override;
-  void directed_step(const DirectedStep& args) override;
+  void compute(const kernel::Update& args) override;
+  void compute(const kernel::DirectedStep& args) override;
 
  private:
   Tensor scratch(const Shape& shape, DType dtype = DType::f32) {
     return Tensor::empty(shape, dtype, device(), Pool::scratch);
   }
 
-  void note_path(const char* pass, const Attention& args, const char* path, const std::string& reasons);
+  void note_path(const char* pass, const kernel::Attention& args, const char* path, const std::string& reasons);
 
   const int index_;
   GpuSettings settings_;

@@ -1,5 +1,4 @@
 // Elementwise kernels. All are bound by memory: one pass, 16 bytes for each load.
-#include "core/check.h"
 #include "core/cuda/activation.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/pack.h"
@@ -103,58 +102,50 @@ void combine(Stream stream, const Tensor& a, const Tensor& b, const Tensor& out,
 
 }  // namespace
 
-void CudaBackend::add(const Tensor& a, const Tensor& b, const Tensor& out) {
-  check::add(device(), a, b, out);
-  combine(runtime_.stream(), a, b, out, Add());
+void CudaBackend::compute(const kernel::Add& args) {
+  combine(runtime_.stream(), args.a, args.b, args.out, Add());
 }
 
-void CudaBackend::mul(const Tensor& a, const Tensor& b, const Tensor& out) {
-  check::mul(device(), a, b, out);
-  combine(runtime_.stream(), a, b, out, Multiply());
+void CudaBackend::compute(const kernel::Mul& args) {
+  combine(runtime_.stream(), args.a, args.b, args.out, Multiply());
 }
 
-void CudaBackend::scale(const Tensor& x, double factor, const Tensor& out) {
-  check::scale(device(), x, out);
-  map(runtime_.stream(), x, out, Scale{static_cast<float>(factor)});
+void CudaBackend::compute(const kernel::Scale& args) {
+  map(runtime_.stream(), args.x, args.out, Scale{static_cast<float>(args.factor)});
 }
 
-void CudaBackend::add_scaled(const Tensor& x, double factor, const Tensor& y) {
-  check::add_scaled(device(), x, y);
-  const AddScaled f{static_cast<float>(factor)};
-  if (x.dtype() == y.dtype()) return combine(runtime_.stream(), x, y, y, f);
-  visit_width<float>(aligned_to({&x, &y}, 4), [&](auto width) {
-    launch(combine_kernel<width, bf16, float, AddScaled>, elementwise_grid(x.numel(), width), elementwise_block, 0,
-           runtime_.stream(), x.data_as<bf16>(), y.data_as<float>(), y.data_as<float>(), x.numel(), f);
+void CudaBackend::compute(const kernel::AddScaled& args) {
+  const AddScaled f{static_cast<float>(args.factor)};
+  if (args.x.dtype() == args.y.dtype()) return combine(runtime_.stream(), args.x, args.y, args.y, f);
+  visit_width<float>(aligned_to({&args.x, &args.y}, 4), [&](auto width) {
+    launch(combine_kernel<width, bf16, float, AddScaled>, elementwise_grid(args.x.numel(), width), elementwise_block, 0,
+           runtime_.stream(), args.x.data_as<bf16>(), args.y.data_as<float>(), args.y.data_as<float>(), args.x.numel(), f);
   });
 }
 
-void CudaBackend::pointwise(Pointwise function, const Tensor& a, const Tensor& b, const Tensor& out) {
-  check::pointwise(device(), function, a, b, out);
-  switch (function) {
-    case Pointwise::divide: return combine(runtime_.stream(), a, b, out, Divide());
-    case Pointwise::minimum: return combine(runtime_.stream(), a, b, out, Minimum());
-    case Pointwise::maximum: return combine(runtime_.stream(), a, b, out, Maximum());
-    case Pointwise::root: return map(runtime_.stream(), a, out, Root());
-    case Pointwise::sign: return map(runtime_.stream(), a, out, Sign());
-    case Pointwise::positive: return map(runtime_.stream(), a, out, Positive());
+void CudaBackend::compute(const kernel::Pointwise& args) {
+  switch (args.function) {
+    case kernel::Pointwise::divide: return combine(runtime_.stream(), args.a, args.b, args.out, Divide());
+    case kernel::Pointwise::minimum: return combine(runtime_.stream(), args.a, args.b, args.out, Minimum());
+    case kernel::Pointwise::maximum: return combine(runtime_.stream(), args.a, args.b, args.out, Maximum());
+    case kernel::Pointwise::root: return map(runtime_.stream(), args.a, args.out, Root());
+    case kernel::Pointwise::sign: return map(runtime_.stream(), args.a, args.out, Sign());
+    case kernel::Pointwise::positive: return map(runtime_.stream(), args.a, args.out, Positive());
   }
 }
 
-void CudaBackend::activation(Activation kind, const Tensor& x, const Tensor& y) {
-  check::activation(device(), x, y);
-  visit_activation(kind, [&](auto function) { map(runtime_.stream(), x, y, function); });
+void CudaBackend::compute(const kernel::Activate& args) {
+  visit_activation(args.function, [&](auto function) { map(runtime_.stream(), args.x, args.y, function); });
 }
 
-void CudaBackend::activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx,
-                                      const Tensor& y) {
-  check::activation_backward(device(), x, dy, dx, y);
-  const std::int64_t n = x.numel();
-  visit_activation(kind, [&](auto function) {
-    visit_float(x.dtype(), [&](auto type) {
+void CudaBackend::compute(const kernel::ActivateBackward& args) {
+  const std::int64_t n = args.x.numel();
+  visit_activation(args.function, [&](auto function) {
+    visit_float(args.x.dtype(), [&](auto type) {
       using T = typename decltype(type)::type;
-      visit_width<T>(aligned_to({&x, &dy, &dx, &y}, 16 / sizeof(T)), [&](auto width) {
+      visit_width<T>(aligned_to({&args.x, &args.dy, &args.dx, &args.y}, 16 / sizeof(T)), [&](auto width) {
         launch(activation_backward_kernel<width, T, decltype(function)>, elementwise_grid(n, width), elementwise_block,
-               0, runtime_.stream(), x.data_as<T>(), dy.data_as<T>(), dx.data_as<T>(), y ? y.data_as<T>() : nullptr, n,
+               0, runtime_.stream(), args.x.data_as<T>(), args.dy.data_as<T>(), args.dx.data_as<T>(), args.y ? args.y.data_as<T>() : nullptr, n,
                function);
       });
     });

@@ -1,7 +1,6 @@
 // Embedding, and its gradient as a sum in the order of the tokens.
 #include <algorithm>
 
-#include "core/check.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/pack.h"
 
@@ -75,35 +74,33 @@ __global__ void embedding_backward_kernel(const std::int32_t* ids, const std::in
 
 }  // namespace
 
-void CudaBackend::embedding(const Tensor& ids, const Tensor& table, const Tensor& out) {
-  check::embedding(device(), ids, table, out);
-  const auto C = table.size(1);
-  visit_float(table.dtype(), [&](auto type) {
+void CudaBackend::compute(const kernel::Embedding& args) {
+  const auto C = args.table.size(1);
+  visit_float(args.table.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
-    visit_width<T>(aligned_to({&table, &out}, 16 / sizeof(T), C), [&](auto width) {
-      launch(embedding_kernel<width, T>, elementwise_grid(out.numel(), width), elementwise_block, 0, runtime_.stream(),
-             ids.data_as<std::int32_t>(), table.data_as<T>(), out.data_as<T>(), ids.numel(), table.size(0), C);
+    visit_width<T>(aligned_to({&args.table, &args.out}, 16 / sizeof(T), C), [&](auto width) {
+      launch(embedding_kernel<width, T>, elementwise_grid(args.out.numel(), width), elementwise_block, 0, runtime_.stream(),
+             args.ids.data_as<std::int32_t>(), args.table.data_as<T>(), args.out.data_as<T>(), args.ids.numel(), args.table.size(0), C);
     });
   });
 }
 
-void CudaBackend::embedding_backward(const Tensor& ids, const Tensor& dout, const Tensor& dtable, bool accumulate) {
-  check::embedding_backward(device(), ids, dout, dtable);
-  if (!accumulate) fill(dtable, 0.0);
-  const auto N = ids.numel(), V = dtable.size(0), C = dtable.size(1);
+void CudaBackend::compute(const kernel::EmbeddingBackward& args) {
+  if (!args.accumulate) compute(kernel::Fill{.x = args.dtable});
+  const auto N = args.ids.numel(), V = args.dtable.size(0), C = args.dtable.size(1);
   const Tensor order = scratch({N}, DType::i32);
   launch(rank_kernel, dim3(static_cast<unsigned>(pieces<std::int64_t>(N, rank_block))), rank_block,
-         rank_block * sizeof(std::int32_t), runtime_.stream(), ids.data_as<std::int32_t>(),
+         rank_block * sizeof(std::int32_t), runtime_.stream(), args.ids.data_as<std::int32_t>(),
          order.data_as<std::int32_t>(), N);
-  visit_float(dtable.dtype(), [&](auto target) {
-    visit_float(dout.dtype(), [&](auto source) {
+  visit_float(args.dtable.dtype(), [&](auto target) {
+    visit_float(args.dout.dtype(), [&](auto source) {
       using T = typename decltype(source)::type;
       using To = typename decltype(target)::type;
-      visit_width<float>(aligned_to({&dout, &dtable}, 4, C), [&](auto width) {
+      visit_width<float>(aligned_to({&args.dout, &args.dtable}, 4, C), [&](auto width) {
         const auto threads = std::min<std::int64_t>(pieces<std::int64_t>(C, width * warp_width) * warp_width, 512);
         launch(embedding_backward_kernel<width, T, To>, dim3(static_cast<unsigned>(N)),
-               dim3(static_cast<unsigned>(threads)), 0, runtime_.stream(), ids.data_as<std::int32_t>(),
-               order.data_as<std::int32_t>(), dout.data_as<T>(), dtable.data_as<To>(), N, V, C);
+               dim3(static_cast<unsigned>(threads)), 0, runtime_.stream(), args.ids.data_as<std::int32_t>(),
+               order.data_as<std::int32_t>(), args.dout.data_as<T>(), args.dtable.data_as<To>(), N, V, C);
       });
     });
   });

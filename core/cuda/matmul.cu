@@ -1,5 +1,4 @@
 // Matrix products with bias and activation: what cuBLASLt does not do in its epilogue is one more pass.
-#include "core/check.h"
 #include "core/cuda/activation.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/pack.h"
@@ -37,7 +36,7 @@ void apply_epilogue(Stream stream, const Tensor& x, const Tensor& bias, const Te
   });
 }
 
-Product product_of(const Matmul& args) {
+Product product_of(const kernel::Matmul& args) {
   Product p;
   p.a = args.a.data();
   p.b = args.b.data();
@@ -64,8 +63,7 @@ Product product_of(const Matmul& args) {
 
 }  // namespace
 
-void CudaBackend::matmul(const Matmul& args) {
-  check::matmul(device(), args);
+void CudaBackend::compute(const kernel::Matmul& args) {
   if (args.out.numel() == 0) return;
   const bool activates = args.activation != Activation::none;
   const Product plain = product_of(args);

@@ -1,5 +1,4 @@
 // Moving and setting memory.
-#include "core/check.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/pack.h"
 
@@ -18,44 +17,40 @@ __global__ void fill_kernel(T* x, std::int64_t n, T value) {
 
 }  // namespace
 
-void CudaBackend::copy_from_host(const void* from, const Tensor& to) {
-  check::copy_from_host(device(), from, to);
-  if (to.bytes() > 0) runtime_.upload(from, to.data(), to.bytes());
+void CudaBackend::compute(const kernel::CopyFromHost& args) {
+  if (args.to.bytes() > 0) runtime_.upload(args.from, args.to.data(), args.to.bytes());
 }
 
-void CudaBackend::copy_to_host(const Tensor& from, void* to) {
-  check::copy_to_host(device(), from, to);
-  if (from.bytes() > 0) runtime_.download(from.data(), to, from.bytes());
+void CudaBackend::compute(const kernel::CopyToHost& args) {
+  if (args.from.bytes() > 0) runtime_.download(args.from.data(), args.to, args.from.bytes());
 }
 
-void CudaBackend::copy(const Tensor& from, const Tensor& to) {
-  check::copy(device(), from, to);
-  if (from.bytes() == 0) return;
-  if (from.dtype() == to.dtype()) return runtime_.copy(from.data(), to.data(), from.bytes());
-  visit_float(from.dtype(), [&](auto source) {
-    visit_float(to.dtype(), [&](auto target) {
+void CudaBackend::compute(const kernel::Copy& args) {
+  if (args.from.bytes() == 0) return;
+  if (args.from.dtype() == args.to.dtype()) return runtime_.copy(args.from.data(), args.to.data(), args.from.bytes());
+  visit_float(args.from.dtype(), [&](auto source) {
+    visit_float(args.to.dtype(), [&](auto target) {
       using From = typename decltype(source)::type;
       using To = typename decltype(target)::type;
-      visit_width<float>(aligned_to({&from, &to}, 4), [&](auto width) {
-        launch(convert_kernel<From, To, width>, elementwise_grid(to.numel(), width), elementwise_block, 0,
-               runtime_.stream(), from.data_as<From>(), to.data_as<To>(), to.numel());
+      visit_width<float>(aligned_to({&args.from, &args.to}, 4), [&](auto width) {
+        launch(convert_kernel<From, To, width>, elementwise_grid(args.to.numel(), width), elementwise_block, 0,
+               runtime_.stream(), args.from.data_as<From>(), args.to.data_as<To>(), args.to.numel());
       });
     });
   });
 }
 
-void CudaBackend::fill(const Tensor& x, double value) {
-  check::fill(device(), x);
-  if (x.bytes() == 0) return;
-  if (value == 0.0) return runtime_.zero(x.data(), x.bytes());
+void CudaBackend::compute(const kernel::Fill& args) {
+  if (args.x.bytes() == 0) return;
+  if (args.value == 0.0) return runtime_.zero(args.x.data(), args.x.bytes());
   const auto set = [&](auto element) {
     using T = decltype(element);
-    launch(fill_kernel<T>, elementwise_grid(x.numel(), 1), elementwise_block, 0, runtime_.stream(), x.data_as<T>(),
-           x.numel(), element);
+    launch(fill_kernel<T>, elementwise_grid(args.x.numel(), 1), elementwise_block, 0, runtime_.stream(), args.x.data_as<T>(),
+           args.x.numel(), element);
   };
-  if (x.dtype() == DType::i32) return set(static_cast<std::int32_t>(value));
-  if (x.dtype() == DType::bf16) return set(bf16(static_cast<float>(value)));
-  set(static_cast<float>(value));
+  if (args.x.dtype() == DType::i32) return set(static_cast<std::int32_t>(args.value));
+  if (args.x.dtype() == DType::bf16) return set(bf16(static_cast<float>(args.value)));
+  set(static_cast<float>(args.value));
 }
 
 }  // namespace monge::MONGE_GPU

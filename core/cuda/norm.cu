@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <string>
 
-#include "core/check.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/pack.h"
 #include "core/cuda/reduce.h"
@@ -153,8 +152,7 @@ T* data_of(const Tensor& x) {
 
 }  // namespace
 
-void CudaBackend::norm(const Norm& args) {
-  check::norm(device(), args);
+void CudaBackend::compute(const kernel::Norm& args) {
   const auto rows = args.x.shape().rows(), columns = args.x.shape().last();
   visit_float(args.x.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
@@ -178,8 +176,7 @@ void CudaBackend::norm(const Norm& args) {
   });
 }
 
-void CudaBackend::norm_backward(const NormBackward& args) {
-  check::norm_backward(device(), args);
+void CudaBackend::compute(const kernel::NormBackward& args) {
   const auto rows = args.x.shape().rows(), columns = args.x.shape().last();
   const auto blocks = static_cast<unsigned>(std::min<std::int64_t>(rows, norm_backward_blocks));
   const auto partial_of = [&](const Tensor& wanted) { return wanted ? scratch({blocks, columns}) : Tensor(); };

@@ -1,5 +1,4 @@
 // Random draws: the streams of core/random.h, four elements from each block of Philox.
-#include "core/check.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/draw.h"
 #include "core/cuda/pack.h"
@@ -50,33 +49,30 @@ void require_aligned(std::initializer_list<const Tensor*> tensors) {
 
 }  // namespace
 
-void CudaBackend::uniform(const Tensor& x, double low, double high, const Random& random) {
-  check::uniform(device(), x, random);
-  require_aligned({&x});
-  visit_float(x.dtype(), [&](auto type) {
+void CudaBackend::compute(const kernel::Uniform& args) {
+  require_aligned({&args.x});
+  visit_float(args.x.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
-    launch(uniform_kernel<T>, elementwise_grid(x.numel(), words), elementwise_block, 0, runtime_.stream(),
-           x.data_as<T>(), x.numel(), low, high, draw_of(random));
+    launch(uniform_kernel<T>, elementwise_grid(args.x.numel(), words), elementwise_block, 0, runtime_.stream(),
+           args.x.data_as<T>(), args.x.numel(), args.low, args.high, draw_of(args.random));
   });
 }
 
-void CudaBackend::normal(const Tensor& x, double mean, double stddev, const Random& random) {
-  check::normal(device(), x, random);
-  require_aligned({&x});
-  visit_float(x.dtype(), [&](auto type) {
+void CudaBackend::compute(const kernel::Normal& args) {
+  require_aligned({&args.x});
+  visit_float(args.x.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
-    launch(normal_kernel<T>, elementwise_grid(x.numel(), words), elementwise_block, 0, runtime_.stream(),
-           x.data_as<T>(), x.numel(), mean, stddev, draw_of(random));
+    launch(normal_kernel<T>, elementwise_grid(args.x.numel(), words), elementwise_block, 0, runtime_.stream(),
+           args.x.data_as<T>(), args.x.numel(), args.mean, args.stddev, draw_of(args.random));
   });
 }
 
-void CudaBackend::dropout(const Tensor& x, const Tensor& y, double p, const Random& random) {
-  check::dropout(device(), x, y, p, random);
-  require_aligned({&x, &y});
-  visit_float(x.dtype(), [&](auto type) {
+void CudaBackend::compute(const kernel::Dropout& args) {
+  require_aligned({&args.x, &args.y});
+  visit_float(args.x.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
-    launch(dropout_kernel<T>, elementwise_grid(x.numel(), words), elementwise_block, 0, runtime_.stream(),
-           x.data_as<T>(), y.data_as<T>(), x.numel(), dropout_of(random, p));
+    launch(dropout_kernel<T>, elementwise_grid(args.x.numel(), words), elementwise_block, 0, runtime_.stream(),
+           args.x.data_as<T>(), args.y.data_as<T>(), args.x.numel(), dropout_of(args.random, args.p));
   });
 }
 

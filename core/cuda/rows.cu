@@ -1,5 +1,4 @@
 // Softmax over rows: a block for each row.
-#include "core/check.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/pack.h"
 #include "core/cuda/reduce.h"
@@ -40,21 +39,19 @@ __global__ void softmax_backward_kernel(const T* y, const T* dy, T* dx, std::int
 
 }  // namespace
 
-void CudaBackend::softmax(const Tensor& x, const Tensor& y) {
-  check::softmax(device(), x, y);
-  visit_float(x.dtype(), [&](auto type) {
+void CudaBackend::compute(const kernel::Softmax& args) {
+  visit_float(args.x.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
-    launch(softmax_kernel<T>, dim3(static_cast<unsigned>(x.shape().rows())), row_block, reduce_bytes, runtime_.stream(),
-           x.data_as<T>(), y.data_as<T>(), x.shape().last());
+    launch(softmax_kernel<T>, dim3(static_cast<unsigned>(args.x.shape().rows())), row_block, reduce_bytes, runtime_.stream(),
+           args.x.data_as<T>(), args.y.data_as<T>(), args.x.shape().last());
   });
 }
 
-void CudaBackend::softmax_backward(const Tensor& y, const Tensor& dy, const Tensor& dx) {
-  check::softmax_backward(device(), y, dy, dx);
-  visit_float(y.dtype(), [&](auto type) {
+void CudaBackend::compute(const kernel::SoftmaxBackward& args) {
+  visit_float(args.y.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
-    launch(softmax_backward_kernel<T>, dim3(static_cast<unsigned>(y.shape().rows())), row_block, reduce_bytes,
-           runtime_.stream(), y.data_as<T>(), dy.data_as<T>(), dx.data_as<T>(), y.shape().last());
+    launch(softmax_backward_kernel<T>, dim3(static_cast<unsigned>(args.y.shape().rows())), row_block, reduce_bytes,
+           runtime_.stream(), args.y.data_as<T>(), args.dy.data_as<T>(), args.dx.data_as<T>(), args.y.shape().last());
   });
 }
 

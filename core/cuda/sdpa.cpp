@@ -14,8 +14,8 @@ HeadView part(HeadView view, std::int64_t first) {
   view.offset += first * view.batch_stride;
   return view;
 }
-AttentionBackward part(AttentionBackward args, std::int64_t first, std::int64_t count) {
-  Attention& a = args.forward;
+kernel::AttentionBackward part(kernel::AttentionBackward args, std::int64_t first, std::int64_t count) {
+  kernel::Attention& a = args.forward;
   for (HeadView* view : {&a.q, &a.k, &a.v, &a.out, &args.dout, &args.dq, &args.dk, &args.dv}) {
     *view = part(*view, first);
   }
@@ -27,7 +27,7 @@ AttentionBackward part(AttentionBackward args, std::int64_t first, std::int64_t 
 void* memory_of(const HeadView& view) { return view.data.data_as<bf16>() + view.offset; }
 
 /// The memory that forward and backward share.
-std::map<std::int64_t, void*> memory_of(const Attention& a) {
+std::map<std::int64_t, void*> memory_of(const kernel::Attention& a) {
   std::map<std::int64_t, void*> memory{{sdpa_uid::q, memory_of(a.q)},
                                        {sdpa_uid::k, memory_of(a.k)},
                                        {sdpa_uid::v, memory_of(a.v)},
@@ -80,19 +80,19 @@ struct Sdpa::Implementation {
   }
 
   /// Sequences that one backward takes at a time: a divisor of the batch.
-  std::int64_t part_of(const Attention& a) const {
+  std::int64_t part_of(const kernel::Attention& a) const {
     const std::int64_t bytes = 2 * a.heads * a.queries * a.queries;
     std::int64_t count = a.batch;
     while (count > 1 && (a.batch % count != 0 || count * bytes > most_score_bytes)) --count;
     return count;
   }
 
-  void run(const CudnnPlan& plan, const Attention& args) {
+  void run(const CudnnPlan& plan, const kernel::Attention& args) {
     const auto workspace = scratch(plan.workspace_bytes());
     plan.run(on_stream(), memory_of(args), workspace.get());
   }
 
-  void run(const CudnnPlan& plan, const AttentionBackward& args) {
+  void run(const CudnnPlan& plan, const kernel::AttentionBackward& args) {
     auto given = memory_of(args.forward);
     given[sdpa_uid::dout] = memory_of(args.dout);
     given[sdpa_uid::dq] = memory_of(args.dq);
@@ -126,7 +126,7 @@ Sdpa::Sdpa(Runtime& runtime, MemoryPools& memory, std::int64_t most_score_bytes)
     : implementation_(std::make_unique<Implementation>(runtime, memory, most_score_bytes)) {}
 Sdpa::~Sdpa() = default;
 
-std::string Sdpa::refusal(const Attention& args, const AttentionCall& reference) {
+std::string Sdpa::refusal(const kernel::Attention& args, const AttentionCall& reference) {
   Implementation& self = *implementation_;
   if (!self.problem.empty()) return self.problem;
   if (auto limit = sdpa_limit(args, cudnnGetVersion()); !limit.empty()) return limit;
@@ -135,28 +135,28 @@ std::string Sdpa::refusal(const Attention& args, const AttentionCall& reference)
   if (self.runtime.recording()) return "this shape was not planned before the recording";
   const auto compare = [&](const CudnnPlan& plan) {
     return disagreement(
-        args, [&](const Attention& call) { self.run(plan, call); }, reference);
+        args, [&](const kernel::Attention& call) { self.run(plan, call); }, reference);
   };
   return self.judge<SdpaForward>(self.forwards, shape, compare).refusal;
 }
 
-std::string Sdpa::refusal(const AttentionBackward& args, const AttentionCall& forward,
+std::string Sdpa::refusal(const kernel::AttentionBackward& args, const AttentionCall& forward,
                           const AttentionBackwardCall& reference) {
   Implementation& self = *implementation_;
   if (!self.problem.empty()) return self.problem;
   if (auto limit = sdpa_limit(args, cudnnGetVersion(), self.runtime.architecture()); !limit.empty()) return limit;
-  const AttentionBackward first = part(args, 0, self.part_of(args.forward));
+  const kernel::AttentionBackward first = part(args, 0, self.part_of(args.forward));
   const SdpaBackward shape = sdpa_backward(first);
   if (const auto found = self.backwards.find(shape); found != self.backwards.end()) return found->second.refusal;
   if (self.runtime.recording()) return "this shape was not planned before the recording";
   const auto compare = [&](const CudnnPlan& plan) {
     return disagreement(
-        first, forward, [&](const AttentionBackward& call) { self.run(plan, call); }, reference);
+        first, forward, [&](const kernel::AttentionBackward& call) { self.run(plan, call); }, reference);
   };
   return self.judge<SdpaBackward>(self.backwards, shape, compare).refusal;
 }
 
-void Sdpa::forward(const Attention& args) {
+void Sdpa::forward(const kernel::Attention& args) {
   const auto found = implementation_->forwards.find(sdpa_forward(args));
   if (found == implementation_->forwards.end() || !found->second.refusal.empty()) {
     throw std::logic_error("[sdpa] a refused call was made");
@@ -164,7 +164,7 @@ void Sdpa::forward(const Attention& args) {
   implementation_->run(*found->second.plan, args);
 }
 
-void Sdpa::backward(const AttentionBackward& args) {
+void Sdpa::backward(const kernel::AttentionBackward& args) {
   const std::int64_t count = implementation_->part_of(args.forward);
   const auto found = implementation_->backwards.find(sdpa_backward(part(args, 0, count)));
   if (found == implementation_->backwards.end() || !found->second.refusal.empty()) {

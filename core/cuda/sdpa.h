@@ -27,14 +27,14 @@ class Sdpa {
   /// Why this call must take another path; empty: forward() can do it. The first call of its shape is planned and
   /// compared with `reference`, which takes seconds and waits for the device; so while a step is being recorded new
   /// shapes are refused.
-  std::string refusal(const Attention& args, const AttentionCall& reference);
+  std::string refusal(const kernel::Attention& args, const AttentionCall& reference);
   /// The same for backward(). `forward` fills out and row_stat.
-  std::string refusal(const AttentionBackward& args, const AttentionCall& forward,
+  std::string refusal(const kernel::AttentionBackward& args, const AttentionCall& forward,
                       const AttentionBackwardCall& reference);
 
   /// Throw std::logic_error for calls that were not asked about or were refused.
-  void forward(const Attention& args);
-  void backward(const AttentionBackward& args);
+  void forward(const kernel::Attention& args);
+  void backward(const kernel::AttentionBackward& args);
 
   /// "cuDNN 9.19.0" or "no cuDNN".
   std::string version() const;

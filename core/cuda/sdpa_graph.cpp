@@ -85,11 +85,11 @@ bool is_aligned(const HeadView& x) {
 
 }  // namespace
 
-std::string sdpa_limit(const Attention& a, std::size_t version) {
+std::string sdpa_limit(const kernel::Attention& a, std::size_t version) {
   if (version < 91800) {  // backward reads uninitialised memory on sm_90
     return fmt::format("cuDNN {}.{} is older than 9.18", version / 10000, version / 100 % 100);
   }
-  if (a.map.kind != RowMapKind::softmax) return fmt::format("cuDNN knows softmax only, not {}", name_of(a.map));
+  if (!as<SoftmaxMap>(a.map)) return fmt::format("cuDNN knows softmax only, not {}", name_of(a.map));
   if (a.q.data.dtype() != DType::bf16) return fmt::format("cuDNN needs bf16, not {}", name_of(a.q.data.dtype()));
   if (a.prior.head || a.prior.distance || a.prior.key) return "cuDNN knows no log-prior but ALiBi";
   if (a.prior.slopes && !a.causal) return "cuDNN knows ALiBi under a causal mask only";
@@ -109,7 +109,7 @@ std::string sdpa_limit(const Attention& a, std::size_t version) {
   return {};
 }
 
-std::string sdpa_limit(const AttentionBackward& args, std::size_t version, int architecture) {
+std::string sdpa_limit(const kernel::AttentionBackward& args, std::size_t version, int architecture) {
   if (auto limit = sdpa_limit(args.forward, version); !limit.empty()) return limit;
   if (args.row_dq.data) return "cuDNN does not know the row natural gradient";
   if (architecture >= 100) {
@@ -122,7 +122,7 @@ std::string sdpa_limit(const AttentionBackward& args, std::size_t version, int a
   return {};
 }
 
-SdpaForward sdpa_forward(const Attention& args) {
+SdpaForward sdpa_forward(const kernel::Attention& args) {
   return {.batch = args.batch,
           .heads = args.heads,
           .kv_heads = args.kv_heads,
@@ -137,7 +137,7 @@ SdpaForward sdpa_forward(const Attention& args) {
           .out = layout_of(args.out)};
 }
 
-SdpaBackward sdpa_backward(const AttentionBackward& args) {
+SdpaBackward sdpa_backward(const kernel::AttentionBackward& args) {
   return {.forward = sdpa_forward(args.forward),
           .dout = layout_of(args.dout),
           .dq = layout_of(args.dq),

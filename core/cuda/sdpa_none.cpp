@@ -11,14 +11,14 @@ struct Sdpa::Implementation {};
 Sdpa::Sdpa(Runtime&, MemoryPools&, std::int64_t) {}
 Sdpa::~Sdpa() = default;
 
-std::string Sdpa::refusal(const Attention&, const AttentionCall&) {
+std::string Sdpa::refusal(const kernel::Attention&, const AttentionCall&) {
   return "this build has no cuDNN (install it and configure with -DMONGE_CUDNN=ON)";
 }
-std::string Sdpa::refusal(const AttentionBackward& args, const AttentionCall& forward, const AttentionBackwardCall&) {
+std::string Sdpa::refusal(const kernel::AttentionBackward& args, const AttentionCall& forward, const AttentionBackwardCall&) {
   return refusal(args.forward, forward);
 }
-void Sdpa::forward(const Attention&) { throw std::logic_error("[sdpa] a refused call was made"); }
-void Sdpa::backward(const AttentionBackward&) { throw std::logic_error("[sdpa] a refused call was made"); }
+void Sdpa::forward(const kernel::Attention&) { throw std::logic_error("[sdpa] a refused call was made"); }
+void Sdpa::backward(const kernel::AttentionBackward&) { throw std::logic_error("[sdpa] a refused call was made"); }
 std::string Sdpa::version() const { return "no cuDNN"; }
 
 }  // namespace monge::MONGE_GPU

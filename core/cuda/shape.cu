@@ -1,5 +1,4 @@
 // Kernels that move elements: swap_middle, repeat, rope.
-#include "core/check.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/pack.h"
 
@@ -54,31 +53,27 @@ __global__ void rope_kernel(const T* x, T* y, std::int64_t rows, RopePlan plan) 
 
 }  // namespace
 
-void CudaBackend::swap_middle(const Tensor& x, const Tensor& y) {
-  check::swap_middle(device(), x, y);
-  visit_float(x.dtype(), [&](auto type) {
+void CudaBackend::compute(const kernel::SwapMiddle& args) {
+  visit_float(args.x.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
-    visit_width<T>(aligned_to({&x, &y}, 16 / sizeof(T), x.size(3)), [&](auto width) {
-      launch(swap_middle_kernel<width, T>, elementwise_grid(x.numel(), width), elementwise_block, 0, runtime_.stream(),
-             x.data_as<T>(), y.data_as<T>(), x.numel(), x.size(1), x.size(2), x.size(3));
+    visit_width<T>(aligned_to({&args.x, &args.y}, 16 / sizeof(T), args.x.size(3)), [&](auto width) {
+      launch(swap_middle_kernel<width, T>, elementwise_grid(args.x.numel(), width), elementwise_block, 0, runtime_.stream(),
+             args.x.data_as<T>(), args.y.data_as<T>(), args.x.numel(), args.x.size(1), args.x.size(2), args.x.size(3));
     });
   });
 }
 
-void CudaBackend::repeat(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor,
-                         const Tensor& out) {
-  check::repeat(device(), x, outer, n, inner, out);
-  visit_float(x.dtype(), [&](auto type) {
+void CudaBackend::compute(const kernel::Repeat& args) {
+  visit_float(args.x.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
-    visit_width<T>(aligned_to({&x, &out}, 16 / sizeof(T), inner), [&](auto width) {
-      launch(repeat_kernel<width, T>, elementwise_grid(out.numel(), width), elementwise_block, 0, runtime_.stream(),
-             x.data_as<T>(), out.data_as<T>(), out.numel(), n, inner, static_cast<float>(factor));
+    visit_width<T>(aligned_to({&args.x, &args.out}, 16 / sizeof(T), args.inner), [&](auto width) {
+      launch(repeat_kernel<width, T>, elementwise_grid(args.out.numel(), width), elementwise_block, 0, runtime_.stream(),
+             args.x.data_as<T>(), args.out.data_as<T>(), args.out.numel(), args.n, args.inner, static_cast<float>(args.factor));
     });
   });
 }
 
-void CudaBackend::rope(const Rope& args) {
-  check::rope(device(), args);
+void CudaBackend::compute(const kernel::Rope& args) {
   const auto rows = args.x.size(0) * args.x.size(1), width = args.x.size(2);
   const RopePlan plan{args.x.size(1),
                       width,

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/check.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/pack.h"
 #include "core/cuda/reduce.h"
@@ -165,24 +164,20 @@ void sum_over(Runtime& runtime, const Tensor& x, std::int64_t outer, std::int64_
   });
 }
 
-void CudaBackend::sum(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor,
-                      const Tensor& out, bool accumulate) {
-  check::sum(device(), x, outer, n, inner, out);
-  sum_over(runtime_, x, outer, n, inner, static_cast<float>(factor), out, accumulate);
+void CudaBackend::compute(const kernel::Sum& args) {
+  sum_over(runtime_, args.x, args.outer, args.n, args.inner, static_cast<float>(args.factor), args.out, args.accumulate);
 }
 
-void CudaBackend::dot(const Tensor& a, const Tensor& b, const Tensor& out) {
-  check::dot(device(), a, b, out);
-  const Tensor partial = partial_dot(runtime_, a, b);
+void CudaBackend::compute(const kernel::Dot& args) {
+  const Tensor partial = partial_dot(runtime_, args.a, args.b);
   launch(finish_dot_kernel, 1, 1024, reduce_bytes, runtime_.stream(), partial.data_as<double>(),
-         static_cast<int>(partial.numel()), out.data_as<float>());
+         static_cast<int>(partial.numel()), args.out.data_as<float>());
 }
 
-void CudaBackend::clip_factor(const Tensor& grads, double max_norm, const Tensor& control) {
-  check::clip_factor(device(), grads, max_norm, control);
-  const Tensor partial = partial_dot(runtime_, grads, grads);
+void CudaBackend::compute(const kernel::ClipFactor& args) {
+  const Tensor partial = partial_dot(runtime_, args.grads, args.grads);
   launch(clip_kernel, 1, 1024, reduce_bytes, runtime_.stream(), partial.data_as<double>(),
-         static_cast<int>(partial.numel()), max_norm, control.data_as<float>());
+         static_cast<int>(partial.numel()), args.max_norm, args.control.data_as<float>());
 }
 
 }  // namespace monge::MONGE_GPU

@@ -19,7 +19,7 @@ struct Chunk {
   std::int64_t units() const { return count * kv_count; }
 };
 
-std::vector<Chunk> chunks_of(const Attention& a, std::size_t score_bytes) {
+std::vector<Chunk> chunks_of(const kernel::Attention& a, std::size_t score_bytes) {
   const std::int64_t group = a.heads / a.kv_heads;
   const auto unit = std::max<std::int64_t>(group * a.queries * a.keys * static_cast<std::int64_t>(sizeof(float)), 1);
   constexpr std::int64_t most = 65535;  // matrices in one product
@@ -57,7 +57,7 @@ __global__ void scatter_heads_kernel(const T* dense, T* x, std::int64_t n, Heads
 /// One call's walk over its chunks.
 class Unfused {
  public:
-  Unfused(const UnfusedContext& context, const Attention& args)
+  Unfused(const UnfusedContext& context, const kernel::Attention& args)
       : context_(context), a_(args), dtype_(args.q.data.dtype()), group_(args.heads / args.kv_heads) {}
 
   std::vector<Chunk> chunks() const { return chunks_of(a_, context_.score_bytes); }
@@ -160,14 +160,14 @@ class Unfused {
   }
 
   const UnfusedContext& context_;
-  const Attention& a_;
+  const kernel::Attention& a_;
   const DType dtype_;
   const std::int64_t group_;
 };
 
 }  // namespace
 
-void unfused_attention(const UnfusedContext& context, const Attention& args) {
+void unfused_attention(const UnfusedContext& context, const kernel::Attention& args) {
   const Unfused call(context, args);
   for (const Chunk& c : call.chunks()) {
     const Tensor scores = call.scores(call.gather_queries(args.q, c), call.gather_keys(args.k, c), c);
@@ -177,7 +177,7 @@ void unfused_attention(const UnfusedContext& context, const Attention& args) {
   }
 }
 
-void unfused_row_stat(const UnfusedContext& context, const Attention& args) {
+void unfused_row_stat(const UnfusedContext& context, const kernel::Attention& args) {
   const Unfused call(context, args);
   for (const Chunk& c : call.chunks()) {
     const Tensor scores = call.scores(call.gather_queries(args.q, c), call.gather_keys(args.k, c), c);
@@ -185,12 +185,12 @@ void unfused_row_stat(const UnfusedContext& context, const Attention& args) {
   }
 }
 
-void unfused_attention_backward(const UnfusedContext& context, const AttentionBackward& args) {
-  const Attention& a = args.forward;
+void unfused_attention_backward(const UnfusedContext& context, const kernel::AttentionBackward& args) {
+  const kernel::Attention& a = args.forward;
   const Unfused call(context, a);
   const bool solves_rows = args.row_dq.data.defined();
   for (const Tensor& table : {args.dprior.head, args.dprior.distance, args.dprior.key}) {
-    if (table) table.backend().fill(table, 0.0);
+    if (table) table.backend().fill({.x = table});
   }
   for (const Chunk& c : call.chunks()) {
     const Tensor q = call.gather_queries(a.q, c), k = call.gather_keys(a.k, c), v = call.gather_keys(a.v, c);
@@ -214,9 +214,9 @@ void unfused_attention_backward(const UnfusedContext& context, const AttentionBa
   }
 }
 
-void unfused_attention_metric(const UnfusedContext& context, const AttentionMetric& args) {
+void unfused_attention_metric(const UnfusedContext& context, const kernel::AttentionMetric& args) {
   // One head alone is a call with one head of queries and one of keys.
-  Attention one = args.forward;
+  kernel::Attention one = args.forward;
   const std::int64_t kv_head = args.head / (one.heads / one.kv_heads);
   one.q.offset += args.head * one.head_dim;
   one.k.offset += kv_head * one.head_dim;

@@ -21,10 +21,10 @@ struct UnfusedContext {
 };
 
 /// Throws InputError for a custom map.
-void unfused_attention(const UnfusedContext& context, const Attention& args);
-void unfused_attention_backward(const UnfusedContext& context, const AttentionBackward& args);
-void unfused_attention_metric(const UnfusedContext& context, const AttentionMetric& args);
+void unfused_attention(const UnfusedContext& context, const kernel::Attention& args);
+void unfused_attention_backward(const UnfusedContext& context, const kernel::AttentionBackward& args);
+void unfused_attention_metric(const UnfusedContext& context, const kernel::AttentionMetric& args);
 /// row_stat alone, for maps whose statistic takes several passes over a row.
-void unfused_row_stat(const UnfusedContext& context, const Attention& args);
+void unfused_row_stat(const UnfusedContext& context, const kernel::Attention& args);
 
 }  // namespace monge::MONGE_GPU

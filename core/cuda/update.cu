@@ -1,7 +1,6 @@
 // Parameter updates: every elementwise rule of core/update_rule in one launch for each range, and directed steps.
 #include <cmath>
 
-#include "core/check.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/pack.h"
 #include "core/cuda/reduce.h"
@@ -123,8 +122,7 @@ bf16* copy_of(const Tensor& copy) { return copy.defined() ? copy.data_as<bf16>()
 
 }  // namespace
 
-void CudaBackend::update(const Update& args) {
-  check::update(device(), args);
+void CudaBackend::compute(const kernel::Update& args) {
   UpdateArguments a{args.param.data_as<float>(),
                     args.grad.data_as<float>(),
                     {},
@@ -148,8 +146,7 @@ void CudaBackend::update(const Update& args) {
   });
 }
 
-void CudaBackend::directed_step(const DirectedStep& args) {
-  check::directed_step(device(), args);
+void CudaBackend::compute(const kernel::DirectedStep& args) {
   const auto count = static_cast<std::int64_t>(args.matrices.size());
   if (count == 0) return;
   const auto* const control = args.control.data_as<float>();

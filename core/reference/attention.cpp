@@ -3,7 +3,6 @@
 #include <numeric>
 #include <vector>
 
-#include "core/check.h"
 #include "core/reference/draw.h"
 #include "core/reference/reference_backend.h"
 #include "core/row_map/host_row.h"
@@ -42,7 +41,7 @@ struct Query {
 };
 
 template <class F>
-void for_each_query(const Attention& a, F f) {
+void for_each_query(const kernel::Attention& a, F f) {
   for (std::int64_t b = 0; b < a.batch; ++b) {
     for (std::int64_t h = 0; h < a.heads; ++h) {
       for (std::int64_t i = 0; i < a.queries; ++i) {
@@ -55,14 +54,14 @@ void for_each_query(const Attention& a, F f) {
 
 /// Calls f(table, index) for each table of the prior that is there, `index` being where it holds its term for key j.
 template <class F>
-void for_each_prior(const Attention& a, const LogPrior& tables, const Query& at, std::int64_t j, F f) {
+void for_each_prior(const kernel::Attention& a, const LogPrior& tables, const Query& at, std::int64_t j, F f) {
   const auto distance = std::abs(a.start + at.i - j);
   if (tables.head) f(tables.head, at.h);
   if (tables.distance) f(tables.distance, at.h * tables.distance.shape().last() + distance);
   if (tables.key) f(tables.key, at.h * tables.key.shape().last() + j);
 }
 
-std::vector<double> scores(const Attention& a, const Query& at) {
+std::vector<double> scores(const kernel::Attention& a, const Query& at) {
   std::vector<double> z(static_cast<std::size_t>(at.visible));
   const double slope = a.prior.slopes ? a.prior.slopes.data_as<double>()[at.h] : 0.0;
   const double* const q = head(a.q, at.b, at.i, at.h, a.head_dim);
@@ -77,7 +76,7 @@ std::vector<double> scores(const Attention& a, const Query& at) {
 }
 
 /// What dropout multiplies each weight by.
-std::vector<double> dropout_factors(const Attention& a, const Query& at) {
+std::vector<double> dropout_factors(const kernel::Attention& a, const Query& at) {
   std::vector<double> factors(static_cast<std::size_t>(at.visible), 1.0);
   if (a.dropout > 0.0) {
     for (std::int64_t j = 0; j < at.visible; ++j) {
@@ -89,8 +88,7 @@ std::vector<double> dropout_factors(const Attention& a, const Query& at) {
 
 }  // namespace
 
-void ReferenceBackend::attention(const Attention& a) {
-  check::attention(device(), a);
+void ReferenceBackend::compute(const kernel::Attention& a) {
   const auto D = a.head_dim;
   for_each_query(a, [&](const Query& at) {
     auto weights = scores(a, at);
@@ -158,9 +156,8 @@ RowMetric metric_of_row(const Map& map, const std::vector<double>& weights, doub
 
 // With u_j = dL/da_j = keep_j <dO, v_j>, row by row:  dz = H u,  dq = scale sum_j dz_j k_j,  dk_j += scale dz_j q,
 // dv_j += keep_j a_j dO,  dprior += dz_j.
-void ReferenceBackend::attention_backward(const AttentionBackward& args) {
-  check::attention_backward(device(), args);
-  const Attention& a = args.forward;
+void ReferenceBackend::compute(const kernel::AttentionBackward& args) {
+  const kernel::Attention& a = args.forward;
   const auto D = a.head_dim;
   clear(args.dq, a.batch, a.queries, a.heads, D);
   clear(args.dk, a.batch, a.keys, a.kv_heads, D);
@@ -172,7 +169,7 @@ void ReferenceBackend::attention_backward(const AttentionBackward& args) {
     clear(args.row_dv, a.batch, a.keys, a.kv_heads, D);
   }
   for (const Tensor& table : {args.dprior.head, args.dprior.distance, args.dprior.key}) {
-    if (table) fill(table, 0.0);
+    if (table) compute(kernel::Fill{.x = table});
   }
 
   /// dq and dk of one row, from what stands for dL/dz.
@@ -222,12 +219,11 @@ void ReferenceBackend::attention_backward(const AttentionBackward& args) {
   });
 }
 
-void ReferenceBackend::attention_metric(const AttentionMetric& args) {
-  check::attention_metric(device(), args);
-  const Attention& a = args.forward;
+void ReferenceBackend::compute(const kernel::AttentionMetric& args) {
+  const kernel::Attention& a = args.forward;
   const auto E = args.y.shape().last();
-  fill(args.column_sums, 0.0);
-  fill(args.products, 0.0);
+  compute(kernel::Fill{.x = args.column_sums});
+  compute(kernel::Fill{.x = args.products});
   for_each_query(a, [&](const Query& at) {
     if (at.h != args.head) return;
     auto weights = scores(a, at);

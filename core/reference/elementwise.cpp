@@ -1,6 +1,5 @@
 #include <cmath>
 
-#include "core/check.h"
 #include "core/reference/activation.h"
 #include "core/reference/reference_backend.h"
 
@@ -18,51 +17,43 @@ void combine(const Tensor& a, const Tensor& b, const Tensor& out, F f) {
 
 }  // namespace
 
-void ReferenceBackend::add(const Tensor& a, const Tensor& b, const Tensor& out) {
-  check::add(device(), a, b, out);
-  combine(a, b, out, [](double x, double y) { return x + y; });
+void ReferenceBackend::compute(const kernel::Add& args) {
+  combine(args.a, args.b, args.out, [](double x, double y) { return x + y; });
 }
 
-void ReferenceBackend::mul(const Tensor& a, const Tensor& b, const Tensor& out) {
-  check::mul(device(), a, b, out);
-  combine(a, b, out, [](double x, double y) { return x * y; });
+void ReferenceBackend::compute(const kernel::Mul& args) {
+  combine(args.a, args.b, args.out, [](double x, double y) { return x * y; });
 }
 
-void ReferenceBackend::scale(const Tensor& x, double factor, const Tensor& out) {
-  check::scale(device(), x, out);
-  combine(x, x, out, [&](double value, double) { return factor * value; });
+void ReferenceBackend::compute(const kernel::Scale& args) {
+  combine(args.x, args.x, args.out, [&](double value, double) { return args.factor * value; });
 }
 
-void ReferenceBackend::add_scaled(const Tensor& x, double factor, const Tensor& y) {
-  check::add_scaled(device(), x, y);
-  combine(y, x, y, [&](double sum, double value) { return sum + factor * value; });
+void ReferenceBackend::compute(const kernel::AddScaled& args) {
+  combine(args.y, args.x, args.y, [&](double sum, double value) { return sum + args.factor * value; });
 }
 
-void ReferenceBackend::pointwise(Pointwise function, const Tensor& a, const Tensor& b, const Tensor& out) {
-  check::pointwise(device(), function, a, b, out);
-  combine(a, takes_two(function) ? b : a, out, [&](double x, double y) {
-    switch (function) {
-      case Pointwise::divide: return y == 0.0 ? 0.0 : x / y;
-      case Pointwise::minimum: return y < x ? y : x;
-      case Pointwise::maximum: return x < y ? y : x;
-      case Pointwise::root: return std::sqrt(x);
-      case Pointwise::sign: return x > 0.0 ? 1.0 : x < 0.0 ? -1.0 : 0.0;
-      case Pointwise::positive: return x > 0.0 ? 1.0 : 0.0;
+void ReferenceBackend::compute(const kernel::Pointwise& args) {
+  combine(args.a, args.takes_two() ? args.b : args.a, args.out, [&](double x, double y) {
+    switch (args.function) {
+      case kernel::Pointwise::divide: return y == 0.0 ? 0.0 : x / y;
+      case kernel::Pointwise::minimum: return y < x ? y : x;
+      case kernel::Pointwise::maximum: return x < y ? y : x;
+      case kernel::Pointwise::root: return std::sqrt(x);
+      case kernel::Pointwise::sign: return x > 0.0 ? 1.0 : x < 0.0 ? -1.0 : 0.0;
+      case kernel::Pointwise::positive: return x > 0.0 ? 1.0 : 0.0;
     }
     return 0.0;
   });
 }
 
-void ReferenceBackend::activation(Activation kind, const Tensor& x, const Tensor& y) {
-  check::activation(device(), x, y);
-  combine(x, x, y, [&](double value, double) { return activate(kind, value); });
+void ReferenceBackend::compute(const kernel::Activate& args) {
+  combine(args.x, args.x, args.y, [&](double value, double) { return monge::activate(args.function, value); });
 }
 
-void ReferenceBackend::activation_backward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx,
-                                           const Tensor& y) {
-  check::activation_backward(device(), x, dy, dx, y);
-  combine(x, dy, dx, [&](double value, double upstream) { return activation_slope(kind, value) * upstream; });
-  if (y) activation(kind, x, y);
+void ReferenceBackend::compute(const kernel::ActivateBackward& args) {
+  combine(args.x, args.dy, args.dx, [&](double value, double upstream) { return activation_slope(args.function, value) * upstream; });
+  if (args.y) compute(kernel::Activate{args.function, args.x, args.y});
 }
 
 }  // namespace monge

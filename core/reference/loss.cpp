@@ -2,70 +2,63 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/check.h"
 #include "core/reference/draw.h"
 #include "core/reference/reference_backend.h"
 
 namespace monge {
 
-void ReferenceBackend::embedding(const Tensor& ids, const Tensor& table, const Tensor& out) {
-  check::embedding(device(), ids, table, out);
-  const auto V = table.size(0), C = table.size(1);
-  for (std::int64_t n = 0; n < ids.numel(); ++n) {
-    const std::int32_t id = ids.data_as<std::int32_t>()[n];
-    double* const row = out.data_as<double>() + n * C;
+void ReferenceBackend::compute(const kernel::Embedding& args) {
+  const auto V = args.table.size(0), C = args.table.size(1);
+  for (std::int64_t n = 0; n < args.ids.numel(); ++n) {
+    const std::int32_t id = args.ids.data_as<std::int32_t>()[n];
+    double* const row = args.out.data_as<double>() + n * C;
     if (id >= 0 && id < V) {
-      std::copy_n(table.data_as<double>() + id * C, C, row);
+      std::copy_n(args.table.data_as<double>() + id * C, C, row);
     } else {
       std::fill_n(row, C, 0.0);
     }
   }
 }
 
-void ReferenceBackend::embedding_backward(const Tensor& ids, const Tensor& dout, const Tensor& dtable,
-                                          bool accumulate) {
-  check::embedding_backward(device(), ids, dout, dtable);
-  const auto V = dtable.size(0), C = dtable.size(1);
-  if (!accumulate) fill(dtable, 0.0);
-  for (std::int64_t n = 0; n < ids.numel(); ++n) {
-    const std::int32_t id = ids.data_as<std::int32_t>()[n];
+void ReferenceBackend::compute(const kernel::EmbeddingBackward& args) {
+  const auto V = args.dtable.size(0), C = args.dtable.size(1);
+  if (!args.accumulate) compute(kernel::Fill{.x = args.dtable});
+  for (std::int64_t n = 0; n < args.ids.numel(); ++n) {
+    const std::int32_t id = args.ids.data_as<std::int32_t>()[n];
     if (id < 0 || id >= V) continue;
-    for (std::int64_t c = 0; c < C; ++c) dtable.data_as<double>()[id * C + c] += dout.data_as<double>()[n * C + c];
+    for (std::int64_t c = 0; c < C; ++c) args.dtable.data_as<double>()[id * C + c] += args.dout.data_as<double>()[n * C + c];
   }
 }
 
-void ReferenceBackend::target_share(const Tensor& targets, std::int64_t vocab, const Tensor& share) {
-  check::target_share(device(), targets, share);
-  const auto* const first = targets.data_as<std::int32_t>();
+void ReferenceBackend::compute(const kernel::TargetShare& args) {
+  const auto* const first = args.targets.data_as<std::int32_t>();
   const auto counted =
-      std::count_if(first, first + targets.numel(), [&](std::int32_t t) { return t >= 0 && t < vocab; });
-  share.data_as<double>()[0] = counted > 0 ? 1.0 / static_cast<double>(counted) : 0.0;
+      std::count_if(first, first + args.targets.numel(), [&](std::int32_t t) { return t >= 0 && t < args.vocab; });
+  args.share.data_as<double>()[0] = counted > 0 ? 1.0 / static_cast<double>(counted) : 0.0;
 }
 
-void ReferenceBackend::sample_targets(const Tensor& logits, const Random& random, const Tensor& targets) {
-  check::sample_targets(device(), logits, random, targets);
-  const auto N = logits.shape().rows(), V = logits.shape().last();
+void ReferenceBackend::compute(const kernel::SampleTargets& args) {
+  const auto N = args.logits.shape().rows(), V = args.logits.shape().last();
   for (std::int64_t n = 0; n < N; ++n) {
-    std::int32_t& target = targets.data_as<std::int32_t>()[n];
+    std::int32_t& target = args.targets.data_as<std::int32_t>()[n];
     if (target < 0 || target >= V) continue;
-    const double* const z = logits.data_as<double>() + n * V;
+    const double* const z = args.logits.data_as<double>() + n * V;
     const double top = *std::max_element(z, z + V);
     double mass = 0.0;
     for (std::int64_t v = 0; v < V; ++v) mass += std::exp(z[v] - top);
-    double left = to_unit(word_of(random, n)) * mass;
+    double left = to_unit(word_of(args.random, n)) * mass;
     target = 0;
     while (target < V - 1 && (left -= std::exp(z[target] - top)) >= 0.0) ++target;
   }
 }
 
-void ReferenceBackend::cross_entropy(const CrossEntropy& args) {
-  check::cross_entropy(device(), args);
+void ReferenceBackend::compute(const kernel::CrossEntropy& args) {
   const auto N = args.logits.shape().rows(), V = args.logits.shape().last();
   double* const summary = args.summary.data_as<double>();
   if (args.share) {
     summary[1] = args.share.data_as<double>()[0];
   } else {
-    target_share(args.targets, V, args.summary.slice(1, 2));
+    compute(kernel::TargetShare{args.targets, V, args.summary.slice(1, 2)});
   }
   double total = 0.0;
   for (std::int64_t n = 0; n < N; ++n) {
@@ -84,8 +77,7 @@ void ReferenceBackend::cross_entropy(const CrossEntropy& args) {
   summary[0] = total * summary[1];
 }
 
-void ReferenceBackend::cross_entropy_backward(const CrossEntropyBackward& args) {
-  check::cross_entropy_backward(device(), args);
+void ReferenceBackend::compute(const kernel::CrossEntropyBackward& args) {
   const auto N = args.logits.shape().rows(), V = args.logits.shape().last();
   const double factor = args.dloss.data_as<double>()[0] * args.summary.data_as<double>()[1];
   for (std::int64_t n = 0; n < N; ++n) {

@@ -1,4 +1,3 @@
-#include "core/check.h"
 #include "core/reference/activation.h"
 #include "core/reference/reference_backend.h"
 
@@ -19,8 +18,7 @@ struct Matrix {
 
 }  // namespace
 
-void ReferenceBackend::matmul(const Matmul& args) {
-  check::matmul(device(), args);
+void ReferenceBackend::compute(const kernel::Matmul& args) {
   const auto batches = args.out.rank() == 3 ? args.out.size(0) : 1;
   const auto rows = args.out.size(-2), columns = args.out.size(-1);
   const auto inner = args.a.size(args.transpose_a ? -2 : -1);
@@ -35,7 +33,7 @@ void ReferenceBackend::matmul(const Matmul& args) {
         double value = bias != nullptr ? bias[j] : 0.0;
         for (std::int64_t k = 0; k < inner; ++k) value += a(i, k) * b(k, j);
         if (before != nullptr) *before++ = value;
-        *out = (args.accumulate ? *out : 0.0) + activate(args.activation, value);
+        *out = (args.accumulate ? *out : 0.0) + monge::activate(args.activation, value);
       }
     }
   }

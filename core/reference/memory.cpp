@@ -3,7 +3,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "core/check.h"
 #include "core/reference/reference_backend.h"
 
 namespace monge {
@@ -15,27 +14,23 @@ ReferenceBackend::ReferenceBackend()
 
 std::unique_ptr<Backend> make_reference_backend() { return std::make_unique<ReferenceBackend>(); }
 
-void ReferenceBackend::copy_from_host(const void* from, const Tensor& to) {
-  check::copy_from_host(device(), from, to);
-  if (to.bytes() > 0) std::memcpy(to.data(), from, to.bytes());
+void ReferenceBackend::compute(const kernel::CopyFromHost& args) {
+  if (args.to.bytes() > 0) std::memcpy(args.to.data(), args.from, args.to.bytes());
 }
 
-void ReferenceBackend::copy_to_host(const Tensor& from, void* to) {
-  check::copy_to_host(device(), from, to);
-  if (from.bytes() > 0) std::memcpy(to, from.data(), from.bytes());
+void ReferenceBackend::compute(const kernel::CopyToHost& args) {
+  if (args.from.bytes() > 0) std::memcpy(args.to, args.from.data(), args.from.bytes());
 }
 
-void ReferenceBackend::copy(const Tensor& from, const Tensor& to) {
-  check::copy(device(), from, to);
-  std::memcpy(to.data(), from.data(), from.bytes());  // both f64 or both i32: this device has no other dtypes
+void ReferenceBackend::compute(const kernel::Copy& args) {
+  std::memcpy(args.to.data(), args.from.data(), args.from.bytes());  // both f64 or both i32: this device has no other dtypes
 }
 
-void ReferenceBackend::fill(const Tensor& x, double value) {
-  check::fill(device(), x);
-  if (x.dtype() == DType::i32) {
-    std::fill_n(x.data_as<std::int32_t>(), x.numel(), static_cast<std::int32_t>(value));
+void ReferenceBackend::compute(const kernel::Fill& args) {
+  if (args.x.dtype() == DType::i32) {
+    std::fill_n(args.x.data_as<std::int32_t>(), args.x.numel(), static_cast<std::int32_t>(args.value));
   } else {
-    std::fill_n(x.data_as<double>(), x.numel(), value);
+    std::fill_n(args.x.data_as<double>(), args.x.numel(), args.value);
   }
 }
 

@@ -1,17 +1,15 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/check.h"
 #include "core/reference/reference_backend.h"
 
 namespace monge {
 
-void ReferenceBackend::softmax(const Tensor& x, const Tensor& y) {
-  check::softmax(device(), x, y);
-  const auto rows = x.shape().rows(), columns = x.shape().last();
+void ReferenceBackend::compute(const kernel::Softmax& args) {
+  const auto rows = args.x.shape().rows(), columns = args.x.shape().last();
   for (std::int64_t r = 0; r < rows; ++r) {
-    const double* const z = x.data_as<double>() + r * columns;
-    double* const p = y.data_as<double>() + r * columns;
+    const double* const z = args.x.data_as<double>() + r * columns;
+    double* const p = args.y.data_as<double>() + r * columns;
     const double top = *std::max_element(z, z + columns);
     double total = 0.0;
     for (std::int64_t j = 0; j < columns; ++j) total += p[j] = std::exp(z[j] - top);
@@ -19,21 +17,19 @@ void ReferenceBackend::softmax(const Tensor& x, const Tensor& y) {
   }
 }
 
-void ReferenceBackend::softmax_backward(const Tensor& y, const Tensor& dy, const Tensor& dx) {
-  check::softmax_backward(device(), y, dy, dx);
-  const auto rows = y.shape().rows(), columns = y.shape().last();
+void ReferenceBackend::compute(const kernel::SoftmaxBackward& args) {
+  const auto rows = args.y.shape().rows(), columns = args.y.shape().last();
   for (std::int64_t r = 0; r < rows; ++r) {
-    const double* const p = y.data_as<double>() + r * columns;
-    const double* const u = dy.data_as<double>() + r * columns;
-    double* const dz = dx.data_as<double>() + r * columns;
+    const double* const p = args.y.data_as<double>() + r * columns;
+    const double* const u = args.dy.data_as<double>() + r * columns;
+    double* const dz = args.dx.data_as<double>() + r * columns;
     double mean = 0.0;
     for (std::int64_t j = 0; j < columns; ++j) mean += p[j] * u[j];
     for (std::int64_t j = 0; j < columns; ++j) dz[j] = p[j] * (u[j] - mean);
   }
 }
 
-void ReferenceBackend::norm(const Norm& args) {
-  check::norm(device(), args);
+void ReferenceBackend::compute(const kernel::Norm& args) {
   const auto rows = args.x.shape().rows(), columns = args.x.shape().last();
   const auto width = static_cast<double>(columns);
   const double* const gain = args.gain ? args.gain.data_as<double>() : nullptr;
@@ -63,14 +59,13 @@ void ReferenceBackend::norm(const Norm& args) {
 }
 
 // With n = (x - mean) rstd and g = dy gain:  dx = rstd (g - mean(g) - n mean(g n));  rms has no mean(g).
-void ReferenceBackend::norm_backward(const NormBackward& args) {
-  check::norm_backward(device(), args);
+void ReferenceBackend::compute(const kernel::NormBackward& args) {
   const auto rows = args.x.shape().rows(), columns = args.x.shape().last();
   const auto width = static_cast<double>(columns);
   const bool layer = args.kind == NormKind::layer;
   const double* const gain = args.gain ? args.gain.data_as<double>() : nullptr;
-  if (args.dgain && !args.accumulate_gain) fill(args.dgain, 0.0);
-  if (args.dbias && !args.accumulate_bias) fill(args.dbias, 0.0);
+  if (args.dgain && !args.accumulate_gain) compute(kernel::Fill{.x = args.dgain});
+  if (args.dbias && !args.accumulate_bias) compute(kernel::Fill{.x = args.dbias});
   for (std::int64_t r = 0; r < rows; ++r) {
     const double* const x = args.x.data_as<double>() + r * columns;
     const double* const dy = args.dy.data_as<double>() + r * columns;
@@ -94,10 +89,9 @@ void ReferenceBackend::norm_backward(const NormBackward& args) {
   }
 }
 
-void ReferenceBackend::rope(const Rope& args) {
-  check::rope(device(), args);
+void ReferenceBackend::compute(const kernel::Rope& args) {
   const auto batch = args.x.size(0), tokens = args.x.size(1), width = args.x.size(2), half = args.head_dim / 2;
-  if (!args.y.same_memory(args.x)) copy(args.x, args.y);
+  if (!args.y.same_memory(args.x)) compute(kernel::Copy{args.x, args.y});
   for (std::int64_t row = 0; row < batch * tokens; ++row) {
     const auto position = static_cast<double>(args.start + row % tokens);
     for (std::int64_t h = 0; h < args.heads; ++h) {

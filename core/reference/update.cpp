@@ -4,7 +4,6 @@
 #include <utility>
 #include <vector>
 
-#include "core/check.h"
 #include "core/reference/reference_backend.h"
 
 namespace monge {
@@ -29,7 +28,7 @@ struct Element {
 
 /// One step of a rule with the states numbered k.
 template <class Rule, std::size_t... k>
-void run(const Rule& rule, const Update& args, std::index_sequence<k...>) {
+void run_rule(const Rule& rule, const kernel::Update& args, std::index_sequence<k...>) {
   const double* const control = args.control.data_as<double>();
   const double lr = control[Control::lr] * args.lr_scale;
   const UpdateStep<Rule, Element> step(rule, {lr, 1.0 - lr * args.weight_decay, control[Control::step]});
@@ -43,28 +42,25 @@ void run(const Rule& rule, const Update& args, std::index_sequence<k...>) {
 
 }  // namespace
 
-void ReferenceBackend::clip_factor(const Tensor& grads, double max_norm, const Tensor& control) {
-  check::clip_factor(device(), grads, max_norm, control);
+void ReferenceBackend::compute(const kernel::ClipFactor& args) {
   double squares = 0.0;
-  for (std::int64_t i = 0; i < grads.numel(); ++i) {
-    const double g = grads.data_as<double>()[i];
+  for (std::int64_t i = 0; i < args.grads.numel(); ++i) {
+    const double g = args.grads.data_as<double>()[i];
     squares += g * g;
   }
   const double norm = std::sqrt(squares);
-  double* const slots = control.data_as<double>();
+  double* const slots = args.control.data_as<double>();
   slots[Control::grad_norm] = norm;
-  slots[Control::clip] = max_norm > 0.0 && norm > max_norm ? max_norm / norm : 1.0;
+  slots[Control::clip] = args.max_norm > 0.0 && norm > args.max_norm ? args.max_norm / norm : 1.0;
   slots[Control::finite] = std::isfinite(norm) ? 1.0 : 0.0;
 }
 
-void ReferenceBackend::update(const Update& args) {
-  check::update(device(), args);
+void ReferenceBackend::compute(const kernel::Update& args) {
   if (args.control.data_as<double>()[Control::finite] == 0.0) return;
-  visit_update_rule(args.rule, [&](const auto& rule, auto states) { run(rule, args, states); });
+  visit_update_rule(args.rule, [&](const auto& rule, auto states) { run_rule(rule, args, states); });
 }
 
-void ReferenceBackend::directed_step(const DirectedStep& args) {
-  check::directed_step(device(), args);
+void ReferenceBackend::compute(const kernel::DirectedStep& args) {
   const double* const control = args.control.data_as<double>();
   if (control[Control::finite] == 0.0) return;
   std::vector<double> factors;

@@ -160,9 +160,9 @@ Tensor RowMapAttention::cached(const Tensor& qkv, LayerCache& cache, std::int64_
           context);
   Backend& backend = qkv.backend();
   for (std::int64_t b = 0; b < batch; ++b) {
-    backend.copy(qkv.slice(b, b + 1), cache.qkv.flat_view((b * context + start) * width, {1, tokens, width}));
+    backend.copy({.from = qkv.slice(b, b + 1), .to = cache.qkv.flat_view((b * context + start) * width, {1, tokens, width})});
   }
-  Attention call = autograd::attention_call(qkv, spec(qkv.device()));
+  kernel::Attention call = autograd::attention_call(qkv, spec(qkv.device()));
   const Tensor out = Tensor::empty({batch, tokens, heads_ * head_dim_}, qkv.dtype(), qkv.device());
   const auto in_cache = [&](const HeadView& view) { return HeadView{cache.qkv, view.offset, width, context * width}; };
   call.keys = start + tokens;

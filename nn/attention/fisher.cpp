@@ -12,21 +12,21 @@ Tensor centred(const Tensor& x) {
   const std::int64_t rows = x.size(0), columns = x.size(1);
   Backend& backend = x.backend();
   const Tensor mean = Tensor::empty({columns}, x.dtype(), x.device()), out = Tensor::like(x);
-  backend.sum(x, 1, rows, columns, -1.0 / static_cast<double>(rows), mean, false);
-  backend.add(x, mean, out);
+  backend.sum({.x = x, .n = rows, .inner = columns, .factor = -1.0 / static_cast<double>(rows), .out = mean});
+  backend.add({.a = x, .b = mean, .out = out});
   return out;
 }
 
 /// out (M, M) = [out +] x^T x, for x (N, M) times `factor`.
 void add_gram(const Tensor& x, double factor, const Tensor& out, bool accumulate) {
   const Tensor scaled = Tensor::like(x);
-  x.backend().scale(x, factor, scaled);
+  x.backend().scale({.x = x, .factor = factor, .out = scaled});
   x.backend().matmul({.a = scaled, .transpose_a = true, .b = x, .out = out, .accumulate = accumulate});
 }
 
 /// How many rows have a metric. Under a map that no shift of the scores moves, a row that sees one key has none.
 struct CountedRows {
-  explicit CountedRows(const Attention& a)
+  explicit CountedRows(const kernel::Attention& a)
       : skips_first(a.causal && a.start == 0 && a.queries > 1 && shift_invariant(a.map)),
         count(a.batch * (a.queries - (skips_first ? 1 : 0))) {}
 
@@ -41,10 +41,10 @@ struct CountedRows {
   }
 
   /// x (B T, M) with zeros in the rows that do not count.
-  Tensor keep(const Tensor& x, const Attention& a) const {
+  Tensor keep(const Tensor& x, const kernel::Attention& a) const {
     if (!skips_first) return x;
     const Tensor out = x.clone();
-    for (std::int64_t b = 0; b < a.batch; ++b) out.backend().fill(out.slice(b * a.queries, b * a.queries + 1), 0.0);
+    for (std::int64_t b = 0; b < a.batch; ++b) out.backend().fill({.x = out.slice(b * a.queries, b * a.queries + 1)});
     return out;
   }
 
@@ -53,7 +53,7 @@ struct CountedRows {
 };
 
 /// out (M, M) += factor sum_i Y^T H_i Y for the rows of the heads [first, last) and y (B S, M).
-void add_covariance(const Attention& a, std::int64_t first, std::int64_t last, const Tensor& y, double factor,
+void add_covariance(const kernel::Attention& a, std::int64_t first, std::int64_t last, const Tensor& y, double factor,
                     const Tensor& out) {
   Backend& backend = y.backend();
   const std::int64_t width = y.size(1);
@@ -62,19 +62,19 @@ void add_covariance(const Attention& a, std::int64_t first, std::int64_t last, c
   const Tensor products = Tensor::empty({a.batch * a.queries, width}, y.dtype(), y.device());
   for (std::int64_t h = first; h < last; ++h) {
     backend.attention_metric({.forward = a, .head = h, .y = y, .column_sums = sums, .products = products});
-    backend.add(all_sums, sums, all_sums);
+    backend.add({.a = all_sums, .b = sums, .out = all_sums});
     add_gram(products, -factor, out, true);
   }
   const Tensor weights = Tensor::like(y);
-  backend.repeat(all_sums, a.batch * a.keys, width, 1, factor, weights);
-  backend.mul(weights, y, weights);
+  backend.repeat({.x = all_sums, .outer = a.batch * a.keys, .n = width, .factor = factor, .out = weights});
+  backend.mul({.a = weights, .b = y, .out = weights});
   backend.matmul({.a = weights, .transpose_a = true, .b = y, .out = out, .accumulate = true});
 }
 
 }  // namespace
 
 FisherFactors fisher_factors(const AttentionCall& call) {
-  const Attention& a = call.args;
+  const kernel::Attention& a = call.args;
   const std::int64_t C = call.x.shape().last(), D = a.head_dim, rows = a.batch * a.queries;
   const std::int64_t all_heads = call.qkv.size(2) / D, group = a.heads / a.kv_heads;
   const Tensor x = wide(call.x).reshape({rows, C}), qkv = wide(call.qkv);
@@ -83,7 +83,7 @@ FisherFactors fisher_factors(const AttentionCall& call) {
   FisherFactors f{zeros({a.heads, D, D}), zeros({C, C}), zeros({a.kv_heads, D, D}), zeros({C, C})};
 
   const Tensor by_head = Tensor::empty({1, all_heads, rows, D}, x.dtype(), x.device());
-  backend.swap_middle(qkv.reshape({1, rows, all_heads, D}), by_head);
+  backend.swap_middle({.x = qkv.reshape({1, rows, all_heads, D}), .y = by_head});
   const auto head = [&](std::int64_t h) { return by_head.flat_view(h * rows * D, {rows, D}); };
 
   const CountedRows counted(a);
@@ -105,7 +105,7 @@ FisherFactors fisher_factors(const AttentionCall& call) {
 // <dO_i, v_j>. So H_i dz_i and what it gives for q and k are two calls of the plain backward of attention, with keys
 // and V_k x in the place of the values.
 Tensor fisher_product(const AttentionCall& call, const Tensor& v) {
-  const Attention& a = call.args;
+  const kernel::Attention& a = call.args;
   const std::int64_t C = call.x.shape().last(), width = call.qkv.size(2), rows = a.batch * a.queries;
   const std::int64_t moved = (a.heads + a.kv_heads) * a.head_dim;
   require(v.shape() == Shape({moved, C}), "[fisher_product] v {} for W_q and W_k ({}, {})", v.shape(), moved, C);
@@ -114,7 +114,7 @@ Tensor fisher_product(const AttentionCall& call, const Tensor& v) {
 
   // The packed change of the projection, rotated like the projection itself; rotations are linear.
   const Tensor whole = Tensor::zeros({width, C}, v.dtype(), v.device());
-  backend.copy(v, whole.slice(0, moved));
+  backend.copy({.from = v, .to = whole.slice(0, moved)});
   const Tensor change = Tensor::like(call.qkv);
   backend.matmul({.a = x, .b = whole, .transpose_b = true, .out = change.reshape({rows, width})});
   const Tensor turned = call.position->rotate(autograd::Var(change), a.start).value();
@@ -125,7 +125,7 @@ Tensor fisher_product(const AttentionCall& call, const Tensor& v) {
   const Tensor moved_values = Tensor::like(change), total = Tensor::zeros(change.shape(), v.dtype(), v.device());
   const Tensor gradient = Tensor::zeros(change.shape(), v.dtype(), v.device());
   const auto add_term = [&](const HeadView& left, const HeadView& right) {
-    Attention plain = a;
+    kernel::Attention plain = a;
     plain.dropout = 0.0;
     plain.v = right;
     plain.out = {out, 0, out_width, a.queries * out_width};
@@ -141,7 +141,7 @@ Tensor fisher_product(const AttentionCall& call, const Tensor& v) {
                                 .row_dq = {},
                                 .row_dk = {},
                                 .row_dv = {}});
-    backend.add(total, gradient, total);
+    backend.add({.a = total, .b = gradient, .out = total});
   };
   add_term(view(turned, a.q.offset), a.k);
   add_term(a.q, view(turned, a.k.offset));
@@ -162,7 +162,7 @@ Tensor fisher_product(const AttentionCall& call, const Tensor& v) {
     }
   }
   const Tensor product = Tensor::empty({width, C}, v.dtype(), v.device());
-  backend.scale(unturned, a.scale / static_cast<double>(CountedRows(a).count), unturned);
+  backend.scale({.x = unturned, .factor = a.scale / static_cast<double>(CountedRows(a).count), .out = unturned});
   backend.matmul({.a = unturned.reshape({rows, width}), .transpose_a = true, .b = x, .out = product});
   return product.slice(0, moved);
 }

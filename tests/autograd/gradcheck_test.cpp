@@ -19,13 +19,13 @@ Var square(const Var& x, double factor) {
       "test_square", {x},
       [](const std::vector<Tensor>& in) {
         const Tensor y = Tensor::like(in[0]);
-        y.backend().mul(in[0], in[0], y);
+        y.backend().mul({.a = in[0], .b = in[0], .out = y});
         return y;
       },
       [factor](const std::vector<Tensor>& in, const Tensor&, const Tensor& dy) {
         const Tensor dx = Tensor::like(dy);
-        dx.backend().mul(dy, in[0], dx);
-        dx.backend().scale(dx, factor, dx);
+        dx.backend().mul({.a = dy, .b = in[0], .out = dx});
+        dx.backend().scale({.x = dx, .factor = factor, .out = dx});
         return std::vector<Tensor>{dx};
       });
 }

@@ -53,15 +53,15 @@ Var cube(const Var& x) {
       "test_cube", {x},
       [](const std::vector<Tensor>& in) {
         const Tensor y = Tensor::like(in[0]);
-        y.backend().mul(in[0], in[0], y);
-        y.backend().mul(y, in[0], y);
+        y.backend().mul({.a = in[0], .b = in[0], .out = y});
+        y.backend().mul({.a = y, .b = in[0], .out = y});
         return y;
       },
       [](const std::vector<Tensor>& in, const Tensor&, const Tensor& dy) {
         const Tensor dx = Tensor::like(dy);
-        dx.backend().mul(dy, in[0], dx);
-        dx.backend().mul(dx, in[0], dx);
-        dx.backend().scale(dx, 3.0, dx);
+        dx.backend().mul({.a = dy, .b = in[0], .out = dx});
+        dx.backend().mul({.a = dx, .b = in[0], .out = dx});
+        dx.backend().scale({.x = dx, .factor = 3.0, .out = dx});
         return std::vector<Tensor>{dx};
       });
 }

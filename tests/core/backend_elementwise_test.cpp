@@ -30,8 +30,8 @@ TEST_P(ElementwiseKernels, CopyRoundsLikeTheScalarConversion) {
   const auto n = static_cast<std::int64_t>(values.size());
   const Tensor wide = Tensor::from(values, {n}, DType::f32, tested);
   const Tensor narrow = Tensor::empty({n}, DType::bf16, tested), back = Tensor::empty({n}, DType::f32, tested);
-  backend_of(tested).copy(wide, narrow);
-  backend_of(tested).copy(narrow, back);
+  backend_of(tested).copy({.from = wide, .to = narrow});
+  backend_of(tested).copy({.from = narrow, .to = back});
   test::expect_rounded_copy(narrow, wide);
   const auto narrow_values = test::elements<bf16>(narrow);
   const auto back_values = test::elements<float>(back);
@@ -43,13 +43,13 @@ TEST_P(ElementwiseKernels, CopyRoundsLikeTheScalarConversion) {
 TEST_P(ElementwiseKernels, CopyAndFillOfEveryLength) {
   for (const std::int64_t n : {std::int64_t{0}, std::int64_t{1}, std::int64_t{33}, std::int64_t{40001}}) {
     const Tensor x = random({n}, 1), y = blank({n});
-    backend_of(tested).copy(x, y);
+    backend_of(tested).copy({.from = x, .to = y});
     EXPECT_EQ(x.values(), y.values());
-    backend_of(tested).fill(y, 0.5);
+    backend_of(tested).fill({.x = y, .value = 0.5});
     EXPECT_EQ(y.values(), std::vector<double>(static_cast<std::size_t>(n), 0.5));
     const Tensor ids = Tensor::empty({n}, DType::i32, tested), same = Tensor::empty({n}, DType::i32, tested);
-    backend_of(tested).fill(ids, -7.0);
-    backend_of(tested).copy(ids, same);
+    backend_of(tested).fill({.x = ids, .value = -7.0});
+    backend_of(tested).copy({.from = ids, .to = same});
     EXPECT_EQ(same.values(), std::vector<double>(static_cast<std::size_t>(n), -7.0));
   }
 }
@@ -57,9 +57,9 @@ TEST_P(ElementwiseKernels, CopyAndFillOfEveryLength) {
 TEST_P(ElementwiseKernels, AddAndMulRepeatTheSecondArgument) {
   const auto run = [&](const Shape& shape, const Shape& b_shape) {
     const Tensor a = random(shape, 1), b = random(b_shape, 2);
-    compare({a, b, blank(shape)}, {2}, [](Backend& d, const Tensors& t) { d.add(t[0], t[1], t[2]); });
-    compare({a, b, blank(shape)}, {2}, [](Backend& d, const Tensors& t) { d.mul(t[0], t[1], t[2]); });
-    compare({a, b}, {0}, [](Backend& d, const Tensors& t) { d.add(t[0], t[1], t[0]); });
+    compare({a, b, blank(shape)}, {2}, [](Backend& d, const Tensors& t) { d.add({.a = t[0], .b = t[1], .out = t[2]}); });
+    compare({a, b, blank(shape)}, {2}, [](Backend& d, const Tensors& t) { d.mul({.a = t[0], .b = t[1], .out = t[2]}); });
+    compare({a, b}, {0}, [](Backend& d, const Tensors& t) { d.add({.a = t[0], .b = t[1], .out = t[0]}); });
   };
   for (const std::int64_t r : some_rows) {
     for (const std::int64_t c : some_widths) {
@@ -81,7 +81,7 @@ TEST(Pointwise, EveryFunctionMatchesReference) {
   };
   const auto expect_same = [&](Pointwise function, const Shape& shape, const Shape& b_shape) {
     std::vector<double> a_values = numbers(shape, 1);
-    if (function == Pointwise::root) {
+    if (function == kernel::Pointwise::root) {
       for (double& v : a_values) v = std::abs(v);
     }
     std::vector<std::vector<double>> results;
@@ -90,15 +90,15 @@ TEST(Pointwise, EveryFunctionMatchesReference) {
       const Tensor a = Tensor::from(a_values, shape, dtype, device);
       const Tensor b = takes_two(function) ? Tensor::from(numbers(b_shape, 2), b_shape, dtype, device) : Tensor();
       const Tensor out = Tensor::empty(shape, dtype, device);
-      backend_of(device).pointwise(function, a, b, out);
-      backend_of(device).pointwise(function, a, b, a);  // in place
+      backend_of(device).pointwise({.function = function, .a = a, .b = b, .out = out});
+      backend_of(device).pointwise({.function = function, .a = a, .b = b, .out = a});  // in place
       EXPECT_EQ(a.values(), out.values());
       results.push_back(out.values());
     }
     EXPECT_TRUE(test::close(results[0], results[1], 1e-6)) << static_cast<int>(function) << shape.str();
   };
-  for (const Pointwise function : {Pointwise::divide, Pointwise::minimum, Pointwise::maximum, Pointwise::root,
-                                   Pointwise::sign, Pointwise::positive}) {
+  for (const Pointwise function : {kernel::Pointwise::divide, kernel::Pointwise::minimum, kernel::Pointwise::maximum, kernel::Pointwise::root,
+                                   kernel::Pointwise::sign, kernel::Pointwise::positive}) {
     for (const std::int64_t r : some_rows) {
       for (const std::int64_t c : some_widths) {
         expect_same(function, {r, c}, {r, c});
@@ -113,11 +113,11 @@ TEST(Pointwise, EveryFunctionMatchesReference) {
 TEST_P(ElementwiseKernels, ScaleAndAddScaled) {
   for (const std::int64_t n : {1, 2, 7, 16, 33, 65, 257, 40001}) {
     const Tensor x = random({n}, 1);
-    compare({x, blank({n})}, {1}, [](Backend& d, const Tensors& t) { d.scale(t[0], -0.3, t[1]); });
-    compare({x.clone()}, {0}, [](Backend& d, const Tensors& t) { d.scale(t[0], 3.0, t[0]); });
-    compare({x, random({n}, 2)}, {1}, [](Backend& d, const Tensors& t) { d.add_scaled(t[0], 0.7, t[1]); });
+    compare({x, blank({n})}, {1}, [](Backend& d, const Tensors& t) { d.scale({.x = t[0], .factor = -0.3, .out = t[1]}); });
+    compare({x.clone()}, {0}, [](Backend& d, const Tensors& t) { d.scale({.x = t[0], .factor = 3.0, .out = t[0]}); });
+    compare({x, random({n}, 2)}, {1}, [](Backend& d, const Tensors& t) { d.add_scaled({.x = t[0], .factor = 0.7, .y = t[1]}); });
     const Tensor wide = test::random_tensor({n}, 3, DType::f32, tested);
-    compare({x, wide}, {1}, [](Backend& d, const Tensors& t) { d.add_scaled(t[0], 0.7, t[1]); });
+    compare({x, wide}, {1}, [](Backend& d, const Tensors& t) { d.add_scaled({.x = t[0], .factor = 0.7, .y = t[1]}); });
   }
 }
 
@@ -127,15 +127,15 @@ TEST_P(ElementwiseKernels, ActivationsForwardAndBackward) {
   for (const Activation kind : activations) {
     for (const std::int64_t n : {1, 2, 7, 16, 33, 65, 257, 40001}) {
       const Tensor x = random({n}, 1, 3.0), dy = random({n}, 2);
-      compare({x, blank({n})}, {1}, [&](Backend& d, const Tensors& t) { d.activation(kind, t[0], t[1]); });
+      compare({x, blank({n})}, {1}, [&](Backend& d, const Tensors& t) { d.activate({.function = kind, .x = t[0], .y = t[1]}); });
       compare({x, dy, blank({n})}, {2},
-              [&](Backend& d, const Tensors& t) { d.activation_backward(kind, t[0], t[1], t[2]); });
+              [&](Backend& d, const Tensors& t) { d.activate_backward({.function = kind, .x = t[0], .dy = t[1], .dx = t[2]}); });
       compare({x, dy.clone()}, {1},
-              [&](Backend& d, const Tensors& t) { d.activation_backward(kind, t[0], t[1], t[1]); });
+              [&](Backend& d, const Tensors& t) { d.activate_backward({.function = kind, .x = t[0], .dy = t[1], .dx = t[1]}); });
       compare({x, dy, blank({n}), blank({n})}, {2, 3},
-              [&](Backend& d, const Tensors& t) { d.activation_backward(kind, t[0], t[1], t[2], t[3]); });
+              [&](Backend& d, const Tensors& t) { d.activate_backward({.function = kind, .x = t[0], .dy = t[1], .dx = t[2], .y = t[3]}); });
       compare({x.clone(), dy.clone()}, {0, 1},
-              [&](Backend& d, const Tensors& t) { d.activation_backward(kind, t[0], t[1], t[1], t[0]); });
+              [&](Backend& d, const Tensors& t) { d.activate_backward({.function = kind, .x = t[0], .dy = t[1], .dx = t[1], .y = t[0]}); });
     }
   }
 }
@@ -146,14 +146,14 @@ TEST_P(ElementwiseKernels, ActivationsAreAccurateInTheTails) {
   for (int i = -1200; i <= 1200; ++i) values.push_back(i * 0.01);
   const auto n = static_cast<std::int64_t>(values.size());
   const Tensor x = tensor(values, {n}), one = blank({n}), y = blank({n}), dx = blank({n});
-  backend_of(tested).fill(one, 1.0);
+  backend_of(tested).fill({.x = one, .value = 1.0});
   const Tensor ref_x = test::to_reference(x), ref_one = test::to_reference(one);
   const Tensor ref_y = Tensor::like(ref_x), ref_dx = Tensor::like(ref_x);
   for (const Activation kind : activations) {
-    backend_of(tested).activation(kind, x, y);
-    backend_of(tested).activation_backward(kind, x, one, dx);
-    backend_of(test::reference).activation(kind, ref_x, ref_y);
-    backend_of(test::reference).activation_backward(kind, ref_x, ref_one, ref_dx);
+    backend_of(tested).activate({.function = kind, .x = x, .y = y});
+    backend_of(tested).activate_backward({.function = kind, .x = x, .dy = one, .dx = dx});
+    backend_of(test::reference).activate({.function = kind, .x = ref_x, .y = ref_y});
+    backend_of(test::reference).activate_backward({.function = kind, .x = ref_x, .dy = ref_one, .dx = ref_dx});
     const auto got = y.values(), want = ref_y.values(), got_slope = dx.values(), want_slope = ref_dx.values();
     const double relative = dtype() == DType::bf16 ? 1e-2 : 2e-5;        // e^-72 from a float exponent: 72 * 2^-24
     const double slack = kind == Activation::gelu_tanh ? 1e-14 : 1e-30;  // the reference forms 1 + tanh
@@ -170,8 +170,8 @@ TEST_P(ElementwiseKernels, ActivationsOfExtremeValues) {
   const Tensor one = tensor({1, 1, 1, 1, 1, 1, 1}, {7});
   const auto xs = x.values();
   for (const Activation kind : {Activation::gelu, Activation::gelu_tanh, Activation::silu}) {
-    backend_of(tested).activation(kind, x, y);
-    backend_of(tested).activation_backward(kind, x, one, dx);
+    backend_of(tested).activate({.function = kind, .x = x, .y = y});
+    backend_of(tested).activate_backward({.function = kind, .x = x, .dy = one, .dx = dx});
     const auto v = y.values(), slope = dx.values();
     EXPECT_EQ(v[0], xs[0]);
     EXPECT_EQ(v[1], 0.0);
@@ -190,7 +190,7 @@ TEST_P(ElementwiseKernels, ActivationsOfExtremeValues) {
 TEST_P(ElementwiseKernels, TheSameBitsForAnyThreads) {
   const Tensor x = random({100003}, 1), y = blank({100003});
   test::expect_same_for_any_threads([&] {
-    backend_of(tested).activation(Activation::gelu, x, y);
+    backend_of(tested).activate({.function = Activation::gelu, .x = x, .y = y});
     return y.values();
   });
 }
@@ -198,7 +198,7 @@ TEST_P(ElementwiseKernels, TheSameBitsForAnyThreads) {
 TEST(ElementwiseChecks, NameTheOpTheShapesAndTheDtypes) {
   const Tensor a = Tensor::empty({2, 3}, DType::f32, tested), b = Tensor::empty({2}, DType::f32, tested);
   try {
-    backend_of(tested).add(a, b, a);
+    backend_of(tested).add({.a = a, .b = b, .out = a});
     FAIL() << "accepted";
   } catch (const std::invalid_argument& e) {
     EXPECT_NE(std::string(e.what()).find("[add]"), std::string::npos) << e.what();

@@ -28,10 +28,10 @@ TEST_P(LossKernels, EmbeddingForwardAndBackward) {
     SCOPED_TRACE(testing::Message() << N << ' ' << V << ' ' << C);
     const Tensor ids = ids_around(N, V, 1);
     compare({ids, random({V, C}, 2), blank({N, C})}, {2},
-            [](Backend& d, const Tensors& t) { d.embedding(t[0], t[1], t[2]); });
+            [](Backend& d, const Tensors& t) { d.embedding({.ids = t[0], .table = t[1], .out = t[2]}); });
     const Tensor dout = random({N, C}, 3);
     for (const bool accumulate : {false, true}) {
-      const auto kernel = [=](Backend& d, const Tensors& t) { d.embedding_backward(t[0], t[1], t[2], accumulate); };
+      const auto kernel = [=](Backend& d, const Tensors& t) { d.embedding_backward({.ids = t[0], .dout = t[1], .dtable = t[2], .accumulate = accumulate}); };
       compare({ids, dout, random({V, C}, 4)}, {2}, kernel);
       compare({ids, dout, test::random_tensor({V, C}, 5, DType::f32, tested)}, {2}, kernel);
     }
@@ -48,7 +48,7 @@ TEST_P(LossKernels, EmbeddingForwardAndBackward) {
 TEST_P(LossKernels, EmbeddingBackwardIsTheSameForAnyThreads) {
   const Tensor ids = ids_around(5000, 65, 1), dout = random({5000, 128}, 2), dtable = blank({65, 128});
   test::expect_same_for_any_threads([&] {
-    backend_of(tested).embedding_backward(ids, dout, dtable, false);
+    backend_of(tested).embedding_backward({.ids = ids, .dout = dout, .dtable = dtable});
     return dtable.values();
   });
 }
@@ -87,7 +87,7 @@ TEST_P(LossKernels, CrossEntropyForwardAndBackward) {
 TEST_P(LossKernels, CrossEntropyOfAPart) {
   constexpr std::int64_t V = 33;
   const Tensor targets = ids_around(65, V, 1), share = blank({1}, DType::f32);
-  compare({targets, share}, {1}, [](Backend& d, const Tensors& t) { d.target_share(t[0], V, t[1]); });
+  compare({targets, share}, {1}, [](Backend& d, const Tensors& t) { d.target_share({.targets = t[0], .vocab = V, .share = t[1]}); });
   const auto counted = [&](std::int32_t t) { return t >= 0 && t < V; };
   std::int64_t rows = 0;
   for (const double t : targets.values()) rows += counted(static_cast<std::int32_t>(t));
@@ -108,8 +108,8 @@ TEST_P(LossKernels, SampleTargetsAgreesWithTheReference) {
     for (const std::int64_t V : {1, 2, 33, 65, 257, 1030}) {
       const Tensor logits = random({N, V}, 2, 3.0), targets = ids_around(N, V, 1);
       const Tensor host = test::to_reference(logits), expected = test::to_reference(targets);
-      backend_of(tested).sample_targets(logits, draw, targets);
-      backend_of(test::reference).sample_targets(host, draw, expected);
+      backend_of(tested).sample_targets({.logits = logits, .random = draw, .targets = targets});
+      backend_of(test::reference).sample_targets({.logits = host, .random = draw, .targets = expected});
       const std::vector<double> a = targets.values(), b = expected.values();
       std::int64_t different = 0;
       for (std::size_t i = 0; i < a.size(); ++i) different += a[i] != b[i] ? 1 : 0;
@@ -132,8 +132,7 @@ TEST_P(LossKernels, SampleTargetsFollowsTheProbabilities) {
     std::vector<std::int32_t> given(N, 1);
     given[3] = -1;
     const Tensor targets = Tensor::from(given, {N}, tested);
-    backend_of(tested).sample_targets(
-        logits, {.seed = 1, .stream = 2, .step = Tensor::from(std::vector<std::int32_t>{step}, {1}, tested)}, targets);
+    backend_of(tested).sample_targets({.logits = logits, .random = {.seed = 1, .stream = 2, .step = Tensor::from(std::vector<std::int32_t>{step}, {1}, tested)}, .targets = targets});
     return targets.values();
   };
   const std::vector<double> drawn = sample(0);

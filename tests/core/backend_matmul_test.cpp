@@ -28,8 +28,8 @@ Shape shape_of(const Case& c, std::int64_t rows, std::int64_t columns, bool tran
   return c.batch == 0 ? Shape{rows, columns} : Shape{c.batch, rows, columns};
 }
 
-Matmul make(const Case& c, bool transpose_a, bool transpose_b, DType dtype, DType out) {
-  Matmul args;
+kernel::Matmul make(const Case& c, bool transpose_a, bool transpose_b, DType dtype, DType out) {
+  kernel::Matmul args;
   args.a = random_tensor(shape_of(c, c.m, c.k, transpose_a), 1, dtype, tested);
   args.b = random_tensor(shape_of(c, c.k, c.n, transpose_b), 2, dtype, tested);
   args.out = random_tensor(shape_of(c, c.m, c.n, false), 3, out, tested);
@@ -39,8 +39,8 @@ Matmul make(const Case& c, bool transpose_a, bool transpose_b, DType dtype, DTyp
 }
 
 // Runs the same call on both devices and compares what they wrote.
-void expect_equal(const Matmul& args) {
-  Matmul oracle = args;
+void expect_equal(const kernel::Matmul& args) {
+  kernel::Matmul oracle = args;
   for (Tensor* t : {&oracle.a, &oracle.b, &oracle.out, &oracle.bias, &oracle.pre_activation}) *t = to_reference(*t);
   backend_of(reference).matmul(oracle);
   backend_of(tested).matmul(args);
@@ -61,7 +61,7 @@ TEST(Matmul, EveryTransposeAndDtypeMatchesReference) {
         for (const bool transpose_b : {false, true}) {
           SCOPED_TRACE(testing::Message() << c.batch << " x " << c.m << " " << c.n << " " << c.k << " " << name_of(in)
                                           << " -> " << name_of(out) << " " << transpose_a << transpose_b);
-          Matmul args = make(c, transpose_a, transpose_b, in, out);
+          kernel::Matmul args = make(c, transpose_a, transpose_b, in, out);
           expect_equal(args);
           args.accumulate = true;
           expect_equal(args);
@@ -79,7 +79,7 @@ TEST(Matmul, EveryEpilogueMatchesReference) {
           for (const bool keep : {false, true}) {
             SCOPED_TRACE(testing::Message() << c.batch << " x " << c.m << " " << c.n << " " << c.k << " " << name_of(in)
                                             << " " << name_of(activation) << " " << with_bias << keep);
-            Matmul args = make(c, false, true, in, out);
+            kernel::Matmul args = make(c, false, true, in, out);
             args.activation = activation;
             if (with_bias) args.bias = random_tensor({c.n}, 4, in, tested);
             if (keep) args.pre_activation = Tensor::like(args.out);
@@ -100,7 +100,7 @@ TEST(Matmul, AWideVocabularyMatchesReference) {
 }
 
 TEST(Matmul, HugeValuesStayFinite) {
-  Matmul args = make({3, 5, 4}, false, false, DType::f32, DType::f32);
+  kernel::Matmul args = make({3, 5, 4}, false, false, DType::f32, DType::f32);
   args.a = random_tensor({3, 4}, 1, DType::f32, tested, 1e18);
   args.b = random_tensor({4, 5}, 2, DType::f32, tested, 1e18);
   expect_equal(args);
@@ -108,18 +108,18 @@ TEST(Matmul, HugeValuesStayFinite) {
 
 TEST(Matmul, AnEmptyResultIsNoWork) {
   for (const Case& c : {Case{0, 3, 2}, Case{3, 0, 2}}) {
-    const Matmul args = make(c, false, false, DType::f32, DType::f32);
+    const kernel::Matmul args = make(c, false, false, DType::f32, DType::f32);
     EXPECT_NO_THROW(backend_of(tested).matmul(args));
   }
 }
 
 TEST(Matmul, AnInnerSizeOfZeroIsRefused) {
-  const Matmul args = make({2, 3, 0}, false, false, DType::f32, DType::f32);
+  const kernel::Matmul args = make({2, 3, 0}, false, false, DType::f32, DType::f32);
   EXPECT_THROW(backend_of(tested).matmul(args), std::invalid_argument);
 }
 
 TEST(Matmul, ARepeatedCallGivesTheSameBitsWithoutNewMemory) {
-  Matmul args = make({96, 65, 130}, true, false, DType::f32, DType::f32);
+  kernel::Matmul args = make({96, 65, 130}, true, false, DType::f32, DType::f32);
   backend_of(tested).matmul(args);
   const auto first = args.out.values();
   const auto before = backend_of(tested).memory().usage();

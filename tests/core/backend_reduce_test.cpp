@@ -28,7 +28,7 @@ TEST_P(ReduceKernels, Sum) {
     SCOPED_TRACE(testing::Message() << outer << ' ' << n << ' ' << inner);
     const Tensor x = random({outer, n, inner}, 1);
     const auto sum = [&, o = outer, k = n, i = inner](bool accumulate) {
-      return [=](Backend& d, const Tensors& t) { d.sum(t[0], o, k, i, 0.5, t[1], accumulate); };
+      return [=](Backend& d, const Tensors& t) { d.sum({.x = t[0], .outer = o, .n = k, .inner = i, .factor = 0.5, .out = t[1], .accumulate = accumulate}); };
     };
     const Shape out{outer, inner};
     compare({x, blank(out)}, {1}, sum(false));
@@ -42,8 +42,8 @@ TEST_P(ReduceKernels, Sum) {
 TEST_P(ReduceKernels, LongSumsKeepTheirDigits) {
   constexpr std::int64_t n = 1 << 21;
   const Tensor x = blank({n}), total = blank({1}, DType::f32);
-  backend_of(tested).fill(x, 0.1);
-  backend_of(tested).sum(x, 1, n, 1, 1.0, total, false);
+  backend_of(tested).fill({.x = x, .value = 0.1});
+  backend_of(tested).sum({.x = x, .n = n, .out = total});
   const double element = x.slice(0, 1).item();
   EXPECT_NEAR(total.item(), n * element, 4e-6 * n * element);
 }
@@ -55,10 +55,10 @@ TEST_P(ReduceKernels, Dot) {
       const Tensor a = test::random_tensor({n}, 1, DType::f32, tested, stddev);
       const Tensor b = test::random_tensor({n}, 2, DType::f32, tested, 1e15);
       const Tensor got = blank({1}, DType::f32), expected = Tensor::zeros({1}, DType::f64, test::reference);
-      backend_of(tested).dot(a, b, got);
-      backend_of(test::reference).dot(test::to_reference(a), test::to_reference(b), expected);
+      backend_of(tested).dot({.a = a, .b = b, .out = got});
+      backend_of(test::reference).dot({.a = test::to_reference(a), .b = test::to_reference(b), .out = expected});
       EXPECT_TRUE(test::close(got, expected, 1e-6)) << n;
-      backend_of(tested).dot(b, b, got);
+      backend_of(tested).dot({.a = b, .b = b, .out = got});
       EXPECT_TRUE(n == 0 || (got.item() > 0.0 && std::isfinite(got.item())));
     }
   }
@@ -68,7 +68,7 @@ TEST_P(ReduceKernels, Repeat) {
   for (const auto& [outer, n, inner] : sizes) {
     const Tensor x = random({outer, inner}, 1);
     compare({x, blank({outer, n, inner})}, {1},
-            [o = outer, k = n, i = inner](Backend& d, const Tensors& t) { d.repeat(t[0], o, k, i, -1.5, t[1]); });
+            [o = outer, k = n, i = inner](Backend& d, const Tensors& t) { d.repeat({.x = t[0], .outer = o, .n = k, .inner = i, .factor = -1.5, .out = t[1]}); });
   }
 }
 
@@ -76,8 +76,8 @@ TEST_P(ReduceKernels, SwapMiddle) {
   for (const Shape& shape : {Shape{1, 1, 1, 1}, Shape{2, 3, 5, 7}, Shape{1, 65, 33, 1}, Shape{3, 64, 4, 32},
                              Shape{1, 257, 129, 1}, Shape{2, 1, 7, 16}}) {
     const Tensor x = random(shape, 1), y = blank({shape[0], shape[2], shape[1], shape[3]}), back = blank(shape);
-    compare({x, y}, {1}, [](Backend& d, const Tensors& t) { d.swap_middle(t[0], t[1]); });
-    backend_of(tested).swap_middle(y, back);
+    compare({x, y}, {1}, [](Backend& d, const Tensors& t) { d.swap_middle({.x = t[0], .y = t[1]}); });
+    backend_of(tested).swap_middle({.x = y, .y = back});
     EXPECT_EQ(back.values(), x.values());
   }
 }
@@ -85,8 +85,8 @@ TEST_P(ReduceKernels, SwapMiddle) {
 TEST_P(ReduceKernels, TheSameBitsForAnyThreads) {
   const Tensor x = random({3000, 257}, 1), columns = blank({257}, DType::f32), total = blank({1}, DType::f32);
   test::expect_same_for_any_threads([&] {
-    backend_of(tested).sum(x, 1, 3000, 257, 1.0, columns, false);
-    backend_of(tested).sum(x, 1, x.numel(), 1, 1.0, total, false);
+    backend_of(tested).sum({.x = x, .n = 3000, .inner = 257, .out = columns});
+    backend_of(tested).sum({.x = x, .n = x.numel(), .out = total});
     auto values = columns.values();
     values.push_back(total.item());
     return values;

@@ -17,7 +17,7 @@ using Tensors = std::vector<Tensor>;
 class RowsKernels : public test::Kernels {};
 MONGE_KERNEL_TESTS(RowsKernels);
 
-const test::Kernel softmax = [](Backend& d, const Tensors& t) { d.softmax(t[0], t[1]); };
+const test::Kernel softmax = [](Backend& d, const Tensors& t) { d.softmax({.x = t[0], .y = t[1]}); };
 
 TEST_P(RowsKernels, Softmax) {
   for (const std::int64_t r : some_rows) {
@@ -36,7 +36,7 @@ TEST_P(RowsKernels, SoftmaxOfExtremeRows) {
 
 TEST_P(RowsKernels, SoftmaxHandsNanOn) {
   const Tensor x = tensor({1.0, NAN, 2.0}, {3}), y = blank({3});
-  backend_of(tested).softmax(x, y);
+  backend_of(tested).softmax({.x = x, .y = y});
   for (const double v : y.values()) EXPECT_TRUE(std::isnan(v));
 }
 
@@ -44,9 +44,9 @@ TEST_P(RowsKernels, SoftmaxBackward) {
   for (const std::int64_t r : some_rows) {
     for (const std::int64_t c : some_widths) {
       const Tensor y = blank({r, c});
-      backend_of(tested).softmax(random({r, c}, 1), y);
+      backend_of(tested).softmax({.x = random({r, c}, 1), .y = y});
       compare({y, random({r, c}, 2), blank({r, c})}, {2},
-              [](Backend& d, const Tensors& t) { d.softmax_backward(t[0], t[1], t[2]); });
+              [](Backend& d, const Tensors& t) { d.softmax_backward({.y = t[0], .dy = t[1], .dx = t[2]}); });
     }
   }
 }
@@ -65,7 +65,7 @@ const std::vector<NormCase> norm_cases{{NormKind::layer, true, true, true},    {
 
 enum NormTensor : std::size_t { X, Residual, Gain, Bias, Sum, Y, Mean, Rstd };
 
-Norm norm_of(NormKind kind, const Tensors& t) {
+kernel::Norm norm_of(NormKind kind, const Tensors& t) {
   return {.kind = kind,
           .eps = 1e-5,
           .x = t[X],
@@ -108,7 +108,7 @@ TEST_P(RowsKernels, Norm) {
 
 enum BackwardTensor : std::size_t { Bx, Bgain, Bmean, Brstd, Bdy, Bdsum, Bdx, Bdgain, Bdbias };
 
-NormBackward norm_backward_of(NormKind kind, bool accumulate, const Tensors& t) {
+kernel::NormBackward norm_backward_of(NormKind kind, bool accumulate, const Tensors& t) {
   return {.kind = kind,
           .x = t[Bx],
           .gain = t[Bgain],
@@ -129,7 +129,7 @@ Tensors norm_backward_inputs(const NormCase& norm, const Tensor& x, const Tensor
   const auto random = [&](const Shape& shape, std::uint64_t seed, DType dtype) {
     return test::random_tensor(shape, seed, dtype, tested);
   };
-  Norm forward;
+  kernel::Norm forward;
   forward.kind = norm.kind;
   forward.x = x;
   forward.gain = gain;

@@ -214,7 +214,7 @@ void expect_nothing_changes_without_a_finite_gradient(Device device, bool with_c
   constexpr std::int64_t n = 33;
   const Tensor start = test::random_tensor({n}, 1, backend_of(device).default_float(), device);
   const Tensor bad = start.clone();
-  backend_of(device).fill(bad, std::numeric_limits<double>::quiet_NaN());
+  backend_of(device).fill({.x = bad, .value = std::numeric_limits<double>::quiet_NaN()});
   for (const Case& c : cases()) {
     SCOPED_TRACE(c.title);
     const Subject subject(c.rule, start, with_copy);
@@ -238,7 +238,7 @@ TEST_P(UpdateRuleKernels, TheFirstStepOfMomentumHasNoPast) {
   for (const Device device : {tested, reference}) {
     const Tensor start = test::random_tensor({19}, 1, backend_of(device).default_float(), device);
     const Subject clean(MomentumRule{}, start, false), spoilt(MomentumRule{}, start, false);
-    backend_of(device).fill(spoilt.states[0], 1e9);
+    backend_of(device).fill({.x = spoilt.states[0], .value = 1e9});
     for (const Subject* subject : {&clean, &spoilt})
       subject->update(MomentumRule{}, gradient(19, 1, device), control(device, 1));
     EXPECT_EQ(spoilt.values(), clean.values());

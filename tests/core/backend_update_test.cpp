@@ -48,7 +48,7 @@ TEST_P(UpdateKernels, DirectedStep) {
         const Tensor copy = with_copy() ? Tensor::zeros({n}, DType::bf16, tested) : Tensor();
         const auto directed = [&](const Tensor& narrow) {
           return [=](Backend& d, const Tensors& x) {
-            DirectedStep args{.graft = graft, .kl = kl, .control = x[8]};
+            kernel::DirectedStep args{.graft = graft, .kl = kl, .control = x[8]};
             args.matrices.push_back({x[0], x[2], x[4], x[6], narrow, 0.5, 0.1});
             args.matrices.push_back({x[1], x[3], x[5], x[7], {}, 1.0, 0.0});
             d.directed_step(args);
@@ -68,14 +68,14 @@ TEST_P(UpdateKernels, DirectedStepGraftsTheLengthOfASmallStep) {
   constexpr std::int64_t n = 40001;
   const Tensor before = f32({n}, 1), param = before.clone(), rule = f32({n}, 2, 1e-3), direction = f32({n}, 3, 50.0);
   Backend& backend = backend_of(tested);
-  backend.add_scaled(rule, 1.0, param);
+  backend.add_scaled({.x = rule, .y = param});
   backend.directed_step({.matrices = {{.param = param, .before = before, .direction = direction, .gradient = rule}},
                          .graft = 1.0,
                          .control = control(1.0)});
-  backend.add_scaled(before, -1.0, param);
+  backend.add_scaled({.x = before, .factor = -1.0, .y = param});
   const auto length = [&](const Tensor& x) {
     const Tensor square = Tensor::zeros({1}, DType::f32, tested);
-    backend.dot(x, x, square);
+    backend.dot({.a = x, .b = x, .out = square});
     return std::sqrt(square.item());
   };
   EXPECT_NEAR(length(param) / length(rule), 1.0, 1e-6);
@@ -98,7 +98,7 @@ TEST_P(UpdateKernels, ClipFactor) {
     for (const double stddev : {1e-20, 1.0, 1e25}) {  // 1e25 squared overflows a float
       for (const double max_norm : {0.0, 1.0, 1e30}) {
         const Tensors t{f32({n}, 1, stddev), control(1.0)};
-        const auto kernel = [=](Backend& d, const Tensors& x) { d.clip_factor(x[0], max_norm, x[1]); };
+        const auto kernel = [=](Backend& d, const Tensors& x) { d.clip_factor({.grads = x[0], .max_norm = max_norm, .control = x[1]}); };
         const auto expected = expected_of(t, kernel)[1].values();
         kernel(backend_of(tested), t);
         const auto got = t[1].values();
@@ -114,7 +114,7 @@ TEST_P(UpdateKernels, ClipFactorFindsWhatIsNotFinite) {
       std::vector<double> values = test::random_values(40001, 1);
       values[static_cast<std::size_t>(at)] = bad;
       const Tensor grads = Tensor::from(values, {40001}, DType::f32, tested), slots = control(1.0);
-      backend_of(tested).clip_factor(grads, 1.0, slots);
+      backend_of(tested).clip_factor({.grads = grads, .max_norm = 1.0, .control = slots});
       EXPECT_EQ(slots.values()[Control::finite], 0.0);
     }
   }
@@ -123,7 +123,7 @@ TEST_P(UpdateKernels, ClipFactorFindsWhatIsNotFinite) {
 TEST_P(UpdateKernels, TheSameBitsForAnyThreads) {
   const Tensor grads = f32({100003}, 1), before = f32({100003}, 2), after = f32({100003}, 3), slots = control(1.0);
   test::expect_same_for_any_threads([&] {
-    backend_of(tested).clip_factor(grads, 1.0, slots);
+    backend_of(tested).clip_factor({.grads = grads, .max_norm = 1.0, .control = slots});
     return slots.values();
   });
   test::expect_same_for_any_threads([&] {

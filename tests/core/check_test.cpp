@@ -1,6 +1,6 @@
 // The argument checks: every refusal names the kernel, the reason, the tensors and the device; what the contract allows
 // passes.
-#include "core/check.h"
+#include "core/kernel/call.h"
 
 #include <gtest/gtest.h>
 
@@ -42,7 +42,7 @@ TEST(Check, AMessageTellsTheWholeCall) {
 }
 
 TEST(Check, MissingTensorsAreNamed) {
-  expect_refused("[softmax] y is missing", [] { backend().softmax(f64({2, 3}), {}); });
+  expect_refused("[softmax] y is missing", [] { backend().softmax({.x = f64({2, 3}), .y = {}}); });
   expect_refused("[norm] mean is missing", [] {
     backend().norm({.x = f64({2, 3}), .y = f64({2, 3}), .rstd = f64({2})});
   });
@@ -54,9 +54,9 @@ TEST(Check, MissingTensorsAreNamed) {
 
 TEST(Check, TheReferenceDeviceComputesInDoubleOnly) {
   const Tensor f32 = Tensor::empty({2}, DType::f32, reference), bf16 = Tensor::empty({2}, DType::bf16, reference);
-  expect_refused("[add] a must be f64", [&] { backend().add(f32, f32, f32); });
-  expect_refused("[scale] x must be f64", [&] { backend().scale(i32({2}), 1.0, f64({2})); });
-  expect_refused("[fill] x has a dtype this device lacks", [&] { backend().fill(bf16, 0.0); });
+  expect_refused("[add] a must be f64", [&] { backend().add({.a = f32, .b = f32, .out = f32}); });
+  expect_refused("[scale] x must be f64", [&] { backend().scale({.x = i32({2}), .factor = 1.0, .out = f64({2})}); });
+  expect_refused("[fill] x has a dtype this device lacks", [&] { backend().fill({.x = bf16}); });
   expect_refused("[adamw] copy must be bf16, or none on reference", [&] {
     backend().update({.rule = AdamWRule{},
                       .param = f64({2}),
@@ -81,7 +81,7 @@ TEST(Check, OtherDevicesComputeInOneStorageWithF32Statistics) {
   EXPECT_NE(matmul(f32({2, 3}), f32({3, 4}), bf16({2, 4})).find("out must be f32"), std::string::npos);
   EXPECT_NE(matmul(f64({2, 3}), f64({3, 4}), f64({2, 4})).find("a is on another device"), std::string::npos);
 
-  Norm norm{.kind = NormKind::rms, .x = bf16({2, 3}), .y = bf16({2, 3}), .rstd = f32({2})};
+  kernel::Norm norm{.kind = NormKind::rms, .x = bf16({2, 3}), .y = bf16({2, 3}), .rstd = f32({2})};
   EXPECT_EQ(refusal([&] { check::norm(cpu, norm); }), "");
   norm.rstd = bf16({2});
   expect_refused("rstd must be f32", [&] { check::norm(cpu, norm); });
@@ -90,25 +90,25 @@ TEST(Check, OtherDevicesComputeInOneStorageWithF32Statistics) {
 }
 
 TEST(Check, Elementwise) {
-  expect_refused("b must have the shape of a", [] { backend().add(f64({2, 3}), f64({2}), f64({2, 3})); });
-  expect_refused("b must have the shape of a", [] { backend().mul(f64({3}), f64({2, 3}), f64({3})); });
-  expect_refused("out has the wrong shape", [] { backend().add(f64({2, 3}), f64({3}), f64({3, 2})); });
-  expect_refused("[add_scaled] y has", [] { backend().add_scaled(f64({2}), 1.0, f64({3})); });
+  expect_refused("b must have the shape of a", [] { backend().add({.a = f64({2, 3}), .b = f64({2}), .out = f64({2, 3})}); });
+  expect_refused("b must have the shape of a", [] { backend().mul({.a = f64({3}), .b = f64({2, 3}), .out = f64({3})}); });
+  expect_refused("out has the wrong shape", [] { backend().add({.a = f64({2, 3}), .b = f64({3}), .out = f64({3, 2})}); });
+  expect_refused("[add_scaled] y has", [] { backend().add_scaled({.x = f64({2}), .y = f64({3})}); });
   expect_refused("[activation_backward] dy has",
-                 [] { backend().activation_backward(Activation::gelu, f64({2}), f64({3}), f64({2})); });
-  expect_refused("p must be in [0, 1), got 1", [] { backend().dropout(f64({2}), f64({2}), 1.0, {}); });
-  expect_refused("random.step must have 1 elements", [] { backend().uniform(f64({2}), 0.0, 1.0, {0, 0, i32({2})}); });
+                 [] { backend().activate_backward({.function = Activation::gelu, .x = f64({2}), .dy = f64({3}), .dx = f64({2})}); });
+  expect_refused("p must be in [0, 1), got 1", [] { backend().dropout({.x = f64({2}), .y = f64({2}), .p = 1.0}); });
+  expect_refused("random.step must have 1 elements", [] { backend().uniform({.x = f64({2}), .random = {0, 0, i32({2})}}); });
 }
 
 TEST(Check, Overlap) {
   const Tensor x = f64({4, 4});
   expect_refused("out overlaps", [&] { backend().matmul({.a = x, .b = f64({4, 4}), .out = x}); });
-  expect_refused("y overlaps", [&] { backend().softmax(x, x); });
+  expect_refused("y overlaps", [&] { backend().softmax({.x = x, .y = x}); });
   expect_refused("out overlaps an input without being the same tensor",
-                 [&] { backend().scale(x.slice(0, 3), 2.0, x.slice(1, 4)); });
-  expect_refused("out overlaps", [&] { backend().add(f64({4, 4}), x, x); });
-  EXPECT_EQ(refusal([&] { backend().scale(x, 2.0, x); }), "");
-  EXPECT_EQ(refusal([&] { backend().scale(x.slice(0, 2), 2.0, x.slice(2, 4)); }), "");
+                 [&] { backend().scale({.x = x.slice(0, 3), .factor = 2.0, .out = x.slice(1, 4)}); });
+  expect_refused("out overlaps", [&] { backend().add({.a = f64({4, 4}), .b = x, .out = x}); });
+  EXPECT_EQ(refusal([&] { backend().scale({.x = x, .factor = 2.0, .out = x}); }), "");
+  EXPECT_EQ(refusal([&] { backend().scale({.x = x.slice(0, 2), .factor = 2.0, .out = x.slice(2, 4)}); }), "");
 }
 
 TEST(Check, Products) {
@@ -133,11 +133,11 @@ TEST(Check, Products) {
 }
 
 TEST(Check, ShapesAndReductions) {
-  expect_refused("x must be (P, Q, R, S)", [] { backend().swap_middle(f64({2, 3}), f64({3, 2})); });
-  expect_refused("y must be (P, R, Q, S)", [] { backend().swap_middle(f64({2, 3, 4, 5}), f64({2, 3, 4, 5})); });
-  expect_refused("x does not read as (2, 3, 2)", [] { backend().sum(f64({6}), 2, 3, 2, 1.0, f64({4}), false); });
-  expect_refused("out must have 2 elements", [] { backend().sum(f64({6}), 2, 3, 1, 1.0, f64({3}), false); });
-  expect_refused("x must have 2 elements", [] { backend().repeat(f64({3}), 2, 3, 1, 1.0, f64({6})); });
+  expect_refused("x must be (P, Q, R, S)", [] { backend().swap_middle({.x = f64({2, 3}), .y = f64({3, 2})}); });
+  expect_refused("y must be (P, R, Q, S)", [] { backend().swap_middle({.x = f64({2, 3, 4, 5}), .y = f64({2, 3, 4, 5})}); });
+  expect_refused("x does not read as (2, 3, 2)", [] { backend().sum({.x = f64({6}), .outer = 2, .n = 3, .inner = 2, .out = f64({4})}); });
+  expect_refused("out must have 2 elements", [] { backend().sum({.x = f64({6}), .outer = 2, .n = 3, .out = f64({3})}); });
+  expect_refused("x must have 2 elements", [] { backend().repeat({.x = f64({3}), .outer = 2, .n = 3, .out = f64({6})}); });
 }
 
 TEST(Check, Rows) {
@@ -167,9 +167,9 @@ TEST(Check, Rows) {
 }
 
 TEST(Check, EmbeddingAndLoss) {
-  expect_refused("[embedding] ids must be i32", [] { backend().embedding(f64({2}), f64({5, 3}), f64({2, 3})); });
-  expect_refused("out must be (2, 3)", [] { backend().embedding(i32({2}), f64({5, 3}), f64({3, 2})); });
-  expect_refused("dout must be (2, 3)", [] { backend().embedding_backward(i32({2}), f64({2, 4}), f64({5, 3}), true); });
+  expect_refused("[embedding] ids must be i32", [] { backend().embedding({.ids = f64({2}), .table = f64({5, 3}), .out = f64({2, 3})}); });
+  expect_refused("out must be (2, 3)", [] { backend().embedding({.ids = i32({2}), .table = f64({5, 3}), .out = f64({3, 2})}); });
+  expect_refused("dout must be (2, 3)", [] { backend().embedding_backward({.ids = i32({2}), .dout = f64({2, 4}), .dtable = f64({5, 3}), .accumulate = true}); });
   expect_refused("targets must have 4 elements", [] {
     backend().cross_entropy({f64({2, 2, 7}), i32({2}), f64({4}), f64({4}), f64({2})});
   });
@@ -179,8 +179,8 @@ TEST(Check, EmbeddingAndLoss) {
 }
 
 /// A valid call: B = 2, T = 3, S = 3, H = 4, G = 2, D = 2.
-Attention attention() {
-  Attention a;
+kernel::Attention attention() {
+  kernel::Attention a;
   a.batch = 2;
   a.queries = a.keys = 3;
   a.heads = 4;
@@ -196,30 +196,27 @@ Attention attention() {
 
 TEST(Check, Attention) {
   EXPECT_EQ(refusal([] { backend().attention(attention()); }), "");
-  const auto refused = [](const std::string& part, const std::function<void(Attention&)>& spoil) {
-    Attention a = attention();
+  const auto refused = [](const std::string& part, const std::function<void(kernel::Attention&)>& spoil) {
+    kernel::Attention a = attention();
     spoil(a);
     expect_refused(part, [&] { backend().attention(a); });
   };
-  refused("4 heads of 2 cannot share 3", [](Attention& a) { a.kv_heads = 3; });
-  refused("q reads up to element 49 of 48", [](Attention& a) { a.q.offset = 1; });
-  refused("k reads up to element 30 of 24", [](Attention& a) { a.k.batch_stride = 18; });
-  refused("v has offset 0, token stride 3", [](Attention& a) { a.v.token_stride = 3; });
-  refused("prior.slopes must have 4 elements", [](Attention& a) { a.prior.slopes = f64({2}); });
-  refused("prior.head must have 4 elements", [](Attention& a) { a.prior.head = f64({3}); });
-  refused("prior.distance must be (4, 5)", [](Attention& a) { a.prior.distance = f64({2, 5}); });
-  refused("prior.distance knows 2 distances of 3", [](Attention& a) { a.prior.distance = f64({4, 2}); });
-  refused("prior.distance knows 3 distances of 5", [](Attention& a) {
+  refused("4 heads of 2 cannot share 3", [](kernel::Attention& a) { a.kv_heads = 3; });
+  refused("q reads up to element 49 of 48", [](kernel::Attention& a) { a.q.offset = 1; });
+  refused("k reads up to element 30 of 24", [](kernel::Attention& a) { a.k.batch_stride = 18; });
+  refused("v has offset 0, token stride 3", [](kernel::Attention& a) { a.v.token_stride = 3; });
+  refused("prior.slopes must have 4 elements", [](kernel::Attention& a) { a.prior.slopes = f64({2}); });
+  refused("prior.head must have 4 elements", [](kernel::Attention& a) { a.prior.head = f64({3}); });
+  refused("prior.distance must be (4, 5)", [](kernel::Attention& a) { a.prior.distance = f64({2, 5}); });
+  refused("prior.distance knows 2 distances of 3", [](kernel::Attention& a) { a.prior.distance = f64({4, 2}); });
+  refused("prior.distance knows 3 distances of 5", [](kernel::Attention& a) {
     a.start = 2;
     a.prior.distance = f64({4, 3});
   });
   refused("prior.key knows 2 keys of 3", [](Attention& a) { a.prior.key = f64({4, 2}); });
-  refused("entmax needs 1 < alpha <= 2, got 1",
-          [](Attention& a) { a.map = {.kind = RowMapKind::entmax, .alpha = 1.0}; });
-  refused("entmax needs 1 < alpha <= 2, got 2.5",
-          [](Attention& a) { a.map = {.kind = RowMapKind::entmax, .alpha = 2.5}; });
-  refused("softplus needs beta > 0", [](Attention& a) { a.map = {.kind = RowMapKind::softplus, .beta = 0.0}; });
-  refused("a custom map is a kind of its own", [](Attention& a) { a.map.kind = RowMapKind::custom; });
+  refused("entmax needs 1 < alpha <= 2, got 1", [](Attention& a) { a.map = EntmaxMap{.alpha = 1.0}; });
+  refused("entmax needs 1 < alpha <= 2, got 2.5", [](Attention& a) { a.map = EntmaxMap{.alpha = 2.5}; });
+  refused("softplus needs beta > 0", [](Attention& a) { a.map = SoftplusMap{.beta = 0.0}; });
   refused("row_stat must have 24 elements", [](Attention& a) { a.row_stat = f64({2, 3}); });
   refused("dropout must be in [0, 1)", [](Attention& a) { a.dropout = 1.5; });
   refused("start -1", [](Attention& a) { a.start = -1; });
@@ -228,8 +225,8 @@ TEST(Check, Attention) {
 }
 
 TEST(Check, AttentionBackward) {
-  const Attention a = attention();
-  AttentionBackward args{a,
+  const kernel::Attention a = attention();
+  kernel::AttentionBackward args{a,
                          {f64({2, 3, 8}), 0, 8, 24},
                          {f64({2, 3, 8}), 0, 8, 24},
                          {f64({2, 3, 4}), 0, 4, 12},
@@ -242,13 +239,13 @@ TEST(Check, AttentionBackward) {
 }
 
 TEST(Check, AttentionBackwardWithPriorsAndSolvedRows) {
-  AttentionBackward args{attention(),
+  kernel::AttentionBackward args{attention(),
                          {f64({2, 3, 8}), 0, 8, 24},
                          {f64({2, 3, 8}), 0, 8, 24},
                          {f64({2, 3, 4}), 0, 4, 12},
                          {f64({2, 3, 4}), 0, 4, 12}};
-  const auto refused = [&](const std::string& part, const std::function<void(AttentionBackward&)>& spoil) {
-    AttentionBackward spoiled = args;
+  const auto refused = [&](const std::string& part, const std::function<void(kernel::AttentionBackward&)>& spoil) {
+    kernel::AttentionBackward spoiled = args;
     spoil(spoiled);
     expect_refused(part, [&] { backend().attention_backward(spoiled); });
   };
@@ -262,16 +259,16 @@ TEST(Check, AttentionBackwardWithPriorsAndSolvedRows) {
   EXPECT_EQ(refusal([&] { backend().attention_backward(args); }), "");
   refused("dprior.key must have 12 elements", [](auto& b) { b.dprior.key = f64({4, 4}); });
   refused("the damping of rows must be greater than 0", [](auto& b) { b.damping.lambda = 0.0; });
-  refused("softpick has no symmetric Jacobian", [](auto& b) { b.forward.map.kind = RowMapKind::softpick; });
+  refused("softpick has no symmetric Jacobian", [](auto& b) { b.forward.map = SoftpickMap(); });
   refused("row_dq reads up to element", [](auto& b) { b.row_dq.offset = 1; });
   refused("the gradient overlaps", [](auto& b) { b.row_dv = b.forward.v; });
 }
 
 TEST(Check, AttentionMetric) {
-  AttentionMetric args{attention(), 3, f64({2, 3, 5}), f64({2, 3}), f64({2, 3, 5})};
+  kernel::AttentionMetric args{attention(), 3, f64({2, 3, 5}), f64({2, 3}), f64({2, 3, 5})};
   EXPECT_EQ(refusal([&] { backend().attention_metric(args); }), "");
-  const auto refused = [&](const std::string& part, const std::function<void(AttentionMetric&)>& spoil) {
-    AttentionMetric spoiled = args;
+  const auto refused = [&](const std::string& part, const std::function<void(kernel::AttentionMetric&)>& spoil) {
+    kernel::AttentionMetric spoiled = args;
     spoil(spoiled);
     expect_refused(part, [&] { backend().attention_metric(spoiled); });
   };
@@ -279,31 +276,31 @@ TEST(Check, AttentionMetric) {
   refused("y must be (6, 5)", [](auto& m) { m.y = f64({2, 2, 5}); });
   refused("column_sums must have 6 elements", [](auto& m) { m.column_sums = f64({2}); });
   refused("products must be (6, 5)", [](auto& m) { m.products = f64({2, 3, 4}); });
-  refused("softpick has no symmetric Jacobian", [](auto& m) { m.forward.map.kind = RowMapKind::softpick; });
+  refused("softpick has no symmetric Jacobian", [](auto& m) { m.forward.map = SoftpickMap(); });
 }
 
 TEST(Check, Updates) {
   const Tensor n = f64({4}), control = f64({Control::size});
-  expect_refused("control must have 5 elements", [&] { backend().clip_factor(n, 1.0, f64({4})); });
-  expect_refused("max_norm must not be negative", [&] { backend().clip_factor(n, -1.0, control); });
+  expect_refused("control must have 5 elements", [&] { backend().clip_factor({.grads = n, .max_norm = 1.0, .control = f64({4})}); });
+  expect_refused("max_norm must not be negative", [&] { backend().clip_factor({.grads = n, .max_norm = -1.0, .control = control}); });
   const auto update = [&](const UpdateRule& rule, const Tensor& first, const Tensor& second) {
     backend().update({.rule = rule, .param = n, .grad = n, .states = {first, second}, .control = control});
   };
   expect_refused("[adamw] v must have 4 elements", [&] { update(AdamWRule{}, n, f64({3})); });
   expect_refused("[sgd] buffer is missing", [&] { update(MomentumRule{}, {}, {}); });
   expect_refused("[lion] more states than the rule's 1", [&] { update(LionRule{}, n, n); });
-  const auto directed = [&](const DirectedStep::Matrix& m, double graft) {
+  const auto directed = [&](const kernel::DirectedStep::Matrix& m, double graft) {
     backend().directed_step({.matrices = {m}, .graft = graft, .control = control});
   };
   expect_refused("[directed_step] direction must have 4 elements", [&] { directed({n, n, f64({3}), n}, 0.0); });
   expect_refused("graft (-1) and kl (0) must not be negative", [&] { directed({n, n, n, n}, -1.0); });
-  expect_refused("[dot] ", [&] { backend().dot(n, f64({3}), f64({1})); });
+  expect_refused("[dot] ", [&] { backend().dot({.a = n, .b = f64({3}), .out = f64({1})}); });
 }
 
 TEST(Check, HostAddresses) {
-  expect_refused("[copy_from_host] the host address is null", [] { backend().copy_from_host(nullptr, f64({1})); });
-  expect_refused("[copy_to_host] from is missing", [] { backend().copy_to_host({}, nullptr); });
-  EXPECT_EQ(refusal([] { backend().copy_from_host(nullptr, f64({0})); }), "");
+  expect_refused("[copy_from_host] the host address is null", [] { backend().copy_from_host({.from = nullptr, .to = f64({1})}); });
+  expect_refused("[copy_to_host] from is missing", [] { backend().copy_to_host({.from = {}, .to = nullptr}); });
+  EXPECT_EQ(refusal([] { backend().copy_from_host({.from = nullptr, .to = f64({0})}); }), "");
 }
 
 }  // namespace

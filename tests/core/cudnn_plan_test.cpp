@@ -149,7 +149,7 @@ TEST(CudnnGraphTest, AWrongDescriptionIsAnErrorInWords) {
 }
 
 /// A call that cuDNN may do, on the cpu's memory: limits look at shapes and addresses only.
-AttentionBackward good_call() {
+kernel::AttentionBackward good_call() {
   constexpr std::int64_t batch = 2, heads = 4, tokens = 128, head_dim = 64, width = 3 * heads * head_dim;
   const auto tensor = [](std::int64_t columns) {
     return Tensor::zeros({batch, tokens, columns}, DType::bf16, test::cpu);
@@ -158,7 +158,7 @@ AttentionBackward good_call() {
   const auto view = [](const Tensor& x, std::int64_t head) {
     return HeadView{x, head * head_dim, x.size(2), tokens * x.size(2)};
   };
-  AttentionBackward args;
+  kernel::AttentionBackward args;
   args.forward = {.batch = batch,
                   .queries = tokens,
                   .keys = tokens,
@@ -186,20 +186,19 @@ TEST(SdpaLimitTest, NamesWhatItDoesNotTake) {
             "the deterministic backward is not known on compute capability 10.0");
 
   const auto limit = [](auto change) {
-    AttentionBackward args = good_call();
+    kernel::AttentionBackward args = good_call();
     change(args);
     return sdpa_limit(args, version, 90);
   };
   const auto forward_limit = [&](auto change) { return limit([&](AttentionBackward& args) { change(args.forward); }); };
-  EXPECT_EQ(forward_limit([](Attention& a) { a.map.kind = RowMapKind::sparsemax; }),
-            "cuDNN knows softmax only, not sparsemax");
+  EXPECT_EQ(forward_limit([](Attention& a) { a.map = SparsemaxMap(); }), "cuDNN knows softmax only, not sparsemax");
   EXPECT_EQ(forward_limit([](Attention& a) { a.q.data = a.q.data.to(DType::f32, test::cpu); }),
             "cuDNN needs bf16, not f32");
-  EXPECT_EQ(forward_limit([](Attention& a) { a.prior.head = Tensor::zeros({4}, DType::f32, test::cpu); }),
+  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.prior.head = Tensor::zeros({4}, DType::f32, test::cpu); }),
             "cuDNN knows no log-prior but ALiBi");
   const Tensor numbers = Tensor::zeros({2 * 4 * 128 + 1}, DType::f32, test::cpu);
   const auto slopes = [&](bool causal, std::int64_t first) {
-    return forward_limit([&](Attention& a) {
+    return forward_limit([&](kernel::Attention& a) {
       a.causal = causal;
       a.prior.slopes = numbers.slice(first, first + 4);
     });
@@ -207,22 +206,22 @@ TEST(SdpaLimitTest, NamesWhatItDoesNotTake) {
   EXPECT_EQ(slopes(true, 4), "");
   EXPECT_EQ(slopes(false, 4), "cuDNN knows ALiBi under a causal mask only");
   EXPECT_EQ(slopes(true, 1), "the slopes are not aligned to 16 bytes");
-  EXPECT_EQ(forward_limit([&](Attention& a) {
+  EXPECT_EQ(forward_limit([&](kernel::Attention& a) {
               a.row_stat = numbers.slice(1, 2 * 4 * 128 + 1).reshape({2, 4, 128});
             }),
             "the row statistics are not aligned to 16 bytes");
-  EXPECT_EQ(forward_limit([](Attention& a) { a.dropout = 0.1; }), "cuDNN draws other random numbers for dropout");
-  EXPECT_EQ(forward_limit([](Attention& a) { a.head_dim = 80; }), "head_dim 80 is neither 64 nor 128");
-  EXPECT_EQ(forward_limit([](Attention& a) { a.queries = 1; }), "cuDNN is used for whole sequences, not for decoding");
-  EXPECT_EQ(forward_limit([](Attention& a) { a.start = 3; }), "cuDNN is used for whole sequences, not for decoding");
-  EXPECT_EQ(forward_limit([](Attention& a) { a.queries = a.keys = 192; }), "192 tokens are not a multiple of 128");
-  EXPECT_EQ(forward_limit([](Attention& a) { a.queries = a.keys = 1; }), "1 tokens are not a multiple of 128");
-  EXPECT_EQ(forward_limit([](Attention& a) { a.batch = 0; }), "there is nothing to do");
-  EXPECT_EQ(forward_limit([](Attention& a) { a.scale = 0.0; }), "the scale 0 is not positive");
-  EXPECT_EQ(forward_limit([](Attention& a) { ++a.k.offset; }), "the heads are not aligned to 16 bytes");
-  EXPECT_EQ(forward_limit([](Attention& a) { a.v.token_stride += 4; }), "the heads are not aligned to 16 bytes");
-  EXPECT_EQ(limit([](AttentionBackward& a) { a.dq.offset += 4; }), "the heads are not aligned to 16 bytes");
-  EXPECT_EQ(limit([](AttentionBackward& a) { a.row_dq = a.dq; }), "cuDNN does not know the row natural gradient");
+  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.dropout = 0.1; }), "cuDNN draws other random numbers for dropout");
+  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.head_dim = 80; }), "head_dim 80 is neither 64 nor 128");
+  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.queries = 1; }), "cuDNN is used for whole sequences, not for decoding");
+  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.start = 3; }), "cuDNN is used for whole sequences, not for decoding");
+  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.queries = a.keys = 192; }), "192 tokens are not a multiple of 128");
+  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.queries = a.keys = 1; }), "1 tokens are not a multiple of 128");
+  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.batch = 0; }), "there is nothing to do");
+  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.scale = 0.0; }), "the scale 0 is not positive");
+  EXPECT_EQ(forward_limit([](kernel::Attention& a) { ++a.k.offset; }), "the heads are not aligned to 16 bytes");
+  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.v.token_stride += 4; }), "the heads are not aligned to 16 bytes");
+  EXPECT_EQ(limit([](kernel::AttentionBackward& a) { a.dq.offset += 4; }), "the heads are not aligned to 16 bytes");
+  EXPECT_EQ(limit([](kernel::AttentionBackward& a) { a.row_dq = a.dq; }), "cuDNN does not know the row natural gradient");
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ inline AttentionResults run_fused(const AttentionCase& c, const AttentionInputs&
   const auto output = [&](const Tensor& t) {
     return HeadView{t, 0, c.heads * c.head_dim, c.queries * c.heads * c.head_dim};
   };
-  Attention a = call_of(c, cpu);
+  kernel::Attention a = call_of(c, cpu);
   a.q = in.q;
   a.k = in.k;
   a.v = in.v;
@@ -27,7 +27,7 @@ inline AttentionResults run_fused(const AttentionCase& c, const AttentionInputs&
 
   const Tensor dq = sevens_like(given.q), dkv = sevens_like(given.kv);
   const HeadViews grads = views_of(c, dq, dkv);
-  AttentionBackward back{a, output(given.dout), grads.q, grads.k, grads.v};
+  kernel::AttentionBackward back{a, output(given.dout), grads.q, grads.k, grads.v};
   Tensor row_dq, row_dkv;
   if (c.damping) {
     row_dq = sevens_like(given.q);

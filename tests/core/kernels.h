@@ -39,7 +39,7 @@ class Kernels : public testing::TestWithParam<std::tuple<DType, std::int64_t>> {
   /// A tensor for a result, full of NaN.
   static Tensor blank(const Shape& shape, DType type) {
     const Tensor x = Tensor::empty(shape, type, tested);
-    backend_of(tested).fill(x, std::numeric_limits<double>::quiet_NaN());
+    backend_of(tested).fill({.x = x, .value = std::numeric_limits<double>::quiet_NaN()});
     return x;
   }
   static Tensor blank(const Shape& shape) { return blank(shape, dtype()); }

@@ -6,7 +6,6 @@
 
 #include <thread>
 
-#include "core/profile/cost.h"
 #include "support/compare.h"
 
 namespace monge::profile {
@@ -79,7 +78,7 @@ TEST(Profile, KernelCallsAreMarkedAndPassedOn) {
     backend_of(device).matmul({.a = a, .b = b, .transpose_b = true, .out = marked});
     backend_of(device).matmul({.a = a, .b = b, .transpose_b = true, .out = marked, .accumulate = true});
     const std::vector<Event> events = stop();
-    backend_of(device).add_scaled(plain, -2.0, marked);
+    backend_of(device).add_scaled({.x = plain, .factor = -2.0, .y = marked});
     EXPECT_EQ(marked.values(), std::vector<double>(10, 0.0));
 
     ASSERT_EQ(names(events), (std::vector<std::string>{"matmul", "matmul"})) << device.str();
@@ -106,7 +105,7 @@ TEST(Profile, KernelCallsAreMarkedAndPassedOn) {
 }
 
 /// The pairs that see each other, counted one by one.
-double pairs(const Attention& a) {
+double pairs(const kernel::Attention& a) {
   double n = 0.0;
   for (std::int64_t i = 0; i < a.queries; ++i)
     n += static_cast<double>(a.causal ? std::min(a.keys, a.start + i + 1) : a.keys);
@@ -114,7 +113,7 @@ double pairs(const Attention& a) {
 }
 
 TEST(Cost, OfAttentionIsThatOfTheVisiblePairs) {
-  Attention a{.batch = 3, .queries = 40, .keys = 40, .heads = 4, .kv_heads = 2, .head_dim = 8};
+  kernel::Attention a{.batch = 3, .queries = 40, .keys = 40, .heads = 4, .kv_heads = 2, .head_dim = 8};
   const double half_diagonal = 0.5 * 40 * 3 * 4;  // T^2 / 2 of the T (T + 1) / 2 pairs
   EXPECT_EQ(flops_of(a), 2 * 2 * 8 * (pairs(a) - half_diagonal));
   a.keys = 100;
@@ -123,11 +122,11 @@ TEST(Cost, OfAttentionIsThatOfTheVisiblePairs) {
   a.causal = false;
   EXPECT_EQ(flops_of(a), 2 * 2 * 8 * pairs(a));
 
-  AttentionBackward backward{.forward = a};
+  kernel::AttentionBackward backward{.forward = a};
   EXPECT_EQ(flops_of(backward), 2.5 * flops_of(a));
   backward.row_dq.data = Tensor::empty({1}, DType::f32, cpu);
   EXPECT_EQ(flops_of(backward), 3.5 * flops_of(a));
-  const AttentionMetric metric{.forward = a, .head = 0, .y = Tensor::empty({3, 100, 20}, DType::f32, cpu)};
+  const kernel::AttentionMetric metric{.forward = a, .head = 0, .y = Tensor::empty({3, 100, 20}, DType::f32, cpu)};
   EXPECT_EQ(flops_of(metric), 2 * (8 + 20) * pairs(a) / 4);
 }
 

@@ -18,13 +18,13 @@ constexpr std::int64_t draws = 200000;
 
 std::vector<double> draw_normal(std::int64_t n, const Random& random, double mean = 0.0, double stddev = 1.0) {
   const Tensor x = Tensor::empty({n}, DType::f64, reference);
-  x.backend().normal(x, mean, stddev, random);
+  x.backend().normal({.x = x, .mean = mean, .stddev = stddev, .random = random});
   return x.values();
 }
 
 std::vector<double> draw_uniform(std::int64_t n, const Random& random, double low = 0.0, double high = 1.0) {
   const Tensor x = Tensor::empty({n}, DType::f64, reference);
-  x.backend().uniform(x, low, high, random);
+  x.backend().uniform({.x = x, .low = low, .high = high, .random = random});
   return x.values();
 }
 
@@ -171,8 +171,8 @@ TEST(Sequence, UniformAndNormalMoments) {
 TEST(Dropout, KeepsTheExpectedShareAndTheMean) {
   constexpr double p = 0.3;
   const Tensor x = Tensor::empty({draws}, DType::f64, reference);
-  x.backend().fill(x, 1.0);
-  x.backend().dropout(x, x, p, {.seed = 14});
+  x.backend().fill({.x = x, .value = 1.0});
+  x.backend().dropout({.x = x, .y = x, .p = p, .random = {.seed = 14}});
   const auto values = x.values();
   const auto kept = std::count_if(values.begin(), values.end(), [](double y) { return y != 0.0; });
   const double n = static_cast<double>(draws);
@@ -185,8 +185,8 @@ TEST(Dropout, TheSameCallOnTheGradientIsItsBackward) {
   const Tensor x = test::random_tensor({64}, 1), dy = test::random_tensor({64}, 2);
   const Tensor y = Tensor::like(x), dx = Tensor::like(x);
   Backend& backend = backend_of(reference);
-  backend.dropout(x, y, 0.5, random);
-  backend.dropout(dy, dx, 0.5, random);
+  backend.dropout({.x = x, .y = y, .p = 0.5, .random = random});
+  backend.dropout({.x = dy, .y = dx, .p = 0.5, .random = random});
   const auto in = x.values(), out = y.values(), up = dy.values(), down = dx.values();
   for (std::size_t i = 0; i < in.size(); ++i) EXPECT_DOUBLE_EQ(out[i] * up[i], in[i] * down[i]);
 }
@@ -194,7 +194,7 @@ TEST(Dropout, TheSameCallOnTheGradientIsItsBackward) {
 TEST(Dropout, OfNothingIsTheIdentity) {
   const Tensor x = test::random_tensor({65}, 1);
   const Tensor y = Tensor::like(x);
-  x.backend().dropout(x, y, 0.0, {.seed = 1});
+  x.backend().dropout({.x = x, .y = y, .p = 0.0, .random = {.seed = 1}});
   EXPECT_EQ(y.values(), x.values());
 }
 

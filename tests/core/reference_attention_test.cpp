@@ -20,8 +20,8 @@ Tensor empty(const Shape& shape) { return Tensor::empty(shape, DType::f64, refer
 HeadView heads_of(const Tensor& x) { return {x, 0, x.size(2), x.size(1) * x.size(2)}; }
 
 /// An attention call on tensors q (B, T, H D), k and v (B, S, G D); `out` and `row_stat` are made here.
-Attention call(const Tensor& q, const Tensor& k, const Tensor& v, std::int64_t heads, std::int64_t kv_heads) {
-  Attention a;
+kernel::Attention call(const Tensor& q, const Tensor& k, const Tensor& v, std::int64_t heads, std::int64_t kv_heads) {
+  kernel::Attention a;
   a.batch = q.size(0);
   a.queries = q.size(1);
   a.keys = k.size(1);
@@ -37,7 +37,7 @@ Attention call(const Tensor& q, const Tensor& k, const Tensor& v, std::int64_t h
   return a;
 }
 
-Tensor run(const Attention& a) {
+Tensor run(const kernel::Attention& a) {
   backend().attention(a);
   return a.out.data;
 }
@@ -50,7 +50,7 @@ TEST(Attention, OneKeyReturnsItsValue) {
 TEST(Attention, EqualScoresGiveTheRunningMean) {
   const std::int64_t T = 5, D = 3;
   const Tensor v = random_tensor({1, T, D}, 1);
-  Attention a = call(Tensor::zeros({1, T, D}, DType::f64, reference), random_tensor({1, T, D}, 2), v, 1, 1);
+  kernel::Attention a = call(Tensor::zeros({1, T, D}, DType::f64, reference), random_tensor({1, T, D}, 2), v, 1, 1);
   const auto out = run(a).values(), values = v.values(), stat = a.row_stat.values();
   for (std::int64_t i = 0; i < T; ++i) {
     EXPECT_NEAR(stat[i], std::log(static_cast<double>(i + 1)), 1e-15);
@@ -66,7 +66,7 @@ TEST(Attention, TheStrongestKeyWins) {
   const Tensor q = Tensor::from(std::vector<double>{1e3}, {1, 1, 1}, DType::f64, reference);
   const Tensor k = Tensor::from(std::vector<double>{0, 1, -1}, {1, 3, 1}, DType::f64, reference);
   const Tensor v = Tensor::from(std::vector<double>{5, 6, 7}, {1, 3, 1}, DType::f64, reference);
-  Attention a = call(q, k, v, 1, 1);
+  kernel::Attention a = call(q, k, v, 1, 1);
   a.causal = false;
   EXPECT_EQ(run(a).item(), 6.0);
   EXPECT_EQ(a.row_stat.item(), 1e3);
@@ -78,7 +78,7 @@ TEST(Attention, EqualsTheComposedKernels) {
   const Tensor q = random_tensor({B, T, H * D}, 1), k = random_tensor({B, S, H * D}, 2),
                v = random_tensor(k.shape(), 3);
   const Tensor slopes = Tensor::from(std::vector<double>{0.5, 0.25}, {H}, DType::f64, reference);
-  Attention a = call(q, k, v, H, H);
+  kernel::Attention a = call(q, k, v, H, H);
   a.causal = false;
   a.start = start;
   a.prior.slopes = slopes;
@@ -87,30 +87,30 @@ TEST(Attention, EqualsTheComposedKernels) {
 
   const auto per_head = [&](const Tensor& x) {  // (B, T, H D) -> (B H, T, D)
     const Tensor y = empty({B, H, x.size(1), D});
-    backend().swap_middle(x.reshape({B, x.size(1), H, D}), y);
+    backend().swap_middle({.x = x.reshape({B, x.size(1), H, D}), .y = y});
     return y.reshape({B * H, x.size(1), D});
   };
   const Tensor scores = empty({B * H, T, S}), weights = empty(scores.shape()), prior = empty({B * H, T, S});
   backend().matmul({.a = per_head(q), .b = per_head(k), .transpose_b = true, .out = scores});
-  backend().scale(scores, a.scale, scores);
+  backend().scale({.x = scores, .factor = a.scale, .out = scores});
   for (std::int64_t n = 0; n < prior.numel(); ++n) {
     const auto j = n % S, i = n / S % T, h = n / S / T % H;
     prior.data_as<double>()[n] = -slopes.values()[h] * static_cast<double>(start + i - j);
   }
-  backend().add(scores, prior, scores);
-  backend().softmax(scores, weights);
-  backend().dropout(weights, weights, a.dropout, a.random);
+  backend().add({.a = scores, .b = prior, .out = scores});
+  backend().softmax({.x = scores, .y = weights});
+  backend().dropout({.x = weights, .y = weights, .p = a.dropout, .random = a.random});
   const Tensor out = empty({B * H, T, D}), expected = empty({B, T, H, D});
   backend().matmul({.a = weights, .b = per_head(v), .out = out});
-  backend().swap_middle(out.reshape({B, H, T, D}), expected);
+  backend().swap_middle({.x = out.reshape({B, H, T, D}), .y = expected});
   EXPECT_TRUE(close(run(a), expected.reshape({B, T, H * D}), 1e-14));
 }
 
 TEST(Attention, ACausalQueryIgnoresLaterKeys) {
   const Tensor q = random_tensor({1, 4, 6}, 1), k = random_tensor({1, 4, 6}, 2), v = random_tensor({1, 4, 6}, 3);
   const auto before = run(call(q, k, v, 2, 2)).values();
-  backend().fill(k.reshape({4, 6}).slice(3, 4), 50.0);
-  backend().fill(v.reshape({4, 6}).slice(3, 4), -50.0);
+  backend().fill({.x = k.reshape({4, 6}).slice(3, 4), .value = 50.0});
+  backend().fill({.x = v.reshape({4, 6}).slice(3, 4), .value = -50.0});
   const auto after = run(call(q, k, v, 2, 2)).values();
   for (std::size_t i = 0; i < 18; ++i) EXPECT_EQ(before[i], after[i]);
   for (std::size_t i = 18; i < 24; ++i) EXPECT_NE(before[i], after[i]);
@@ -120,12 +120,12 @@ TEST(Attention, TokenByTokenEqualsAllAtOnce) {
   const std::int64_t T = 6, C = 8;
   const Tensor q = random_tensor({1, T, C}, 1), k = random_tensor({1, T, C}, 2), v = random_tensor({1, T, C}, 3);
   const Tensor slopes = Tensor::from(std::vector<double>{0.5, 0.25}, {2}, DType::f64, reference);
-  Attention whole = call(q, k, v, 2, 2);
+  kernel::Attention whole = call(q, k, v, 2, 2);
   whole.prior.slopes = slopes;
   const Tensor expected = run(whole);
   for (std::int64_t t = 0; t < T; ++t) {
     const auto until = [&](const Tensor& x) { return x.flat_view(0, {1, t + 1, C}); };
-    Attention one = call(q.flat_view(t * C, {1, 1, C}), until(k), until(v), 2, 2);
+    kernel::Attention one = call(q.flat_view(t * C, {1, 1, C}), until(k), until(v), 2, 2);
     one.start = t;
     one.prior.slopes = slopes;
     EXPECT_EQ(run(one).values(), expected.flat_view(t * C, {C}).values());
@@ -138,8 +138,8 @@ TEST(Attention, AlibiEqualsABiasOnKeysUnderTheMask) {
   const std::int64_t T = 5;
   const Tensor zero = Tensor::zeros({1, T, 1}, DType::f64, reference), one = empty({1, T, 1}),
                v = random_tensor({1, T, 1}, 1);
-  backend().fill(one, 1.0);
-  Attention alibi = call(zero, zero, v, 1, 1);
+  backend().fill({.x = one, .value = 1.0});
+  kernel::Attention alibi = call(zero, zero, v, 1, 1);
   alibi.prior.slopes = Tensor::from(std::vector<double>{0.3}, {1}, DType::f64, reference);
   const Tensor position = empty({1, T, 1});
   for (std::int64_t j = 0; j < T; ++j) position.data_as<double>()[j] = 0.3 * static_cast<double>(j);
@@ -150,7 +150,7 @@ TEST(Attention, AlibiIsMoreThanABiasOnKeysWithoutNormalisation) {
   const std::int64_t T = 5;
   const Tensor zero = Tensor::zeros({1, T, 1}, DType::f64, reference), v = random_tensor({1, T, 1}, 1);
   Attention alibi = call(zero, zero, v, 1, 1), on_keys = call(zero, zero, v, 1, 1);
-  alibi.map.kind = on_keys.map.kind = RowMapKind::sigmoid;
+  alibi.map = on_keys.map = SigmoidMap();
   alibi.prior.slopes = Tensor::from(std::vector<double>{0.3}, {1}, DType::f64, reference);
   on_keys.prior.key = Tensor::from(std::vector<double>{0.0, 0.3, 0.6, 0.9, 1.2}, {1, T}, DType::f64, reference);
   EXPECT_GT(test::max_relative_error(run(alibi), run(on_keys)), 1e-2);
@@ -161,7 +161,7 @@ TEST(Attention, ThePriorIsTheSumOfItsTables) {
   const std::int64_t T = 3, H = 2, start = 1, S = 5;
   const Tensor q = Tensor::zeros({1, T, H}, DType::f64, reference), k = Tensor::zeros({1, S, H}, DType::f64, reference);
   const auto table = [](const Shape& shape, std::uint64_t seed) { return random_tensor(shape, seed); };
-  Attention a = call(q, k, random_tensor({1, S, H}, 1), H, H);
+  kernel::Attention a = call(q, k, random_tensor({1, S, H}, 1), H, H);
   a.causal = false;
   a.start = start;
   a.prior = {table({H}, 2), table({H, 7}, 3), table({H, 6}, 4), table({H}, 5)};
@@ -187,10 +187,9 @@ TEST(Attention, ThePriorIsTheSumOfItsTables) {
 TEST(AttentionMetric, GivesTheCovarianceOfWhatKeysCarry) {
   const std::int64_t B = 2, T = 4, H = 2, D = 3, E = 2, head = 1;
   const Tensor q = random_tensor({B, T, H * D}, 1), k = random_tensor({B, T, D}, 2), y = random_tensor({B, T, E}, 3);
-  for (const RowMapKind kind :
-       {RowMapKind::softmax, RowMapKind::softmax1, RowMapKind::sparsemax, RowMapKind::sigmoid}) {
+  for (const RowMap& map : std::vector<RowMap>{SoftmaxMap(), Softmax1Map(), SparsemaxMap(), SigmoidMap()}) {
     Attention a = call(q, k, k, H, 1);
-    a.map.kind = kind;
+    a.map = map;
     const Tensor column_sums = empty({B, T}), products = empty({B, T, E});
     backend().attention_metric({a, head, y, column_sums, products});
     double got[E][E] = {}, expected[E][E] = {};
@@ -238,7 +237,7 @@ TEST(Attention, GroupedHeadsEqualRepeatedOnes) {
                v = random_tensor({B, T, G * D}, 3);
   const auto repeated = [&](const Tensor& x) {  // each of the G heads H / G times in a row
     const Tensor y = empty({B, T, H * D});
-    backend().repeat(x, B * T * G, H / G, D, 1.0, y);
+    backend().repeat({.x = x, .outer = B * T * G, .n = H / G, .inner = D, .out = y});
     return y;
   };
   EXPECT_TRUE(close(run(call(q, k, v, H, G)), run(call(q, repeated(k), repeated(v), H, H)), 1e-15));
@@ -250,12 +249,12 @@ TEST(Attention, ReadsAPackedProjection) {
   const auto part = [&](std::int64_t begin, std::int64_t width) {
     const Tensor x = empty({B, T, width});
     for (std::int64_t row = 0; row < B * T; ++row) {
-      backend().copy(packed.flat_view(row * W + begin, {width}), x.flat_view(row * width, {width}));
+      backend().copy({.from = packed.flat_view(row * W + begin, {width}), .to = x.flat_view(row * width, {width})});
     }
     return x;
   };
-  const Attention separate = call(part(0, H * D), part(H * D, G * D), part((H + G) * D, G * D), H, G);
-  Attention a = separate;
+  const kernel::Attention separate = call(part(0, H * D), part(H * D, G * D), part((H + G) * D, G * D), H, G);
+  kernel::Attention a = separate;
   a.q = {packed, 0, W, T * W};
   a.k = {packed, H * D, W, T * W};
   a.v = {packed, (H + G) * D, W, T * W};
@@ -265,7 +264,7 @@ TEST(Attention, ReadsAPackedProjection) {
 
 TEST(Attention, WithoutKeysTheOutputIsZero) {
   const Tensor none = empty({1, 0, 2});
-  Attention a = call(random_tensor({1, 2, 2}, 1), none, none, 1, 1);
+  kernel::Attention a = call(random_tensor({1, 2, 2}, 1), none, none, 1, 1);
   EXPECT_EQ(run(a).values(), std::vector<double>(4, 0.0));
   for (const double stat : a.row_stat.values()) EXPECT_EQ(stat, -std::numeric_limits<double>::infinity());
 }
@@ -275,7 +274,7 @@ TEST(Attention, WithoutKeysTheOutputIsZero) {
 TEST(AttentionBackward, ConservationLaws) {
   const std::int64_t T = 5, D = 4;
   const Tensor q = random_tensor({1, T, D}, 1), k = random_tensor({1, T, D}, 2), v = random_tensor({1, T, D}, 3);
-  AttentionBackward args{.forward = call(q, k, v, 1, 1)};
+  kernel::AttentionBackward args{.forward = call(q, k, v, 1, 1)};
   run(args.forward);
   args.dout = heads_of(random_tensor({1, T, D}, 4));
   args.dq = heads_of(empty(q.shape()));
@@ -284,7 +283,7 @@ TEST(AttentionBackward, ConservationLaws) {
   backend().attention_backward(args);
   const auto over_tokens = [&](const Tensor& x) {
     const Tensor total = empty({D});
-    backend().sum(x, 1, T, D, 1.0, total, false);
+    backend().sum({.x = x, .n = T, .inner = D, .out = total});
     return total;
   };
   EXPECT_GT(test::max_relative_error(args.dk.data.values(), std::vector<double>(T * D, 0.0)), 1e-2);

@@ -48,10 +48,10 @@ TEST(Gradient, Activation) {
   const Tensor y = empty({40}), dx = empty({40});
   for (const auto kind : {Activation::none, Activation::gelu, Activation::gelu_tanh, Activation::silu}) {
     const auto numeric = central_differences(x, [&] {
-      backend().activation(kind, x, y);
+      backend().activate({.function = kind, .x = x, .y = y});
       return inner(w, y);
     });
-    backend().activation_backward(kind, x, w, dx);
+    backend().activate_backward({.function = kind, .x = x, .dy = w, .dx = dx});
     EXPECT_TRUE(close(dx.values(), numeric, tolerance)) << name_of(kind);
   }
 }
@@ -60,12 +60,12 @@ TEST(Gradient, Softmax) {
   const Tensor x = random_tensor({3, 7}, 1, DType::f64, reference, 2.0), w = random_tensor({3, 7}, 2);
   const Tensor y = empty({3, 7}), dx = empty({3, 7});
   const auto forward = [&] {
-    backend().softmax(x, y);
+    backend().softmax({.x = x, .y = y});
     return inner(w, y);
   };
   const auto numeric = central_differences(x, forward);
   forward();
-  backend().softmax_backward(y, w, dx);
+  backend().softmax_backward({.y = y, .dy = w, .dx = dx});
   EXPECT_TRUE(close(dx.values(), numeric, tolerance));
 }
 
@@ -76,7 +76,7 @@ TEST(Gradient, Norm) {
   const Tensor bias = random_tensor({9}, 4), w = random_tensor(shape, 5), u = random_tensor(shape, 6);
   for (const NormKind kind : {NormKind::layer, NormKind::rms}) {
     for (const bool with_gain : {true, false}) {
-      Norm args{
+      kernel::Norm args{
           .kind = kind, .eps = 0.1, .x = x, .residual = residual, .bias = bias, .sum = empty(shape), .y = empty(shape)};
       if (with_gain) args.gain = gain;
       if (kind == NormKind::layer) args.mean = empty({4});
@@ -86,7 +86,7 @@ TEST(Gradient, Norm) {
         return inner(w, args.y) + inner(u, args.sum);
       };
       forward();
-      NormBackward back{.kind = kind, .x = args.sum, .gain = args.gain, .mean = args.mean, .rstd = args.rstd, .dy = w};
+      kernel::NormBackward back{.kind = kind, .x = args.sum, .gain = args.gain, .mean = args.mean, .rstd = args.rstd, .dy = w};
       back.dsum = u.clone();
       back.dx = back.dsum;  // in place
       back.dbias = empty({9});
@@ -106,7 +106,7 @@ TEST(Gradient, Norm) {
       back.accumulate_bias = true;
       back.accumulate_gain = true;
       backend().norm_backward(back);
-      backend().add_scaled(u, 1.0, back.dx);
+      backend().add_scaled({.x = u, .y = back.dx});
       EXPECT_TRUE(close(back.dx.values(), central_differences(x, forward), tolerance));
       for (std::size_t c = 0; c < 9; ++c) {
         EXPECT_DOUBLE_EQ(back.dbias.values()[c], 2.0 * dbias[c]);
@@ -121,7 +121,7 @@ TEST(Gradient, Norm) {
 // A rotation: its backward is its inverse.
 TEST(Gradient, Rope) {
   const Tensor x = random_tensor({2, 3, 10}, 1), w = random_tensor({2, 3, 10}, 2), y = empty({2, 3, 10});
-  Rope args{.x = x, .y = y, .heads = 2, .head_dim = 4, .start = 5};
+  kernel::Rope args{.x = x, .y = y, .heads = 2, .head_dim = 4, .start = 5};
   const auto numeric = central_differences(x, [&] {
     backend().rope(args);
     return inner(w, y);
@@ -137,10 +137,10 @@ TEST(Gradient, Embedding) {
                dtable = empty({5, 3});
   const Tensor ids = test::random_ids({7}, 5, 3);
   const auto numeric = central_differences(table, [&] {
-    backend().embedding(ids, table, out);
+    backend().embedding({.ids = ids, .table = table, .out = out});
     return inner(w, out);
   });
-  backend().embedding_backward(ids, w, dtable, false);
+  backend().embedding_backward({.ids = ids, .dout = w, .dtable = dtable});
   EXPECT_TRUE(close(dtable.values(), numeric, tolerance));
 }
 
@@ -175,7 +175,7 @@ TEST_P(AttentionGradient, MatchesCentralDifferences) {
   const Tensor k = random_tensor({B, S, c.kv_heads * D}, 2), v = random_tensor({B, S, c.kv_heads * D}, 3);
   const auto heads_of = [](const Tensor& x) { return HeadView{x, 0, x.size(2), x.size(1) * x.size(2)}; };
 
-  Attention a;
+  kernel::Attention a;
   a.batch = B;
   a.queries = T;
   a.keys = S;
@@ -198,7 +198,7 @@ TEST_P(AttentionGradient, MatchesCentralDifferences) {
     return inner(w, a.out.data);
   };
   forward();
-  const AttentionBackward back{a, heads_of(w), heads_of(random_tensor(q.shape(), 5)),
+  const kernel::AttentionBackward back{a, heads_of(w), heads_of(random_tensor(q.shape(), 5)),
                                heads_of(random_tensor(k.shape(), 6)), heads_of(random_tensor(v.shape(), 7))};
   backend().attention_backward(back);
   EXPECT_TRUE(close(back.dq.data.values(), central_differences(q, forward), tolerance));

@@ -23,17 +23,17 @@ Tensor empty(const Shape& shape) { return Tensor::empty(shape, DType::f64, refer
 TEST(Embedding, TakesRowsOfTheTable) {
   const Tensor longer = Tensor::from(std::vector<double>{1, 2, 3, 4, 5, 6, 7, 8}, {4, 2}, DType::f64, reference);
   const Tensor out = empty({5, 2});
-  backend().embedding(ids({2, 0, 2, -1, 3}), longer.slice(0, 3), out);  // id 3 is outside, though there is memory
+  backend().embedding({.ids = ids({2, 0, 2, -1, 3}), .table = longer.slice(0, 3), .out = out});  // id 3 is outside, though there is memory
   EXPECT_EQ(out.values(), (std::vector<double>{5, 6, 1, 2, 5, 6, 0, 0, 0, 0}));
 }
 
 TEST(Embedding, BackwardScattersAndAccumulates) {
   const Tensor dout = Tensor::from(std::vector<double>{1, 2, 10, 20, 100, 200, 7, 7}, {4, 2}, DType::f64, reference);
   const Tensor dtable = empty({3, 2});
-  backend().fill(dtable, 55.0);
-  backend().embedding_backward(ids({2, 0, 2, -1}), dout, dtable, false);
+  backend().fill({.x = dtable, .value = 55.0});
+  backend().embedding_backward({.ids = ids({2, 0, 2, -1}), .dout = dout, .dtable = dtable});
   EXPECT_EQ(dtable.values(), (std::vector<double>{10, 20, 0, 0, 101, 202}));
-  backend().embedding_backward(ids({2, 0, 2, 3}), dout, dtable, true);
+  backend().embedding_backward({.ids = ids({2, 0, 2, 3}), .dout = dout, .dtable = dtable, .accumulate = true});
   EXPECT_EQ(dtable.values(), (std::vector<double>{20, 40, 0, 0, 202, 404}));
 }
 
@@ -62,7 +62,7 @@ struct Loss {
 TEST(CrossEntropy, UniformLogitsCostLogV) {
   for (const std::int64_t V : {2, 65, 50257}) {
     const Tensor logits = empty({2, V});
-    backend().fill(logits, -100.0);
+    backend().fill({.x = logits, .value = -100.0});
     const Loss loss(logits, ids({0, 1}));
     EXPECT_NEAR(loss.mean(), std::log(static_cast<double>(V)), 1e-10) << V;
     EXPECT_NEAR(loss.lse.values()[0], std::log(static_cast<double>(V)) - 100.0, 1e-10) << V;

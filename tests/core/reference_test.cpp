@@ -28,21 +28,21 @@ Tensor empty(const Shape& shape) { return Tensor::empty(shape, DType::f64, refer
 TEST(Elementwise, TheSecondArgumentRepeatsAlongSuffixes) {
   const Tensor a = tensor({1, 2, 3, 4, 5, 6}, {2, 3});
   const Tensor out = empty({2, 3});
-  backend().add(a, tensor({10, 20, 30}), out);
+  backend().add({.a = a, .b = tensor({10, 20, 30}), .out = out});
   EXPECT_EQ(out.values(), (std::vector<double>{11, 22, 33, 14, 25, 36}));
-  backend().mul(a, tensor({2}), out);
+  backend().mul({.a = a, .b = tensor({2}), .out = out});
   EXPECT_EQ(out.values(), (std::vector<double>{2, 4, 6, 8, 10, 12}));
-  backend().mul(a, a, out);
+  backend().mul({.a = a, .b = a, .out = out});
   EXPECT_EQ(out.values(), (std::vector<double>{1, 4, 9, 16, 25, 36}));
-  backend().add(a, a, a);
+  backend().add({.a = a, .b = a, .out = a});
   EXPECT_EQ(a.values(), (std::vector<double>{2, 4, 6, 8, 10, 12}));
 }
 
 TEST(Elementwise, ScaleAndAddScaled) {
   const Tensor x = tensor({1, -2, 3}), y = tensor({10, 20, 30}), out = empty({3});
-  backend().scale(x, -0.5, out);
+  backend().scale({.x = x, .factor = -0.5, .out = out});
   EXPECT_EQ(out.values(), (std::vector<double>{-0.5, 1, -1.5}));
-  backend().add_scaled(x, 2.0, y);
+  backend().add_scaled({.x = x, .factor = 2.0, .y = y});
   EXPECT_EQ(y.values(), (std::vector<double>{12, 16, 36}));
 }
 
@@ -50,32 +50,32 @@ TEST(Activation, PublishedValues) {
   // gelu(x) = x Phi(x) with Phi(1) = 0.841344746068542949 and Phi(-3) = 0.00134989803163009453; silu(1) = 1 / (1 +
   // 1/e).
   const Tensor x = tensor({0, 1, -3, 40, -40}), y = empty({5});
-  backend().activation(Activation::gelu, x, y);
+  backend().activate({.function = Activation::gelu, .x = x, .y = y});
   EXPECT_TRUE(close(y.values(), {0, 0.841344746068542949, -3 * 0.00134989803163009453, 40, 0}, 1e-15));
-  backend().activation(Activation::silu, x, y);
+  backend().activate({.function = Activation::silu, .x = x, .y = y});
   EXPECT_TRUE(close(y.values(), {0, 0.731058578630004879, -3 / (1 + std::exp(3.0)), 40, -40 * std::exp(-40.0)}, 1e-15));
-  backend().activation(Activation::gelu_tanh, x, y);  // 0.841191990608 is PyTorch's gelu(1, approximate="tanh")
+  backend().activate({.function = Activation::gelu_tanh, .x = x, .y = y});  // 0.841191990608 is PyTorch's gelu(1, approximate="tanh")
   EXPECT_NEAR(y.values()[1], 0.8411919906082768, 1e-15);
-  backend().activation(Activation::none, x, y);
+  backend().activate({.function = Activation::none, .x = x, .y = y});
   EXPECT_EQ(y.values(), x.values());
 }
 
 TEST(Activation, TheTanhFormStaysNearTheExactOne) {
   const Tensor x = empty({1001}), exact = empty({1001}), approximate = empty({1001});
   for (std::int64_t i = 0; i < x.numel(); ++i) x.data_as<double>()[i] = -8.0 + 0.016 * static_cast<double>(i);
-  backend().activation(Activation::gelu, x, exact);
-  backend().activation(Activation::gelu_tanh, x, approximate);
+  backend().activate({.function = Activation::gelu, .x = x, .y = exact});
+  backend().activate({.function = Activation::gelu_tanh, .x = x, .y = approximate});
   const auto a = exact.values(), b = approximate.values();
   for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 5e-4);
 }
 
 TEST(Activation, SymmetryOfTheExactForms) {  // f(x) - f(-x) = x for gelu, gelu_tanh and silu
   const Tensor x = random_tensor({100}, 1), minus_x = empty({100}), y = empty({100}), z = empty({100});
-  backend().scale(x, -1.0, minus_x);
+  backend().scale({.x = x, .factor = -1.0, .out = minus_x});
   for (const auto kind : {Activation::gelu, Activation::gelu_tanh, Activation::silu}) {
-    backend().activation(kind, x, y);
-    backend().activation(kind, minus_x, z);
-    backend().add_scaled(z, -1.0, y);
+    backend().activate({.function = kind, .x = x, .y = y});
+    backend().activate({.function = kind, .x = minus_x, .y = z});
+    backend().add_scaled({.x = z, .factor = -1.0, .y = y});
     EXPECT_TRUE(close(y, x, 1e-14)) << name_of(kind);
   }
 }
@@ -89,7 +89,7 @@ TEST(Matmul, ByHandInAllFourTransposes) {
   const Tensor out = empty({2, 2});
   for (const bool transpose_a : {false, true}) {
     for (const bool transpose_b : {false, true}) {
-      backend().fill(out, -7.0);
+      backend().fill({.x = out, .value = -7.0});
       backend().matmul({.a = transpose_a ? a_t : a,
                         .transpose_a = transpose_a,
                         .b = transpose_b ? b_t : b,
@@ -108,7 +108,7 @@ TEST(Matmul, AccumulatesAndAddsBiasAndActivation) {
   backend().matmul(
       {.a = a, .b = b, .out = out, .bias = tensor({-13, 3}), .activation = Activation::gelu, .pre_activation = before});
   EXPECT_EQ(before.values(), (std::vector<double>{0, 1}));
-  backend().activation(Activation::gelu, before, expected);
+  backend().activate({.function = Activation::gelu, .x = before, .y = expected});
   EXPECT_EQ(out.values(), expected.values());
 }
 
@@ -135,26 +135,26 @@ TEST(Matmul, AnEmptyInnerDimensionLeavesTheBias) {
 
 TEST(SwapMiddle, MovesElementsAndUndoesItself) {
   const Tensor x = random_tensor({2, 3, 4, 5}, 1), y = empty({2, 4, 3, 5}), back = empty({2, 3, 4, 5});
-  backend().swap_middle(x, y);
+  backend().swap_middle({.x = x, .y = y});
   const auto in = x.values(), out = y.values();
   EXPECT_EQ(out[((1 * 4 + 2) * 3 + 1) * 5 + 3], in[((1 * 3 + 1) * 4 + 2) * 5 + 3]);
-  backend().swap_middle(y, back);
+  backend().swap_middle({.x = y, .y = back});
   EXPECT_EQ(back.values(), in);
 }
 
 TEST(Sum, OverEachPlaceOfTheDimension) {
   const Tensor x = tensor({1, 2, 3, 4, 5, 6}, {2, 3}), rows = empty({2}), columns = tensor({100, 100, 100});
-  backend().sum(x, 2, 3, 1, 1.0 / 3.0, rows, false);
+  backend().sum({.x = x, .outer = 2, .n = 3, .factor = 1.0 / 3.0, .out = rows});
   EXPECT_TRUE(close(rows.values(), {2, 5}, 1e-15));
-  backend().sum(x, 1, 2, 3, 2.0, columns, true);
+  backend().sum({.x = x, .n = 2, .inner = 3, .factor = 2.0, .out = columns, .accumulate = true});
   EXPECT_EQ(columns.values(), (std::vector<double>{110, 114, 118}));
 }
 
 TEST(Sum, RepeatIsItsAdjoint) {  // <sum(x), y> = <x, repeat(y)>
   const Tensor x = random_tensor({2, 5, 3}, 1), y = random_tensor({2, 3}, 2);
   const Tensor summed = empty({2, 3}), repeated = empty({2, 5, 3});
-  backend().sum(x, 2, 5, 3, 0.7, summed, false);
-  backend().repeat(y, 2, 5, 3, 0.7, repeated);
+  backend().sum({.x = x, .outer = 2, .n = 5, .inner = 3, .factor = 0.7, .out = summed});
+  backend().repeat({.x = y, .outer = 2, .n = 5, .inner = 3, .factor = 0.7, .out = repeated});
   const auto inner = [](const Tensor& a, const Tensor& b) {
     const auto u = a.values(), v = b.values();
     return std::inner_product(u.begin(), u.end(), v.begin(), 0.0);
@@ -166,19 +166,19 @@ TEST(Sum, RepeatIsItsAdjoint) {  // <sum(x), y> = <x, repeat(y)>
 
 TEST(Softmax, ClosedForm) {
   const Tensor x = tensor({0, std::log(2.0), std::log(5.0), 1000, 1000, -1000}, {2, 3}), y = empty({2, 3});
-  backend().softmax(x, y);
+  backend().softmax({.x = x, .y = y});
   EXPECT_TRUE(close(y.values(), {1.0 / 8, 2.0 / 8, 5.0 / 8, 0.5, 0.5, 0}, 1e-15));
 }
 
 TEST(Softmax, RowsSumToOneAndIgnoreAShift) {
   const Tensor x = random_tensor({7, 65}, 1, DType::f64, reference, 5.0), y = empty({7, 65}), shifted = empty({7, 65});
-  backend().softmax(x, y);
+  backend().softmax({.x = x, .y = y});
   const auto p = y.values();
   for (std::size_t r = 0; r < 7; ++r) {
     EXPECT_NEAR(std::accumulate(p.begin() + r * 65, p.begin() + (r + 1) * 65, 0.0), 1.0, 1e-14);
   }
-  backend().add(x, tensor({123.0}), x);
-  backend().softmax(x, shifted);
+  backend().add({.a = x, .b = tensor({123.0}), .out = x});
+  backend().softmax({.x = x, .y = shifted});
   EXPECT_TRUE(close(shifted, y, 1e-12));
 }
 
@@ -228,7 +228,7 @@ TEST(Norm, RmsKeepsTheDirection) {
 TEST(Norm, ALargeMeanDoesNotCancel) {
   const Tensor x = random_tensor({1, 64}, 1), far = empty({1, 64}), y = empty({1, 64}), z = empty({1, 64});
   const Tensor mean = empty({1}), rstd = empty({1});
-  backend().add(x, tensor({1e6}), far);
+  backend().add({.a = x, .b = tensor({1e6}), .out = far});
   backend().norm({.x = x, .y = y, .mean = mean, .rstd = rstd});
   backend().norm({.x = far, .y = z, .mean = mean, .rstd = rstd});
   EXPECT_TRUE(close(z, y, 1e-8));
@@ -244,7 +244,7 @@ TEST(Rope, ByHand) {
 
 TEST(Rope, TheInverseUndoesItAndTheRestIsCopied) {
   const Tensor x = random_tensor({2, 5, 3 * 8 + 4}, 1), y = empty({2, 5, 28}), back = empty({2, 5, 28});
-  Rope rope{.x = x, .y = y, .heads = 3, .head_dim = 8, .start = 11};
+  kernel::Rope rope{.x = x, .y = y, .heads = 3, .head_dim = 8, .start = 11};
   backend().rope(rope);
   EXPECT_GT(test::max_relative_error(y, x), 0.1);
   for (std::int64_t row = 0; row < 10; ++row) {

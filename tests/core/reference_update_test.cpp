@@ -24,27 +24,27 @@ Tensor control(double lr, double step, double clip = 1.0, double finite = 1.0) {
 
 TEST(Clip, ScalesDownToTheLargestNorm) {
   const Tensor slots = control(0.1, 1);
-  backend().clip_factor(tensor({3, -4}), 1.0, slots);
+  backend().clip_factor({.grads = tensor({3, -4}), .max_norm = 1.0, .control = slots});
   EXPECT_TRUE(close(slots.values(), {0.1, 1, 0.2, 1, 5}, 1e-15));  // lr and step stay
 }
 
 TEST(Clip, LeavesSmallGradientsAndNoLimitAlone) {
   const Tensor slots = control(0.1, 1);
   for (const double limit : {5.0, 100.0, 0.0}) {
-    backend().clip_factor(tensor({3, -4}), limit, slots);
+    backend().clip_factor({.grads = tensor({3, -4}), .max_norm = limit, .control = slots});
     EXPECT_EQ(slots.values()[Control::clip], 1.0) << limit;
   }
-  backend().clip_factor(tensor({0, 0}), 1.0, slots);
+  backend().clip_factor({.grads = tensor({0, 0}), .max_norm = 1.0, .control = slots});
   EXPECT_EQ(slots.values()[Control::clip], 1.0);
 }
 
 TEST(Clip, ReportsNonFiniteGradients) {
   const Tensor slots = control(0.1, 1);
   for (const double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
-    backend().clip_factor(tensor({1, bad}), 1.0, slots);
+    backend().clip_factor({.grads = tensor({1, bad}), .max_norm = 1.0, .control = slots});
     EXPECT_EQ(slots.values()[Control::finite], 0.0);
   }
-  backend().clip_factor(tensor({1, 1}), 1.0, slots);
+  backend().clip_factor({.grads = tensor({1, 1}), .max_norm = 1.0, .control = slots});
   EXPECT_EQ(slots.values()[Control::finite], 1.0);
 }
 
@@ -53,7 +53,7 @@ TEST(AdamW, TwoStepsByHand) {
   // Step 1: m = 1, v = 1; unbiased 2 and 4: p = 0.95 * 3 - 0.1 * 2 / 2 = 2.75.
   // Step 2: m = 3/2, v = 7/4; unbiased 2 and 4: p = 0.95 * 2.75 - 0.1 = 2.5125.
   const Tensor param = tensor({3}), m = tensor({0}), v = tensor({0});
-  Update args{.rule = AdamWRule{.beta1 = 0.5, .beta2 = 0.75, .eps = 0.0},
+  kernel::Update args{.rule = AdamWRule{.beta1 = 0.5, .beta2 = 0.75, .eps = 0.0},
               .param = param,
               .grad = tensor({4}),
               .states = {m, v},
@@ -91,7 +91,7 @@ TEST(Sgd, PlainStepWithDecay) {
 TEST(Sgd, MomentumAndNesterovByHand) {
   for (const bool nesterov : {false, true}) {
     const Tensor param = tensor({0}), buffer = tensor({1e9});  // the first step overwrites the buffer
-    Update args{.rule = MomentumRule{0.5, nesterov},
+    kernel::Update args{.rule = MomentumRule{0.5, nesterov},
                 .param = param,
                 .grad = tensor({1}),
                 .states = {buffer},
@@ -106,14 +106,14 @@ TEST(Sgd, MomentumAndNesterovByHand) {
 }
 
 /// One matrix of a DirectedStep: `before` the base rule, and `param` after it.
-DirectedStep::Matrix matrix(const std::vector<double>& before, const std::vector<double>& param,
+kernel::DirectedStep::Matrix matrix(const std::vector<double>& before, const std::vector<double>& param,
                             const std::vector<double>& direction, const std::vector<double>& gradient) {
   return {
       .param = tensor(param), .before = tensor(before), .direction = tensor(direction), .gradient = tensor(gradient)};
 }
 
 TEST(DirectedStep, GoesAlongTheDirectionInsteadOfWhatTheRuleDid) {
-  DirectedStep args{.matrices = {matrix({1, -2}, {50, 60}, {3, 4}, {1, 1})}, .control = control(0.2, 1)};
+  kernel::DirectedStep args{.matrices = {matrix({1, -2}, {50, 60}, {3, 4}, {1, 1})}, .control = control(0.2, 1)};
   args.matrices[0].lr_scale = 0.5;
   args.matrices[0].weight_decay = 0.5;
   backend().directed_step(args);
@@ -123,7 +123,7 @@ TEST(DirectedStep, GoesAlongTheDirectionInsteadOfWhatTheRuleDid) {
 // The rule moved the parameter by (0.3, 0.4) and let it decay by a tenth: the step is as long as the first alone.
 TEST(DirectedStep, GraftsTheLengthOfTheRulesStepWithoutItsDecay) {
   for (const double graft : {1.0, 0.5}) {
-    DirectedStep args{.matrices = {matrix({1, -2}, {0.9 - 0.3, -1.8 - 0.4}, {0, 7}, {0, 1})},
+    kernel::DirectedStep args{.matrices = {matrix({1, -2}, {0.9 - 0.3, -1.8 - 0.4}, {0, 7}, {0, 1})},
                       .control = control(0.2, 1)};
     args.matrices[0].weight_decay = 0.5;
     args.graft = graft;
@@ -135,7 +135,7 @@ TEST(DirectedStep, GraftsTheLengthOfTheRulesStepWithoutItsDecay) {
 TEST(DirectedStep, TheDivergenceOfAllMatricesTogetherIsCapped) {
   // f = 0.1 for both, <v, gradient> = 3 and 5: sum f^2 <v, gradient> = 0.08.
   for (const double kl : {0.02, 0.08, 1.0}) {
-    DirectedStep args{.matrices = {matrix({0}, {9}, {3}, {1}), matrix({0, 0}, {9, 9}, {1, 2}, {1, 2})},
+    kernel::DirectedStep args{.matrices = {matrix({0}, {9}, {3}, {1}), matrix({0, 0}, {9, 9}, {1, 2}, {1, 2})},
                       .control = control(0.1, 1)};
     args.kl = kl;
     backend().directed_step(args);
@@ -147,7 +147,7 @@ TEST(DirectedStep, TheDivergenceOfAllMatricesTogetherIsCapped) {
 
 TEST(DirectedStep, WithoutADirectionAMatrixOnlyDecays) {
   for (const double graft : {0.0, 1.0}) {
-    DirectedStep args{.matrices = {matrix({2, 4}, {7, 7}, {0, 0}, {1, 1})}, .control = control(0.1, 1)};
+    kernel::DirectedStep args{.matrices = {matrix({2, 4}, {7, 7}, {0, 0}, {1, 1})}, .control = control(0.1, 1)};
     args.matrices[0].weight_decay = 5.0;
     args.graft = graft;
     args.kl = 1e-3;
@@ -158,9 +158,9 @@ TEST(DirectedStep, WithoutADirectionAMatrixOnlyDecays) {
 
 TEST(Dot, IsTheSumOfProducts) {
   const Tensor out = tensor({NAN});
-  backend().dot(tensor({1, 2, 3}), tensor({4, -5, 6}), out);
+  backend().dot({.a = tensor({1, 2, 3}), .b = tensor({4, -5, 6}), .out = out});
   EXPECT_EQ(out.item(), 12.0);
-  backend().dot(tensor({}), tensor({}), out);
+  backend().dot({.a = tensor({}), .b = tensor({}), .out = out});
   EXPECT_EQ(out.item(), 0.0);
 }
 

@@ -140,7 +140,7 @@ class Step {
     back_.forward = a_;
   }
   void forget() {
-    for (const Tensor& x : {a_.out.data, a_.row_stat, gradient_}) backend_of(device_).fill(x, 7.0);
+    for (const Tensor& x : {a_.out.data, a_.row_stat, gradient_}) backend_of(device_).fill({.x = x, .value = 7.0});
   }
   std::vector<double> values() const {
     std::vector<double> all;
@@ -153,9 +153,9 @@ class Step {
 
  private:
   Device device_;
-  Attention a_;
+  kernel::Attention a_;
   Tensor gradient_;
-  AttentionBackward back_;
+  kernel::AttentionBackward back_;
 };
 
 TEST(Cudnn, ARecordedStepReplaysToTheSameBits) {

@@ -100,7 +100,7 @@ TEST(FusedSoftmax, ExtremeScoresMatchReference) {
 TEST(FusedSoftmax, HugeGradientsMatchReference) {
   const Case c{1, 129, 129, 1, 1, 64, 0, true, false, 0.0, {}, false, RowDamping{}};
   Inputs in = inputs_of(c, DType::bf16);
-  in.dout.backend().scale(in.dout, std::exp2(60.0), in.dout);
+  in.dout.backend().scale({.x = in.dout, .factor = std::exp2(60.0), .out = in.dout});
   expect_fused_equal(c, in);
 }
 
@@ -132,7 +132,7 @@ TEST(Fused, TilesAreReadWithoutBankConflicts) {
 TEST(Fused, CallsThatDoNotFitAreRefusedWithTheReason) {
   const Tensor x = Tensor::zeros({1, 8, 192}, DType::bf16, cpu), table = Tensor::zeros({8}, DType::f32, cpu);
   const auto view = [&](const Tensor& data, std::int64_t offset) { return HeadView{data, offset, 192, 8 * 192}; };
-  Attention good;
+  kernel::Attention good;
   good.batch = good.heads = good.kv_heads = 1;
   good.queries = good.keys = 8;
   good.head_dim = 64;
@@ -140,19 +140,19 @@ TEST(Fused, CallsThatDoNotFitAreRefusedWithTheReason) {
   good.k = view(x, 64);
   good.v = view(x, 128);
   EXPECT_EQ(simt::fused_refusal(good), "");
-  const auto refusal = [&](const std::function<void(Attention&)>& change) {
-    Attention bad = good;
+  const auto refusal = [&](const std::function<void(kernel::Attention&)>& change) {
+    kernel::Attention bad = good;
     change(bad);
     return simt::fused_refusal(bad);
   };
-  EXPECT_HAS(refusal([](Attention& a) { a.head_dim = 80; }), "head_dim is 80, not 64 or 128");
-  EXPECT_HAS(refusal([&](Attention& a) { a.prior.distance = table; }), "slopes only");
-  EXPECT_HAS(refusal([](Attention& a) { a.start = 3; }), "cache");
-  EXPECT_HAS(refusal([](Attention& a) { a.keys = 0; }), "no keys");
-  EXPECT_HAS(refusal([](Attention& a) { a.scale = -1.0; }), "scale is -1");
-  EXPECT_HAS(refusal([](Attention& a) { a.k.offset = 68; }), "the heads of k do not start");
-  EXPECT_HAS(refusal([](Attention& a) { a.v.data = a.v.data.to(DType::f32, cpu); }), "v is f32, not bf16");
-  EXPECT_HAS(simt::fused_refusal(AttentionBackward{good, view(x, 4), view(x, 0), view(x, 0), view(x, 0)}), "dout");
+  EXPECT_HAS(refusal([](kernel::Attention& a) { a.head_dim = 80; }), "head_dim is 80, not 64 or 128");
+  EXPECT_HAS(refusal([&](kernel::Attention& a) { a.prior.distance = table; }), "slopes only");
+  EXPECT_HAS(refusal([](kernel::Attention& a) { a.start = 3; }), "cache");
+  EXPECT_HAS(refusal([](kernel::Attention& a) { a.keys = 0; }), "no keys");
+  EXPECT_HAS(refusal([](kernel::Attention& a) { a.scale = -1.0; }), "scale is -1");
+  EXPECT_HAS(refusal([](kernel::Attention& a) { a.k.offset = 68; }), "the heads of k do not start");
+  EXPECT_HAS(refusal([](kernel::Attention& a) { a.v.data = a.v.data.to(DType::f32, cpu); }), "v is f32, not bf16");
+  EXPECT_HAS(simt::fused_refusal(kernel::AttentionBackward{good, view(x, 4), view(x, 0), view(x, 0), view(x, 0)}), "dout");
 }
 
 }  // namespace

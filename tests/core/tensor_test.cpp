@@ -56,7 +56,7 @@ TEST(Tensor, ReshapeSharesMemory) {
   const Tensor y = x.reshape({3, 4});
   EXPECT_EQ(y.shape(), (Shape{3, 4}));
   EXPECT_TRUE(y.same_memory(x));
-  y.backend().fill(y, 9.0);
+  y.backend().fill({.x = y, .value = 9.0});
   EXPECT_EQ(x.values(), std::vector<double>(12, 9.0));
   EXPECT_THROW(x.reshape({5}), std::invalid_argument);
 }
@@ -67,7 +67,7 @@ TEST(Tensor, SliceIsAViewOfRows) {
   EXPECT_EQ(middle.shape(), (Shape{2, 3}));
   EXPECT_EQ(middle.values(), (std::vector<double>{3, 4, 5, 6, 7, 8}));
   EXPECT_EQ(middle.slice(1, 2).values(), (std::vector<double>{6, 7, 8}));
-  middle.backend().fill(middle.slice(0, 1), -1.0);
+  middle.backend().fill({.x = middle.slice(0, 1), .value = -1.0});
   EXPECT_EQ(x.values(), (std::vector<double>{0, 1, 2, -1, -1, -1, 6, 7, 8, 9, 10, 11}));
   EXPECT_EQ(x.slice(4, 4).numel(), 0);
   EXPECT_THROW(x.slice(1, 5), std::invalid_argument);
@@ -88,7 +88,7 @@ TEST(Tensor, CopiesShareAndClonesDoNot) {
   const Tensor x = counting({3});
   const Tensor shared = x;
   const Tensor cloned = x.clone();
-  x.backend().fill(x, 5.0);
+  x.backend().fill({.x = x, .value = 5.0});
   EXPECT_EQ(shared.values(), std::vector<double>(3, 5.0));
   EXPECT_EQ(cloned.values(), (std::vector<double>{0, 1, 2}));
   EXPECT_FALSE(cloned.same_memory(x));

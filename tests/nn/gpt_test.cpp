@@ -90,14 +90,14 @@ TEST_P(GptVariants, GradientsAgreeWithCentralDifferences) {
   Gpt model(small(GetParam()), 11);
   ParameterStore store(model, reference, Precision::float32, 1);
   // Larger weights than at the start, so that no gradient is lost in rounding.
-  store.values().backend().scale(store.values(), 5.0, store.values());
+  store.values().backend().scale({.x = store.values(), .factor = 5.0, .out = store.values()});
   const Tensor tokens = test::random_ids({2, 9}, 11, 2), targets = test::random_ids({2, 9}, 11, 3);
   const auto analytic = loss_gradients(model, store, tokens, targets).values();
   auto values = store.values().values();
   const auto loss_at = [&](std::size_t i, double x) {
     std::vector<double> changed = values;
     changed[i] = x;
-    store.values().backend().copy_from_host(changed.data(), store.values());
+    store.values().backend().copy_from_host({.from = changed.data(), .to = store.values()});
     return model.loss(tokens, targets).value().item();
   };
   const double h = 2e-6;
@@ -227,7 +227,7 @@ TEST(Gpt, SampledLossIsNearTheEntropyOfItsPredictions) {
   options.context = 32;
   Gpt gpt(options, 7);
   const ParameterStore store(gpt, cpu, Precision::float32, 1);
-  store.values().backend().scale(store.values(), 12.0, store.values());  // predictions that differ
+  store.values().backend().scale({.x = store.values(), .factor = 12.0, .out = store.values()});  // predictions that differ
   gpt.eval();
   constexpr std::int64_t B = 64, T = 32;
   const Tensor tokens = test::random_ids({B, T}, 7, 1, cpu);
@@ -286,7 +286,7 @@ TEST(Gpt, DropsOnlyWhileTraining) {
   EXPECT_NE(noisy, quiet);
   EXPECT_EQ(model.forward(tokens).value().values(), noisy);  // the same step draws the same numbers
   const std::int32_t next = 2;
-  step.backend().copy_from_host(&next, step);
+  step.backend().copy_from_host({.from = &next, .to = step});
   EXPECT_NE(model.forward(tokens).value().values(), noisy);
   model.eval();
   EXPECT_EQ(model.forward(tokens).value().values(), quiet);

@@ -130,7 +130,7 @@ TEST(ParameterStore, KeepsCopiesInBfloat16) {
 TEST(ParameterStore, CompletesMissingGradientsWithZero) {
   Gpt model(tiny(), 7);
   ParameterStore store(model, cpu, Precision::float32, 5);
-  store.grads().backend().fill(store.grads(), 9.0);
+  store.grads().backend().fill({.x = store.grads(), .value = 9.0});
   store.clear_grads();
   store.complete_grads();
   for (const auto& e : store.entries()) {

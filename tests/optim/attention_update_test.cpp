@@ -152,7 +152,7 @@ TEST(AttentionUpdate, ANonFiniteGradientMovesNothing) {
   Optimizer optimizer(o, model, store, 10);
   const Vector before = store.values().values();
   gradients_of_first_step(model, store, optimizer);
-  store.grads().backend().fill(store.grads().slice(0, 1), std::nan(""));
+  store.grads().backend().fill({.x = store.grads().slice(0, 1), .value = std::nan("")});
   optimizer.step(1);
   EXPECT_EQ(store.values().values(), before);
 }

@@ -7,6 +7,7 @@
 #include "autograd/tape.h"
 #include "core/backend.h"
 #include "core/options/yaml.h"
+#include "optim/arithmetic.h"
 #include "optim/device_inverse.h"
 #include "optim/optimizer.h"
 #include "optim/symmetric.h"
@@ -61,7 +62,7 @@ Step take_step(const DenseAttention& d, const std::string& yaml, std::uint64_t s
   Matrix stacked(d.w_q.rows() + 2 * d.w_k.rows(), d.width);
   stacked << d.w_q, d.w_k, d.w_v;
   const auto entry = store.entry("layer.qkv.weight");
-  store.values().backend().copy(to_tensor(stacked), store.value(entry));
+  store.values().backend().copy({.from = to_tensor(stacked), .to = store.value(entry)});
   OptimizerOptions options;
   read_yaml_text("{lr: 1.0, weight_decay: 0, clip_norm: 0, schedule: constant, " + yaml + "}", "test", {}, options);
   Optimizer optimizer(options, model, store, 10);
@@ -124,8 +125,8 @@ void for_each_damped_pair(const DenseAttention& d, double damping, F f) {
 }
 
 TEST(Fisher, StepIsTheDenseSolveWithTheFactors) {
-  for (const RowMapKind kind : {RowMapKind::softmax, RowMapKind::entmax15, RowMapKind::sigmoid}) {
-    const DenseAttention d = random_attention(sizes(4, 2, 3, {kind}), 1);
+  for (const RowMap& map : std::vector<RowMap>{SoftmaxMap(), Entmax15Map(), SigmoidMap()}) {
+    const DenseAttention d = random_attention(sizes(4, 2, 3, map), 1);
     const Step step = take_step(d, plain_fisher + "damping: 0.3}", 1);
     Matrix expected = Matrix::Zero(step.gradient.rows(), step.gradient.cols());
     for_each_damped_pair(d, 0.3, [&](std::int64_t row, const Matrix& left, const Matrix& right) {
@@ -180,8 +181,8 @@ TEST(Fisher, GraftedStepDoesNotDependOnTheScaleOfTheLoss) {
 
 // (F + lambda I) v = g, where lambda is read off the solution: F v is known without it.
 TEST(FisherCg, StepSolvesTheDampedSystemOfTheExactFisher) {
-  const DenseAttention problems[] = {sizes(2, 1, 3), sizes(2, 2, 4, {}, 10000.0), sizes(3, 3, 2, {RowMapKind::sigmoid}),
-                                     sizes(2, 2, 3, {RowMapKind::sparsemax})};
+  const DenseAttention problems[] = {sizes(2, 1, 3), sizes(2, 2, 4, {}, 10000.0), sizes(3, 3, 2, SigmoidMap()),
+                                     sizes(2, 2, 3, SparsemaxMap())};
   for (const DenseAttention& problem : problems) {
     const DenseAttention d = random_attention(problem, 4);
     const Step step = take_step(
@@ -287,7 +288,7 @@ TEST(DeviceInverse, IsThatOfTheHost) {
           values.insert(values.end(), matrices.back().data(), matrices.back().data() + n * n);
         }
         const Tensor m = Tensor::from(values, {N, n, n}, dtype, device), out = Tensor::like(m);
-        damped_inverse_on_device(m, identities(m.shape(), dtype, device), 0.5, relative, out);
+        damped_inverse_on_device(m, identity(m.shape(), dtype, device), 0.5, relative, out);
         const auto got = out.values();
         for (std::int64_t k = 0; k < N; ++k) {
           const Eigen::MatrixXd expected =

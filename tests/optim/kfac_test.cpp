@@ -99,7 +99,7 @@ class Rig {
     for (std::size_t i = 0; i < g.size(); ++i) {
       const auto& entry = store.entries()[i];
       before.push_back(dense(store.value(entry)));
-      store.grad(entry).backend().copy(tensor(g[i]), store.grad(entry));
+      store.grad(entry).backend().copy({.from = tensor(g[i]), .to = store.grad(entry)});
     }
     optimizer.step(++steps);
     for (std::size_t i = 0; i < g.size(); ++i) moved.push_back(before[i] - weight(i));
@@ -107,7 +107,7 @@ class Rig {
   }
   Dense weight(std::size_t i) const { return dense(store.value(store.entries()[i])); }
   void set_weight(std::size_t i, const Dense& w) {
-    store.values().backend().copy(tensor(w), store.value(store.entries()[i]));
+    store.values().backend().copy({.from = tensor(w), .to = store.value(store.entries()[i])});
   }
   Dense state(const std::string& name) const {
     for (const NamedTensor& s : optimizer.state()) {
@@ -424,7 +424,7 @@ TEST(Kfac, DrawnTargetsEstimateTheExactFactor) {
     const Tape::Recording recording(tape);
     const Var logits = rig.net.forward(tensor(x));
     const Tensor targets = Tensor::zeros({N}, DType::i32, reference, Pool::data);
-    targets.backend().sample_targets(logits.value(), {.seed = 1, .stream = 2}, targets);
+    targets.backend().sample_targets({.logits = logits.value(), .random = {.seed = 1, .stream = 2}, .targets = targets});
     loss = autograd::cross_entropy(logits, targets);
   }
   tape.backward(loss);

@@ -44,7 +44,7 @@ std::map<std::string, std::vector<double>> run(const std::string& yaml, Device d
     for (const auto& e : store.entries()) {
       auto g = test::random_values(e.shape.numel(), static_cast<std::uint64_t>(step * 100 + e.shape.numel()));
       for (double& x : g) x *= gradient_scale;
-      store.grad(e).backend().copy(Tensor::from(g, e.shape, store.grads().dtype(), device), store.grad(e));
+      store.grad(e).backend().copy({.from = Tensor::from(g, e.shape, store.grads().dtype(), device), .to = store.grad(e)});
     }
     optimizer.step(step);
   }
@@ -54,8 +54,8 @@ std::map<std::string, std::vector<double>> run(const std::string& yaml, Device d
 }
 
 /// The same by the formulas, element by element. `update(p, g, m, v, step)` returns the new p.
-template <class Update>
-std::map<std::string, std::vector<double>> by_hand(int steps, Update update) {
+template <class kernel::Update>
+std::map<std::string, std::vector<double>> by_hand(int steps, kernel::Update update) {
   Toy toy;
   nn::ParameterStore store(toy, reference, nn::Precision::float32, 1);
   std::map<std::string, std::vector<double>> out;
@@ -135,12 +135,12 @@ TEST(Optimizer, ANonFiniteGradientChangesNothing) {
     Toy toy;
     nn::ParameterStore store(toy, cpu, nn::Precision::float32, 1);
     Optimizer optimizer(parse("{name: adamw}"), toy, store, 10);
-    store.grads().backend().fill(store.grads(), 1.0);
+    store.grads().backend().fill({.x = store.grads(), .value = 1.0});
     optimizer.step(1);
     const auto values = store.values().values();
     const auto m = optimizer.state()[0].value.values();
     EXPECT_EQ(optimizer.control().values()[Control::finite], 1.0);
-    store.grads().backend().fill(store.grads().slice(20, 21), bad);
+    store.grads().backend().fill({.x = store.grads().slice(20, 21), .value = bad});
     optimizer.step(2);
     EXPECT_EQ(optimizer.control().values()[Control::finite], 0.0);
     EXPECT_EQ(store.values().values(), values);

@@ -42,7 +42,7 @@ std::vector<double> path_of(const std::string& rule, Device device, int steps, c
   store.clear_grads();
   for (int step = 1; step <= steps; ++step) {
     const std::vector<double> g = gradient({path.end() - size, path.end()}, step);
-    store.grads().backend().copy(Tensor::from(g, entry.shape, store.grads().dtype(), device), store.grad(entry));
+    store.grads().backend().copy({.from = Tensor::from(g, entry.shape, store.grads().dtype(), device), .to = store.grad(entry)});
     optimizer.step(step);
     const std::vector<double> p = store.value(entry).values();
     path.insert(path.end(), p.begin(), p.end());
@@ -193,13 +193,13 @@ TEST(NAdamW, FollowsPyTorch) {
   const Tensor p = store.value(store.entries()[0]), grad = store.grad(store.entries()[0]);
   store.clear_grads();
   const std::vector<double> start{1.0, -2.0, 0.5};
-  backend_of(reference).copy_from_host(start.data(), p);
+  backend_of(reference).copy_from_host({.from = start.data(), .to = p});
   const std::map<int, std::vector<double>> expected{{1, {0.965111141092548, -2.01688885014858, 0.5258887057542182}},
                                                     {2, {0.9408600585067278, -1.998376362616266, 0.5482651262014614}},
                                                     {20, {0.8503984694378975, -1.784801123959795, 0.4963011026490804}}};
   for (int t = 1; t <= 20; ++t) {
     const std::vector<double> g{std::sin(1.3 * t), std::sin(1.3 * t + 1), std::sin(1.3 * t + 2)};
-    backend_of(reference).copy_from_host(g.data(), grad);
+    backend_of(reference).copy_from_host({.from = g.data(), .to = grad});
     optimizer.step(t);
     if (expected.contains(t)) {
       EXPECT_TRUE(test::close(p.values(), expected.at(t), 1e-13)) << t;

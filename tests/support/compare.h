@@ -1,8 +1,8 @@
 // Helpers shared by all tests: reproducible random tensors, moving tensors between devices and comparing their values.
 //
 //   const Tensor x = random_tensor({3, 65}, 1, DType::bf16, cpu);
-//   backend_of(cpu).softmax(x, y);
-//   reference.softmax(to_reference(x), expected);       // the same rounded values, in double
+//   backend_of(cpu).softmax({.x = x, .y = y});
+//   reference.softmax({.x = to_reference(x), .y = expected});       // the same rounded values, in double
 //   EXPECT_TRUE(close(y, expected, 1e-2));
 #pragma once
 
@@ -55,7 +55,7 @@ inline Tensor to_reference(const Tensor& x) { return on(reference, DType::f64, x
 template <class T>
 std::vector<T> elements(const Tensor& x) {
   std::vector<T> out(static_cast<std::size_t>(x.numel()));
-  x.backend().copy_to_host(x, out.data());
+  x.backend().copy_to_host({.from = x, .to = out.data()});
   return out;
 }
 

@@ -65,25 +65,24 @@ inline Vector entmax15_weights(const Vector& z) {
 /// The weights of the scores z of one row.
 inline Vector weights(const RowMap& map, const Vector& z) {
   const double n = static_cast<double>(z.size());
-  switch (map.kind) {
-    case RowMapKind::softmax: {
-      const Vector e = (z.array() - z.maxCoeff()).exp().matrix();
-      return e / e.sum();
-    }
-    case RowMapKind::softmax1: return z.array().exp().matrix() / (1.0 + z.array().exp().sum());
-    case RowMapKind::sparsemax: return sparsemax_weights(z);
-    case RowMapKind::entmax15: return entmax15_weights(z);
-    case RowMapKind::entmax: return threshold_weights((map.alpha - 1.0) * z, 1.0 / (map.alpha - 1.0));
-    case RowMapKind::sigmoid: return (1.0 / (1.0 + (map.balanced ? n : 1.0) * (-z.array()).exp())).matrix();
-    case RowMapKind::relu: return z.array().max(0.0).matrix() / n;
-    case RowMapKind::softplus: return (1.0 + (map.beta * z.array()).exp()).log().matrix() / (map.beta * n);
-    case RowMapKind::softpick: {
-      const Vector gap = (z.array().exp() - 1.0).matrix();
-      return gap.array().max(0.0).matrix() / (gap.array().abs().sum() + 1e-6);
-    }
-    case RowMapKind::custom: break;
+  if (as<SoftmaxMap>(map)) {
+    const Vector e = (z.array() - z.maxCoeff()).exp().matrix();
+    return e / e.sum();
   }
-  throw std::invalid_argument("a custom map has no textbook definition");
+  if (as<Softmax1Map>(map)) return z.array().exp().matrix() / (1.0 + z.array().exp().sum());
+  if (as<SparsemaxMap>(map)) return sparsemax_weights(z);
+  if (as<Entmax15Map>(map)) return entmax15_weights(z);
+  if (const auto* m = as<EntmaxMap>(map)) return threshold_weights((m->alpha - 1.0) * z, 1.0 / (m->alpha - 1.0));
+  if (const auto* m = as<SigmoidMap>(map)) {
+    return (1.0 / (1.0 + (m->balanced ? n : 1.0) * (-z.array()).exp())).matrix();
+  }
+  if (as<ReluMap>(map)) return z.array().max(0.0).matrix() / n;
+  if (const auto* m = as<SoftplusMap>(map)) return (1.0 + (m->beta * z.array()).exp()).log().matrix() / (m->beta * n);
+  if (as<SoftpickMap>(map)) {
+    const Vector gap = (z.array().exp() - 1.0).matrix();
+    return gap.array().max(0.0).matrix() / (gap.array().abs().sum() + 1e-6);
+  }
+  throw std::invalid_argument("no textbook definition of this map");
 }
 
 /// The Jacobian da/dz of one row, for the kinds where it is symmetric.
@@ -102,17 +101,14 @@ inline Matrix jacobian(const RowMap& map, const Vector& z) {
     const Vector s = power_on_support(alpha);
     return centred(s, s.sum());
   };
-  switch (map.kind) {
-    case RowMapKind::softmax:
-    case RowMapKind::softmax1: return centred(a, 1.0);
-    case RowMapKind::sparsemax: return entmax(2.0);
-    case RowMapKind::entmax15: return entmax(1.5);
-    case RowMapKind::entmax: return entmax(map.alpha);
-    case RowMapKind::sigmoid: return (a.array() * (1.0 - a.array())).matrix().asDiagonal();
-    case RowMapKind::relu: return ((z.array() > 0.0).cast<double>() / n).matrix().asDiagonal();
-    case RowMapKind::softplus: return (1.0 / (1.0 + (-map.beta * z.array()).exp()) / n).matrix().asDiagonal();
-    case RowMapKind::softpick:
-    case RowMapKind::custom: break;
+  if (as<SoftmaxMap>(map) || as<Softmax1Map>(map)) return centred(a, 1.0);
+  if (as<SparsemaxMap>(map)) return entmax(2.0);
+  if (as<Entmax15Map>(map)) return entmax(1.5);
+  if (const auto* m = as<EntmaxMap>(map)) return entmax(m->alpha);
+  if (as<SigmoidMap>(map)) return (a.array() * (1.0 - a.array())).matrix().asDiagonal();
+  if (as<ReluMap>(map)) return ((z.array() > 0.0).cast<double>() / n).matrix().asDiagonal();
+  if (const auto* m = as<SoftplusMap>(map)) {
+    return (1.0 / (1.0 + (-m->beta * z.array()).exp()) / n).matrix().asDiagonal();
   }
   throw std::invalid_argument("no symmetric Jacobian by textbook");
 }
@@ -157,8 +153,8 @@ struct DenseAttention {
   std::int64_t visible(std::int64_t i) const { return causal ? i + 1 : tokens; }
   /// Whether a row can move: one that sees a single key has weight 1 there under the maps whose weights sum to one.
   bool counts(std::int64_t i) const {
-    const bool shift_invariant = map.kind == RowMapKind::softmax || map.kind == RowMapKind::sparsemax ||
-                                 map.kind == RowMapKind::entmax15 || map.kind == RowMapKind::entmax;
+    const bool shift_invariant =
+        as<SoftmaxMap>(map) || as<SparsemaxMap>(map) || as<Entmax15Map>(map) || as<EntmaxMap>(map);
     return !shift_invariant || visible(i) > 1;
   }
   /// N: rows that count, over sequences and positions (each is one row of every head).

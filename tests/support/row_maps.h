@@ -71,22 +71,15 @@ struct Named {
 inline void PrintTo(const Named& named, std::ostream* out) { *out << named.name; }
 inline std::string name_of_test(const testing::TestParamInfo<Named>& info) { return info.param.name; }
 
-/// Every kind; where a kind has settings, several.
+/// Every map of the list, some with several settings, and a custom one.
 inline std::vector<Named> every_row_map() {
-  using Kind = RowMapKind;
-  return {{"softmax", {.kind = Kind::softmax}},
-          {"softmax1", {.kind = Kind::softmax1}},
-          {"sparsemax", {.kind = Kind::sparsemax}},
-          {"entmax15", {.kind = Kind::entmax15}},
-          {"entmax_1_2", {.kind = Kind::entmax, .alpha = 1.2}},
-          {"entmax_1_75", {.kind = Kind::entmax, .alpha = 1.75}},
-          {"sigmoid", {.kind = Kind::sigmoid}},
-          {"sigmoid_unbalanced", {.kind = Kind::sigmoid, .balanced = false}},
-          {"relu", {.kind = Kind::relu}},
-          {"softplus", {.kind = Kind::softplus}},
-          {"softplus_4", {.kind = Kind::softplus, .beta = 4.0}},
-          {"softpick", {.kind = Kind::softpick}},
-          {"custom", custom_row_map(SquaredReluMap{})}};
+  std::vector<Named> maps = {{"entmax_1_2", EntmaxMap{.alpha = 1.2}},
+                             {"entmax_1_75", EntmaxMap{.alpha = 1.75}},
+                             {"sigmoid_unbalanced", SigmoidMap{.balanced = false}},
+                             {"softplus_4", SoftplusMap{.beta = 4.0}},
+                             {"custom", custom_row_map(SquaredReluMap{})}};
+  RowMaps::for_each([&](const RowMap& map) { maps.push_back({std::string(name_of(map)), map}); });
+  return maps;
 }
 
 /// Those that are metrics: all but softpick.
@@ -133,25 +126,21 @@ inline std::vector<Named> every_normalised() {
   return normalised;
 }
 
-/// The score at which the map has a kink in a row of this statistic.
-inline std::optional<double> kink_of(const RowMap& map, double stat) {
-  switch (map.kind) {
-    case RowMapKind::sparsemax: return stat;
-    case RowMapKind::entmax15: return stat / 0.5;
-    case RowMapKind::entmax: return stat / (map.alpha - 1.0);
-    case RowMapKind::relu:
-    case RowMapKind::softpick:
-    case RowMapKind::custom: return 0.0;
-    default: return std::nullopt;
-  }
-}
-
-/// No score within 1e-4 of a kink, where a finite difference would see both sides; nor near the edge of the support of
-/// entmax with alpha > 1.5, where third derivatives grow without bound.
+/// No score within 1e-4 of a kink, where a finite difference would see both sides: maps have theirs where a weight
+/// becomes 0. Nor near that edge for entmax with alpha > 1.5, whose third derivatives grow without bound there.
 inline bool away_from_kinks(const RowMap& map, const Vector& scores) {
-  const auto kink = kink_of(map, map_row(map, scores).stat);
-  const double margin = map.kind == RowMapKind::entmax && map.alpha > 1.5 ? 0.1 : 1e-4;
-  return !kink || std::none_of(scores.begin(), scores.end(), [&](double z) { return std::abs(z - *kink) < margin; });
+  const auto* const entmax = as<EntmaxMap>(map);
+  const double margin = entmax != nullptr && entmax->alpha > 1.5 ? 0.1 : 1e-4, stat = map_row(map, scores).stat;
+  const auto zeros = [&](double shift) {
+    Vector a = scores;
+    for (double& z : a) z += shift;
+    visit_row_map(map, [&](const auto& kind) {
+      HostRow<double> row(a.data(), static_cast<std::int64_t>(a.size()));
+      kind.recompute(row, stat);
+    });
+    return std::count(a.begin(), a.end(), 0.0);
+  };
+  return zeros(-margin) == zeros(margin);
 }
 
 /// n scores of N(0, stddev), away from the map's kinks.
@@ -183,7 +172,7 @@ inline RowResults run_rows(Device device, const RowMap& map, const Vector& score
   };
   const auto view = [&](const Tensor& x) { return HeadView{x, 0, width, x.size(1) * width}; };
 
-  Attention a;
+  kernel::Attention a;
   a.batch = a.heads = a.kv_heads = 1;
   a.queries = rows;
   a.keys = n;
@@ -197,7 +186,7 @@ inline RowResults run_rows(Device device, const RowMap& map, const Vector& score
   backend_of(device).attention(a);
 
   const auto like = [&](const HeadView& x) { return view(Tensor::like(x.data)); };
-  AttentionBackward back{a, view(matrix(u)), like(a.q), like(a.k), like(a.v)};
+  kernel::AttentionBackward back{a, view(matrix(u)), like(a.q), like(a.k), like(a.v)};
   if (damping) {
     back.damping = *damping;
     back.row_dq = like(a.q);

@@ -71,7 +71,7 @@ class RuleSteps {
     return options;
   }
   static void set(const Tensor& to, const std::vector<double>& values) {
-    to.backend().copy(Tensor::from(values, to.shape(), to.dtype(), to.device()), to);
+    to.backend().copy({.from = Tensor::from(values, to.shape(), to.dtype(), to.device()), .to = to});
   }
 
   Model model_;

@@ -60,7 +60,7 @@ TEST(Claims, FindAPlantedError) {
   const Problems random = random_problems(1);
   std::vector<RowProblem> rows;
   for (const RowProblem& row : random.rows) {
-    if (row.map.kind == RowMapKind::softmax) rows.push_back(row);
+    if (as<SoftmaxMap>(row.map)) rows.push_back(row);
   }
   const auto all = [&] {
     return std::vector<Claim>{kkt_claim(rows),       mirror_descent_claim(rows),    duality_gap_claim(rows),
@@ -82,7 +82,6 @@ TEST(Claims, FindAPlantedError) {
 /// The map of a user who got the Jacobian wrong.
 struct WrongCurvature : SigmoidMap {
   static constexpr const char* name = "wrong";
-  WrongCurvature() : SigmoidMap(true) {}
   template <class Row, class Element, class Number>
   Element curvature(Element weight, Number) const {
     return weight;

@@ -16,7 +16,7 @@ struct SmallModel {
         model(config.model, vocab),
         store(model, parse_device(config.device), precision_of(config), 3, /*trainable=*/false) {
     // Initial weights give nearly equal logits: make them differ.
-    store.values().backend().scale(store.values(), 20.0, store.values());
+    store.values().backend().scale({.x = store.values(), .factor = 20.0, .out = store.values()});
     store.refresh_copies();
   }
   Config config;

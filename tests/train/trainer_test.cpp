@@ -260,9 +260,9 @@ TEST(TrainingStep, NamesTheTensorThatIsNotFinite) {
   EXPECT_EQ(first_nonfinite_tensor(*parts.store, NAN), "the loss");
   const auto& entry = parts.store->entry("blocks.1.mlp.up.weight");
   Backend& backend = parts.store->values().backend();
-  backend.fill(parts.store->grad(entry).flat_view(3, {1}), INFINITY);
+  backend.fill({.x = parts.store->grad(entry).flat_view(3, {1}), .value = INFINITY});
   EXPECT_EQ(first_nonfinite_tensor(*parts.store, 1.0), "the gradient of blocks.1.mlp.up.weight");
-  backend.fill(parts.store->value(entry).flat_view(3, {1}), NAN);
+  backend.fill({.x = parts.store->value(entry).flat_view(3, {1}), .value = NAN});
   EXPECT_EQ(first_nonfinite_tensor(*parts.store, 1.0), "parameter blocks.1.mlp.up.weight");
 }
 

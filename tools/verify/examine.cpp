@@ -14,7 +14,7 @@ std::vector<T> those(const std::vector<T>& all, F condition) {
   return out;
 }
 
-bool is_softmax(const RowMap& map) { return map.kind == RowMapKind::softmax; }
+bool is_softmax(const RowMap& map) { return as<SoftmaxMap>(map) != nullptr; }
 
 /// Softmax rows of at least two keys.
 void examine_softmax_rows(const std::vector<RowProblem>& rows, std::uint64_t seed, Findings& out) {

@@ -52,32 +52,22 @@ std::string remark_on(const Vector& weights) {
 }  // namespace
 
 std::string figure_svg() {
-  struct Kind {
-    const char* title;
-    RowMap map;
-  };
-  const Kind kinds[] = {
-      {"softmax", {}},
-      {"softmax1", {RowMapKind::softmax1}},
-      {"entmax, alpha = 1.25", {.kind = RowMapKind::entmax, .alpha = 1.25}},
-      {"entmax15", {RowMapKind::entmax15}},
-      {"sparsemax", {RowMapKind::sparsemax}},
-      {"sigmoid", {RowMapKind::sigmoid}},
-      {"relu", {RowMapKind::relu}},
-      {"softplus", {RowMapKind::softplus}},
-      {"softpick", {RowMapKind::softpick}},
-  };
   const Vector z = scores();
   std::string body = panel(0, "scores z", fmt::format("from {:.1f} to {:.1f}", z.minCoeff(), z.maxCoeff()), z);
   int index = 1;
-  for (const Kind& kind : kinds) {
-    const Vector weights = map_row(kind.map, z).first;
-    body += panel(index++, kind.title, remark_on(weights), weights);
-  }
+  RowMaps::for_each([&](RowMap map) {
+    std::string title(name_of(map));
+    if (as<EntmaxMap>(map)) {
+      map = EntmaxMap{.alpha = 1.25};
+      title += ", alpha = 1.25";
+    }
+    const Vector weights = map_row(map, z).first;
+    body += panel(index++, title, remark_on(weights), weights);
+  });
   const double width = 2 * panel_width + 4 * margin, height = margin + (index + 1) / 2 * panel_height;
   return fmt::format(
       R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img">
-<title>Attention rows of each kind on the same scores</title>
+<title>kernel::Attention rows of each kind on the same scores</title>
 <style>
 text {{ font: 13px system-ui, sans-serif; fill: #737d88 }}
 .title {{ font-weight: 600 }}

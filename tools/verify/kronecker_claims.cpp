@@ -70,7 +70,7 @@ struct DenseFisher {
   Matrix query = Matrix::Zero(D * C, D*C), key = query;
 };
 DenseFisher dense_fisher(const nn::AttentionCall& call) {
-  const Attention& a = call.args;
+  const kernel::Attention& a = call.args;
   const LayerScores scores(call);
   const Matrix x = to_matrix(call.x);
   const double share = a.scale * a.scale / static_cast<double>(a.batch * (a.queries - 1));

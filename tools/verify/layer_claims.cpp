@@ -36,7 +36,7 @@ double covariance(const Vector& p, const Vector& a, const Vector& b) {
 }
 
 template <class F>
-void for_each_row(const Attention& a, F f) {
+void for_each_row(const kernel::Attention& a, F f) {
   for (std::int64_t b = 0; b < a.batch; ++b) {
     for (std::int64_t h = 0; h < a.heads; ++h) {
       for (std::int64_t i = 0; i < a.queries; ++i) f(b, h, i);
@@ -44,7 +44,7 @@ void for_each_row(const Attention& a, F f) {
   }
 }
 /// Rows that see more than one key.
-double counted_rows(const Attention& a) {
+double counted_rows(const kernel::Attention& a) {
   return static_cast<double>(a.batch * (a.causal ? a.queries - 1 : a.queries));
 }
 
@@ -66,7 +66,7 @@ struct Direction {
   Matrix change;
 };
 Direction draw_direction(const nn::AttentionCall& call, RandomSequence& random) {
-  const Attention& a = call.args;
+  const kernel::Attention& a = call.args;
   const Tensor v = normal_tensor(random, {(a.heads + a.kv_heads) * a.head_dim, call.x.shape().last()});
   return {v, packed_change(call, to_matrix(v))};
 }
@@ -86,7 +86,7 @@ Claim covariance_claim(Layers layers, std::uint64_t seed) {
           {},
           worst(layers,
                 [&](const LayerProblem& layer) {
-                  const Attention& a = layer.call.args;
+                  const kernel::Attention& a = layer.call.args;
                   const LayerScores scores(layer.call);
                   double out = 0.0;
                   for (std::int64_t h = 0; h < a.heads; ++h) {
@@ -118,7 +118,7 @@ Claim factors_claim(Layers layers, std::uint64_t seed) {
           {},
           worst(layers,
                 [&](const LayerProblem& layer) {
-                  const Attention& a = layer.call.args;
+                  const kernel::Attention& a = layer.call.args;
                   const LayerScores scores(layer.call);
                   const Matrix x = to_matrix(layer.call.x);
                   const nn::FisherFactors got = nn::fisher_factors(layer.call);
@@ -215,7 +215,7 @@ Claim key_bias_claim(Layers layers, std::uint64_t seed) {
   return {"a bias of the keys has no gradient", namazifar,
           worst(layers,
                 [&](const LayerProblem& layer) {
-                  const Attention& a = layer.call.args;
+                  const kernel::Attention& a = layer.call.args;
                   const auto like = [&](std::int64_t heads, const Tensor& data) {
                     const std::int64_t width = heads * a.head_dim;
                     return HeadView{data, 0, width, data.size(1) * width};
@@ -223,14 +223,14 @@ Claim key_bias_claim(Layers layers, std::uint64_t seed) {
                   const auto empty = [&](std::int64_t heads) {
                     return Tensor::zeros({a.batch, a.queries, heads * a.head_dim}, DType::f64, layer.call.x.device());
                   };
-                  Attention forward = a;
+                  kernel::Attention forward = a;
                   forward.out = like(a.heads, empty(a.heads));
                   forward.row_stat = Tensor::zeros({a.batch, a.heads, a.queries}, DType::f64, layer.call.x.device());
                   Backend& backend = layer.call.x.backend();
                   backend.attention(forward);
                   const Tensor dq = empty(a.heads), dk = empty(a.kv_heads), dv = empty(a.kv_heads);
                   const Tensor dout = normal_tensor(random, dq.shape());
-                  AttentionBackward backward{.forward = forward,
+                  kernel::AttentionBackward backward{.forward = forward,
                                              .dout = like(a.heads, dout),
                                              .dq = like(a.heads, dq),
                                              .dk = like(a.kv_heads, dk),

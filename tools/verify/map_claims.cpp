@@ -87,7 +87,7 @@ Claim entmax_softmax_claim(Rows rows) {
   return {"entmax, alpha = 1.0001, is softmax", peters,
           worst(rows,
                 [](const RowProblem& row) {
-                  const RowMap entmax{.kind = RowMapKind::entmax, .alpha = 1.0001};
+                  const RowMap entmax = EntmaxMap{.alpha = 1.0001};
                   return (map_row(entmax, row.scores).first - softmax(row.scores)).cwiseAbs().maxCoeff();
                 }),
           1e-3};
@@ -97,7 +97,7 @@ Claim entmax_sparsemax_claim(Rows rows) {
   return {"entmax, alpha = 2, is sparsemax", martins,
           worst(rows,
                 [](const RowProblem& row) {
-                  const RowMap entmax{.kind = RowMapKind::entmax, .alpha = 2.0};
+                  const RowMap entmax = EntmaxMap{.alpha = 2.0};
                   return (map_row(entmax, row.scores).first - sparsemax(row.scores)).cwiseAbs().maxCoeff();
                 }),
           1e-12};
@@ -109,7 +109,7 @@ Claim sigmoid_prior_claim(Rows rows) {
           worst(rows,
                 [](const RowProblem& row) {
                   const double prior = 1.0 / (static_cast<double>(row.scores.size()) + 1.0);
-                  const Vector weights = map_row({RowMapKind::sigmoid}, row.scores).first;
+                  const Vector weights = map_row(SigmoidMap(), row.scores).first;
                   double out = 0.0;
                   for (Eigen::Index j = 0; j < weights.size(); ++j) {
                     double low = 0.0, high = 1.0;

@@ -39,7 +39,7 @@ nn::AttentionCall in_double(const nn::AttentionCall& call) {
 
 /// A row of any sequence, head and position, with the payoffs of a random loss.
 RowProblem draw_row(const nn::AttentionCall& call, const LayerScores& scores, RandomSequence& random) {
-  const Attention& a = call.args;
+  const kernel::Attention& a = call.args;
   const auto below = [&](std::int64_t n) {
     return static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(n)));
   };
@@ -105,11 +105,11 @@ Problems random_problems(std::uint64_t seed) {
       out.rows.push_back({RowMap{}, normal(random, n, i % 2 == 0 ? 0.5 : 2.0), normal(random, n)});
     }
   }
-  for (const RowMap& map : {RowMap{RowMapKind::softmax1}, RowMap{RowMapKind::sparsemax}, RowMap{RowMapKind::entmax15},
-                            RowMap{.kind = RowMapKind::entmax, .alpha = 1.25}, RowMap{RowMapKind::sigmoid},
-                            RowMap{RowMapKind::relu}, RowMap{RowMapKind::softplus}, RowMap{RowMapKind::softpick}}) {
+  RowMaps::for_each([&](RowMap map) {
+    if (as<SoftmaxMap>(map)) return;
+    if (as<EntmaxMap>(map)) map = EntmaxMap{.alpha = 1.25};
     for (const std::int64_t n : {3, 16}) out.rows.push_back({map, normal(random, n, 1.5), normal(random, n)});
-  }
+  });
 
   struct Sizes {
     std::int64_t heads, kv_heads;

@@ -55,7 +55,7 @@ class LayerScores {
  private:
   Vector segment(std::int64_t b, std::int64_t t, std::int64_t packed_head) const;
 
-  Attention args_;
+  kernel::Attention args_;
   Matrix packed_, distance_, key_, head_, slopes_;
 };
 

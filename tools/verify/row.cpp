@@ -28,7 +28,7 @@ RowResult run_row(const RowMap& map, const Vector& z, const Vector& u, double la
   const auto view = [&](const Tensor& t) { return HeadView{t, 0, n, t.numel()}; };
 
   Backend& backend = backend_of(reference);
-  const Attention forward{.batch = 1,
+  const kernel::Attention forward{.batch = 1,
                           .queries = 1,
                           .keys = n,
                           .heads = 1,
@@ -42,7 +42,7 @@ RowResult run_row(const RowMap& map, const Vector& z, const Vector& u, double la
                           .out = view(row()),
                           .row_stat = Tensor::zeros({1, 1, 1}, DType::f64, reference)};
   backend.attention(forward);
-  AttentionBackward backward{.forward = forward,
+  kernel::AttentionBackward backward{.forward = forward,
                              .dout = view(as_row(u)),
                              .dq = view(row()),
                              .dk = view(keys()),

@@ -1,0 +1,205 @@
+// Pointwise kernels: one pass over memory, arithmetic in f32.
+#include "core/cpu/cpu_backend.h"
+#include "core/cpu/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/cpu/elementwise.cpp"
+#include "core/cpu/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace monge::cpu::HWY_NAMESPACE {
+
+/// out = f(a, b) where b has n elements for each n of a, or one.
+template <class T, class F>
+void binary(const Tensor& a, const Tensor& b, const Tensor& out, const F& f) {
+  const T* pa = a.data_as<T>();
+  const T* pb = b.data_as<T>();
+  T* po = out.data_as<T>();
+  const std::int64_t total = a.numel(), width = b.numel();
+  if (width == total) {
+    parallel_elements(total, [&](std::int64_t begin, std::int64_t end)
+                                 HWY_ATTR { map(end - begin, po + begin, f, pa + begin, pb + begin); });
+  } else if (width == 1) {
+    const Floats vb = splat(static_cast<float>(pb[0]));
+    parallel_elements(total, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+      map(
+          end - begin, po + begin, [&](Floats va) HWY_ATTR { return f(va, vb); }, pa + begin);
+    });
+  } else if (width > 0) {
+    parallel_rows(total / width, width, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+      for (std::int64_t r = begin; r < end; ++r) map(width, po + r * width, f, pa + r * width, pb);
+    });
+  }
+}
+
+void Add(const Tensor& a, const Tensor& b, const Tensor& out) {
+  with_storage(a.dtype(), [&](auto zero) HWY_ATTR {
+    binary<decltype(zero)>(a, b, out, [](Floats x, Floats y) HWY_ATTR { return hn::Add(x, y); });
+  });
+}
+
+void Mul(const Tensor& a, const Tensor& b, const Tensor& out) {
+  with_storage(a.dtype(), [&](auto zero) HWY_ATTR {
+    binary<decltype(zero)>(a, b, out, [](Floats x, Floats y) HWY_ATTR { return hn::Mul(x, y); });
+  });
+}
+
+/// y = f(x...), all of the shape of y.
+template <class Y, class F, class... X>
+void pointwise(const Tensor& y, const F& f, const X*... x) {
+  Y* py = y.data_as<Y>();
+  parallel_elements(
+      y.numel(), [&](std::int64_t begin, std::int64_t end) HWY_ATTR { map(end - begin, py + begin, f, x + begin...); });
+}
+
+void Scale(const Tensor& x, double factor, const Tensor& out) {
+  const Floats k = splat(factor);
+  with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
+    using T = decltype(zero);
+    pointwise<T>(
+        out, [&](Floats v) HWY_ATTR { return hn::Mul(k, v); }, x.data_as<T>());
+  });
+}
+
+void AddScaled(const Tensor& x, double factor, const Tensor& y) {
+  const Floats k = splat(factor);
+  with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
+    using X = decltype(zero);
+    with_storage(y.dtype(), [&](auto y_zero) HWY_ATTR {
+      using Y = decltype(y_zero);
+      const auto f = [&](Floats vx, Floats vy) HWY_ATTR { return hn::MulAdd(k, vx, vy); };
+      pointwise<Y>(y, f, x.data_as<X>(), y.data_as<const Y>());
+    });
+  });
+}
+
+void Calculate(kernel::Pointwise::Function function, const Tensor& a, const Tensor& b, const Tensor& out) {
+  const Floats zero = splat(0.0), one = splat(1.0);
+  const auto of_one = [&](const auto& f) HWY_ATTR { pointwise<float>(out, f, a.data_as<const float>()); };
+  switch (function) {
+    case kernel::Pointwise::divide:
+      return binary<float>(
+          a, b, out, [&](Floats x, Floats y) HWY_ATTR { return hn::IfThenZeroElse(hn::Eq(y, zero), hn::Div(x, y)); });
+    case kernel::Pointwise::minimum:
+      return binary<float>(a, b, out, [](Floats x, Floats y) HWY_ATTR { return hn::IfThenElse(hn::Lt(y, x), y, x); });
+    case kernel::Pointwise::maximum:
+      return binary<float>(a, b, out, [](Floats x, Floats y) HWY_ATTR { return hn::IfThenElse(hn::Lt(x, y), y, x); });
+    case kernel::Pointwise::root: return of_one([](Floats x) HWY_ATTR { return hn::Sqrt(x); });
+    case kernel::Pointwise::sign:
+      return of_one([&](Floats x) HWY_ATTR {
+        return hn::Sub(hn::IfThenElseZero(hn::Gt(x, zero), one), hn::IfThenElseZero(hn::Lt(x, zero), one));
+      });
+    case kernel::Pointwise::positive:
+      return of_one([&](Floats x) HWY_ATTR { return hn::IfThenElseZero(hn::Gt(x, zero), one); });
+  }
+}
+
+// --- activations ---
+
+/// An activation and its derivative.
+struct ValueAndSlope {
+  Floats value, slope;
+};
+
+HWY_INLINE ValueAndSlope gelu(Floats x) {
+  const NormalAt at = normal_at(x);
+  return {hn::Mul(x, at.cdf), hn::MulAdd(x, at.density, at.cdf)};
+}
+
+/// (1 + tanh u) / 2 = sigmoid(2 u).
+HWY_INLINE ValueAndSlope gelu_tanh(Floats x) {
+  constexpr double root = 1.5957691216057308, cubic = 0.044715;  // root: sqrt(8 / pi)
+  const Floats x2 = hn::Mul(x, x);
+  const Floats s = sigmoid(hn::Mul(x, hn::MulAdd(splat(cubic * root), x2, splat(root))));
+  const Floats slope = hn::MulAdd(splat(3.0 * cubic * root), x2, splat(root));
+  const Floats bell = hn::Sub(s, hn::Mul(s, s));
+  return {hn::Mul(x, s), hn::MulAdd(hn::Mul(x, bell), slope, s)};
+}
+
+HWY_INLINE ValueAndSlope silu(Floats x) {
+  const Floats s = sigmoid(x);
+  return {hn::Mul(x, s), hn::MulAdd(hn::Mul(x, s), hn::Sub(splat(1.0), s), s)};
+}
+
+/// Calls f with the function of the kind.
+template <class F>
+HWY_INLINE void with_activation(Activation kind, const F& f) {
+  switch (kind) {
+    case Activation::none: return f([](Floats x) HWY_ATTR { return ValueAndSlope{x, splat(1.0)}; });
+    case Activation::gelu: return f([](Floats x) HWY_ATTR { return gelu(x); });
+    case Activation::gelu_tanh: return f([](Floats x) HWY_ATTR { return gelu_tanh(x); });
+    case Activation::silu: return f([](Floats x) HWY_ATTR { return silu(x); });
+  }
+}
+
+void Activate(Activation kind, const Tensor& x, const Tensor& y) {
+  with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
+    using T = decltype(zero);
+    with_activation(kind, [&](auto function) HWY_ATTR {
+      pointwise<T>(
+          y, [&](Floats v) HWY_ATTR { return function(v).value; }, x.data_as<const T>());
+    });
+  });
+}
+
+void ActivateBackward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx, const Tensor& y) {
+  with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
+    using T = decltype(zero);
+    const T *const px = x.data_as<T>(), *const pdy = dy.data_as<T>();
+    T *const pdx = dx.data_as<T>(), *const py = y ? y.data_as<T>() : nullptr;
+    with_activation(kind, [&](auto function) HWY_ATTR {
+      parallel_elements(x.numel(), [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+        each_vector(begin, end, [&](auto read, auto write) HWY_ATTR {
+          const ValueAndSlope at = function(read(px));
+          write(hn::Mul(at.slope, read(pdy)), pdx);
+          if (py != nullptr) write(at.value, py);
+        });
+      });
+    });
+  });
+}
+
+}  // namespace monge::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace monge::cpu {
+
+HWY_EXPORT(Add);
+HWY_EXPORT(Mul);
+HWY_EXPORT(Scale);
+HWY_EXPORT(AddScaled);
+HWY_EXPORT(Calculate);
+HWY_EXPORT(Activate);
+HWY_EXPORT(ActivateBackward);
+
+void CpuBackend::compute(const kernel::Add& args) {
+  HWY_DYNAMIC_DISPATCH(Add)(args.a, args.b, args.out);
+}
+
+void CpuBackend::compute(const kernel::Mul& args) {
+  HWY_DYNAMIC_DISPATCH(Mul)(args.a, args.b, args.out);
+}
+
+void CpuBackend::compute(const kernel::Scale& args) {
+  HWY_DYNAMIC_DISPATCH(Scale)(args.x, args.factor, args.out);
+}
+
+void CpuBackend::compute(const kernel::AddScaled& args) {
+  HWY_DYNAMIC_DISPATCH(AddScaled)(args.x, args.factor, args.y);
+}
+
+void CpuBackend::compute(const kernel::Pointwise& args) {
+  HWY_DYNAMIC_DISPATCH(Calculate)(args.function, args.a, args.b, args.out);
+}
+
+void CpuBackend::compute(const kernel::Activate& args) {
+  HWY_DYNAMIC_DISPATCH(Activate)(args.function, args.x, args.y);
+}
+
+void CpuBackend::compute(const kernel::ActivateBackward& args) {
+  HWY_DYNAMIC_DISPATCH(ActivateBackward)(args.function, args.x, args.dy, args.dx, args.y);
+}
+
+}  // namespace monge::cpu
+#endif

@@ -1,0 +1,247 @@
+// Sums over one dimension, their backward, and the transpose of two middle dimensions.
+#include <numeric>
+#include <vector>
+
+#include "core/cpu/cpu_backend.h"
+#include "core/cpu/parallel.h"
+#include "core/cpu/reductions.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/cpu/reductions.cpp"
+#include "core/cpu/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace monge::cpu::HWY_NAMESPACE {
+
+/// Columns that are summed at a time, in a buffer that stays in the first-level cache.
+inline constexpr std::int64_t tile_width = 256;
+
+/// acc[0 .. width) = sum of `n` rows of x that lie `stride` apart.
+template <class X>
+HWY_INLINE void sum_rows(const X* x, std::int64_t n, std::int64_t stride, std::int64_t width, float* acc) {
+  if (stride == 1) {
+    constexpr std::int64_t piece = 1024;  // short, so that float adds numbers of like size
+    double total = 0.0;
+    for (std::int64_t i = 0; i < n; i += piece) {
+      total += sum_of(
+          std::min(piece, n - i), [](Floats v) HWY_ATTR { return v; }, x + i);
+    }
+    acc[0] = static_cast<float>(total);
+    return;
+  }
+  std::fill_n(acc, width, 0.0f);
+  for (std::int64_t i = 0; i < n; ++i) {
+    map(
+        width, acc, [](Floats a, Floats v) HWY_ATTR { return hn::Add(a, v); }, acc, x + i * stride);
+  }
+}
+
+/// out = [out +] factor * acc
+template <class Y>
+HWY_INLINE void write_sum(const float* acc, std::int64_t n, double factor, bool accumulate, Y* out) {
+  const Floats k = splat(factor);
+  if (accumulate) {
+    map(
+        n, out, [&](Floats old, Floats a) HWY_ATTR { return hn::MulAdd(k, a, old); }, out, acc);
+  } else {
+    map(
+        n, out, [&](Floats a) HWY_ATTR { return hn::Mul(k, a); }, acc);
+  }
+}
+
+void AddParts(const Tensor& parts, double factor, const Tensor& out, bool accumulate) {
+  const float* p = parts.data_as<float>();
+  const std::int64_t n = parts.size(0), width = parts.size(1);
+  with_storage(out.dtype(), [&](auto zero) HWY_ATTR {
+    auto* y = out.data_as<decltype(zero)>();
+    parallel_chunks(width, tile_width, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+      HWY_ALIGN float acc[tile_width];
+      std::fill_n(acc, end - begin, 0.0f);
+      for (std::int64_t i = 0; i < n; ++i) {
+        map(
+            end - begin, acc, [](Floats a, Floats v) HWY_ATTR { return hn::Add(a, v); }, acc, p + i * width + begin);
+      }
+      write_sum(acc, end - begin, factor, accumulate, y + begin);
+    });
+  });
+}
+
+/// Sums one (outer, chunk of n, tile of inner) after the other and hands each to write(outer, chunk, column, acc,
+/// width).
+template <class X, class F>
+void sum_chunks(const X* x, std::int64_t outer, std::int64_t n, std::int64_t inner, std::int64_t chunk,
+                const F& write) {
+  const std::int64_t width = std::min(inner, tile_width), tiles = chunk_count(inner, tile_width);
+  const std::int64_t chunks = std::max<std::int64_t>(1, chunk_count(n, chunk));
+  parallel_rows(outer * chunks * tiles, width * std::min(n, chunk), [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+    HWY_ALIGN float acc[tile_width];
+    for (std::int64_t item = begin; item < end; ++item) {
+      const std::int64_t column = item % tiles * tile_width, c = item / tiles % chunks, o = item / tiles / chunks;
+      const std::int64_t first = c * chunk, w = std::min(width, inner - column);
+      sum_rows(x + (o * n + first) * inner + column, std::min(chunk, n - first), inner, w, acc);
+      write(o, c, column, acc, w);
+    }
+  });
+}
+
+void Sum(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor, const Tensor& out,
+         bool accumulate) {
+  // Long enough that the parts are a small share of x, short enough to share one long sum among threads.
+  const std::int64_t chunk = 4 * rows_per_chunk(std::min(inner, tile_width));
+  with_storage(x.dtype(), [&](auto x_zero) HWY_ATTR {
+    const auto* px = x.data_as<const decltype(x_zero)>();
+    if (n > chunk) {
+      const Tensor parts = Tensor::empty({chunk_count(n, chunk), outer * inner}, DType::f32, x.device(), Pool::scratch);
+      float* p = parts.data_as<float>();
+      sum_chunks(px, outer, n, inner, chunk,
+                 [&](std::int64_t o, std::int64_t c, std::int64_t column, const float* acc, std::int64_t w)
+                     HWY_ATTR { std::copy_n(acc, w, p + (c * outer + o) * inner + column); });
+      AddParts(parts, factor, out, accumulate);
+      return;
+    }
+    with_storage(out.dtype(), [&](auto y_zero) HWY_ATTR {
+      auto* y = out.data_as<decltype(y_zero)>();
+      sum_chunks(px, outer, n, inner, chunk,
+                 [&](std::int64_t o, std::int64_t, std::int64_t column, const float* acc, std::int64_t w)
+                     HWY_ATTR { write_sum(acc, w, factor, accumulate, y + o * inner + column); });
+    });
+  });
+}
+
+void Repeat(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor, const Tensor& out) {
+  const Floats k = splat(factor);
+  with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
+    using T = decltype(zero);
+    const T* px = x.data_as<T>();
+    T* y = out.data_as<T>();
+    if (inner == 1) {
+      parallel_elements(outer * n, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+        while (begin < end) {
+          const std::int64_t o = begin / n, stop = std::min(end, (o + 1) * n);
+          std::fill(y + begin, y + stop, T(static_cast<float>(px[o]) * static_cast<float>(factor)));
+          begin = stop;
+        }
+      });
+    } else {
+      parallel_rows(outer * n, inner, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+        for (std::int64_t r = begin; r < end; ++r) {
+          map(
+              inner, y + r * inner, [&](Floats v) HWY_ATTR { return hn::Mul(k, v); }, px + r / n * inner);
+        }
+      });
+    }
+  });
+}
+
+/// <a, b> in double.
+double DotProduct(const float* x, const float* y, std::int64_t n) {
+  const hn::ScalableTag<double> f64_tag;
+  const hn::Rebind<float, decltype(f64_tag)> half_tag;
+  const auto step = static_cast<std::int64_t>(hn::Lanes(f64_tag));
+  auto a = hn::Zero(f64_tag), b = a, c = a, d = a;
+  const auto product = [&](std::int64_t i, auto acc) HWY_ATTR {
+    const auto u = hn::PromoteTo(f64_tag, hn::LoadU(half_tag, x + i));
+    const auto v = hn::PromoteTo(f64_tag, hn::LoadU(half_tag, y + i));
+    return hn::MulAdd(u, v, acc);
+  };
+  std::int64_t i = 0;
+  for (; i + 4 * step <= n; i += 4 * step) {
+    a = product(i, a);
+    b = product(i + step, b);
+    c = product(i + 2 * step, c);
+    d = product(i + 3 * step, d);
+  }
+  double total = hn::GetLane(hn::SumOfLanes(f64_tag, hn::Add(hn::Add(a, b), hn::Add(c, d))));
+  for (; i < n; ++i) total += static_cast<double>(x[i]) * y[i];
+  return total;
+}
+
+}  // namespace monge::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace monge::cpu {
+
+HWY_EXPORT(AddParts);
+HWY_EXPORT(Sum);
+HWY_EXPORT(Repeat);
+HWY_EXPORT(DotProduct);
+
+void add_parts(const Tensor& parts, double factor, const Tensor& out, bool accumulate) {
+  HWY_DYNAMIC_DISPATCH(AddParts)(parts, factor, out, accumulate);
+}
+
+void CpuBackend::compute(const kernel::Sum& args) {
+  HWY_DYNAMIC_DISPATCH(Sum)(args.x, args.outer, args.n, args.inner, args.factor, args.out, args.accumulate);
+}
+
+void CpuBackend::compute(const kernel::Repeat& args) {
+  HWY_DYNAMIC_DISPATCH(Repeat)(args.x, args.outer, args.n, args.inner, args.factor, args.out);
+}
+
+double dot_product(const float* a, const float* b, std::int64_t n) {
+  std::vector<double> parts(static_cast<std::size_t>(chunk_count(n, elements_per_chunk)));
+  parallel_elements(n, [&](std::int64_t begin, std::int64_t end) {
+    parts[static_cast<std::size_t>(begin / elements_per_chunk)] =
+        HWY_DYNAMIC_DISPATCH(DotProduct)(a + begin, b + begin, end - begin);
+  });
+  return std::accumulate(parts.begin(), parts.end(), 0.0);
+}
+
+void CpuBackend::compute(const kernel::Dot& args) {
+  *args.out.data_as<float>() = static_cast<float>(dot_product(args.a.data_as<float>(), args.b.data_as<float>(), args.a.numel()));
+}
+
+namespace {
+
+/// y (P, R, Q) from x (P, Q, R): through tiles that take whole cache lines on both sides.
+template <class T>
+void transpose(const Tensor& x, const Tensor& y) {
+  constexpr std::int64_t side = 32;
+  const std::int64_t P = x.size(0), Q = x.size(1), R = x.size(2), strips = chunk_count(R, side);
+  parallel_rows(P * strips, side * Q, [&](std::int64_t begin, std::int64_t end) {
+    T tile[side][side];
+    for (std::int64_t item = begin; item < end; ++item) {
+      const std::int64_t p = item / strips, r0 = item % strips * side, height = std::min(side, R - r0);
+      const T* from = x.data_as<T>() + p * Q * R + r0;
+      T* to = y.data_as<T>() + (p * R + r0) * Q;
+      for (std::int64_t q0 = 0; q0 < Q; q0 += side) {
+        const std::int64_t width = std::min(side, Q - q0);
+        for (std::int64_t q = 0; q < width; ++q) std::copy_n(from + (q0 + q) * R, height, tile[q]);
+        for (std::int64_t r = 0; r < height; ++r) {
+          for (std::int64_t q = 0; q < width; ++q) to[r * Q + q0 + q] = tile[q][r];
+        }
+      }
+    }
+  });
+}
+
+template <class T>
+void swap_rows(const Tensor& x, const Tensor& y) {
+  const std::int64_t Q = x.size(1), R = x.size(2), S = x.size(3);
+  parallel_rows(x.size(0) * R, Q * S, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      const T* from = x.data_as<T>() + (row / R * Q * R + row % R) * S;
+      T* to = y.data_as<T>() + row * Q * S;
+      for (std::int64_t q = 0; q < Q; ++q) std::copy_n(from + q * R * S, S, to + q * S);
+    }
+  });
+}
+
+template <class T>
+void swap(const Tensor& x, const Tensor& y) {
+  x.size(3) == 1 ? transpose<T>(x, y) : swap_rows<T>(x, y);
+}
+
+}  // namespace
+
+void CpuBackend::compute(const kernel::SwapMiddle& args) {
+  if (args.x.dtype() == DType::bf16) {
+    swap<bf16>(args.x, args.y);
+  } else {
+    swap<float>(args.x, args.y);
+  }
+}
+
+}  // namespace monge::cpu
+#endif

@@ -1,0 +1,174 @@
+#include "optim/arithmetic.h"
+
+#include "core/backend.h"
+#include "core/error.h"
+
+namespace monge::optim {
+namespace {
+
+Tensor empty_scalar(const Tensor& like) { return Tensor::empty({1}, like.dtype(), like.device()); }
+
+Tensor of_one(Pointwise function, const Tensor& a) {
+  Tensor out = Tensor::like(a);
+  out.backend().pointwise(function, a, {}, out);
+  return out;
+}
+
+void of_two(Pointwise function, const Tensor& a, const Operand& b, const Tensor& out) {
+  out.backend().pointwise(function, a, b.beside(a), out);
+}
+
+Tensor of_two(Pointwise function, const Tensor& a, const Operand& b) {
+  Tensor out = Tensor::like(a);
+  of_two(function, a, b, out);
+  return out;
+}
+
+/// out = [out +] factor * sum over n of x (outer, n, inner).
+void sum(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor, const Tensor& out) {
+  out.backend().sum(x, outer, n, inner, factor, out, false);
+}
+
+double one_over(std::int64_t n) { return 1.0 / static_cast<double>(n); }
+
+void multiply(const Factor& a, const Factor& b, const Tensor& out, bool accumulate) {
+  out.backend().matmul({.a = a.matrix,
+                        .transpose_a = a.transposed,
+                        .b = b.matrix,
+                        .transpose_b = b.transposed,
+                        .out = out,
+                        .accumulate = accumulate});
+}
+
+}  // namespace
+
+Tensor Operand::beside(const Tensor& a) const { return tensor_.defined() ? tensor_ : scalar(constant_, a); }
+
+Tensor add(const Tensor& a, const Operand& b) {
+  Tensor out = Tensor::like(a);
+  add(a, b, out);
+  return out;
+}
+void add(const Tensor& a, const Operand& b, const Tensor& out) { out.backend().add(a, b.beside(a), out); }
+
+Tensor mul(const Tensor& a, const Operand& b) {
+  Tensor out = Tensor::like(a);
+  mul(a, b, out);
+  return out;
+}
+void mul(const Tensor& a, const Operand& b, const Tensor& out) { out.backend().mul(a, b.beside(a), out); }
+
+Tensor div(const Tensor& a, const Operand& b) { return of_two(Pointwise::divide, a, b); }
+void div(const Tensor& a, const Operand& b, const Tensor& out) { of_two(Pointwise::divide, a, b, out); }
+Tensor min(const Tensor& a, const Operand& b) { return of_two(Pointwise::minimum, a, b); }
+Tensor max(const Tensor& a, const Operand& b) { return of_two(Pointwise::maximum, a, b); }
+void max(const Tensor& a, const Operand& b, const Tensor& out) { of_two(Pointwise::maximum, a, b, out); }
+Tensor sqrt(const Tensor& a) { return of_one(Pointwise::root, a); }
+Tensor square(const Tensor& a) { return mul(a, a); }
+Tensor sign(const Tensor& a) { return of_one(Pointwise::sign, a); }
+Tensor is_positive(const Tensor& a) { return of_one(Pointwise::positive, a); }
+
+void copy(const Tensor& x, const Tensor& out) { out.backend().copy(x, out); }
+void fill(const Tensor& out, double value) { out.backend().fill(out, value); }
+
+Tensor scalar(double value, const Tensor& like) {
+  Tensor out = empty_scalar(like);
+  fill(out, value);
+  return out;
+}
+
+Tensor scale(const Tensor& x, double a) {
+  Tensor out = Tensor::like(x);
+  scale(x, a, out);
+  return out;
+}
+void scale(const Tensor& x, double a, const Tensor& out) { out.backend().scale(x, a, out); }
+void axpy(double a, const Tensor& x, const Tensor& y) { y.backend().add_scaled(x, a, y); }
+
+void axpby(double a, const Tensor& x, double b, const Tensor& y) {
+  scale(y, b, y);
+  axpy(a, x, y);
+}
+
+void update_average(const Tensor& m, double decay, const Tensor& x) { axpby(1.0 - decay, x, decay, m); }
+
+Tensor dot(const Tensor& a, const Tensor& b) {
+  Tensor out = empty_scalar(a);
+  out.backend().dot(a, b, out);
+  return out;
+}
+
+Tensor norm(const Tensor& x) {
+  Tensor out = dot(x, x);
+  out.backend().pointwise(Pointwise::root, out, {}, out);
+  return out;
+}
+
+Tensor mean(const Tensor& x) {
+  Tensor out = empty_scalar(x);
+  sum(x, 1, x.numel(), 1, one_over(x.numel()), out);
+  return out;
+}
+
+Tensor rms(const Tensor& x) { return sqrt(mean(square(x))); }
+Tensor clip_factor(double most, const Tensor& size) { return min(div(scalar(most, size), size), 1.0); }
+
+void row_means(const Tensor& x, const Tensor& out) { sum(x, x.size(0), x.size(1), 1, one_over(x.size(1)), out); }
+void column_means(const Tensor& x, const Tensor& out) { sum(x, 1, x.size(0), x.size(1), one_over(x.size(0)), out); }
+
+Tensor column_sums(const Tensor& x) {
+  Tensor out = Tensor::empty({x.size(1)}, x.dtype(), x.device());
+  sum(x, 1, x.size(0), x.size(1), 1.0, out);
+  return out;
+}
+
+Tensor repeat_columns(const Tensor& x, std::int64_t columns) {
+  Tensor out = Tensor::empty({x.numel(), columns}, x.dtype(), x.device());
+  out.backend().repeat(x, x.numel(), columns, 1, 1.0, out);
+  return out;
+}
+
+void matmul(const Factor& a, const Factor& b, const Tensor& out) { multiply(a, b, out, false); }
+void add_matmul(const Factor& a, const Factor& b, const Tensor& out) { multiply(a, b, out, true); }
+
+void matmul(const Factor& left, const Tensor& x, const Factor& right, const Tensor& out) {
+  const bool has_left = left.matrix.defined(), has_right = right.matrix.defined();
+  if (has_left && has_right) {
+    const Tensor half = Tensor::like(x);
+    matmul(left, x, half);
+    matmul(half, right, out);
+  } else if (has_left) {
+    matmul(left, x, out);
+  } else if (has_right) {
+    matmul(x, right, out);
+  } else {
+    copy(x, out);
+  }
+}
+
+void transpose(const Tensor& x, const Tensor& out) {
+  const std::int64_t rows = x.size(0), columns = x.size(1);
+  out.backend().swap_middle(x.reshape({1, rows, columns, 1}), out.reshape({1, columns, rows, 1}));
+}
+Tensor transpose(const Tensor& x) {
+  Tensor out = Tensor::empty({x.size(1), x.size(0)}, x.dtype(), x.device());
+  transpose(x, out);
+  return out;
+}
+
+Tensor gather_rows(const Tensor& x, const std::vector<std::int32_t>& order) {
+  Tensor out = Tensor::like(x);
+  out.backend().embedding(Tensor::from(order, {x.size(0)}, x.device()), x, out);
+  return out;
+}
+
+Tensor identity(const Shape& shape, DType dtype, Device device) {
+  const std::int64_t n = shape.last();
+  require((shape.rank() == 2 || shape.rank() == 3) && shape[-2] == n, "[identity] {} is no shape of square matrices",
+          shape);
+  std::vector<double> values(static_cast<std::size_t>(shape.numel()), 0.0);
+  for (std::int64_t i = 0; i < shape.rows(); ++i) values[static_cast<std::size_t>(i * n + i % n)] = 1.0;
+  return Tensor::from(values, shape, dtype, device, Pool::optimizer);
+}
+
+}  // namespace monge::optim
