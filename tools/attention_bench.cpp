@@ -161,13 +161,12 @@ void print_attention_text(Device device, const std::vector<AttentionTiming>& tim
   }
 }
 
-nlohmann::ordered_json attention_json(const std::vector<AttentionTiming>& timings) {
-  nlohmann::ordered_json out = nlohmann::ordered_json::array();
+Json attention_json(const std::vector<AttentionTiming>& timings) {
+  Json out = Json::array();
   for (const AttentionTiming& t : timings) {
     const AttentionCase& c = t.of;
-    nlohmann::ordered_json entry{{"kind", name_of(c.map)}, {"path", path_name(c.path)}, {"dtype", name_of(c.dtype)},
-                                 {"batch", c.batch},       {"heads", c.heads},          {"tokens", c.tokens},
-                                 {"head_dim", c.head_dim}, {"notes", t.notes}};
+    Json entry{{"kind", name_of(c.map)}, {"path", path_name(c.path)}, {"dtype", name_of(c.dtype)}, {"batch", c.batch},
+               {"heads", c.heads},       {"tokens", c.tokens},        {"head_dim", c.head_dim},    {"notes", t.notes}};
     if (t.forward > 0.0) {
       entry["forward_milliseconds"] = 1e3 * t.forward;
       entry["backward_milliseconds"] = 1e3 * t.backward;

@@ -3,11 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
 #include "core/backend.h"
+#include "core/json.h"
 
 namespace monge::tools {
 
@@ -41,6 +41,6 @@ std::vector<AttentionCase> attention_cases(Device device);
 AttentionTiming time_attention(Device device, const AttentionCase& of, double seconds = 0.3);
 
 void print_attention_text(Device device, const std::vector<AttentionTiming>& timings);
-nlohmann::ordered_json attention_json(const std::vector<AttentionTiming>& timings);
+Json attention_json(const std::vector<AttentionTiming>& timings);
 
 }  // namespace monge::tools

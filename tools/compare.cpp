@@ -1,7 +1,6 @@
 // monge compare COMPARISON [key.path=value ...] [--out DIR] [--forecast]
 #include <omp.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <thread>
@@ -87,20 +86,20 @@ ExitCode run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_compare(CLI::App& program, ExitCode& exit_code) {
+void add_compare(Command& program, ExitCode& exit_code) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand("compare", "Tune and compare optimizers as described in YAML");
-  command->add_option("comparison", arguments->comparison, "YAML file")->required();
-  command->add_option("overrides", arguments->overrides, "key.path=value: settings that replace those of the file");
-  command->add_flag("--forecast", arguments->forecast,
-                    "Only say how many runs there will be and how long they take, from some steps of each kind");
-  command->add_option("--out", arguments->out,
-                      "Folder of the comparison (default: runs/<comparison>); what is finished there is not run again");
-  command->footer([] {
+  Command command = program.subcommand("compare", "Tune and compare optimizers as described in YAML");
+  command.option("comparison", arguments->comparison, "YAML file").required();
+  command.option("overrides", arguments->overrides, "key.path=value: settings that replace those of the file");
+  command.flag("--forecast", arguments->forecast,
+               "Only say how many runs there will be and how long they take, from some steps of each kind");
+  command.option("--out", arguments->out,
+                 "Folder of the comparison (default: runs/<comparison>); what is finished there is not run again");
+  command.footer([] {
     compare::ComparisonOptions options;
     return key_help("COMPARISON", options);
   });
-  command->callback([arguments, &exit_code] { exit_code = run(*arguments); });
+  command.action([arguments, &exit_code] { exit_code = run(*arguments); });
 }
 
 }  // namespace monge::tools

@@ -6,12 +6,12 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "core/options/yaml.h"
 #include "core/safetensors.h"
 #include "train/run_folder.h"
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
 
 namespace monge::train {
 namespace {
@@ -60,9 +60,8 @@ std::vector<std::int64_t> steps_in(const fs::path& checkpoints) {
 /// The text of state.json: the object with its own checksum as last key.
 std::string render(Json object, ChecksumAlgorithm algorithm) {
   // A config may hold text in any encoding, a path for one.
-  const auto dump = [&object] { return object.dump(2, ' ', false, Json::error_handler_t::replace); };
-  object["checksum"] = checksum_text(checksum(dump(), algorithm));
-  return dump() + "\n";
+  object["checksum"] = checksum_text(checksum(json_text(object, 2), algorithm));
+  return json_text(object, 2) + "\n";
 }
 
 template <class T>
@@ -149,7 +148,7 @@ Checkpoint::Checkpoint(fs::path directory) : directory_(std::move(directory)) {
     throw InputError(fmt::format("'{}' is not a checkpoint: it has no readable {}", directory_.string(), state_file));
   }
   const std::string text{std::istreambuf_iterator<char>(in), {}};
-  Json object = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Json object = parse_json(text);
   const auto damaged = [&](std::string_view why) {
     throw InputError(
         fmt::format("checkpoint '{}' is damaged: {} {}; remove the directory to continue from an older one",
@@ -181,7 +180,7 @@ Checkpoint::Checkpoint(fs::path directory) : directory_(std::move(directory)) {
     state_.config = object.at("config").get<std::string>();
     model_checksum_ = object.at(model_file).get<std::string>();
     optimizer_checksum_ = object.at(optimizer_file).get<std::string>();
-  } catch (const nlohmann::json::exception& e) {
+  } catch (const Json::exception& e) {
     damaged(fmt::format("lacks what a checkpoint has ({})", e.what()));
   }
 }

@@ -7,18 +7,19 @@
 #include <cmath>
 #include <concepts>
 #include <fstream>
+#include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <type_traits>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "train/run_folder.h"
 
 namespace monge::compare {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using Axes = std::vector<std::pair<std::string, double>>;
 namespace fs = std::filesystem;
 
@@ -142,7 +143,7 @@ struct JsonValue {
   [[noreturn]] void fail(std::string_view expected) const {
     constexpr std::size_t most = 40;
     throw InputError(fmt::format("{}: {}: expected {}, got {}; are these results of `monge compare`?", file.string(),
-                                 path.empty() ? "the whole" : path, expected, json.dump().substr(0, most)));
+                                 path.empty() ? "the whole" : path, expected, json_text(json).substr(0, most)));
   }
 };
 
@@ -225,15 +226,13 @@ void check_places(const Results& results, const fs::path& file) {
 }  // namespace
 
 void write_results(const Results& results, const fs::path& file) {
-  // A log may hold bytes that are no text.
-  constexpr auto replace = Json::error_handler_t::replace;
-  train::write_text_file(file, to_json(results).dump(1, ' ', /*ensure_ascii=*/false, replace) + "\n");
+  train::write_text_file(file, json_text(to_json(results), 1) + "\n");
 }
 
 Results read_results(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
   if (!in) throw InputError(fmt::format("cannot read '{}'; give the results.json of `monge compare`", file.string()));
-  const Json json = Json::parse(in, nullptr, /*allow_exceptions=*/false);
+  const Json json = parse_json(std::string(std::istreambuf_iterator<char>(in), {}));
   if (json.is_discarded()) throw InputError(fmt::format("{}: this is no JSON", file.string()));
   Results results;
   from_json(JsonValue{json, "", file}, results);

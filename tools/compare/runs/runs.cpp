@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "tools/compare/statistics/sample.h"
 #include "train/checksum.h"
 #include "train/run_folder.h"
@@ -49,7 +50,7 @@ void read_metrics(const fs::path& file, double passes_per_step, RunResult& resul
   double seconds = 0.0, tokens = 0.0;
   std::int64_t step = 0;
   for (std::string text; std::getline(in, text);) {
-    const auto line = nlohmann::json::parse(text);
+    const auto line = parse_json(text);
     const double line_seconds = (line.at("tokens").get<double>() - tokens) / line.at("tokens_per_second").get<double>();
     const std::int64_t line_steps = line.at("step").get<std::int64_t>() - step;
     seconds += line_seconds;
@@ -153,7 +154,7 @@ std::int64_t Runs::step(const std::string& config) const {
   std::ifstream in(path(hash(config)) / "metrics.jsonl");
   std::string last;
   for (std::string line; std::getline(in, line) && !in.eof();) last = line;  // the end of the file may be half a line
-  const auto json = nlohmann::json::parse(last, nullptr, /*allow_exceptions=*/false);
+  const auto json = parse_json(last);
   return json.is_object() ? json.value("step", std::int64_t{0}) : 0;
 }
 
