@@ -57,8 +57,8 @@ class CudaBackends {
     return cuda::make_backend(index);
 #else
     throw InputError(
-        fmt::format("device '{}': this build of Monge has no CUDA; install the CUDA toolkit and build "
-                    "again, or use device: cpu",
+        fmt::format("device '{}': this build of Monge has no CUDA; build it with "
+                    "tools/build.sh -DMONGE_CUDA=ON, or use device: cpu",
                     Device{DeviceKind::cuda, index}.str()));
 #endif
   }

@@ -37,6 +37,7 @@
 #include "core/kernel/random.h"
 #include "core/kernel/reductions.h"
 #include "core/kernel/rows.h"
+#include "core/kernel/strided_copy.h"
 #include "core/kernel/update.h"
 #include "core/memory.h"
 
@@ -96,6 +97,7 @@ class Backend {
   void copy_to_host(const kernel::CopyToHost& args) { run(args); }
   void copy(const kernel::Copy& args) { run(args); }
   void fill(const kernel::Fill& args) { run(args); }
+  void strided_copy(const kernel::StridedCopy& args) { run(args); }
 
   // --- random ---
   void uniform(const kernel::Uniform& args) { run(args); }
@@ -115,7 +117,6 @@ class Backend {
   void activate_backward(const kernel::ActivateBackward& args) { run(args); }
 
   // --- reductions ---
-  void swap_middle(const kernel::SwapMiddle& args) { run(args); }
   void sum(const kernel::Sum& args) { run(args); }
   void repeat(const kernel::Repeat& args) { run(args); }
   void dot(const kernel::Dot& args) { run(args); }
@@ -150,6 +151,7 @@ class Backend {
   virtual void compute(const kernel::CopyToHost& args) = 0;
   virtual void compute(const kernel::Copy& args) = 0;
   virtual void compute(const kernel::Fill& args) = 0;
+  virtual void compute(const kernel::StridedCopy& args) = 0;
 
   virtual void compute(const kernel::Uniform& args) = 0;
   virtual void compute(const kernel::Normal& args) = 0;
@@ -165,7 +167,6 @@ class Backend {
   virtual void compute(const kernel::Activate& args) = 0;
   virtual void compute(const kernel::ActivateBackward& args) = 0;
 
-  virtual void compute(const kernel::SwapMiddle& args) = 0;
   virtual void compute(const kernel::Sum& args) = 0;
   virtual void compute(const kernel::Repeat& args) = 0;
   virtual void compute(const kernel::Dot& args) = 0;

@@ -15,10 +15,11 @@ void DirectedOptions::fields(Fields& f) {
   f("momentum", momentum,
     {.doc = "decay of the averaged gradient that is preconditioned; 0: none", .min = 0.0, .max = 1.0});
   f("graft", graft,
-    {.doc = "length of the step, as a multiple of what the base rule would do to the matrix; 0: lr alone", .min = 0.0});
+    {.doc = "norm of the step, as a multiple of the base rule's for this matrix; 0: lr alone", .min = 0.0});
   f("kl_clip", kl_clip,
-    {.doc = "largest squared length of a layer's step under the Fisher as the update knows it; under fisher_cg that is "
-            "twice the KL divergence of its attention rows; 0: no limit",
+    {.doc =
+         "largest squared norm of a layer's step in the update's own Fisher metric; under fisher_cg that is twice the "
+         "KL divergence of its attention rows; 0: no limit",
      .min = 0.0});
 }
 

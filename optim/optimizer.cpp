@@ -186,7 +186,7 @@ std::vector<std::string> Optimizer::notes() const {
   std::vector<std::string> out = rule_->notes();
   std::ranges::move(attention_->notes(), std::back_inserter(out));
   if (const double passes = passes_per_step(); passes > 1.0) {
-    out.push_back(fmt::format("the optimizer measures curvature: {:.2f} passes forward and backward per step", passes));
+    out.push_back(fmt::format("the optimizer measures curvature: {:.2f} forward and backward passes per step", passes));
   }
   return out;
 }

@@ -1,11 +1,11 @@
 // monge bench [CONFIG [key.path=value ...]] [--steps N] [--no-ops] [--json]: what the machine can do, and how close a
 // training step comes to it. monge bench --attention [--device D] [--json]: attention alone.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "core/json.h"
 #include "core/machine.h"
 #include "tools/attention_bench.h"
 #include "tools/commands.h"
@@ -15,8 +15,6 @@
 
 namespace monge::tools {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 struct Arguments {
   std::string config;
@@ -156,7 +154,7 @@ void print_json(const Machine& machine, const std::vector<OpTiming>& ops, const 
     out["peak_resident_bytes"] = step->peak_resident;
     out["notes"] = step->notes;
   }
-  fmt::print("{}\n", out.dump(2));
+  fmt::print("{}\n", json_text(out, 2));
 }
 
 void run_attention(const Arguments& arguments) {
@@ -164,7 +162,7 @@ void run_attention(const Arguments& arguments) {
   std::vector<AttentionTiming> timings;
   for (const AttentionCase& of : attention_cases(device)) timings.push_back(time_attention(device, of));
   if (arguments.json) {
-    fmt::print("{}\n", attention_json(timings).dump(2));
+    fmt::print("{}\n", json_text(attention_json(timings), 2));
   } else {
     print_attention_text(device, timings);
   }
@@ -195,22 +193,18 @@ void run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_bench(CLI::App& program) {
+void add_bench(Command& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command =
-      program.add_subcommand("bench", "Measure the machine, and with a config each op and the whole step against it");
-  CLI::Option* config = command->add_option("config", a->config, "YAML file");
-  command->add_option("overrides", a->overrides, "key.path=value: settings that replace those of the file");
-  command->add_option("--steps", a->steps, "Training steps to time; the median counts")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  command->add_flag("!--no-ops", a->ops, "With a config: the whole step alone");
-  command->add_option("--device", a->device, "Without a config: cpu, cuda or cuda:N")
-      ->capture_default_str()
-      ->excludes(config);
-  command->add_flag("--attention", a->attention, "Attention alone: every kind; on a GPU, every way that it may take");
-  command->add_flag("--json", a->json, "One JSON object instead of tables");
-  command->callback([a] { run(*a); });
+  Command command =
+      program.subcommand("bench", "Measure the machine, and with a config each op and the whole step against it");
+  const Option config = command.option("config", a->config, "YAML file");
+  command.option("overrides", a->overrides, "key.path=value: settings that replace those of the file");
+  command.option("--steps", a->steps, "Training steps to time; the median counts").show_default().positive();
+  command.flag("!--no-ops", a->ops, "With a config: the whole step alone");
+  command.option("--device", a->device, "Without a config: cpu, cuda or cuda:N").show_default().excludes(config);
+  command.flag("--attention", a->attention, "Attention alone: every kind; on a GPU, every way that it may take");
+  command.flag("--json", a->json, "One JSON object instead of tables");
+  command.action([a] { run(*a); });
 }
 
 }  // namespace monge::tools

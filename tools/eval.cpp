@@ -1,7 +1,7 @@
 // monge eval RUN_OR_CHECKPOINT [key.path=value ...] [--json]
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "core/json.h"
 #include "tools/commands.h"
 #include "train/evaluate.h"
 #include "train/saved_model.h"
@@ -21,14 +21,14 @@ void run(const Arguments& arguments) {
   const auto dataset = train::data_of(saved);
   const train::Evaluation e = train::evaluate(*saved.model, *dataset, saved.device, saved.config.train.batch);
   if (arguments.json) {
-    nlohmann::ordered_json out{{"checkpoint", saved.checkpoint.string()},
-                               {"step", saved.state.step},
-                               {"windows", e.windows},
-                               {"val_loss", e.loss}};
+    Json out{{"checkpoint", saved.checkpoint.string()},
+             {"step", saved.state.step},
+             {"windows", e.windows},
+             {"val_loss", e.loss}};
     if (e.optimum) out["optimum"] = *e.optimum;
     if (e.excess()) out["excess_loss"] = *e.excess();
     if (e.accuracy) out["val_accuracy"] = *e.accuracy;
-    fmt::print("{}\n", out.dump());
+    fmt::print("{}\n", json_text(out));
     return;
   }
   fmt::print("{} (step {})\n", saved.checkpoint.string(), saved.state.step);
@@ -41,13 +41,13 @@ void run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_eval(CLI::App& program) {
+void add_eval(Command& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand("eval", "Validation loss of a trained model over a full pass");
-  command->add_option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint")->required();
-  command->add_option("overrides", a->overrides, "key.path=value: settings that replace those of the run");
-  command->add_flag("--json", a->json, "One JSON object instead of text");
-  command->callback([a] { run(*a); });
+  Command command = program.subcommand("eval", "Validation loss of a trained model over a full pass");
+  command.option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint").required();
+  command.option("overrides", a->overrides, "key.path=value: settings that replace those of the run");
+  command.flag("--json", a->json, "One JSON object instead of text");
+  command.action([a] { run(*a); });
 }
 
 }  // namespace monge::tools

@@ -1,5 +1,4 @@
 // monge info [CONFIG [key.path=value ...]]: what a config describes, or what this build can do.
-#include <CLI/CLI.hpp>
 #include <cctype>
 #include <map>
 
@@ -87,13 +86,13 @@ void describe_config(const Arguments& arguments) {
 
 }  // namespace
 
-void add_info(CLI::App& program) {
+void add_info(Command& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand(
+  Command command = program.subcommand(
       "info", "Parameters, FLOPs and memory of a config without training; without one, what this build can do");
-  command->add_option("config", a->config, "YAML file");
-  command->add_option("overrides", a->overrides, "key.path=value: settings that replace those of the file");
-  command->callback([a] { a->config.empty() ? describe_build() : describe_config(*a); });
+  command.option("config", a->config, "YAML file");
+  command.option("overrides", a->overrides, "key.path=value: settings that replace those of the file");
+  command.action([a] { a->config.empty() ? describe_build() : describe_config(*a); });
 }
 
 }  // namespace monge::tools

@@ -7,7 +7,7 @@
 // all that is kept, so that a sample may be as long as one likes.
 #pragma once
 
-#include <tools/monge.h>
+#include <monge.h>
 
 #include <cmath>
 #include <memory>

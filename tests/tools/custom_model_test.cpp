@@ -47,7 +47,7 @@ TEST(Averages, GradientsAgreeWithCentralDifferences) {
     store.values().backend().copy_from_host({.from = changed.data(), .to = store.values()});
     return model.loss(batch).value().item();
   };
-  constexpr double h = 1e-4;
+  constexpr double h = 2e-5;
   for (const auto& e : store.entries()) {
     for (int k = 0; k < 3; ++k) {
       const auto i = static_cast<std::size_t>(e.begin + (k * 7919) % e.shape.numel());
