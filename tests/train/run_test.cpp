@@ -97,7 +97,7 @@ TEST_F(Runs, AModelReadsFieldsOfItsOwn) {
 }
 
 TEST_F(Runs, DataWithoutAFieldThatTheModelReadsIsRefused) {
-  EXPECT_HAS(error_of([] { Run(test::tiny_config({"model={kind: pairs}"})); }),
+  EXPECT_HAS(error_of([] { train::Run(test::tiny_config({"model={kind: pairs}"})); }),
              "model.kind pairs reads 'source', and data.kind markov has tokens, targets only");
 }
 
