@@ -132,23 +132,17 @@ Var attention(const Var& qkv, const AttentionSpec& spec) {
   require(as<SoftmaxMap>(spec.map) != nullptr, "[composed attention] knows the softmax map only");
   const std::int64_t batch = qkv.size(0), tokens = qkv.size(1), heads = spec.heads, kv_heads = spec.kv_heads;
   const std::int64_t all_heads = heads + 2 * kv_heads, head_dim = qkv.size(2) / all_heads;
-  const std::int64_t plane = tokens * head_dim;
 
-  // qkv (B, T, (H + 2 G) D) -> by_head (H + 2 G, B T D): a range of heads is a slice.
-  const Var heads_first = swap_middle(reshape(qkv, {batch, tokens, all_heads, head_dim}));
-  const Var by_head =
-      reshape(swap_middle(reshape(heads_first, {1, batch, all_heads, plane})), {all_heads, batch * plane});
-  // Query head h reads key/value head h / (H / G).
-  const Tensor shares = constant({heads, kv_heads}, qkv, [=](std::int64_t i) {
-    return i / kv_heads / (heads / kv_heads) == i % kv_heads ? 1.0 : 0.0;
-  });
-  // (H, B T D) -> (B H, T, D)
-  const auto per_row = [&](const Var& x) {
-    return reshape(swap_middle(reshape(x, {1, heads, batch, plane})), {batch * heads, tokens, head_dim});
+  // Heads of the packed projection (B, T, (H + 2 G) D) as (B H, T, D). Query head h reads key/value head h / (H / G).
+  const Var packed = reshape(qkv, {batch, tokens, all_heads, head_dim});
+  const auto heads_from = [&](std::int64_t first, std::int64_t repeats) {
+    std::vector<Var> out;
+    for (std::int64_t h = 0; h < heads; ++h)
+      out.push_back(slice(packed, 2, first + h / repeats, first + h / repeats + 1));
+    return reshape(transpose(concat(out, 2), 1, 2), {batch * heads, tokens, head_dim});
   };
-  const Var q = per_row(slice(by_head, 0, heads));
-  const Var k = per_row(matmul(shares, slice(by_head, heads, heads + kv_heads)));
-  const Var v = per_row(matmul(shares, slice(by_head, heads + kv_heads, all_heads)));
+  const Var q = heads_from(0, 1);
+  const Var k = heads_from(heads, heads / kv_heads), v = heads_from(heads + kv_heads, heads / kv_heads);
 
   const std::vector<double> slopes = spec.slopes.defined() ? spec.slopes.values() : std::vector<double>();
   const Tensor constants = constant({heads, tokens, tokens}, qkv, [&](std::int64_t i) {
@@ -176,7 +170,7 @@ Var attention(const Var& qkv, const AttentionSpec& spec) {
   const Var scores = reshape(add(products, prior), {batch * heads, tokens, tokens});
   const Var weights = dropout(softmax(scores), spec.dropout, spec.random);
   const Var out = reshape(matmul(weights, v), {batch, heads, tokens, head_dim});
-  return reshape(swap_middle(out), {batch, tokens, heads * head_dim});
+  return reshape(transpose(out, 1, 2), {batch, tokens, heads * head_dim});
 }
 
 }  // namespace monge::autograd::composed

@@ -46,14 +46,18 @@ Var dropout(const Var& x, double p, const Random& random);
 
 // --- shape and reductions (ops/shape.cpp) ---
 Var reshape(const Var& x, const Shape& shape);
-/// Rows [begin, end) of the leading dimension.
+/// Indices [begin, end) of the leading dimension, without a copy, or of dimension `dim`. Negative dimensions count from
+/// the last, here and below.
 Var slice(const Var& x, std::int64_t begin, std::int64_t end);
-/// x (P, Q, R, S) -> (P, R, Q, S).
-Var swap_middle(const Var& x);
+Var slice(const Var& x, int dim, std::int64_t begin, std::int64_t end);
+/// One after another along dimension `dim`; the other dimensions agree.
+Var concat(const std::vector<Var>& parts, int dim);
+/// With dimensions a and b exchanged.
+Var transpose(const Var& x, int a, int b);
 /// Sum of all elements, shape (1).
 Var sum(const Var& x);
 Var mean(const Var& x);
-/// Sum over dimension `dim` (negative counts from the last); the dimension is dropped.
+/// Sum over dimension `dim`; the dimension is dropped.
 Var sum(const Var& x, int dim);
 Var mean(const Var& x, int dim);
 

@@ -21,9 +21,11 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/device.h"
@@ -35,6 +37,7 @@
 #include "core/kernel/random.h"
 #include "core/kernel/reductions.h"
 #include "core/kernel/rows.h"
+#include "core/kernel/strided_copy.h"
 #include "core/kernel/update.h"
 #include "core/memory.h"
 
@@ -47,6 +50,8 @@ struct GpuSettings {
   bool tf32 = false;                                 // f32 products on tensor cores, with 10-bit mantissas
   bool tune = false;                                 // time algorithms of products at their first use
   std::string tuning_file;                           // where these choices are kept; empty: nowhere
+
+  bool operator==(const GpuSettings&) const = default;
 };
 
 /// Kernel calls that a backend has kept, to be made again on the same memory.
@@ -69,6 +74,9 @@ class Backend {
   /// The float storage a computation of this device uses by default: f32, or f64 on reference.
   virtual DType default_float() const { return DType::f32; }
   virtual MemoryPools& memory() = 0;
+  /// The best rate of a square matrix product, in FLOP per second: measured by the first call, and again when the
+  /// device describes itself otherwise (another number of threads).
+  double matmul_peak(DType dtype);
   /// Takes effect for the calls that follow. Nothing where there is no GPU.
   virtual void configure(const GpuSettings&) {}
   /// What a user should know of the choices made so far, a sentence each: which way attention takes, and why.
@@ -89,6 +97,7 @@ class Backend {
   void copy_to_host(const kernel::CopyToHost& args) { run(args); }
   void copy(const kernel::Copy& args) { run(args); }
   void fill(const kernel::Fill& args) { run(args); }
+  void strided_copy(const kernel::StridedCopy& args) { run(args); }
 
   // --- random ---
   void uniform(const kernel::Uniform& args) { run(args); }
@@ -108,7 +117,6 @@ class Backend {
   void activate_backward(const kernel::ActivateBackward& args) { run(args); }
 
   // --- reductions ---
-  void swap_middle(const kernel::SwapMiddle& args) { run(args); }
   void sum(const kernel::Sum& args) { run(args); }
   void repeat(const kernel::Repeat& args) { run(args); }
   void dot(const kernel::Dot& args) { run(args); }
@@ -143,6 +151,7 @@ class Backend {
   virtual void compute(const kernel::CopyToHost& args) = 0;
   virtual void compute(const kernel::Copy& args) = 0;
   virtual void compute(const kernel::Fill& args) = 0;
+  virtual void compute(const kernel::StridedCopy& args) = 0;
 
   virtual void compute(const kernel::Uniform& args) = 0;
   virtual void compute(const kernel::Normal& args) = 0;
@@ -158,7 +167,6 @@ class Backend {
   virtual void compute(const kernel::Activate& args) = 0;
   virtual void compute(const kernel::ActivateBackward& args) = 0;
 
-  virtual void compute(const kernel::SwapMiddle& args) = 0;
   virtual void compute(const kernel::Sum& args) = 0;
   virtual void compute(const kernel::Repeat& args) = 0;
   virtual void compute(const kernel::Dot& args) = 0;
@@ -188,6 +196,8 @@ class Backend {
   virtual bool computes_at_once() const { return true; }
 
  private:
+  std::map<std::pair<std::string, DType>, double> matmul_peaks_;
+
   template <class Args>
   void run(const Args& args) {
     const kernel::Call call = check(args, device());

@@ -1,5 +1,5 @@
-// Adafactor (Shazeer & Stern 2018, arXiv:1804.04235): AdamW whose second moment of a matrix is kept as one number for
-// each row and each column. With q = g^2 + 1e-30 and b = 1 - t^-decay,
+// Adafactor (Shazeer & Stern 2018, arXiv:1804.04235): AdamW with a factored second moment: one number for each
+// row and column of a matrix. With q = g^2 + 1e-30 and b = 1 - t^-decay,
 //
 //   R = b R + (1 - b) mean over columns of q        C = b C + (1 - b) mean over rows of q
 //   V_ij = R_i C_j / mean(R)                        u = g / sqrt(V)        u = u min(1, clip / rms(u))
@@ -22,10 +22,13 @@ struct AdafactorOptions : Options {
   bool relative = false;
   void fields(Fields& f) override {
     f("decay", decay,
-      {.doc = "the second moments forget like 1 - t^-decay", .min = 0.0, .max = 1.0, .exclusive_min = true});
+      {.doc = "the decay of the second moments in step t is 1 - t^-decay",
+       .min = 0.0,
+       .max = 1.0,
+       .exclusive_min = true});
     f("clip", clip, {.doc = "largest root mean square of a parameter's direction", .min = 0.0, .exclusive_min = true});
     f("momentum", momentum,
-      {.doc = "decay of the averaged direction; 0: none, and no memory for it", .min = 0.0, .max = 1.0});
+      {.doc = "decay of the averaged direction; 0: no average, and no memory for one", .min = 0.0, .max = 1.0});
     f("relative", relative, {.doc = "steps in proportion to the root mean square of the parameter"});
   }
   void check() const override {
@@ -50,7 +53,7 @@ class Adafactor : public Rule {
     }
   }
 
-  /// The decay of the second moments is a number of the step.
+  /// The decay of the second moments depends on the step.
   bool repeats(std::int64_t) const override { return false; }
 
   void directions(const Step& step, const Tensor& u) override {
@@ -92,7 +95,7 @@ class Adafactor : public Rule {
     Tensor momentum;    // or none
   };
 
-  /// sqrt(V), with V brought up to date.
+  /// sqrt(V), after updating V.
   static Tensor root_of_moment(const Moments& m, const Tensor& gradient, double decay) {
     const Tensor q = square(gradient);
     add(q, 1e-30, q);
@@ -118,7 +121,7 @@ class Adafactor : public Rule {
 
 void add_adafactor(RuleRegistry& registry) {
   registry.add<AdafactorOptions>(
-      "adafactor", "AdamW with a second moment for each row and column only",
+      "adafactor", "AdamW with one second moment for each row and column",
       [](const AdafactorOptions& o, const RuleContext& c) { return std::make_unique<Adafactor>(o, c); });
 }
 

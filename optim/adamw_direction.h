@@ -1,5 +1,5 @@
-// What rules for matrices borrow from AdamW: its direction in a basis of theirs, or its length for theirs (grafting,
-// Agarwal et al. 2020, arXiv:2002.11803).
+// What matrix rules take from AdamW: its direction in another basis, or the norm of its step (grafting, Agarwal et al.
+// 2020, arXiv:2002.11803).
 #pragma once
 
 #include "core/backend.h"
@@ -8,7 +8,7 @@
 
 namespace monge::optim {
 
-/// AdamW's direction of a clipped `gradient` (rows, cols) in step control[step]; m and v of the same shape follow.
+/// AdamW's direction of a clipped `gradient` (rows, cols) in step control[step]; updates the moments m and v.
 inline Tensor adamw_direction(const Tensor& gradient, const std::vector<double>& betas, double eps, const Tensor& m,
                               const Tensor& v, const Tensor& control) {
   const auto flat = [](const Tensor& x) { return x.reshape({x.numel()}); };

@@ -8,17 +8,17 @@ namespace {
 
 Tensor empty_scalar(const Tensor& like) { return Tensor::empty({1}, like.dtype(), like.device()); }
 
-Tensor of_one(Pointwise function, const Tensor& a) {
+Tensor of_one(kernel::Pointwise::Function function, const Tensor& a) {
   Tensor out = Tensor::like(a);
-  out.backend().pointwise(function, a, {}, out);
+  out.backend().pointwise({.function = function, .a = a, .out = out});
   return out;
 }
 
-void of_two(Pointwise function, const Tensor& a, const Operand& b, const Tensor& out) {
-  out.backend().pointwise(function, a, b.beside(a), out);
+void of_two(kernel::Pointwise::Function function, const Tensor& a, const Operand& b, const Tensor& out) {
+  out.backend().pointwise({.function = function, .a = a, .b = b.beside(a), .out = out});
 }
 
-Tensor of_two(Pointwise function, const Tensor& a, const Operand& b) {
+Tensor of_two(kernel::Pointwise::Function function, const Tensor& a, const Operand& b) {
   Tensor out = Tensor::like(a);
   of_two(function, a, b, out);
   return out;
@@ -26,7 +26,7 @@ Tensor of_two(Pointwise function, const Tensor& a, const Operand& b) {
 
 /// out = [out +] factor * sum over n of x (outer, n, inner).
 void sum(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor, const Tensor& out) {
-  out.backend().sum(x, outer, n, inner, factor, out, false);
+  out.backend().sum({.x = x, .outer = outer, .n = n, .inner = inner, .factor = factor, .out = out});
 }
 
 double one_over(std::int64_t n) { return 1.0 / static_cast<double>(n); }
@@ -49,27 +49,31 @@ Tensor add(const Tensor& a, const Operand& b) {
   add(a, b, out);
   return out;
 }
-void add(const Tensor& a, const Operand& b, const Tensor& out) { out.backend().add(a, b.beside(a), out); }
+void add(const Tensor& a, const Operand& b, const Tensor& out) {
+  out.backend().add({.a = a, .b = b.beside(a), .out = out});
+}
 
 Tensor mul(const Tensor& a, const Operand& b) {
   Tensor out = Tensor::like(a);
   mul(a, b, out);
   return out;
 }
-void mul(const Tensor& a, const Operand& b, const Tensor& out) { out.backend().mul(a, b.beside(a), out); }
+void mul(const Tensor& a, const Operand& b, const Tensor& out) {
+  out.backend().mul({.a = a, .b = b.beside(a), .out = out});
+}
 
-Tensor div(const Tensor& a, const Operand& b) { return of_two(Pointwise::divide, a, b); }
-void div(const Tensor& a, const Operand& b, const Tensor& out) { of_two(Pointwise::divide, a, b, out); }
-Tensor min(const Tensor& a, const Operand& b) { return of_two(Pointwise::minimum, a, b); }
-Tensor max(const Tensor& a, const Operand& b) { return of_two(Pointwise::maximum, a, b); }
-void max(const Tensor& a, const Operand& b, const Tensor& out) { of_two(Pointwise::maximum, a, b, out); }
-Tensor sqrt(const Tensor& a) { return of_one(Pointwise::root, a); }
+Tensor div(const Tensor& a, const Operand& b) { return of_two(kernel::Pointwise::divide, a, b); }
+void div(const Tensor& a, const Operand& b, const Tensor& out) { of_two(kernel::Pointwise::divide, a, b, out); }
+Tensor min(const Tensor& a, const Operand& b) { return of_two(kernel::Pointwise::minimum, a, b); }
+Tensor max(const Tensor& a, const Operand& b) { return of_two(kernel::Pointwise::maximum, a, b); }
+void max(const Tensor& a, const Operand& b, const Tensor& out) { of_two(kernel::Pointwise::maximum, a, b, out); }
+Tensor sqrt(const Tensor& a) { return of_one(kernel::Pointwise::root, a); }
 Tensor square(const Tensor& a) { return mul(a, a); }
-Tensor sign(const Tensor& a) { return of_one(Pointwise::sign, a); }
-Tensor is_positive(const Tensor& a) { return of_one(Pointwise::positive, a); }
+Tensor sign(const Tensor& a) { return of_one(kernel::Pointwise::sign, a); }
+Tensor is_positive(const Tensor& a) { return of_one(kernel::Pointwise::positive, a); }
 
-void copy(const Tensor& x, const Tensor& out) { out.backend().copy(x, out); }
-void fill(const Tensor& out, double value) { out.backend().fill(out, value); }
+void copy(const Tensor& x, const Tensor& out) { out.backend().copy({.from = x, .to = out}); }
+void fill(const Tensor& out, double value) { out.backend().fill({.x = out, .value = value}); }
 
 Tensor scalar(double value, const Tensor& like) {
   Tensor out = empty_scalar(like);
@@ -82,8 +86,8 @@ Tensor scale(const Tensor& x, double a) {
   scale(x, a, out);
   return out;
 }
-void scale(const Tensor& x, double a, const Tensor& out) { out.backend().scale(x, a, out); }
-void axpy(double a, const Tensor& x, const Tensor& y) { y.backend().add_scaled(x, a, y); }
+void scale(const Tensor& x, double a, const Tensor& out) { out.backend().scale({.x = x, .factor = a, .out = out}); }
+void axpy(double a, const Tensor& x, const Tensor& y) { y.backend().add_scaled({.x = x, .factor = a, .y = y}); }
 
 void axpby(double a, const Tensor& x, double b, const Tensor& y) {
   scale(y, b, y);
@@ -94,13 +98,13 @@ void update_average(const Tensor& m, double decay, const Tensor& x) { axpby(1.0 
 
 Tensor dot(const Tensor& a, const Tensor& b) {
   Tensor out = empty_scalar(a);
-  out.backend().dot(a, b, out);
+  out.backend().dot({.a = a, .b = b, .out = out});
   return out;
 }
 
 Tensor norm(const Tensor& x) {
   Tensor out = dot(x, x);
-  out.backend().pointwise(Pointwise::root, out, {}, out);
+  out.backend().pointwise({.function = kernel::Pointwise::root, .a = out, .out = out});
   return out;
 }
 
@@ -124,7 +128,7 @@ Tensor column_sums(const Tensor& x) {
 
 Tensor repeat_columns(const Tensor& x, std::int64_t columns) {
   Tensor out = Tensor::empty({x.numel(), columns}, x.dtype(), x.device());
-  out.backend().repeat(x, x.numel(), columns, 1, 1.0, out);
+  out.backend().repeat({.x = x, .outer = x.numel(), .n = columns, .out = out});
   return out;
 }
 
@@ -147,8 +151,7 @@ void matmul(const Factor& left, const Tensor& x, const Factor& right, const Tens
 }
 
 void transpose(const Tensor& x, const Tensor& out) {
-  const std::int64_t rows = x.size(0), columns = x.size(1);
-  out.backend().swap_middle(x.reshape({1, rows, columns, 1}), out.reshape({1, columns, rows, 1}));
+  out.backend().strided_copy({.from = StridedView(x).transpose(0, 1), .to = out});
 }
 Tensor transpose(const Tensor& x) {
   Tensor out = Tensor::empty({x.size(1), x.size(0)}, x.dtype(), x.device());
@@ -158,7 +161,7 @@ Tensor transpose(const Tensor& x) {
 
 Tensor gather_rows(const Tensor& x, const std::vector<std::int32_t>& order) {
   Tensor out = Tensor::like(x);
-  out.backend().embedding(Tensor::from(order, {x.size(0)}, x.device()), x, out);
+  out.backend().embedding({.ids = Tensor::from(order, {x.size(0)}, x.device()), .table = x, .out = out});
   return out;
 }
 

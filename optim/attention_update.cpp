@@ -6,7 +6,7 @@
 namespace monge::optim {
 namespace {
 
-/// Plain backpropagation: nothing to do.
+/// Plain backpropagation.
 class Backprop : public AttentionUpdate {};
 
 struct RowOptions : Options {
@@ -27,7 +27,7 @@ struct RowOptions : Options {
   }
 };
 
-/// The layers do all of it in their backward pass.
+/// Done by the layers in their backward pass.
 class Row : public AttentionUpdate {
  public:
   Row(const RowOptions& options, const std::vector<AttentionLayer>& layers) {

@@ -5,9 +5,9 @@
 //   row         their gradients come from the damped natural gradient of each row of scores; a heuristic
 //   fisher      natural gradient under the attention-local Fisher, by Kronecker factors
 //   fisher_cg   the same under the exact Fisher, by conjugate gradients; for small models
-//   scaled      a multiple of the rule's step: the control of the two before
+//   scaled      a multiple of the rule's step: the control experiment for these two
 //
-// These three replace the step that the base rule has made of these two matrices, whatever the rule is.
+// The last three replace the step that the base rule, whichever it is, has made of these two matrices.
 #pragma once
 
 #include <memory>
@@ -21,7 +21,7 @@
 
 namespace monge::optim {
 
-/// An attention layer of the model, and what the groups of the optimizer say of its projection.
+/// An attention layer of the model, and the settings of its projection's parameter group.
 struct AttentionLayer {
   std::string name;  // "blocks.0.attention"
   nn::RowMapAttention* layer = nullptr;
@@ -32,16 +32,17 @@ struct AttentionLayer {
 /// All attention layers below `model`.
 std::vector<AttentionLayer> attention_layers(nn::Module& model);
 
-/// Throws KeyError for a model without attention layers or with a map whose Jacobian is not symmetric; `update` asks.
+/// Throws KeyError, on behalf of `update`, for a model without attention layers or with a map whose Jacobian is not
+/// symmetric.
 void require_symmetric_maps(const std::string& update, const std::vector<AttentionLayer>& layers);
 
 class AttentionUpdate {
  public:
   virtual ~AttentionUpdate() = default;
 
-  /// Makes all state. The store outlives the update.
+  /// Allocates all state. The store outlives the update.
   virtual void bind(nn::ParameterStore& store) { (void)store; }
-  /// Before the forward passes of step `step` (from 1): asks the layers for what the step will need.
+  /// Before the forward passes of step `step` (from 1), for observing the layers.
   virtual void begin(std::int64_t step) { (void)step; }
   /// Before and after the base rule of step `step`. `control`: see core Control.
   virtual void before_rule() {}
@@ -57,12 +58,12 @@ class AttentionUpdate {
   }
   /// State by the names a checkpoint gives it; restoring writes into these tensors.
   virtual std::vector<NamedTensor> state() const { return {}; }
-  /// What a user should know of it for this model, a sentence each; for `monge info`.
+  /// What users should know about it for this model, a sentence each; for `monge info`.
   virtual std::vector<std::string> notes() const { return {}; }
 };
 
-/// Registry `optimizer.attention`. A factory throws KeyError when the layers cannot be updated that way; the layers
-/// outlive the update.
+/// Registry `optimizer.attention`. A factory throws KeyError when the layers do not allow the update; they
+/// outlive it.
 Registry<AttentionUpdate, const std::vector<AttentionLayer>&>& attention_updates();
 
 }  // namespace monge::optim

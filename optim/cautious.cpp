@@ -1,9 +1,9 @@
-// Cautious updates (Liang et al. 2024, arXiv:2411.16085): only where the direction agrees with the gradient, and the
-// longer there. For each parameter,
+// Cautious updates (Liang et al. 2024, arXiv:2411.16085): steps only where the direction and the gradient have the
+// same sign, rescaled to make up for the others. For each parameter,
 //
 //   k = 1[u g > 0]        u = u k / max(mean(k), 0.001)
 //
-// Cautious weight decay (Chen et al. 2025, arXiv:2510.12402): decay only where it does not fight the step,
+// Cautious weight decay (Chen et al. 2025, arXiv:2510.12402): decay only where it does not oppose the step,
 //
 //   u = u + weight_decay p 1[u p >= 0]
 #include "optim/arithmetic.h"
@@ -49,7 +49,7 @@ class CautiousDecay : public Transform {
 }  // namespace
 
 void add_cautious(TransformRegistry& registry) {
-  registry.add<NoOptions>("cautious", "no step where the direction disagrees with the gradient",
+  registry.add<NoOptions>("cautious", "no step where direction and gradient differ in sign",
                           [](const NoOptions&, const RuleContext& c) { return std::make_unique<Cautious>(c); });
 }
 

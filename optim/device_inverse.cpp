@@ -20,10 +20,10 @@ void damped_inverse_on_device(const Tensor& m, const Tensor& eye, double factor,
   mul(eye, scale(trace, factor * relative / diagonal), a);
   axpy(factor, m, a);
 
-  // 1 / |A|_F, as what a gradient of that length would be clipped with.
+  // X = I / |A|_F, by the kernel that clips a gradient of that norm.
   constexpr double unit = 1e-18;
   const Tensor control = Tensor::zeros({Control::size}, m.dtype(), m.device(), Pool::scratch);
-  m.backend().clip_factor(a.reshape({a.numel()}), unit, control);
+  m.backend().clip_factor({.grads = a.reshape({a.numel()}), .max_norm = unit, .control = control});
   mul(eye, control.slice(Control::clip, Control::clip + 1), out);
   scale(out, 1.0 / unit, out);
 

@@ -15,10 +15,11 @@ void DirectedOptions::fields(Fields& f) {
   f("momentum", momentum,
     {.doc = "decay of the averaged gradient that is preconditioned; 0: none", .min = 0.0, .max = 1.0});
   f("graft", graft,
-    {.doc = "length of the step, as a multiple of what the base rule would do to the matrix; 0: lr alone", .min = 0.0});
+    {.doc = "norm of the step, as a multiple of the base rule's for this matrix; 0: lr alone", .min = 0.0});
   f("kl_clip", kl_clip,
-    {.doc = "largest squared length of a layer's step under the Fisher as the update knows it; under fisher_cg that is "
-            "twice the KL divergence of its attention rows; 0: no limit",
+    {.doc =
+         "largest squared norm of a layer's step in the update's own Fisher metric; under fisher_cg that is twice the "
+         "KL divergence of its attention rows; 0: no limit",
      .min = 0.0});
 }
 
@@ -73,7 +74,7 @@ void DirectedUpdate::after_rule(std::int64_t step, const Tensor& control) {
     const Tensor &averaged = t.momentum.defined() ? t.momentum : gradient, v = Tensor::like(gradient);
     direction(i, step, averaged, v);
 
-    DirectedStep args{.matrices = {}, .graft = options_.graft, .kl = options_.kl_clip, .control = control};
+    kernel::DirectedStep args{.matrices = {}, .graft = options_.graft, .kl = options_.kl_clip, .control = control};
     const std::int64_t query_size = t.H * t.D * t.C, key_size = t.G * t.D * t.C;
     for (const auto& [offset, size] : {std::pair{std::int64_t{0}, query_size}, std::pair{query_size, key_size}}) {
       const auto flat = [&](const Tensor& buffer) {

@@ -1,5 +1,5 @@
 // DirectedUpdate: what the natural updates of W_q and W_k share. Gradient -> momentum -> direction (by the derived
-// class) -> a step whose length is that of the base rule's step, or is limited by the change of the attention rows.
+// class) -> a step with the norm of the base rule's, or limited by how much it changes the attention rows.
 #pragma once
 
 #include "optim/attention_update.h"
@@ -18,7 +18,7 @@ struct DirectedOptions : Options {
 class DirectedUpdate : public AttentionUpdate {
  public:
   /// Throws KeyError for a model without attention layers, maps without a symmetric Jacobian and normalised queries and
-  /// keys. `name` is the update's, for messages and for the names of its state.
+  /// keys. `name` appears in messages and names of state.
   DirectedUpdate(std::string name, const DirectedOptions& options, const std::vector<AttentionLayer>& layers);
 
   void bind(nn::ParameterStore& store) override;

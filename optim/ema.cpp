@@ -1,5 +1,5 @@
 // An exponential moving average of the parameters (Polyak & Juditsky 1992), at which the model is evaluated, sampled
-// and kept, while it is trained at the last ones:
+// and saved; training goes on at the parameters themselves:
 //
 //   e = b e + (1 - b) p        e = p up to step `start`
 #include "core/error.h"

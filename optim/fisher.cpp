@@ -3,8 +3,8 @@
 //
 //   V_q[h] = (A_h + a I)^-1 M_q[h] (B + b I)^-1        V_k[g] likewise
 //
-// A and B are running averages of the factors with bias correction. The damping lambda I of A (x) B is split so that
-// each factor gets sqrt(lambda) times its own mean eigenvalue; for the left factors, that of all heads.
+// A and B are bias-corrected moving averages of the factors. The damping lambda I of A (x) B is split: each factor gets
+// sqrt(lambda) times its mean eigenvalue, which for the left factors is the mean over all heads.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -26,8 +26,7 @@ struct FisherOptions : DirectedOptions {
     DirectedOptions::fields(f);
     f("every", every,
       {.doc = "steps between two measurements and inversions of the factors", .unit = "steps", .min = 1});
-    f("decay", decay,
-      {.doc = "of the running average of the factors, from one measurement to the next", .min = 0.0, .max = 1.0});
+    f("decay", decay, {.doc = "decay of the moving average of the factors, per measurement", .min = 0.0, .max = 1.0});
   }
   void check() const override {
     DirectedOptions::check();
@@ -78,7 +77,7 @@ class FisherUpdate : public DirectedUpdate {
                                                             {"key_left", "key_left_inverse"},
                                                             {"key_right", "key_right_inverse"}}};
 
-  /// The factors of one layer: (n, size, size) each. Measures them in the first forward pass that it sees.
+  /// The factors of one layer: (n, size, size) each. Measured in the first forward pass that it observes.
   struct LayerFactors : nn::AttentionObserver {
     std::array<Tensor, 4> average, inverse, measured;
 
@@ -124,10 +123,10 @@ class FisherUpdate : public DirectedUpdate {
     }
   }
 
-  /// A GPU is not waited for.
+  /// The host does not wait for a GPU.
   bool on_device() const { return device().kind == DeviceKind::cuda; }
 
-  /// Equal sizes of all layers are inverted together.
+  /// The factors of the same kind of all layers are inverted together.
   void invert_on_host(double unbias) {
     for (std::size_t f = 0; f < factor_names.size(); ++f) {
       std::vector<double> matrices, shifts;

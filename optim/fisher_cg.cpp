@@ -3,14 +3,14 @@
 //   (F + lambda I) V = M,
 //
 // by conjugate gradients (Hestenes & Stiefel 1952) on exact Fisher-vector products over the step's first micro-batch.
-// lambda is relative to the mean eigenvalue of F, read from one random probe (Hutchinson 1989). It keeps the layer's
-// inputs and projections, waits for the device in every iteration, and is meant for small models and as the measure of
-// `fisher`.
+// lambda is relative to the mean eigenvalue of F, estimated from one random probe (Hutchinson 1989). It keeps the
+// layer's inputs and projections, waits for the device in every iteration, and is meant for small models and as a
+// reference for `fisher`.
 #include <cmath>
 #include <optional>
 
+#include "core/random_streams.h"
 #include "nn/attention/fisher.h"
-#include "nn/random_streams.h"
 #include "optim/arithmetic.h"
 #include "optim/attention_updates.h"
 #include "optim/directed_update.h"
@@ -23,8 +23,8 @@ struct FisherCgOptions : DirectedOptions {
   double tolerance = 1e-3;
   void fields(Fields& f) override {
     DirectedOptions::fields(f);
-    f("iterations", iterations, {.doc = "of conjugate gradients, at most", .min = 1});
-    f("tolerance", tolerance, {.doc = "of the residual, relative to the gradient, at which they stop", .min = 0.0});
+    f("iterations", iterations, {.doc = "iterations of conjugate gradients, at most", .min = 1});
+    f("tolerance", tolerance, {.doc = "they stop at a residual of so much of the gradient's norm", .min = 0.0});
   }
 };
 
@@ -35,7 +35,7 @@ class FisherCgUpdate : public DirectedUpdate {
   FisherCgUpdate(const FisherCgOptions& options, const std::vector<AttentionLayer>& layers)
       : DirectedUpdate("fisher_cg", options, layers), options_(options), calls_(layers.size()) {}
 
-  bool repeats(std::int64_t) const override { return false; }  // iterations depend on what comes out
+  bool repeats(std::int64_t) const override { return false; }  // the number of iterations depends on values
 
   void begin(std::int64_t) override {
     for (std::size_t i = 0; i < calls_.size(); ++i) targets()[i].at.layer->set_observer(&calls_[i]);
@@ -89,8 +89,8 @@ class FisherCgUpdate : public DirectedUpdate {
   double mean_eigenvalue(const nn::AttentionCall& call, const Tensor& like, std::size_t i, std::int64_t step) const {
     const Tensor z = Tensor::like(like);
     const Random random{.seed = static_cast<std::uint64_t>(step),
-                        .stream = nn::probe_stream + static_cast<std::uint32_t>(i)};
-    z.backend().normal(z, 0.0, 1.0, random);
+                        .stream = probe_stream + static_cast<std::uint32_t>(i)};
+    z.backend().normal({.x = z, .random = random});
     return std::max(inner(z, nn::fisher_product(call, z)) / inner(z, z), 1e-30);
   }
 

@@ -1,5 +1,5 @@
-// Hyperball (arXiv:2606.16899): every matrix W keeps the norm r = |W| it started with, and lr is the length of a step
-// relative to it. For each matrix,
+// Hyperball (arXiv:2606.16899): every matrix W keeps its initial norm r = |W|, and lr is the length of a step relative
+// to it. For each matrix,
 //
 //   u = u r / |u|        W = W - lr u        W = W r / |W|
 //
@@ -46,13 +46,13 @@ class Hyperball : public Transform {
   static void rescale(const Tensor& x, const Tensor& r) { mul(x, div(r, norm(x)), x); }
 
   std::vector<Matrix> matrices_;
-  Tensor norms_;  // of the matrices at the start
+  Tensor norms_;  // of the initial matrices
 };
 
 }  // namespace
 
 void add_hyperball(TransformRegistry& registry) {
-  registry.add<NoOptions>("hyperball", "matrices keep the norm they started with, and lr is relative to it",
+  registry.add<NoOptions>("hyperball", "matrices keep their initial norm, and lr is relative to it",
                           [](const NoOptions&, const RuleContext& c) { return std::make_unique<Hyperball>(c); });
 }
 

@@ -6,11 +6,11 @@
 //   A = mean of x x^T = Q_a diag(a) Q_a^T        G = mean of g g^T = Q_g diag(e) Q_g^T        S = e a^T
 //   u = Q_g [ (Q_g^T M Q_a) / (S + damping mean(S)) ] Q_a^T,        M = b1 M + (1 - b1) dW
 //
-// which is (G (x) A + lambda I)^-1 M exactly. A and G are running averages without bias. EK-FAC (George et al. 2018,
+// which is (G (x) A + lambda I)^-1 M exactly. A and G are bias-corrected moving averages. EK-FAC (George et al. 2018,
 // arXiv:1806.03884) measures the curvature along these directions instead, S = mean of (Q_g^T g)^2 ((Q_a^T x)^2)^T,
-// from the first measurement after the bases were computed on.
+// starting with the first measurement after the bases were computed.
 //
-// `factors: input` has A alone (G = I; Benzing 2022, arXiv:2201.12250), `output` G alone. A bias belongs to the base
+// `factors: input` uses A alone (G = I; Benzing 2022, arXiv:2201.12250), `output` G alone. Biases are left to the base
 // rule. W_q, W_k and W_v of a joint projection share one A.
 #include <algorithm>
 #include <cmath>
@@ -42,20 +42,20 @@ struct KfacOptions : MatrixRuleOptions {
     MatrixRuleOptions::fields(f);
     f("damping", damping, {.doc = "added to the curvature, relative to its mean over a matrix", .min = 0.0});
     f("betas", betas,
-      {.doc =
-           "decay of the averaged gradient that is preconditioned, and of the second moment that AdamW's length needs",
+      {.doc = "decay of the averaged gradient that is preconditioned, and of the second moment for the norm of AdamW's "
+              "step",
        .min = 0.0,
        .max = 1.0});
     f("every", every,
-      {.doc = "steps between two measurements, each one more pass forward and backward", .unit = "steps", .min = 1});
+      {.doc = "steps between two measurements, each an extra forward and backward pass", .unit = "steps", .min = 1});
     f("refresh", refresh,
-      {.doc = "measurements between two computations of the eigenvectors; the first so many are followed by one each",
+      {.doc = "measurements between two computations of the eigenvectors, which follow each of the first so many",
        .min = 1});
-    f("decay", decay, {.doc = "of the running averages of A and G, per measurement", .min = 0.0, .max = 1.0});
+    f("decay", decay, {.doc = "decay of the moving averages of A and G, per measurement", .min = 0.0, .max = 1.0});
     f("factors", factors,
       {.doc = "which of A (input) and G (output) are used", .choices = {"both", "input", "output"}});
-    f("max_dim", max_dim, {.doc = "longer sides of a matrix have no factor", .min = 1});
-    f("graft", graft, {.doc = "the length of AdamW's step for each matrix; false: that of u"});
+    f("max_dim", max_dim, {.doc = "sides of a matrix longer than this have no factor", .min = 1});
+    f("graft", graft, {.doc = "steps of the norm of AdamW's for each matrix; false: of the norm of u"});
     f("kl_clip", kl_clip,
       {.doc = "largest lr^2 <u, M> summed over the matrices, about twice the KL divergence of a step; 0: no limit",
        .min = 0.0});
@@ -101,7 +101,7 @@ class Kfac : public MatrixRule {
         weights_.push_back({.layer = &layer,
                             .m = make_state(matrix.shape()),
                             .v = options.graft ? make_state(matrix.shape()) : Tensor(),
-                            .output = uses("output", matrix.rows) ? make_side(matrix.rows) : Measured(),
+                            .output = uses("output", matrix.rows) ? make_side(matrix.rows) : MeasuredSide(),
                             .spectrum = make_state(matrix.shape()),
                             .seen = {}});
       }
@@ -125,17 +125,18 @@ class Kfac : public MatrixRule {
     if (!measures(pass.number)) return;
     for (const auto& layer : layers_) layer->stop(options_.decay);
     for (Weight& w : weights_) {
-      // The gradient of the mean loss is `share` times that of one target, so its squares are short of one factor.
+      // Gradients of the mean loss are `share` times those of one target. Of share^2 in a square, one stays: the mean's
+      // 1 / N.
       for (const Tensor& seen : {w.output.seen, w.seen}) {
         if (seen.defined()) div(seen, pass.share, seen);
       }
-      w.output.average_seen(options_.decay);
+      w.output.finish(options_.decay);
     }
     const std::int64_t before = measurements_before(pass.number);
     if (factorises(pass.number)) factorise(1.0 / (1.0 - std::pow(options_.decay, before + 1)));
     for (Weight& w : weights_) {
       if (!w.seen.defined()) continue;
-      // The mean of what was seen in these bases.
+      // The mean of the measurements in these bases.
       update_average(w.spectrum, 1.0 - 1.0 / static_cast<double>(before % options_.refresh), w.seen);
       w.seen = {};
     }
@@ -143,33 +144,34 @@ class Kfac : public MatrixRule {
 
   std::vector<NamedTensor> state() const override {
     std::vector<NamedTensor> out = MatrixRule::state();
-    const auto add = [&](std::string state, const Tensor& tensor) {
-      if (tensor.defined()) out.push_back({std::move(state), tensor});
-    };
     for (const auto& layer : layers_) {
-      add(fmt::format("{}.{}.input", name(), layer->name), layer->input.average);
-      add(fmt::format("{}.{}.input_basis", name(), layer->name), layer->input.factor);
+      if (!layer->input.covariance.defined()) continue;
+      out.push_back({fmt::format("{}.{}.input", name(), layer->name), layer->input.covariance});
+      out.push_back({fmt::format("{}.{}.input_basis", name(), layer->name), layer->input.factor});
     }
     for (std::size_t i = 0; i < weights_.size(); ++i) {
-      add(state_name(i, "m"), weights_[i].m);
-      add(state_name(i, "v"), weights_[i].v);
-      add(state_name(i, "output"), weights_[i].output.average);
-      add(state_name(i, "output_basis"), weights_[i].output.factor);
-      add(state_name(i, "spectrum"), weights_[i].spectrum);
+      const Weight& w = weights_[i];
+      add_state(i,
+                {{"m", w.m},
+                 {"v", w.v},
+                 {"output", w.output.covariance},
+                 {"output_basis", w.output.factor},
+                 {"spectrum", w.spectrum}},
+                out);
     }
     return out;
   }
 
  private:
-  /// A or G with its eigenvectors in the columns of `factor`, and what a measurement has seen of it; or none.
-  struct Measured : Side {
+  /// A or G with its eigenvectors in the columns of `factor`, and the measurement under way; or none.
+  struct MeasuredSide : Side {
     Tensor seen;  // (n, n)
 
     void start() {
-      if (average.defined()) seen = zeros_like(average);
+      if (covariance.defined()) seen = zeros_like(covariance);
     }
-    void average_seen(double decay) {
-      if (seen.defined()) update_average(average, decay, seen);
+    void finish(double decay) {
+      if (seen.defined()) update_average(covariance, decay, seen);
       seen = {};
     }
   };
@@ -188,23 +190,23 @@ class Kfac : public MatrixRule {
       linear.set_observer(nullptr);
       const Tensor& a = input.seen;
       if (a.defined()) scale(a, 1.0 / static_cast<double>(positions), a);
-      input.average_seen(decay);
+      input.finish(decay);
     }
 
     Kfac& rule;
     nn::Linear& linear;
     std::string name;
-    Measured input;  // A
+    MeasuredSide input;  // A
     std::size_t first = 0, count = 0;
-    std::int64_t positions = 0;  // seen
+    std::int64_t positions = 0;  // of this measurement
   };
 
   struct Weight {
     Layer* layer;
-    Tensor m, v;      // (rows, cols): the averaged gradient; AdamW's second moment or none
-    Measured output;  // G
-    Tensor spectrum;  // (rows, cols): S
-    Tensor seen;      // (rows, cols): what a measurement has seen of S, for EK-FAC
+    Tensor m, v;          // (rows, cols): the averaged gradient; AdamW's second moment or none
+    MeasuredSide output;  // G
+    Tensor spectrum;      // (rows, cols): S
+    Tensor seen;          // (rows, cols): sum of the measurement of S under way, for EK-FAC
   };
 
   static Tensor zeros_like(const Tensor& x) { return Tensor::zeros(x.shape(), x.dtype(), x.device()); }
@@ -217,7 +219,7 @@ class Kfac : public MatrixRule {
 
   bool measures(std::int64_t number) const { return (number - 1) % options_.every == 0; }
   std::int64_t measurements_before(std::int64_t number) const { return (number - 1) / options_.every; }
-  /// Whether a step that measures computes new bases.
+  /// Whether a step with a measurement computes new bases.
   bool factorises(std::int64_t number) const {
     const std::int64_t before = measurements_before(number);
     return before < options_.refresh || before % options_.refresh == 0;
@@ -225,7 +227,7 @@ class Kfac : public MatrixRule {
   bool uses(const char* factor, std::int64_t n) const {
     return (options_.factors == "both" || options_.factors == factor) && n <= options_.max_dim;
   }
-  Measured make_side(std::int64_t n) const { return {{make_state({n, n}), make_state({n, n})}, {}}; }
+  MeasuredSide make_side(std::int64_t n) const { return {{make_state({n, n}), make_state({n, n})}, {}}; }
 
   void observe(Layer& layer, const Tensor& x, const Tensor& dy) {
     const Tensor& like = weights_[layer.first].m;
@@ -244,17 +246,17 @@ class Kfac : public MatrixRule {
     }
   }
 
-  /// New bases, and S = e a^T in them. Waits for the device. With an average that is not finite everything stays: the
-  /// loss is not finite either, which ends the run.
+  /// New bases, and S = e a^T in them. Waits for the device. Does nothing when a covariance is not finite: neither is
+  /// the loss then, which ends the run.
   void factorise(double unbias) {
     std::vector<const Side*> sides;
     for (const auto& layer : layers_) sides.push_back(&layer->input);
     for (const Weight& w : weights_) sides.push_back(&w.output);
-    std::erase_if(sides, [](const Side* side) { return !side->average.defined(); });
-    std::vector<SquareMatrix> averages;
-    for (const Side* side : sides) averages.push_back(download(side->average));
-    if (!all_finite(averages)) return;
-    const std::vector<Eigensystem> systems = eigensystems(averages);
+    std::erase_if(sides, [](const Side* side) { return !side->covariance.defined(); });
+    std::vector<SquareMatrix> covariances;
+    for (const Side* side : sides) covariances.push_back(download(side->covariance));
+    if (!all_finite(covariances)) return;
+    const std::vector<Eigensystem> systems = eigensystems(covariances);
     std::map<const Side*, std::vector<double>> values;
     for (std::size_t k = 0; k < sides.size(); ++k) {
       upload(systems[k].vectors, sides[k]->factor);

@@ -1,5 +1,4 @@
-// LAMB (You et al. 2020, arXiv:1904.00962): AdamW's direction with its decay, at a length in proportion to that of the
-// parameter,
+// LAMB (You et al. 2020, arXiv:1904.00962): AdamW's direction, decay included, scaled to the norm of the parameter,
 //
 //   r = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps) + weight_decay p        u = r min(|p|, 10) / |r|
 //

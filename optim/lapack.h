@@ -1,5 +1,5 @@
-// The routines of LAPACK and BLAS that symmetric.cpp calls, and OpenBLAS's word on its threads. Matrices are
-// column-major, integers 32 bits wide; the numbers at the end are the lengths of the strings, as Fortran passes them.
+// The routines of LAPACK and BLAS that symmetric.cpp calls, and OpenBLAS's control of its threads. Matrices are
+// column-major, integers 32 bits wide; the last arguments are the lengths of the strings, as Fortran passes them.
 #pragma once
 
 #include <cstddef>
@@ -11,9 +11,9 @@ void dsyevd_(const char* vectors, const char* triangle, const int* n, double* a,
              std::size_t);
 /// The Cholesky factor in a triangle of a; info > 0 where there is none.
 void dpotrf_(const char* triangle, const int* n, double* a, const int* lda, int* info, std::size_t);
-/// The inverse, in that triangle, from what dpotrf left.
+/// The inverse, in that triangle, from the factor that dpotrf computed.
 void dpotri_(const char* triangle, const int* n, double* a, const int* lda, int* info, std::size_t);
-/// R in the upper triangle of a and reflections below it, by Householder; dorgqr makes them Q.
+/// R in the upper triangle of a and Householder reflections below it, from which dorgqr forms Q.
 void dgeqrf_(const int* m, const int* n, double* a, const int* lda, double* tau, double* work, const int* work_size,
              int* info);
 void dorgqr_(const int* m, const int* n, const int* k, double* a, const int* lda, const double* tau, double* work,

@@ -1,10 +1,10 @@
-// MARS: gradients with reduced variance (Yuan et al. 2024, arXiv:2411.10438), in the approximate form, which takes the
-// last step's gradient for that of the last parameters on this batch:
+// MARS: gradients with reduced variance (Yuan et al. 2024, arXiv:2411.10438), in the approximate form, with the
+// gradient of the previous step in the place of the gradient at the previous parameters on this batch:
 //
 //   c = g + gamma b / (1 - b) (g - previous)        c = g at the first step        previous = g
 //   c = c min(1, 1 / |c|)                           for each parameter
 //
-// The paper's MARS-AdamW is adamw with betas [0.95, 0.99] behind it.
+// The paper's MARS-AdamW is this transform with adamw and betas [0.95, 0.99].
 #include "core/error.h"
 #include "optim/arithmetic.h"
 #include "optim/transforms.h"
@@ -17,8 +17,8 @@ struct MarsOptions : Options {
   double beta = 0.95;
   double norm = 1.0;
   void fields(Fields& f) override {
-    f("gamma", gamma, {.doc = "strength of the correction by the last step's gradient; 0: none", .min = 0.0});
-    f("beta", beta, {.doc = "decay of the first moment of the rule behind it", .min = 0.0, .max = 1.0});
+    f("gamma", gamma, {.doc = "strength of the correction by the previous gradient; 0: none", .min = 0.0});
+    f("beta", beta, {.doc = "decay of the first moment of the rule", .min = 0.0, .max = 1.0});
     f("norm", norm, {.doc = "largest norm of a parameter's corrected gradient; 0: no limit", .min = 0.0});
   }
   void check() const override {
@@ -55,7 +55,7 @@ class Mars : public Transform {
 }  // namespace
 
 void add_mars(TransformRegistry& registry) {
-  registry.add<MarsOptions>("mars", "gradients corrected by the last step's (MARS)",
+  registry.add<MarsOptions>("mars", "gradients corrected by the previous one (MARS)",
                             [](const MarsOptions& o, const RuleContext& c) { return std::make_unique<Mars>(o, c); });
 }
 

@@ -19,7 +19,7 @@ RuleContext part_of(const RuleContext& context, bool matrices) {
 RuleContext base_context(const RuleContext& context, const BaseOptions& options) {
   RuleContext base = part_of(context, false);
   base.lr = options.lr;
-  // A step knows one rate, that of the matrices.
+  // A step has one rate, that of the matrices.
   for (Target& target : base.targets) target.lr_scale *= context.lr > 0.0 ? options.lr / context.lr : 0.0;
   return base;
 }
@@ -27,14 +27,14 @@ RuleContext base_context(const RuleContext& context, const BaseOptions& options)
 }  // namespace
 
 void BaseOptions::fields(Fields& f) {
-  f(rule, base_rules(), {.doc = "rule of the parameters that are no matrices: embeddings, head, gains, biases"},
+  f(rule, base_rules(), {.doc = "rule of the parameters that are not matrices: embeddings, head, gains, biases"},
     "name");
-  f("lr", lr, {.doc = "its peak learning rate; tune it as well", .min = 0.0});
+  f("lr", lr, {.doc = "its peak learning rate, to be tuned as well", .min = 0.0});
 }
 
 void MatrixRuleOptions::fields(Fields& f) {
-  f("base", base, {.doc = "what updates the parameters that are no matrices"});
-  f("per_head", per_head, {.doc = "each head of W_q, W_k and W_v is a matrix of its own"});
+  f("base", base, {.doc = "updates the parameters that are not matrices"});
+  f("per_head", per_head, {.doc = "treat each head of W_q, W_k and W_v as a matrix of its own"});
 }
 
 std::vector<Matrix> matrices_of(const std::vector<Target>& targets, bool per_head) {
@@ -71,8 +71,11 @@ MatrixRule::MatrixRule(std::string name, const MatrixRuleOptions& options, const
   }
 }
 
-std::string MatrixRule::state_name(std::size_t i, const std::string& what) const {
-  return fmt::format("{}.{}.{}", name_, matrices_[i].name, what);
+void MatrixRule::add_state(std::size_t i, std::initializer_list<std::pair<const char*, Tensor>> named,
+                           std::vector<NamedTensor>& out) const {
+  for (const auto& [name, tensor] : named) {
+    if (tensor.defined()) out.push_back({fmt::format("{}.{}.{}", name_, matrices_[i].name, name), tensor});
+  }
 }
 
 Tensor MatrixRule::clipped_gradient(std::size_t i, const Step& step) const {

@@ -1,5 +1,5 @@
-// MatrixRule: what the rules share that see a matrix as a whole. They treat the parameters of role `matrix`; all others
-// (embedding, head, gains, biases) are left to a base rule with a learning rate of its own.
+// MatrixRule: the base class of rules that treat a matrix as a whole. They update the parameters of role `matrix` and
+// leave the others (embedding, head, gains, biases) to a base rule with its own learning rate.
 #pragma once
 
 #include <functional>
@@ -11,7 +11,7 @@
 
 namespace monge::optim {
 
-/// The rule for the parameters that are no matrices.
+/// The rule for parameters that are not matrices.
 struct BaseOptions : Options {
   Choice rule = base_rules().choose("adamw");
   double lr = 1e-3;
@@ -24,7 +24,7 @@ struct MatrixRuleOptions : Options {
   void fields(Fields& f) override;
 };
 
-/// A matrix (rows, cols) of its own in the flat buffers.
+/// A matrix (rows, cols) in the flat buffers: a parameter or part of one.
 struct Matrix {
   std::string name;  // "blocks.0.attention.qkv.weight.q", with ".<head>" per head
   std::int64_t begin = 0, rows = 0, cols = 0;
@@ -35,12 +35,12 @@ struct Matrix {
   Tensor view(const Tensor& flat) const { return flat.flat_view(begin, {rows, cols}); }
 };
 
-/// The matrices of these targets: parts that stand on each other in one parameter apart, and heads if asked.
+/// The matrices of these targets: each part of a stacked parameter is one, or each head of it.
 std::vector<Matrix> matrices_of(const std::vector<Target>& targets, bool per_head);
 
 class MatrixRule : public Rule {
  public:
-  /// `name` begins the names of its state. Throws KeyError for a model without matrices.
+  /// `name` is the prefix of the names of its state. Throws KeyError for a model without matrices.
   MatrixRule(std::string name, const MatrixRuleOptions& options, const RuleContext& context);
 
   void directions(const Step& step, const Tensor& u) final;
@@ -56,20 +56,21 @@ class MatrixRule : public Rule {
 
  protected:
   const std::vector<Matrix>& matrices() const { return matrices_; }
-  /// The parameters that they are in.
+  /// The parameters that hold them.
   const std::vector<Target>& matrix_targets() const { return matrix_context_.targets; }
   const std::string& name() const { return name_; }
-  /// "muon.blocks.0.mlp.up.weight.<what>"
-  std::string state_name(std::size_t i, const std::string& what) const;
+  /// Appends the state of matrix `i` to `out`, as "muon.blocks.0.mlp.up.weight.<name>"; undefined tensors are left out.
+  void add_state(std::size_t i, std::initializer_list<std::pair<const char*, Tensor>> named,
+                 std::vector<NamedTensor>& out) const;
 
   /// The gradient of matrix `i` (rows, cols), clipped, in new memory.
   Tensor clipped_gradient(std::size_t i, const Step& step) const;
-  /// Once a step, before the directions: the place for what is done for all matrices together.
+  /// Once per step, before the directions, for work on all matrices together.
   virtual void prepare(const Step& step) { (void)step; }
   /// Writes the direction of matrix `i` into `u` (rows, cols), from its clipped gradient of the same shape, which it
   /// may overwrite.
   virtual void direction(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) = 0;
-  /// Once a step, after the directions: may change them all in `u` (flat).
+  /// Once per step, after the directions, which it may change in `u` (flat).
   virtual void finish(const Step& step, const Tensor& u) {
     (void)step;
     (void)u;

@@ -1,18 +1,19 @@
-// Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"): the averaged gradient with its
-// singular values made one, nearly.
+// Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"): the averaged gradient,
+// approximately orthogonalized.
 //
 //   B = b B + (1 - b) G        M = b B + (1 - b) G  (Nesterov), else B        u = s polar(M)
 //
 // polar(M) = U V^T of the singular value decomposition M = U S V^T; see polar.h. Under train.precision bfloat16 its
-// products are in bf16, as its authors have them. The scale s of a matrix (rows, cols):
+// products are in bf16, as in the authors' code. The scale s of a matrix (rows, cols):
 //
-//   keller      sqrt(max(1, rows / cols))        of the authors' code; lr is a spectral norm
-//   rms         0.2 sqrt(max(rows, cols))        elements of root mean square 0.2, as AdamW's, and AdamW's lr and decay
+//   keller      sqrt(max(1, rows / cols))        the authors' code; lr is a spectral norm
+//   rms         0.2 sqrt(max(rows, cols))        elements of RMS 0.2, as AdamW's, so that AdamW's lr and decay carry
+//   over
 //                                                (Liu et al. 2025, arXiv:2502.16982)
-//   spectral    sqrt(rows / cols)                the same change of the output whatever the width
+//   spectral    sqrt(rows / cols)                a change of the output that does not depend on the width
 //                                                (Pethick et al. 2025, arXiv:2502.07529)
 //
-// NorMuon (Li et al. 2025, arXiv:2510.05491) gives the rows of O = polar(M) equal sizes over time, and O its norm back:
+// NorMuon (Li et al. 2025, arXiv:2510.05491) normalizes the rows of O = polar(M) over time and keeps the norm of O:
 //
 //   r_i = b2 r_i + (1 - b2) mean over j of O_ij^2        O'_i = O_i / sqrt(r_i)        u = s O' |O| / |O'|
 #include <algorithm>
@@ -41,7 +42,7 @@ struct MuonOptions : MatrixRuleOptions {
               "square 0.2; spectral, spectral norm sqrt(rows / cols)",
        .choices = {"keller", "rms", "spectral"}});
     f("iterations", iterations,
-      {.doc = "Newton-Schulz iterations; 0: until the singular values are 1 to rounding", .min = 0});
+      {.doc = "Newton-Schulz iterations; 0: until the singular values are 1 up to rounding", .min = 0});
   }
   void check() const override {
     if (momentum >= 1.0) throw InputError("optimizer.momentum must be less than 1");
@@ -71,7 +72,7 @@ class Muon : public MatrixRule {
 
   std::vector<NamedTensor> state() const override {
     std::vector<NamedTensor> out = MatrixRule::state();
-    for (std::size_t i = 0; i < momentum_.size(); ++i) out.push_back({state_name(i, "momentum"), momentum_[i]});
+    for (std::size_t i = 0; i < momentum_.size(); ++i) add_state(i, {{"momentum", momentum_[i]}}, out);
     return out;
   }
 
@@ -87,14 +88,14 @@ class Muon : public MatrixRule {
     const Tensor &b = momentum_[i], m = options_.nesterov ? gradient : b;
     update_average(b, options_.momentum, gradient);
     if (options_.nesterov) axpby(options_.momentum, b, 1.0 - options_.momentum, m);
-    // As precise as the products of the model, unless it is to converge.
+    // The precision of the model's products, unless the iteration has to converge.
     const bool bf16 = store().copies().defined() && options_.iterations > 0;
     polar(m, options_.iterations, bf16 ? DType::bf16 : u.dtype(), u);
     normalize(i, u);
     scale(u, options_.scale_of(static_cast<double>(matrix.rows), static_cast<double>(matrix.cols)), u);
   }
 
-  /// What a kind of Muon does to O = polar(M).
+  /// What a variant of Muon does to O = polar(M).
   virtual void normalize(std::size_t i, const Tensor& o) {
     (void)i;
     (void)o;
@@ -113,7 +114,7 @@ class NorMuon : public Muon {
 
   std::vector<NamedTensor> state() const override {
     std::vector<NamedTensor> out = Muon::state();
-    for (std::size_t i = 0; i < rows_.size(); ++i) out.push_back({state_name(i, "rows"), rows_[i]});
+    for (std::size_t i = 0; i < rows_.size(); ++i) add_state(i, {{"rows", rows_[i]}}, out);
     return out;
   }
 
@@ -134,12 +135,12 @@ class NorMuon : public Muon {
 
 void add_normuon(RuleRegistry& registry) {
   registry.add<NorMuonOptions>(
-      "normuon", "muon with rows of equal size over time",
+      "normuon", "muon with rows normalized over time",
       [](const NorMuonOptions& o, const RuleContext& c) { return std::make_unique<NorMuon>(o, c); });
 }
 
 void add_muon(RuleRegistry& registry) {
-  registry.add<MuonOptions>("muon", "momentum with its singular values made one, for matrices",
+  registry.add<MuonOptions>("muon", "momentum, orthogonalized, for matrices",
                             [](const MuonOptions& o, const RuleContext& c) { return std::make_unique<Muon>(o, c); });
 }
 

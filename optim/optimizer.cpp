@@ -129,15 +129,15 @@ void Optimizer::prepare(std::int64_t step) {
   const Tensor given = control_.slice(Control::lr, Control::step + 1);
   if (control_.dtype() == DType::f64) {
     const std::array<double, 2> host{lr(step), static_cast<double>(step)};
-    backend.copy_from_host(host.data(), given);
+    backend.copy_from_host({.from = host.data(), .to = given});
   } else {
     const std::array<float, 2> host{static_cast<float>(lr(step)), static_cast<float>(step)};
-    backend.copy_from_host(host.data(), given);
+    backend.copy_from_host({.from = host.data(), .to = given});
   }
 }
 
 void Optimizer::apply(std::int64_t step) {
-  control_.backend().clip_factor(store_.grads(), clip_norm_, control_);
+  control_.backend().clip_factor({.grads = store_.grads(), .max_norm = clip_norm_, .control = control_});
   attention_->before_rule();
   if (transforms_.empty()) {
     rule_->update({step, store_.grads(), control_});
@@ -186,7 +186,7 @@ std::vector<std::string> Optimizer::notes() const {
   std::vector<std::string> out = rule_->notes();
   std::ranges::move(attention_->notes(), std::back_inserter(out));
   if (const double passes = passes_per_step(); passes > 1.0) {
-    out.push_back(fmt::format("the optimizer measures curvature: {:.2f} passes forward and backward per step", passes));
+    out.push_back(fmt::format("the optimizer measures curvature: {:.2f} forward and backward passes per step", passes));
   }
   return out;
 }

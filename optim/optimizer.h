@@ -43,8 +43,8 @@ struct OptimizerOptions : Options {
 class Optimizer {
  public:
   /// For a run of `steps`. All state is created here. Throws InputError when a group
-  /// matches no parameter, the attention layers of `model` cannot be updated as asked, or the chain does not go with
-  /// the rule. Model and store outlive the optimizer.
+  /// matches no parameter, the attention layers of `model` do not allow the update, or a transform does not go with the
+  /// rule. Model and store outlive the optimizer.
   Optimizer(const OptimizerOptions& options, nn::Module& model, nn::ParameterStore& store, std::int64_t steps);
 
   /// Before the forward passes of step `step` (from 1).
@@ -53,21 +53,21 @@ class Optimizer {
     attention_->begin(step);
   }
 
-  /// Whether a pass under targets drawn from the model comes before the gradients of step `step`; and after it, with
-  /// its gradients in the store and `share` (1), 1 / the number of targets drawn.
+  /// Whether step `step` needs a pass with targets drawn from the model before its gradients; sampled() follows that
+  /// pass, with its gradients in the store and `share` (1), 1 / the number of targets drawn.
   bool samples(std::int64_t step) const { return rule_->samples(step); }
   void sampled(std::int64_t step, const Tensor& share) { rule_->sampled({step, store_.grads(), share}); }
-  /// Passes forward and backward for a step, on average over the run.
+  /// Forward and backward passes per step, on average over the run.
   double passes_per_step() const;
 
-  /// Updates the parameters with the store's gradients, as step `step` (from 1). Waits for nothing (but see
-  /// fisher_cg): the norm and the verdict on its finiteness stay in control(). A non-finite gradient changes
-  /// no parameter and no state of the rule.
+  /// Updates the parameters with the store's gradients, as step `step` (from 1). Does not wait for the device (but see
+  /// fisher_cg): the gradient norm, and whether it is finite, stay in control(). A non-finite gradient changes no
+  /// parameter and no state of the rule.
   void step(std::int64_t step) {
     prepare(step);
     apply(step);
   }
-  /// The two halves of step(): what the host tells the device, the rate and the number of the step, and kernel calls
+  /// The two halves of step(): upload of learning rate and step number, and kernel calls
   /// alone. A recording of apply() can stand for every step that repeats().
   void prepare(std::int64_t step);
   void apply(std::int64_t step);
@@ -77,17 +77,17 @@ class Optimizer {
   /// Device scalars (Control::size), of the last step.
   const Tensor& control() const { return control_; }
   std::vector<NamedTensor> state() const;
-  /// What a user should know of these settings for this model, a sentence each.
+  /// What users should know about these settings for this model, a sentence each.
   std::vector<std::string> notes() const;
   std::size_t state_bytes() const;
-  /// All parameters and what the groups made of them.
+  /// All parameters with the settings of their groups.
   const std::vector<Target>& targets() const { return targets_; }
 
  private:
   friend class EvaluationWeights;
-  /// A step with transforms around the rule.
+  /// The rule's step with the transforms around it.
   void apply_transforms(const Step& step);
-  /// Puts the average in the place of the parameters, and back.
+  /// Swaps the average in for the parameters, and back.
   void use_average(bool on);
   bool averages() const;
 
@@ -100,11 +100,11 @@ class Optimizer {
   std::vector<std::unique_ptr<Transform>> transforms_;
   std::unique_ptr<AttentionUpdate> attention_;
   Tensor control_;
-  Tensor trained_;  // the parameters in training, while the average is in their place; none without one
+  Tensor trained_;  // the parameters in training, while the average takes their place; undefined without an average
 };
 
-/// While it lives, the model has the parameters that it should be evaluated, sampled and kept at: the average that the
-/// optimizer gathers, where it does. A checkpoint is written and read within one, and then holds both.
+/// While it lives, the model has the parameters at which it should be evaluated, sampled and saved: the average, if the
+/// optimizer keeps one. A checkpoint is written and read within one, and then holds both.
 class EvaluationWeights {
  public:
   explicit EvaluationWeights(Optimizer& optimizer) : optimizer_(optimizer) { optimizer_.use_average(true); }

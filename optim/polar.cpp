@@ -10,8 +10,8 @@
 namespace monge::optim {
 namespace {
 
-/// The coefficients of X <- a X + S X, S = b A + c A A, A = X X^T. A tall X has all of it on its other side: A = X^T X,
-/// and X S for S X.
+/// The coefficients of X <- a X + S X, S = b A + c A A, A = X X^T. For a tall X all of this is on its other side:
+/// A = X^T X, and X S in the place of S X.
 struct Quintic {
   double a, b, c;
 };
@@ -50,9 +50,9 @@ Tensor iterate(const Quintic& q, std::int64_t count, Tensor x, bool tall) {
   return x;
 }
 
-/// All iterations on A alone, and X once at the end: with Q = a I + S, A becomes Q A Q, and X the product of all Q with
-/// X, which is kept as scale I + rest. For long X this is less work. It needs digits: rounding can make small
-/// eigenvalues of A negative, and every iteration makes them up to a^2 times as large.
+/// All iterations on A alone, and X once at the end: with Q = a I + S, A becomes Q A Q, and X is multiplied by the
+/// product of all Q, which is kept as scale I + rest. This is less work for long X, but needs precision: rounding can
+/// make small eigenvalues of A negative, and every iteration makes them up to a^2 times as large.
 Tensor iterate_on_gram(const Quintic& q, std::int64_t count, Tensor x, bool tall) {
   const Tensor a = gram_like(x), s = Tensor::like(a), half = Tensor::like(a);
   Tensor rest = Tensor::like(a), next = Tensor::like(a), out = Tensor::like(x);
@@ -91,8 +91,8 @@ void polar(const Tensor& m, std::int64_t iterations, DType precision, const Tens
     const Quintic convergent{15.0 / 8.0, -10.0 / 8.0, 3.0 / 8.0};
     copy(iterate(convergent, 20, x, tall), out);
   } else {
-    // In products of (small)^3: (2 r + 1) an iteration one by one, with r = large / small; 4 on the Gram matrix, less
-    // 3 for the first, and 2 r at the ends.
+    // Cost in products of (small)^3, with r = large / small: one by one, 2 r + 1 for each iteration; on the Gram matrix
+    // 4 for each but the first, which takes 1, and 2 r for the first and last product.
     const Quintic jordan{3.4445, -4.7750, 2.0315};
     const bool on_gram =
         precision != DType::bf16 && (4 * iterations - 3) * small + 2 * large < iterations * (2 * large + small);

@@ -1,4 +1,4 @@
-// The orthogonal factor of a matrix, by products alone.
+// The orthogonal polar factor of a matrix, by matrix products alone.
 #pragma once
 
 #include "core/tensor.h"
@@ -9,10 +9,10 @@ namespace monge::optim {
 ///
 ///   X <- a X + (b A + c A A) X,   A = X X^T,   from X = m / |m|_F    (transposed where rows > cols)
 ///
-/// with Jordan's (a, b, c) = (3.4445, -4.7750, 2.0315), which lift small singular values fast and leave them around 1
-/// and not at it: after five, values in [0.01, 1] of X lie in [0.68, 1.14]. With 0 iterations the convergent (15/8,
-/// -10/8, 3/8) runs 20 times, which brings values above 1e-4 to 1 within rounding. A zero matrix stays zero. The
-/// iterations are made of products in `precision`, which may be bf16 where m is f32.
+/// with Jordan's (a, b, c) = (3.4445, -4.7750, 2.0315), which raise small singular values quickly but leave them near 1
+/// rather than at 1: after five iterations, singular values of X in [0.01, 1] lie in [0.68, 1.14]. With 0 iterations
+/// the convergent (15/8, -10/8, 3/8) runs 20 times, which brings those above 1e-4 to 1 up to rounding. A zero matrix
+/// stays zero. The iterations compute in `precision`, which may be bf16 where m is f32.
 void polar(const Tensor& m, std::int64_t iterations, DType precision, const Tensor& out);
 
 }  // namespace monge::optim

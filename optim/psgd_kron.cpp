@@ -4,15 +4,15 @@
 //   M = b M + (1 - b) G, bias-corrected        U = P0 M P1        u = U min(1, 1.1 / RMS(U))
 //
 // P0 (rows, rows) and P1 (cols, cols) descend E[<U, M>] + E[<V, P0^-1 V P1^-1>], V normal, whose minimum has
-// E[U U^T] = cols I and E[U^T U] = rows I. They are fitted directly, in Li's coordinates "QUAD", which need no inverse:
+// E[U U^T] = cols I and E[U^T U] = rows I. They are fitted in Li's "QUAD" form, which needs no inverse:
 //
 //   P0 = S P0 S,   S = I - r / (2 l) (A - cols I),   A = U U^T + s^2 |P1|^2 P0^2        P1 likewise
 //   l = max(|A| + cols, 0.9 l + 0.1 (|A| + cols))
 //
-// with U of the factors before. The last term of A is the expectation of U U^T over noise in M of variance
-// s^2 = (eps RMS(M))^2 + 1e-18: it bounds the factors where there is no gradient. |A| is followed by one power step a
-// fit. Both factors are kept at the same norm. Fits thin out from one a step to `fits_last` a step (see Fits). The
-// longer side of a matrix has the factor I where it is longer than max_dim.
+// with U of the factors before the fit. The last term of A is the expectation of U U^T over noise in M of variance
+// s^2 = (eps RMS(M))^2 + 1e-18: it bounds the factors where there is no gradient. |A| is estimated by one power step
+// per fit. Both factors are kept at the same norm. Fits become rarer, from one to `fits_last` per step (see
+// FitSchedule). The longer side of a matrix has the factor I if it is longer than max_dim.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -31,28 +31,30 @@ struct PsgdKronOptions : MatrixRuleOptions {
   std::int64_t fits_first = 500;
   std::int64_t fits_fade = 3500;
   double fits_last = 0.03;
-  double eps = 3.5e-4;  // the root of a float's last place
+  double eps = 3.5e-4;  // the square root of the machine epsilon of f32
   std::int64_t max_dim = 1024;
   void fields(Fields& f) override {
     MatrixRuleOptions::fields(f);
     f("momentum", momentum, {.doc = "decay of the averaged gradient", .min = 0.0, .max = 1.0});
     f("fit_rate", fit_rate, {.doc = "rate r at which the factors are fitted", .min = 0.0, .max = 1.0});
-    f("fits_first", fits_first, {.doc = "steps that all fit, at the beginning", .unit = "steps", .min = 0});
-    f("fits_fade", fits_fade, {.doc = "steps over which the fits thin out after that", .unit = "steps", .min = 1});
-    f("fits_last", fits_last, {.doc = "fits a step from then on", .min = 0.0, .max = 1.0, .exclusive_min = true});
-    f("eps", eps, {.doc = "noise that the fits see in the gradient, relative to it", .min = 0.0});
-    f("max_dim", max_dim, {.doc = "the longer side of a matrix is left as it is where it is longer", .min = 0});
+    f("fits_first", fits_first,
+      {.doc = "steps at the beginning in which the factors are fitted every time", .unit = "steps", .min = 0});
+    f("fits_fade", fits_fade, {.doc = "steps after those over which fits become rarer", .unit = "steps", .min = 1});
+    f("fits_last", fits_last, {.doc = "fits per step from then on", .min = 0.0, .max = 1.0, .exclusive_min = true});
+    f("eps", eps, {.doc = "noise that the fits assume in the gradient, relative to it", .min = 0.0});
+    f("max_dim", max_dim,
+      {.doc = "the longer side of a matrix is not preconditioned if it is longer than this", .min = 0});
   }
   void check() const override {
     if (momentum >= 1.0) throw InputError("optimizer.momentum must be less than 1");
   }
 };
 
-/// When to fit, as a function of the step alone. The number of fits up to step t is the whole part of a sum of rates:
-/// 1 for the first steps, then falling exponentially to the last rate, which stays.
-class Fits {
+/// When to fit, as a function of the step alone. The number of fits up to step t is the integer part of a sum of rates:
+/// 1 for the first steps, then falling exponentially to the last rate.
+class FitSchedule {
  public:
-  explicit Fits(const PsgdKronOptions& o)
+  explicit FitSchedule(const PsgdKronOptions& o)
       : first_(static_cast<double>(o.fits_first)), fade_(static_cast<double>(o.fits_fade)), last_(o.fits_last) {}
   bool at(std::int64_t step) const { return std::floor(until(step)) > std::floor(until(step - 1)); }
 
@@ -88,16 +90,17 @@ class PsgdKron : public MatrixRule {
     std::vector<NamedTensor> out = MatrixRule::state();
     out.push_back({"psgd_kron.bias_correction", correction_});
     for (std::size_t i = 0; i < states_.size(); ++i) {
-      const auto add = [&](const char* what, const Tensor& tensor) {
-        if (tensor.defined()) out.push_back({state_name(i, what), tensor});
-      };
-      add("m", states_[i].m);
-      add("left", states_[i].sides[0].factor);
-      add("left_top", states_[i].sides[0].top);
-      add("left_bound", states_[i].sides[0].bound);
-      add("right", states_[i].sides[1].factor);
-      add("right_top", states_[i].sides[1].top);
-      add("right_bound", states_[i].sides[1].bound);
+      const auto& [m, sides] = states_[i];
+      const auto& [left, right] = sides;
+      add_state(i,
+                {{"m", m},
+                 {"left", left.factor},
+                 {"left_top", left.top},
+                 {"left_bound", left.bound},
+                 {"right", right.factor},
+                 {"right_top", right.top},
+                 {"right_bound", right.bound}},
+                out);
     }
     return out;
   }
@@ -165,8 +168,8 @@ class PsgdKron : public MatrixRule {
     scale(p, 0.5, p);
   }
 
-  /// A lower bound of |A| that gets close over the fits: |A x| / |x|, after which x = A x / |A x|. A little of every
-  /// direction is left in x, so that it can turn to any.
+  /// A lower bound of |A| that becomes tight over the fits: |A x| / |x|, after which x = A x / |A x|. x keeps a small
+  /// component along (1, ..., 1), so that it is orthogonal to no eigenvector for long.
   static Tensor estimate_norm(const Tensor& a, const Tensor& x) {
     const Tensor before = norm(x), ax = Tensor::like(x);
     matmul(a, x, ax);
@@ -184,7 +187,7 @@ class PsgdKron : public MatrixRule {
   }
 
   PsgdKronOptions options_;
-  Fits fits_;
+  FitSchedule fits_;
   Tensor correction_;  // (1): 1 - b^t
   std::vector<State> states_;
 };
@@ -193,7 +196,7 @@ class PsgdKron : public MatrixRule {
 
 void add_psgd_kron(RuleRegistry& registry) {
   registry.add<PsgdKronOptions>(
-      "psgd_kron", "momentum whitened by factors that follow it, for matrices",
+      "psgd_kron", "momentum whitened by fitted Kronecker factors, for matrices",
       [](const PsgdKronOptions& o, const RuleContext& c) { return std::make_unique<PsgdKron>(o, c); });
 }
 

@@ -1,12 +1,12 @@
-// Rule: how gradients become a change of parameters. One file per rule, with formula and source at its top or, where
-// all elements are treated alike, in core/update_rule.
+// Rule: how gradients change the parameters; what `optimizer.name` names. One file per rule, with its formula and
+// source at the top or, for elementwise rules, in core/update_rule.
 //
 // A rule proposes directions u, and parameters change by
 //
 //   p = (1 - lr weight_decay) p - lr u
 //
-// with the rates and decays of the parameters' groups. That is what transforms (transform.h) work on. update() does all
-// of it at once where that is faster.
+// with the rates and decays of the parameters' groups. Transforms (transform.h) work on the directions. update() does
+// all of it in one pass where that is faster.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@
 
 namespace monge::optim {
 
-/// A parameter that an optimizer updates, and what its groups say of it.
+/// A parameter that an optimizer updates, and the settings of its group.
 struct Target {
   nn::ParameterStore::Entry entry;
   double lr_scale = 1.0;
@@ -30,7 +30,7 @@ struct Target {
   Tensor view(const Tensor& flat) const { return flat.flat_view(entry.begin, entry.shape); }
 };
 
-/// What a rule is made for. Model and store outlive the rule.
+/// What a rule is constructed for. Model and store outlive the rule.
 struct RuleContext {
   nn::Module& model;
   nn::ParameterStore& store;
@@ -39,20 +39,19 @@ struct RuleContext {
   std::int64_t steps = 0;       // of the run
 };
 
-/// A step as rules see it. `gradients` and `control` are flat and of Control::size; control[clip] times the gradients
-/// is what a rule reads.
+/// A step as rules see it. `gradients` (flat) are to be multiplied by control[clip]; `control` has Control::size.
 struct Step {
   std::int64_t number = 1;  // from 1
   Tensor gradients;
   Tensor control;
 };
 
-/// What a pass over the batch of a step has left whose targets were drawn from the model's own predictions: the
-/// Fisher matrix is the mean of the squares of such gradients (Martens 2014, arXiv:1412.1193).
+/// The result of an extra pass over the batch of a step, with targets drawn from the model's own predictions: the
+/// Fisher matrix is the mean of the outer products of such gradients (Martens 2014, arXiv:1412.1193).
 struct SampledPass {
   std::int64_t number = 1;  // of the step
   Tensor gradients;         // flat, of the mean loss, not clipped
-  Tensor share;             // (1): 1 / targets drawn
+  Tensor share;             // (1): 1 / number of targets drawn
 };
 
 class Rule {
@@ -62,19 +61,19 @@ class Rule {
   Rule(const Rule&) = delete;
   Rule& operator=(const Rule&) = delete;
 
-  /// Writes the directions into `u` (flat), at the places of the rule's targets, and updates the state. Under gradients
-  /// that are not finite the directions do not count, and state may be lost.
+  /// Writes the directions of the rule's targets into `u` (flat) and updates the state. With gradients that are not
+  /// finite the directions are discarded, and the state may be lost.
   virtual void directions(const Step& step, const Tensor& u) = 0;
-  /// False for a rule whose steps are more than the formula above: update() is all it has.
+  /// False for a rule whose steps are not of the form above and that only has update().
   virtual bool has_directions() const { return true; }
-  /// Whether weight decay is part of the directions, and not to be applied again.
+  /// Whether weight decay is part of the directions.
   virtual bool handles_decay() const { return false; }
-  /// Updates the parameters, and the bf16 copies where there are.
+  /// Updates the parameters, and their bf16 copies if there are any.
   virtual void update(const Step& step);
 
   /// Before the forward passes of step `number`.
   virtual void begin(std::int64_t number) { (void)number; }
-  /// Whether a sampled pass comes before the gradients of step `number`. Such a step does not repeat others.
+  /// Whether step `number` needs a sampled pass before its gradients. Such a step does not repeat others.
   virtual bool samples(std::int64_t number) const {
     (void)number;
     return false;
@@ -88,20 +87,20 @@ class Rule {
     return true;
   }
 
-  /// Whether the model should be evaluated, sampled and kept at other values than those that it is trained at; and
-  /// writes these into `values` (flat), at the places of the rule's targets.
+  /// Whether the model should be evaluated, sampled and saved at an average of its parameters, which write_average()
+  /// writes into `values` (flat) for the rule's targets.
   virtual bool averages() const { return false; }
   virtual void write_average(const Tensor& values) const { (void)values; }
 
   /// All state by the names a checkpoint gives it, created by the constructor. Restoring writes into these tensors.
   virtual std::vector<NamedTensor> state() const = 0;
-  /// What a user should know of these settings for this model, a sentence each.
+  /// What users should know about these settings for this model, a sentence each.
   virtual std::vector<std::string> notes() const { return {}; }
   const RuleContext& context() const { return context_; }
 
  protected:
   nn::ParameterStore& store() const { return context_.store; }
-  /// A tensor of the optimizer's state, zero.
+  /// A zero tensor in the optimizer's memory.
   Tensor make_state(const Shape& shape) const;
 
  private:
@@ -128,7 +127,7 @@ Tensor with_slot(const Tensor& control, Control::Slot which, double value);
 
 /// Registry `optimizer.name`.
 Registry<Rule, const RuleContext&>& rules();
-/// Those of them that treat every parameter, whatever its role: what the rules for matrices leave the others to.
+/// Those of them that can update any parameter, whatever its role; the base rules of matrix rules.
 Registry<Rule, const RuleContext&>& base_rules();
 
 }  // namespace monge::optim

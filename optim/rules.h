@@ -19,7 +19,7 @@ void add_sgd(RuleRegistry& registry);
 void add_signum(RuleRegistry& registry);
 void add_sophia(RuleRegistry& registry);
 
-// For matrices, with one of those above for the rest.
+// For matrices, with one of those above for the other parameters.
 void add_ekfac(RuleRegistry& registry);
 void add_kfac(RuleRegistry& registry);
 void add_muon(RuleRegistry& registry);

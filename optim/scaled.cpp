@@ -1,5 +1,5 @@
-// scaled: W_q and W_k take `factor` times the step of the base rule. The control of the natural updates, whose steps
-// may be longer than the rule's (graft): it shows what length alone does.
+// scaled: W_q and W_k take `factor` times the step of the base rule. The control experiment for the natural updates,
+// whose steps may be longer than the rule's (graft): it shows the effect of length alone.
 #include "optim/arithmetic.h"
 #include "optim/attention_updates.h"
 
@@ -58,7 +58,8 @@ class ScaledUpdate : public AttentionUpdate {
 }  // namespace
 
 void add_scaled(AttentionUpdateRegistry& registry) {
-  registry.add<ScaledOptions>("scaled", "W_q and W_k take a multiple of the rule's step: the control of fisher",
+  registry.add<ScaledOptions>("scaled",
+                              "W_q and W_k take a multiple of the rule's step: the control experiment for fisher",
                               [](const ScaledOptions& o, const std::vector<AttentionLayer>& layers) {
                                 return std::make_unique<ScaledUpdate>(o, layers);
                               });

@@ -1,12 +1,12 @@
 // Schedule-Free AdamW (Defazio et al. 2024, arXiv:2405.15682). The model is trained at y and evaluated, sampled and
-// kept at the average x; z is what plain AdamW without momentum would have:
+// saved at the average x; z follows plain AdamW without momentum:
 //
 //   y = (1 - b1) z + b1 x                        the gradient g is taken here
 //   v = b2 v + (1 - b2) g^2                      u = g / (sqrt(v / (1 - b2^t)) + eps) + weight_decay y
 //   w = (largest lr so far)^2                    c = w / (sum of all w)
 //   z = z - lr u                                 x = (1 - c) x + c z
 //
-// y and z are kept, and y follows by y + c (z - y) - lr (1 - b1 (1 - c)) u. Made for `schedule: constant` with warmup.
+// The state is y and z, with y = y + c (z - y) - lr (1 - b1 (1 - c)) u. Made for `schedule: constant` with warmup.
 #include "core/error.h"
 #include "optim/arithmetic.h"
 #include "optim/elementwise.h"
@@ -17,7 +17,7 @@ namespace {
 struct ScheduleFreeOptions : AdamOptions<AdamWRule> {
   void check() const override {
     AdamOptions::check();
-    if (betas[0] == 0.0) throw KeyError("betas", "the first must be above 0: y and z would be the same");
+    if (betas[0] == 0.0) throw KeyError("betas", "the first must be above 0, or y and z are the same");
   }
 };
 
@@ -35,7 +35,7 @@ class ScheduleFree : public Rule {
 
   bool has_directions() const override { return false; }
   void directions(const Step&, const Tensor&) override {
-    throw std::logic_error("schedule_free has no directions");  // the optimizer refuses chains that want them
+    throw std::logic_error("schedule_free has no directions");  // the optimizer refuses transforms that need them
   }
 
   void update(const Step& step) override {
@@ -104,7 +104,7 @@ class ScheduleFree : public Rule {
 
 void add_schedule_free(RuleRegistry& registry) {
   registry.add<ScheduleFreeOptions>(
-      "schedule_free", "AdamW that needs no schedule: trained at a point beside the average it is evaluated at",
+      "schedule_free", "AdamW that needs no schedule: trained near, and evaluated at, an average of its iterates",
       [](const ScheduleFreeOptions& o, const RuleContext& c) { return std::make_unique<ScheduleFree>(o, c); });
 }
 

@@ -3,8 +3,8 @@
 //   L = b2 L + (1 - b2) G G^T        R = b2 R + (1 - b2) G^T G        M = b1 M + (1 - b1) G
 //   P = L^-e M R^-e                  u = P |D| / |P|,  D the direction of AdamW
 //
-// with e = 1/4. The roots are taken anew every few steps, of L + eps (its largest eigenvalue) I, on the host, those of
-// all matrices together. A side longer than max_dim has none: it counts as I.
+// with e = 1/4. The roots, of L + eps (its largest eigenvalue) I, are recomputed every few steps, on the host, for all
+// matrices at once. A side longer than max_dim counts as I.
 #include "core/error.h"
 #include "optim/adamw_direction.h"
 #include "optim/arithmetic.h"
@@ -25,11 +25,11 @@ struct ShampooOptions : MatrixRuleOptions {
   void fields(Fields& f) override {
     MatrixRuleOptions::fields(f);
     f("betas", betas, {.doc = "decay of the averaged gradient and of L and R", .min = 0.0, .max = 1.0});
-    f("exponent", exponent, {.doc = "of L and R, negated", .min = 0.0, .max = 1.0, .exclusive_min = true});
+    f("exponent", exponent, {.doc = "e, in L^-e and R^-e", .min = 0.0, .max = 1.0, .exclusive_min = true});
     f("eps", eps, {.doc = "added to the eigenvalues of L and R, relative to the largest", .min = 0.0});
-    f("graft", graft, {.doc = "the length of AdamW's step; false: that of P"});
+    f("graft", graft, {.doc = "steps of the norm of AdamW's; false: of the norm of P"});
     f("every", every, {.doc = "steps between two computations of the roots", .unit = "steps", .min = 1});
-    f("max_dim", max_dim, {.doc = "longer sides of a matrix are left as they are", .min = 1});
+    f("max_dim", max_dim, {.doc = "sides of a matrix longer than this are not preconditioned", .min = 1});
   }
   void check() const override { check_betas(betas, {0.9, 0.95}); }
 };
@@ -51,15 +51,15 @@ class Shampoo : public MatrixRule {
   std::vector<NamedTensor> state() const override {
     std::vector<NamedTensor> out = MatrixRule::state();
     for (std::size_t i = 0; i < states_.size(); ++i) {
-      const auto add = [&](const char* what, const Tensor& tensor) {
-        if (tensor.defined()) out.push_back({state_name(i, what), tensor});
-      };
-      add("m", states_[i].m);
-      add("v", states_[i].v);
-      add("left", states_[i].sides[0].average);
-      add("left_root", states_[i].sides[0].factor);
-      add("right", states_[i].sides[1].average);
-      add("right_root", states_[i].sides[1].factor);
+      const auto& [m, v, sides] = states_[i];
+      add_state(i,
+                {{"m", m},
+                 {"v", v},
+                 {"left", sides[0].covariance},
+                 {"left_root", sides[0].factor},
+                 {"right", sides[1].covariance},
+                 {"right_root", sides[1].factor}},
+                out);
     }
     return out;
   }
@@ -93,17 +93,17 @@ class Shampoo : public MatrixRule {
 
   /// Waits for the device.
   void take_roots() const {
-    std::vector<SquareMatrix> averages;
+    std::vector<SquareMatrix> covariances;
     std::vector<Tensor> roots;
     for (const State& s : states_) {
       for (const Side& side : s.sides) {
-        if (!side.average.defined()) continue;
-        averages.push_back(download(side.average));
+        if (!side.covariance.defined()) continue;
+        covariances.push_back(download(side.covariance));
         roots.push_back(side.factor);
       }
     }
-    if (!all_finite(averages)) return;  // neither is the loss, which ends the run
-    const auto powers = matrix_powers(averages, -options_.exponent, options_.eps);
+    if (!all_finite(covariances)) return;  // the loss is not finite either, which ends the run
+    const auto powers = matrix_powers(covariances, -options_.exponent, options_.eps);
     for (std::size_t k = 0; k < roots.size(); ++k) upload(powers[k].values, roots[k]);
   }
 
@@ -115,7 +115,7 @@ class Shampoo : public MatrixRule {
 
 void add_shampoo(RuleRegistry& registry) {
   registry.add<ShampooOptions>(
-      "shampoo", "gradients scaled by roots of their covariances, at AdamW's length, for matrices",
+      "shampoo", "gradients scaled by roots of their covariances, with the norm of AdamW's step, for matrices",
       [](const ShampooOptions& o, const RuleContext& c) { return std::make_unique<Shampoo>(o, c); });
 }
 

@@ -7,7 +7,7 @@
 namespace monge::optim {
 
 void update_covariances(const Sides& sides, const Tensor& gradient, double decay) {
-  const Tensor &left = sides[0].average, &right = sides[1].average;
+  const Tensor &left = sides[0].covariance, &right = sides[1].covariance;
   const Tensor g = scale(gradient, std::sqrt(1.0 - decay));
   if (left.defined()) {
     scale(left, decay, left);

@@ -1,5 +1,5 @@
-// The two sides of a matrix (rows, cols), for the rules that treat them apart: its rows by a factor (rows, rows), its
-// columns by one (cols, cols). A side may have none, which then counts as I.
+// Kronecker factors: a matrix (rows, cols) multiplied by a factor (rows, rows) from the left and by one (cols, cols)
+// from the right. A side without a factor counts as I.
 #pragma once
 
 #include <array>
@@ -10,13 +10,13 @@
 
 namespace monge::optim {
 
-/// The averaged L = G G^T or R = G^T G of gradients G, and what a rule makes of it.
+/// The moving average of L = G G^T or R = G^T G of the gradients G, and the factor that a rule derives from it.
 struct Side {
-  Tensor average, factor;  // (n, n), or none
+  Tensor covariance, factor;  // (n, n), or none
 };
 using Sides = std::array<Side, 2>;
 
-/// Those of a matrix of this shape, all zero, by `make`; longer sides than `max_dim` have none.
+/// Left and right side of a matrix of this shape, all zero, allocated by `make`; sides longer than `max_dim` have none.
 template <class Make>
 Sides make_sides(const Shape& shape, std::int64_t max_dim, const Make& make) {
   Sides sides;
@@ -27,10 +27,10 @@ Sides make_sides(const Shape& shape, std::int64_t max_dim, const Make& make) {
   return sides;
 }
 
-/// L = decay L + (1 - decay) G G^T and R = decay R + (1 - decay) G^T G, of the sides that have them.
+/// L = decay L + (1 - decay) G G^T and R = decay R + (1 - decay) G^T G, where the sides have them.
 void update_covariances(const Sides& sides, const Tensor& gradient, double decay);
 
-/// Square tensors on the host, which waits for the device, and back.
+/// A square tensor to the host, which waits for the device, and back.
 SquareMatrix download(const Tensor& matrix);
 void upload(const std::vector<double>& values, const Tensor& to);
 

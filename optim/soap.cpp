@@ -3,10 +3,11 @@
 //   G' = Q_L^T G Q_R        u = Q_L AdamW(G') Q_R^T
 //   L = b3 L + (1 - b3) G G^T        R = b3 R + (1 - b3) G^T G
 //
-// The first step only measures: L = G G^T, R = G^T G and their eigenvectors, the largest first; matrices do not move.
-// Every few steps the bases follow L and R by one power iteration, Q = QR(L Q) with the directions sorted anew, and the
-// averages of AdamW are carried along: the first is rotated, the second takes the new order. A side longer than max_dim
-// keeps the basis I. The factorisations run on the host, those of all matrices together, as the next step begins.
+// The first step only initializes: L = G G^T, R = G^T G and their eigenvectors, in order of falling eigenvalues; the
+// parameters do not change. Every few steps the bases follow L and R by one power iteration, Q = QR(L Q) with the
+// columns sorted again, and AdamW's moments with them: the first is rotated, the second reordered. A side longer than
+// max_dim keeps the basis I. The factorizations run on the host, for all matrices at once, at the start of the next
+// step.
 #include <algorithm>
 #include <numeric>
 
@@ -31,8 +32,8 @@ struct SoapOptions : MatrixRuleOptions {
     f("betas", betas, {.doc = "decay of the first and second moment", .min = 0.0, .max = 1.0});
     f("factor_decay", factor_decay, {.doc = "decay of L and R", .min = 0.0, .max = 1.0});
     f("eps", eps, {.doc = "added to the root of the second moment", .min = 0.0});
-    f("every", every, {.doc = "steps between two turns of the bases", .unit = "steps", .min = 1});
-    f("max_dim", max_dim, {.doc = "longer sides of a matrix keep the basis they have; 0: all do", .min = 0});
+    f("every", every, {.doc = "steps between two updates of the bases", .unit = "steps", .min = 1});
+    f("max_dim", max_dim, {.doc = "sides of a matrix longer than this keep the basis I; 0: all do", .min = 0});
   }
   void check() const override {
     check_betas(betas, {0.95, 0.95});
@@ -40,9 +41,9 @@ struct SoapOptions : MatrixRuleOptions {
   }
 };
 
-using Order = std::vector<std::int32_t>;  // of the directions of a basis
+using Order = std::vector<std::int32_t>;  // of the columns of a basis
 
-/// Numbers of the largest values first.
+/// Indices by falling value.
 Order descending(const std::vector<double>& values) {
   Order order(values.size());
   std::iota(order.begin(), order.end(), 0);
@@ -79,15 +80,15 @@ class Soap : public MatrixRule {
   std::vector<NamedTensor> state() const override {
     std::vector<NamedTensor> out = MatrixRule::state();
     for (std::size_t i = 0; i < states_.size(); ++i) {
-      const auto add = [&](const char* what, const Tensor& tensor) {
-        if (tensor.defined()) out.push_back({state_name(i, what), tensor});
-      };
-      add("m", states_[i].m);
-      add("v", states_[i].v);
-      add("left", states_[i].sides[0].average);
-      add("left_basis", states_[i].sides[0].factor);
-      add("right", states_[i].sides[1].average);
-      add("right_basis", states_[i].sides[1].factor);
+      const auto& [m, v, sides] = states_[i];
+      add_state(i,
+                {{"m", m},
+                 {"v", v},
+                 {"left", sides[0].covariance},
+                 {"left_basis", sides[0].factor},
+                 {"right", sides[1].covariance},
+                 {"right_basis", sides[1].factor}},
+                out);
     }
     return out;
   }
@@ -119,25 +120,25 @@ class Soap : public MatrixRule {
     matmul(left, adamw, transposed(right), u);
   }
 
-  /// Every side that has a basis.
+  /// The sides that have a basis.
   std::vector<const Side*> sides() const {
     std::vector<const Side*> out;
     for (const State& s : states_) {
       for (const Side& side : s.sides) {
-        if (side.average.defined()) out.push_back(&side);
+        if (side.covariance.defined()) out.push_back(&side);
       }
     }
     return out;
   }
 
-  /// Bases of eigenvectors, the largest first. Waits for the device, as does rotate().
+  /// Bases of eigenvectors, by falling eigenvalue. Waits for the device, as does rotate().
   void diagonalize() const {
-    std::vector<SquareMatrix> averages;
-    for (const Side* side : sides()) averages.push_back(download(side->average));
-    if (!all_finite(averages)) return;  // which ends the run
-    const std::vector<Eigensystem> systems = eigensystems(averages);
+    std::vector<SquareMatrix> covariances;
+    for (const Side* side : sides()) covariances.push_back(download(side->covariance));
+    if (!all_finite(covariances)) return;  // the loss is not finite either, which ends the run
+    const std::vector<Eigensystem> systems = eigensystems(covariances);
     for (std::size_t k = 0; k < systems.size(); ++k) {
-      const SquareMatrix vectors{averages[k].n, systems[k].vectors};
+      const SquareMatrix vectors{covariances[k].n, systems[k].vectors};
       upload(gather_columns(vectors, descending(systems[k].values)), sides()[k]->factor);
     }
   }
@@ -146,12 +147,12 @@ class Soap : public MatrixRule {
     std::vector<SquareMatrix> powers;  // L Q, sorted by the diagonal of Q^T L Q
     std::vector<Order> orders;
     for (const Side* side : sides()) {
-      const Tensor power = Tensor::like(side->average);
-      matmul(side->average, side->factor, power);
+      const Tensor power = Tensor::like(side->covariance);
+      matmul(side->covariance, side->factor, power);
       orders.push_back(descending(column_sums(mul(side->factor, power)).values()));
       powers.push_back({power.size(0), gather_columns(download(power), orders.back())});
     }
-    if (!all_finite(powers)) return;  // which ends the run
+    if (!all_finite(powers)) return;  // as above
     const std::vector<SquareMatrix> bases = orthonormal_columns(powers);
     std::size_t next = 0;
     for (const State& s : states_) {

@@ -4,8 +4,8 @@
 //   m = b1 m + (1 - b1) g        u = clamp(m / (rho h), -1, 1)
 //   every few steps:  h = b2 h + (1 - b2) B s^2
 //
-// with s the gradient of the mean loss under targets drawn from the model, and B how many these are, so that B s^2
-// estimates the diagonal for one target. Before the clamp decides, u is a Newton step of length 1 / rho.
+// with s the gradient of the mean loss under B targets drawn from the model, so that B s^2 estimates the diagonal for
+// one target. Where it is not clamped, u is 1 / rho times a Newton step.
 #include "core/error.h"
 #include "optim/arithmetic.h"
 #include "optim/elementwise.h"
@@ -20,7 +20,7 @@ struct SophiaOptions : Options {
   void fields(Fields& f) override {
     f("betas", betas, {.doc = "decay of the averaged gradient and of the curvature", .min = 0.0, .max = 1.0});
     f("rho", rho,
-      {.doc = "scale of the curvature: the smaller, the more elements are clamped and move by lr",
+      {.doc = "scale of the curvature: the smaller, the more elements are clamped, which change by lr",
        .min = 0.0,
        .exclusive_min = true});
     f("every", every, {.doc = "steps between two measurements of the curvature", .unit = "steps", .min = 1});

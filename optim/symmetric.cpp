@@ -11,26 +11,27 @@
 namespace monge::optim {
 namespace {
 
-/// While it lives, OpenBLAS stays on the thread that calls it: the threads are ours, and its results are those of one.
-class OneThreadEach {
+/// While it lives, OpenBLAS runs on the calling thread: parallelism is over matrices, and results are those of one
+/// thread.
+class SerialBlas {
  public:
-  OneThreadEach() : before_(openblas_get_num_threads()) { openblas_set_num_threads(1); }
-  ~OneThreadEach() { openblas_set_num_threads(before_); }
-  OneThreadEach(const OneThreadEach&) = delete;
-  OneThreadEach& operator=(const OneThreadEach&) = delete;
+  SerialBlas() : before_(openblas_get_num_threads()) { openblas_set_num_threads(1); }
+  ~SerialBlas() { openblas_set_num_threads(before_); }
+  SerialBlas(const SerialBlas&) = delete;
+  SerialBlas& operator=(const SerialBlas&) = delete;
 
  private:
   int before_;
 };
 
-/// Calls f(k) for each k < sizes.size(), in parallel, large sizes first. An OpenBLAS without threads shares scratch
-/// memory between its callers, so there they take turns.
+/// Calls f(k) for each k < sizes.size(), in parallel, large sizes first. An OpenBLAS built without threads is not
+/// thread-safe, so the loop is serial there.
 template <class F>
 void for_each_by_size(std::span<const std::int64_t> sizes, F f) {
   std::vector<std::size_t> order(sizes.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) { return sizes[a] > sizes[b]; });
-  const OneThreadEach one_thread;
+  const SerialBlas serial;
   std::exception_ptr failure;
 #pragma omp parallel for schedule(dynamic, 1) if (openblas_get_parallel() != 0)
   for (std::size_t i = 0; i < order.size(); ++i) {
@@ -59,11 +60,11 @@ bool finite(std::span<const double> values) {
 }
 
 void check(std::span<const double> m, std::int64_t n) {
-  require(static_cast<std::int64_t>(m.size()) == n * n, "{} elements are no {} x {} matrix", m.size(), n, n);
+  require(static_cast<std::int64_t>(m.size()) == n * n, "{} elements do not make a {} x {} matrix", m.size(), n, n);
   require(finite(m), "a {} x {} matrix is not finite", n, n);
 }
 
-/// Rows become columns: what is row-major for us is column-major for LAPACK.
+/// Between row-major and LAPACK's column-major.
 std::vector<double> transposed(std::span<const double> m, std::int64_t n) {
   constexpr std::int64_t block = 16;
   std::vector<double> out(m.size());
@@ -85,14 +86,14 @@ Eigensystem eigenvectors_in_rows(std::span<const double> m, std::int64_t n) {
   const int size = static_cast<int>(n);
   Eigensystem out{std::vector<double>(static_cast<std::size_t>(n)), {m.begin(), m.end()}};
   int info = 0, integers_size = 3 + 5 * size;
-  // LAPACK counts the elements of its scratch memory in 32 bits.
-  require(n < 32000, "a {} x {} matrix is too large for its eigenvalues", n, n);
+  // LAPACK counts the elements of its workspace in 32 bits.
+  require(n < 32000, "a {} x {} matrix is too large for an eigendecomposition", n, n);
   const int work_size = 1 + 6 * size + 2 * size * size;
   std::vector<double> work(static_cast<std::size_t>(work_size));
   std::vector<int> integers(static_cast<std::size_t>(integers_size));
   dsyevd_("V", "L", &size, out.vectors.data(), &size, out.values.data(), work.data(), &work_size, integers.data(),
           &integers_size, &info, 1, 1);
-  require(info == 0, "a {} x {} matrix has no eigenvalues that could be found", n, n);
+  require(info == 0, "the eigendecomposition of a {} x {} matrix did not converge", n, n);
   return out;
 }
 
@@ -181,7 +182,7 @@ std::vector<double> damped_inverses(std::span<const double> matrices, std::int64
 }
 
 Eigensystem eigensystem(std::span<const double> m, std::int64_t n) {
-  const OneThreadEach one_thread;
+  const SerialBlas serial;
   return eigensystem_of(m, n);
 }
 

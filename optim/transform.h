@@ -1,10 +1,10 @@
-// Transform: a link of `optimizer.chain`, around whatever rule there is. In the order of a step, each link may change
+// Transform: an element of `optimizer.chain`, around any rule. In the order of a step, it may change
 //
-//   gradients    after clipping, before the rule sees them       mars
-//   directions   that the rule proposes, before they are taken   cautious, cautious_decay, hyperball
-//   parameters   after the step                                  hyperball
+//   gradients    after clipping, before the rule reads them     mars
+//   directions   of the rule, before they are applied           cautious, cautious_decay, hyperball
+//   parameters   after the step                                 hyperball
 //
-// and may keep an average of the parameters to evaluate at (ema). Links of a kind run in the order of the list.
+// and may keep an average of the parameters for evaluation (ema). Transforms run in the order of the list.
 #pragma once
 
 #include "optim/rule.h"
@@ -26,9 +26,9 @@ class Transform {
   }
   virtual void after(const Step& step) { (void)step; }
 
-  /// Whether change_directions() is more than nothing, so that the rule must have directions.
+  /// Whether it overrides change_directions(), so that the rule must have directions.
   virtual bool needs_directions() const { return false; }
-  /// Whether weight decay is part of the directions after this link, or is not to be.
+  /// Whether it adds weight decay to the directions, or replaces it.
   virtual bool handles_decay() const { return false; }
   /// See Rule.
   virtual bool averages() const { return false; }

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "train/machine.h"
+#include "core/machine.h"
 #include "train/progress.h"
 
 namespace monge::tools {
@@ -76,15 +76,15 @@ class Operands {
 
 void time_calls(Backend& backend, double seconds, AttentionTiming& timing) {
   Operands operands(backend.device(), timing.of);
-  timing.forward = train::best_time(backend, seconds, [&] { backend.attention(operands.forward); });
+  timing.forward = best_time(backend, seconds, [&] { backend.attention(operands.forward); });
   const auto backward = [&] { backend.attention_backward(operands.backward); };
-  timing.backward = train::best_time(backend, seconds, backward);
+  timing.backward = best_time(backend, seconds, backward);
   timing.notes = backend.notes();
   backend.memory().trim();
   backend.memory().reset_peak();
   if (metric_of(operands.forward.map) != Metric::none && timing.of.path != Path::cudnn) {
     operands.solve_rows();
-    timing.row_backward = train::best_time(backend, seconds, backward);
+    timing.row_backward = best_time(backend, seconds, backward);
   } else {
     backward();
   }

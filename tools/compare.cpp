@@ -7,10 +7,10 @@
 
 #include "tools/build_info.h"
 #include "tools/commands.h"
-#include "tools/compare/board.h"
-#include "tools/compare/forecast.h"
-#include "tools/compare/gather.h"
-#include "tools/compare/report.h"
+#include "tools/compare/report/report.h"
+#include "tools/compare/runs/collect_results.h"
+#include "tools/compare/runs/forecast.h"
+#include "tools/compare/runs/progress_display.h"
 #include "tools/key_help.h"
 #include "train/interrupt.h"
 
@@ -32,7 +32,7 @@ void start_runs(compare::Comparison& comparison, const std::vector<compare::Plan
   for (const compare::PlannedRun& run : planned) {
     if (runs.running() >= jobs) return;
     const std::string& config = comparison.config(run).yaml;
-    if (runs.outcome(config) == nullptr && !runs.running(config)) runs.start(config);
+    if (runs.result(config) == nullptr && !runs.running(config)) runs.start(config);
   }
 }
 
@@ -47,7 +47,7 @@ ExitCode forecast(compare::Comparison& comparison, compare::Runs& runs) {
   for (start_runs(comparison, probes, runs); runs.running() > 0; start_runs(comparison, probes, runs)) {
     if (interrupt.requested()) break;
     pause();
-    runs.collect();
+    runs.poll();
   }
   for (const std::string& line : compare::forecast_table(comparison, forecasts, runs)) fmt::print("{}\n", line);
   return interrupt.requested() ? ExitCode::interrupted : ExitCode::done;
@@ -60,23 +60,23 @@ ExitCode run(const Arguments& arguments) {
       arguments.out.empty() ? fs::path("runs") / fs::path(arguments.comparison).stem() : fs::path(arguments.out);
   Runs runs(out / "runs", build_text(), comparison.threads());
   if (arguments.forecast) return forecast(comparison, runs);
-  Board board(stdout, comparison, runs);
-  const EndOf end_of = [&](const PlannedRun& planned) -> std::optional<Ended> {
-    const Outcome* outcome = runs.outcome(comparison.config(planned).yaml);
-    if (outcome == nullptr) return std::nullopt;
-    return Ended{.loss = outcome->final_loss, .failed = outcome->status == Run::Status::failed};
+  ProgressDisplay display(stdout, comparison, runs);
+  const FinishedRuns finished = [&](const PlannedRun& planned) -> std::optional<FinishedRun> {
+    const RunResult* result = runs.result(comparison.config(planned).yaml);
+    if (result == nullptr) return std::nullopt;
+    return FinishedRun{.loss = result->final_loss, .failed = result->status == Run::Status::failed};
   };
   const train::Interrupt interrupt;
-  Plan plan = make_plan(comparison, end_of);
-  board.show(plan);
+  RunPlan plan = plan_runs(comparison, finished);
+  display.show(plan);
   while (!plan.complete && !interrupt.requested()) {
     start_runs(comparison, plan.runs, runs);
     pause();
-    if (runs.collect()) plan = make_plan(comparison, end_of);
-    board.show(plan);
+    if (runs.poll()) plan = plan_runs(comparison, finished);
+    display.show(plan);
   }
-  board.show(plan, /*now=*/true);
-  const Results results = gather(comparison, plan, runs, build_text());
+  display.show(plan, /*now=*/true);
+  const Results results = collect_results(comparison, plan, runs, build_text());
   write_results(results, out / "results.json");
   write_report(results, out);
   fmt::print("{}{}\n",

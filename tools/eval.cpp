@@ -3,8 +3,8 @@
 
 #include "core/json.h"
 #include "tools/commands.h"
-#include "tools/saved_data.h"
 #include "train/evaluate.h"
+#include "train/saved_model.h"
 
 namespace monge::tools {
 namespace {
@@ -17,10 +17,9 @@ struct Arguments {
 
 void run(const Arguments& arguments) {
   const train::SavedModel saved = train::load_model(arguments.from, arguments.overrides);
-  const train::Config& config = saved.config;
-  const auto dataset = data_of(saved);
-  const train::Evaluation e =
-      train::evaluate(*saved.model, *dataset, saved.store->values().device(), config.train.batch);
+  const train::Run::Turn turn(saved);
+  const auto dataset = train::data_of(saved);
+  const train::Evaluation e = train::evaluate(*saved.model, *dataset, saved.device, saved.config.train.batch);
   if (arguments.json) {
     Json out{{"checkpoint", saved.checkpoint.string()},
              {"step", saved.state.step},
@@ -35,7 +34,7 @@ void run(const Arguments& arguments) {
   fmt::print("{} (step {})\n", saved.checkpoint.string(), saved.state.step);
   fmt::print("data: {}\n", dataset->description());
   fmt::print("validation loss {:.4f} nats per token over {} windows of {} tokens\n", e.loss, e.windows,
-             config.model.context);
+             saved.model->context());
   if (e.optimum) fmt::print("best possible on these windows {:.4f}, excess {:.4f}\n", *e.optimum, *e.excess());
   if (e.accuracy) fmt::print("{:.2f}% of the answers are right\n", 100.0 * *e.accuracy);
 }

@@ -30,7 +30,7 @@ int run(int argc, char** argv) {
   // A write beyond a file size limit then fails like one to a full disk, with a message.
   std::signal(SIGXFSZ, SIG_IGN);
   ExitCode exit_code = ExitCode::done;
-  CLI::App parser("Monge trains small GPT models described in YAML.", "monge");
+  CLI::App parser("Monge trains small transformers described in YAML.", "monge");
   Command program(parser);
   program.require_subcommand();
   add_train(program, exit_code);

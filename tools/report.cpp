@@ -1,7 +1,7 @@
 // monge report RESULTS [--out DIR]
 
-#include "tools/compare/report.h"
 #include "tools/commands.h"
+#include "tools/compare/report/report.h"
 
 namespace fs = std::filesystem;
 

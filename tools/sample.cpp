@@ -18,6 +18,7 @@ struct Arguments {
 void run(const Arguments& arguments) {
   arguments.options.check();
   const train::SavedModel saved = train::load_model(arguments.from, arguments.overrides);
+  const train::Run::Turn turn(saved);
   const auto print = [&saved](const std::vector<std::int32_t>& tokens) {
     const std::string text = saved.tokenizer->decode(tokens);
     std::fwrite(text.data(), 1, text.size(), stdout);

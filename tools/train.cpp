@@ -35,8 +35,8 @@ ExitCode run(const Arguments& arguments) {
   train::Progress progress(stdout);
   const train::Interrupt interrupt;
   train::Trainer trainer(std::move(config), out, arguments.resume, progress);
-  const train::Outcome outcome = trainer.run([&interrupt] { return interrupt.requested(); }, steps ? &*steps : nullptr);
-  return outcome == train::Outcome::done ? ExitCode::done : ExitCode::interrupted;
+  const train::RunEnd end = trainer.run([&interrupt] { return interrupt.requested(); }, steps ? &*steps : nullptr);
+  return end == train::RunEnd::finished ? ExitCode::done : ExitCode::interrupted;
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// Shape and reductions: reshape, slice, swap_middle, sum, mean.
+// Shape and reductions: reshape, slice, concat, transpose, sum, mean.
 #include "autograd/ops.h"
+#include "core/backend.h"
 #include "core/error.h"
 
 namespace monge::autograd {
@@ -7,14 +8,19 @@ namespace {
 
 const Op op_reshape("reshape");
 const Op op_slice("slice");
-const Op op_swap_middle("swap_middle");
+const Op op_concat("concat");
+const Op op_transpose("transpose");
 const Op op_sum("sum");
 const Op op_mean("mean");
 
-Tensor swapped(const Tensor& x) {
-  const Tensor y = Tensor::empty({x.size(0), x.size(2), x.size(1), x.size(3)}, x.dtype(), x.device());
-  x.backend().swap_middle({.x = x, .y = y});
-  return y;
+void copy(const StridedView& from, const StridedView& to, bool accumulate = false) {
+  to.tensor().backend().strided_copy({.from = from, .to = to, .accumulate = accumulate});
+}
+
+Tensor copy_of(const StridedView& view) {
+  Tensor out = Tensor::empty(view.shape(), view.tensor().dtype(), view.tensor().device());
+  copy(view, out);
+  return out;
 }
 
 /// A shape read as (outer, n, inner), and what is left when n is summed away.
@@ -63,9 +69,43 @@ Var slice(const Var& x, std::int64_t begin, std::int64_t end) {
   });
 }
 
-Var swap_middle(const Var& x) {
-  require(x.shape().rank() == 4, "[swap_middle] {} does not have four dimensions", x.shape());
-  return Tape::record(op_swap_middle, swapped(x.value()), {x}, [](Gradients& g) { g.add(0, swapped(g.out())); });
+Var slice(const Var& x, int dim, std::int64_t begin, std::int64_t end) {
+  const Tensor y = copy_of(StridedView(x.value()).slice(dim, begin, end));
+  return Tape::record(op_slice, y, {x}, [=](Gradients& g) {
+    const auto [dx, accumulate] = g.slot(0);
+    if (!accumulate) dx.backend().fill({.x = dx});
+    copy(g.out(), StridedView(dx).slice(dim, begin, end), true);
+  });
+}
+
+Var concat(const std::vector<Var>& parts, int dim) {
+  require(!parts.empty(), "[concat] of nothing");
+  const Shape& first = parts.front().shape();
+  std::vector<std::int64_t> ends{0};
+  for (const Var& part : parts) {
+    require(part.shape().rank() == first.rank() && part.shape().with(dim, 0) == first.with(dim, 0),
+            "[concat] {} and {} differ in more than dimension {}", first, part.shape(), dim);
+    ends.push_back(ends.back() + part.size(dim));
+  }
+  const Tensor y =
+      Tensor::empty(first.with(dim, ends.back()), parts.front().value().dtype(), parts.front().value().device());
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    copy(parts[i].value(), StridedView(y).slice(dim, ends[i], ends[i + 1]));
+  return Tape::record(op_concat, y, parts, [=](Gradients& g) {
+    for (std::size_t i = 0; i + 1 < ends.size(); ++i) {
+      if (!g.wants(i)) continue;
+      const auto [dx, accumulate] = g.slot(i);
+      copy(StridedView(g.out()).slice(dim, ends[i], ends[i + 1]), dx, accumulate);
+    }
+  });
+}
+
+Var transpose(const Var& x, int a, int b) {
+  const Tensor y = copy_of(StridedView(x.value()).transpose(a, b));
+  return Tape::record(op_transpose, y, {x}, [=](Gradients& g) {
+    const auto [dx, accumulate] = g.slot(0);
+    copy(StridedView(g.out()).transpose(a, b), dx, accumulate);
+  });
 }
 
 Var sum(const Var& x) { return reduce(op_sum, x, over_all(x.shape()), 1.0); }

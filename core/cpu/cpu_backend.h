@@ -32,6 +32,9 @@ class CpuBackend final : public Backend {
   void compute(const kernel::Copy& args) override;
   void compute(const kernel::Fill& args) override;
 
+  // strided_copy.cpp
+  void compute(const kernel::StridedCopy& args) override;
+
   // random.cpp
   void compute(const kernel::Uniform& args) override;
   void compute(const kernel::Normal& args) override;
@@ -50,7 +53,6 @@ class CpuBackend final : public Backend {
   void compute(const kernel::ActivateBackward& args) override;
 
   // reductions.cpp
-  void compute(const kernel::SwapMiddle& args) override;
   void compute(const kernel::Sum& args) override;
   void compute(const kernel::Repeat& args) override;
   void compute(const kernel::Dot& args) override;

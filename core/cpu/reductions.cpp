@@ -1,4 +1,4 @@
-// Sums over one dimension, their backward, and the transpose of two middle dimensions.
+// Sums over one dimension and their backward.
 #include <numeric>
 #include <vector>
 
@@ -189,58 +189,8 @@ double dot_product(const float* a, const float* b, std::int64_t n) {
 }
 
 void CpuBackend::compute(const kernel::Dot& args) {
-  *args.out.data_as<float>() = static_cast<float>(dot_product(args.a.data_as<float>(), args.b.data_as<float>(), args.a.numel()));
-}
-
-namespace {
-
-/// y (P, R, Q) from x (P, Q, R): through tiles that take whole cache lines on both sides.
-template <class T>
-void transpose(const Tensor& x, const Tensor& y) {
-  constexpr std::int64_t side = 32;
-  const std::int64_t P = x.size(0), Q = x.size(1), R = x.size(2), strips = chunk_count(R, side);
-  parallel_rows(P * strips, side * Q, [&](std::int64_t begin, std::int64_t end) {
-    T tile[side][side];
-    for (std::int64_t item = begin; item < end; ++item) {
-      const std::int64_t p = item / strips, r0 = item % strips * side, height = std::min(side, R - r0);
-      const T* from = x.data_as<T>() + p * Q * R + r0;
-      T* to = y.data_as<T>() + (p * R + r0) * Q;
-      for (std::int64_t q0 = 0; q0 < Q; q0 += side) {
-        const std::int64_t width = std::min(side, Q - q0);
-        for (std::int64_t q = 0; q < width; ++q) std::copy_n(from + (q0 + q) * R, height, tile[q]);
-        for (std::int64_t r = 0; r < height; ++r) {
-          for (std::int64_t q = 0; q < width; ++q) to[r * Q + q0 + q] = tile[q][r];
-        }
-      }
-    }
-  });
-}
-
-template <class T>
-void swap_rows(const Tensor& x, const Tensor& y) {
-  const std::int64_t Q = x.size(1), R = x.size(2), S = x.size(3);
-  parallel_rows(x.size(0) * R, Q * S, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      const T* from = x.data_as<T>() + (row / R * Q * R + row % R) * S;
-      T* to = y.data_as<T>() + row * Q * S;
-      for (std::int64_t q = 0; q < Q; ++q) std::copy_n(from + q * R * S, S, to + q * S);
-    }
-  });
-}
-
-template <class T>
-void swap(const Tensor& x, const Tensor& y) {
-  x.size(3) == 1 ? transpose<T>(x, y) : swap_rows<T>(x, y);
-}
-
-}  // namespace
-
-void CpuBackend::compute(const kernel::SwapMiddle& args) {
-  if (args.x.dtype() == DType::bf16) {
-    swap<bf16>(args.x, args.y);
-  } else {
-    swap<float>(args.x, args.y);
-  }
+  *args.out.data_as<float>() =
+      static_cast<float>(dot_product(args.a.data_as<float>(), args.b.data_as<float>(), args.a.numel()));
 }
 
 }  // namespace monge::cpu

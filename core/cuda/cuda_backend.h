@@ -58,7 +58,7 @@ class CudaBackend final : public Backend {
   void compute(const kernel::ActivateBackward& args) override;
 
   // shape.cu
-  void compute(const kernel::SwapMiddle& args) override;
+  void compute(const kernel::StridedCopy& args) override;
   void compute(const kernel::Repeat& args) override;
   void compute(const kernel::Rope& args) override;
 

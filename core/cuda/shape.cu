@@ -1,16 +1,30 @@
-// Kernels that move elements: swap_middle, repeat, rope.
+// Kernels that move elements: strided_copy, repeat, rope.
+#include <numeric>
+
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/pack.h"
 
 namespace monge::MONGE_GPU {
 namespace {
 
-/// y (P, R, Q, S) from x (P, Q, R, S).
+/// to = [to +] from
 template <int W, class T>
-__global__ void swap_middle_kernel(const T* x, T* y, std::int64_t n, std::int64_t Q, std::int64_t R, std::int64_t S) {
+__global__ void strided_copy_kernel(kernel::StridedLoops loops, const T* from, T* to, std::int64_t n, bool accumulate) {
   for_each_pack<W>(n, [&](std::int64_t i, int count) {
-    const std::int64_t s = i % S, q = i / S % Q, r = i / (S * Q) % R, p = i / (S * Q * R);
-    store<W>(y + i, count, load<W>(x + ((p * Q + q) * R + r) * S + s, count));
+    std::int64_t x = 0, y = 0;
+#pragma unroll
+    for (int d = Shape::max_rank - 1; d >= 0; --d) {
+      const std::int64_t index = i % loops.sizes[d];
+      i /= loops.sizes[d];
+      x += index * loops.from[d];
+      y += index * loops.to[d];
+    }
+    const Pack<W> value = load<W>(from + x, count);
+    if (accumulate) {
+      store<W>(to + y, count, each<W>([](float a, float b) { return a + b; }, load<W>(to + y, count), value));
+    } else {
+      store<W>(to + y, count, value);
+    }
   });
 }
 
@@ -53,12 +67,19 @@ __global__ void rope_kernel(const T* x, T* y, std::int64_t rows, RopePlan plan) 
 
 }  // namespace
 
-void CudaBackend::compute(const kernel::SwapMiddle& args) {
-  visit_float(args.x.dtype(), [&](auto type) {
+void CudaBackend::compute(const kernel::StridedCopy& args) {
+  const kernel::StridedLoops loops(args);
+  const std::int64_t n = args.to.shape().numel();
+  // Vectors need all steps but the innermost to be multiples of theirs.
+  std::int64_t step = loops.sizes[4];
+  for (int d = 0; d < 4; ++d) step = std::gcd(step, std::gcd(loops.from[d], loops.to[d]));
+  step = std::gcd(step, std::gcd(args.from.offset(), args.to.offset()));
+  visit_float(args.to.tensor().dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
-    visit_width<T>(aligned_to({&args.x, &args.y}, 16 / sizeof(T), args.x.size(3)), [&](auto width) {
-      launch(swap_middle_kernel<width, T>, elementwise_grid(args.x.numel(), width), elementwise_block, 0, runtime_.stream(),
-             args.x.data_as<T>(), args.y.data_as<T>(), args.x.numel(), args.x.size(1), args.x.size(2), args.x.size(3));
+    const bool aligned = aligned_to({&args.from.tensor(), &args.to.tensor()}, 16 / sizeof(T), step);
+    visit_width<T>(loops.contiguous() && aligned, [&](auto width) {
+      launch(strided_copy_kernel<width, T>, elementwise_grid(n, width), elementwise_block, 0, runtime_.stream(), loops,
+             args.from.data_as<const T>(), args.to.data_as<T>(), n, args.accumulate);
     });
   });
 }
@@ -67,8 +88,9 @@ void CudaBackend::compute(const kernel::Repeat& args) {
   visit_float(args.x.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
     visit_width<T>(aligned_to({&args.x, &args.out}, 16 / sizeof(T), args.inner), [&](auto width) {
-      launch(repeat_kernel<width, T>, elementwise_grid(args.out.numel(), width), elementwise_block, 0, runtime_.stream(),
-             args.x.data_as<T>(), args.out.data_as<T>(), args.out.numel(), args.n, args.inner, static_cast<float>(args.factor));
+      launch(repeat_kernel<width, T>, elementwise_grid(args.out.numel(), width), elementwise_block, 0,
+             runtime_.stream(), args.x.data_as<T>(), args.out.data_as<T>(), args.out.numel(), args.n, args.inner,
+             static_cast<float>(args.factor));
     });
   });
 }

@@ -11,18 +11,8 @@ void check_dimensions(const Call& call, const char* name, const Tensor& t, std::
 
 }  // namespace
 
-Call check(const SwapMiddle& args, Device device) {
-  const auto& [x, y] = args;
-  const Call call("swap_middle", device, {{"x", &x}, {"y", &y}});
-  call.need(x.rank() == 4, "x must be (P, Q, R, S)");
-  call.need(y.shape() == Shape{x.size(0), x.size(2), x.size(1), x.size(3)}, "y must be (P, R, Q, S)");
-  call.apart("y", y, x);
-  return call;
-}
-
 Call check(const Sum& args, Device device) {
-  const Call call("sum", device,
-                  {{"x", &args.x}, Arg{"out", &args.out, Type::wide_number}.updated(args.accumulate)});
+  const Call call("sum", device, {{"x", &args.x}, Arg{"out", &args.out, Type::wide_number}.updated(args.accumulate)});
   check_dimensions(call, "x", args.x, args.outer, args.n, args.inner);
   call.count("out", args.out, args.outer * args.inner);
   call.apart("out", args.out, args.x);

@@ -1,14 +1,9 @@
-// Sums, their backward, and moves of elements. A sum over one dimension reads its tensor as (outer, n, inner).
+// Sums and their backward. A sum over one dimension reads its tensor as (outer, n, inner).
 #pragma once
 
 #include "core/kernel/call.h"
 
 namespace monge::kernel {
-
-/// x (P, Q, R, S) -> y (P, R, Q, S).
-struct SwapMiddle {
-  Tensor x, y;
-};
 
 /// out (outer, inner) = [out +] factor * the sum of x (outer, n, inner) over n.
 struct Sum {
@@ -32,7 +27,6 @@ struct Dot {
   Tensor a, b, out;
 };
 
-Call check(const SwapMiddle& args, Device device);
 Call check(const Sum& args, Device device);
 Call check(const Repeat& args, Device device);
 Call check(const Dot& args, Device device);

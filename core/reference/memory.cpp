@@ -23,7 +23,8 @@ void ReferenceBackend::compute(const kernel::CopyToHost& args) {
 }
 
 void ReferenceBackend::compute(const kernel::Copy& args) {
-  std::memcpy(args.to.data(), args.from.data(), args.from.bytes());  // both f64 or both i32: this device has no other dtypes
+  std::memcpy(args.to.data(), args.from.data(),
+              args.from.bytes());  // both f64 or both i32: this device has no other dtypes
 }
 
 void ReferenceBackend::compute(const kernel::Fill& args) {
@@ -31,6 +32,21 @@ void ReferenceBackend::compute(const kernel::Fill& args) {
     std::fill_n(args.x.data_as<std::int32_t>(), args.x.numel(), static_cast<std::int32_t>(args.value));
   } else {
     std::fill_n(args.x.data_as<double>(), args.x.numel(), args.value);
+  }
+}
+
+void ReferenceBackend::compute(const kernel::StridedCopy& args) {
+  const Shape& shape = args.to.shape();
+  for (std::int64_t n = 0; n < shape.numel(); ++n) {
+    std::int64_t from = 0, to = 0, rest = n;
+    for (int i = shape.rank() - 1; i >= 0; --i) {
+      const std::int64_t index = rest % shape[i];
+      rest /= shape[i];
+      from += index * args.from.stride(i);
+      to += index * args.to.stride(i);
+    }
+    double& target = args.to.data_as<double>()[to];
+    target = (args.accumulate ? target : 0.0) + args.from.data_as<double>()[from];
   }
 }
 

@@ -2,19 +2,6 @@
 
 namespace monge {
 
-void ReferenceBackend::compute(const kernel::SwapMiddle& args) {
-  const auto P = args.x.size(0), Q = args.x.size(1), R = args.x.size(2), S = args.x.size(3);
-  const double* const in = args.x.data_as<double>();
-  double* const out = args.y.data_as<double>();
-  for (std::int64_t p = 0; p < P; ++p) {
-    for (std::int64_t q = 0; q < Q; ++q) {
-      for (std::int64_t r = 0; r < R; ++r) {
-        for (std::int64_t s = 0; s < S; ++s) out[((p * R + r) * Q + q) * S + s] = in[((p * Q + q) * R + r) * S + s];
-      }
-    }
-  }
-}
-
 void ReferenceBackend::compute(const kernel::Sum& args) {
   const double* const in = args.x.data_as<double>();
   double* const result = args.out.data_as<double>();
@@ -33,7 +20,8 @@ void ReferenceBackend::compute(const kernel::Repeat& args) {
   double* const result = args.out.data_as<double>();
   for (std::int64_t o = 0; o < args.outer; ++o) {
     for (std::int64_t k = 0; k < args.n; ++k) {
-      for (std::int64_t i = 0; i < args.inner; ++i) result[(o * args.n + k) * args.inner + i] = args.factor * in[o * args.inner + i];
+      for (std::int64_t i = 0; i < args.inner; ++i)
+        result[(o * args.n + k) * args.inner + i] = args.factor * in[o * args.inner + i];
     }
   }
 }

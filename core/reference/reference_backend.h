@@ -26,6 +26,7 @@ class ReferenceBackend final : public Backend {
   void compute(const kernel::CopyToHost& args) override;
   void compute(const kernel::Copy& args) override;
   void compute(const kernel::Fill& args) override;
+  void compute(const kernel::StridedCopy& args) override;
 
   // random.cpp
   void compute(const kernel::Uniform& args) override;
@@ -45,7 +46,6 @@ class ReferenceBackend final : public Backend {
   void compute(const kernel::ActivateBackward& args) override;
 
   // reductions.cpp
-  void compute(const kernel::SwapMiddle& args) override;
   void compute(const kernel::Sum& args) override;
   void compute(const kernel::Repeat& args) override;
   void compute(const kernel::Dot& args) override;

@@ -1,7 +1,7 @@
 // The whole `monge` program with one more MLP and one more attention. YAML calls them `squared_gelu`,
 // down(gelu(up(x))^2), and `squared_relu`, weights relu(z)^2 / n; the squares are after So et al. 2021, "Primer",
 // arXiv:2109.08668.
-#include <tools/monge.h>
+#include <monge.h>
 
 #include <cmath>
 #include <limits>

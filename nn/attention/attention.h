@@ -32,15 +32,15 @@ struct HeadBias {
 
 /// One forward call of a layer while training.
 struct AttentionCall {
-  Tensor x;        // (B, T, C): what the projection has read
-  Tensor qkv;      // (B, T, (H + 2 G) D): the projection as attention reads it, rotated where positions are
+  Tensor x;                // (B, T, C): what the projection has read
+  Tensor qkv;              // (B, T, (H + 2 G) D): the projection as attention reads it, rotated where positions are
   kernel::Attention args;  // the call itself; q and k are views of `qkv`
   Position* position = nullptr;  // which rotates it
 };
 
 class QueryKeyNorm;
 
-/// Somebody who wants to see the forward calls of a layer, for statistics of them.
+/// Is shown the forward calls of a layer, to gather statistics.
 class AttentionObserver {
  public:
   virtual ~AttentionObserver() = default;
@@ -56,7 +56,8 @@ class RowMapAttention : public SelfAttention {
                   const HeadBias& bias = {});
   ~RowMapAttention() override;
 
-  Var forward(const Var& x, LayerCache* cache, std::int64_t start) override;
+  Var forward(const Var& x, Cache* cache, std::int64_t start) override;
+  std::unique_ptr<Cache> make_cache(const CacheContext& context) const override;
 
   /// From now on the gradients of W_q and W_k come from the damped natural gradient of each row; all others stay true.
   /// Throws std::invalid_argument for a map without a symmetric Jacobian.
@@ -77,10 +78,10 @@ class RowMapAttention : public SelfAttention {
   /// The packed projection with normalised heads and rotated queries and keys.
   Var place(const Var& qkv, std::int64_t start, bool trains_gain) const;
   autograd::AttentionSpec spec(Device device) const;
-  Tensor cached(const Tensor& qkv, LayerCache& cache, std::int64_t start) const;
+  Tensor cached(const Tensor& qkv, Cache& cache, std::int64_t start) const;
   double scale() const;
 
-  std::int64_t heads_, kv_heads_, head_dim_;
+  std::int64_t heads_, kv_heads_, head_dim_, context_;
   RowMap map_;
   Position& position_;
   Linear qkv_, out_;

@@ -82,9 +82,9 @@ FisherFactors fisher_factors(const AttentionCall& call) {
   const auto zeros = [&](const Shape& shape) { return Tensor::zeros(shape, x.dtype(), x.device()); };
   FisherFactors f{zeros({a.heads, D, D}), zeros({C, C}), zeros({a.kv_heads, D, D}), zeros({C, C})};
 
-  const Tensor by_head = Tensor::empty({1, all_heads, rows, D}, x.dtype(), x.device());
-  backend.swap_middle({.x = qkv.reshape({1, rows, all_heads, D}), .y = by_head});
-  const auto head = [&](std::int64_t h) { return by_head.flat_view(h * rows * D, {rows, D}); };
+  const Tensor by_head = Tensor::empty({all_heads, rows, D}, x.dtype(), x.device());
+  backend.strided_copy({.from = StridedView(qkv.reshape({rows, all_heads, D})).transpose(0, 1), .to = by_head});
+  const auto head = [&](std::int64_t h) { return by_head.slice(h, h + 1).reshape({rows, D}); };
 
   const CountedRows counted(a);
   const double share = 1.0 / static_cast<double>(counted.count), metric_share = share * a.scale * a.scale;

@@ -73,7 +73,7 @@ std::vector<Case> all_cases() {
       {"sum_last", [](const Inputs& in) { return sum(in["x"], -1); }},
       {"mean_dim_1", [](const Inputs& in) { return mean(in["x"], 1); }},
       {"slice_1_3", [](const Inputs& in) { return slice(in["x"], 1, 3); }},
-      {"swap_middle", [](const Inputs& in) { return swap_middle(in["x"]); }},
+      {"swap_middle", [](const Inputs& in) { return transpose(in["x"], 1, 2); }},
       {"softmax", [](const Inputs& in) { return softmax(in["x"]); }},
       {"layer_norm", [](const Inputs& in) { return layer_norm(in["x"], in["gain"], in["bias"]); }},
       {"layer_norm_plain", [](const Inputs& in) { return layer_norm(in["x"], {}, {}); }},

@@ -146,7 +146,30 @@ std::vector<Case> shape_cases() {
        [](const Vars& v) { return mul(on_gradient(v[0], [](const Tensor&) {}), v[0]); }},
       {"slice", "middle", {{7, 3}}, [](const Vars& v) { return slice(v[0], 2, 5); }},
       {"slice", "overlapping", {{7, 3}}, [](const Vars& v) { return mul(slice(v[0], 0, 5), slice(v[0], 2, 7)); }},
-      {"swap_middle", "odd", {{2, 3, 5, 4}}, [](const Vars& v) { return swap_middle(v[0]); }},
+      {"slice", "last", {{2, 3, 7}}, [](const Vars& v) { return slice(v[0], -1, 2, 6); }},
+      {"slice",
+       "inner_overlapping",
+       {{3, 7, 2}},
+       [](const Vars& v) { return mul(slice(v[0], 1, 0, 5), slice(v[0], 1, 2, 7)); }},
+      {"concat",
+       "first",
+       {{2, 3}, {4, 3}},
+       [](const Vars& v) {
+         return concat({v[0], v[1]}, 0);
+       }},
+      {"concat", "last", {{2, 3, 4}, {2, 3, 1}, {2, 3, 5}}, [](const Vars& v) { return concat(v, -1); }},
+      {"concat",
+       "with_itself",
+       {{3, 2}},
+       [](const Vars& v) {
+         return concat({v[0], gelu(v[0]), v[0]}, 1);
+       }},
+      {"transpose", "matrix", {{3, 5}}, [](const Vars& v) { return transpose(v[0], 0, 1); }},
+      {"transpose", "middle", {{2, 3, 5, 4}}, [](const Vars& v) { return transpose(v[0], 1, 2); }},
+      {"transpose",
+       "far",
+       {{2, 3, 5, 4}},
+       [](const Vars& v) { return mul(transpose(v[0], 0, -1), transpose(v[0], 3, 0)); }},
       {"sum", "all", {{3, 5}}, [](const Vars& v) { return sum(v[0]); }},
       {"sum", "first", {{3, 5, 2}}, [](const Vars& v) { return sum(v[0], 0); }},
       {"sum", "middle", {{3, 5, 2}}, [](const Vars& v) { return sum(v[0], 1); }},
@@ -358,9 +381,18 @@ TEST(Ops, AnswerWrongShapesWithTheirNameAndTheShapes) {
        [&] {
          slice(v({3, 2}), 1, 4);
        }},
-      {"[swap_middle] (2, 3)",
+      {"[1, 4) is not a part of dimension 2 of (2, 3, 3)",
        [&] {
-         swap_middle(v({2, 3}));
+         slice(v({2, 3, 3}), -1, 1, 4);
+       }},
+      {"(2, 3) has no dimension 2",
+       [&] {
+         transpose(v({2, 3}), 0, 2);
+       }},
+      {"[concat] of nothing", [&] { concat({}, 0); }},
+      {"[concat] (2, 3) and (3, 3)",
+       [&] {
+         concat({v({2, 3}), v({3, 3})}, 1);
        }},
       {"dimension 2 does not exist",
        [&] {

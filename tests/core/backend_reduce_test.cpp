@@ -1,4 +1,4 @@
-// Sums, their backward and the transpose of a device against the reference backend.
+// Sums and their backward of a device against the reference backend.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -69,16 +69,6 @@ TEST_P(ReduceKernels, Repeat) {
     const Tensor x = random({outer, inner}, 1);
     compare({x, blank({outer, n, inner})}, {1},
             [o = outer, k = n, i = inner](Backend& d, const Tensors& t) { d.repeat({.x = t[0], .outer = o, .n = k, .inner = i, .factor = -1.5, .out = t[1]}); });
-  }
-}
-
-TEST_P(ReduceKernels, SwapMiddle) {
-  for (const Shape& shape : {Shape{1, 1, 1, 1}, Shape{2, 3, 5, 7}, Shape{1, 65, 33, 1}, Shape{3, 64, 4, 32},
-                             Shape{1, 257, 129, 1}, Shape{2, 1, 7, 16}}) {
-    const Tensor x = random(shape, 1), y = blank({shape[0], shape[2], shape[1], shape[3]}), back = blank(shape);
-    compare({x, y}, {1}, [](Backend& d, const Tensors& t) { d.swap_middle({.x = t[0], .y = t[1]}); });
-    backend_of(tested).swap_middle({.x = y, .y = back});
-    EXPECT_EQ(back.values(), x.values());
   }
 }
 

@@ -72,7 +72,7 @@ TEST(Check, OtherDevicesComputeInOneStorageWithF32Statistics) {
   const auto f32 = [&](const Shape& shape) { return make(shape, DType::f32); };
   const auto bf16 = [&](const Shape& shape) { return make(shape, DType::bf16); };
   const auto matmul = [&](const Tensor& a, const Tensor& b, const Tensor& out) {
-    return refusal([&] { check::matmul(cpu, {.a = a, .b = b, .out = out}); });
+    return refusal([&] { check(kernel::Matmul{.a = a, .b = b, .out = out}, cpu); });
   };
   EXPECT_EQ(matmul(bf16({2, 3}), bf16({3, 4}), bf16({2, 4})), "");
   EXPECT_EQ(matmul(bf16({2, 3}), bf16({3, 4}), f32({2, 4})), "");
@@ -82,11 +82,11 @@ TEST(Check, OtherDevicesComputeInOneStorageWithF32Statistics) {
   EXPECT_NE(matmul(f64({2, 3}), f64({3, 4}), f64({2, 4})).find("a is on another device"), std::string::npos);
 
   kernel::Norm norm{.kind = NormKind::rms, .x = bf16({2, 3}), .y = bf16({2, 3}), .rstd = f32({2})};
-  EXPECT_EQ(refusal([&] { check::norm(cpu, norm); }), "");
+  EXPECT_EQ(refusal([&] { check(norm, cpu); }), "");
   norm.rstd = bf16({2});
-  expect_refused("rstd must be f32", [&] { check::norm(cpu, norm); });
-  EXPECT_EQ(refusal([&] { check::copy(cpu, bf16({4}), f32({2, 2})); }), "");
-  expect_refused("floats and integers", [&] { check::copy(cpu, make({4}, DType::i32), f32({4})); });
+  expect_refused("rstd must be f32", [&] { check(norm, cpu); });
+  EXPECT_EQ(refusal([&] { check(kernel::Copy{bf16({4}), f32({2, 2})}, cpu); }), "");
+  expect_refused("floats and integers", [&] { check(kernel::Copy{make({4}, DType::i32), f32({4})}, cpu); });
 }
 
 TEST(Check, Elementwise) {
@@ -94,7 +94,7 @@ TEST(Check, Elementwise) {
   expect_refused("b must have the shape of a", [] { backend().mul({.a = f64({3}), .b = f64({2, 3}), .out = f64({3})}); });
   expect_refused("out has the wrong shape", [] { backend().add({.a = f64({2, 3}), .b = f64({3}), .out = f64({3, 2})}); });
   expect_refused("[add_scaled] y has", [] { backend().add_scaled({.x = f64({2}), .y = f64({3})}); });
-  expect_refused("[activation_backward] dy has",
+  expect_refused("[activate_backward] dy has",
                  [] { backend().activate_backward({.function = Activation::gelu, .x = f64({2}), .dy = f64({3}), .dx = f64({2})}); });
   expect_refused("p must be in [0, 1), got 1", [] { backend().dropout({.x = f64({2}), .y = f64({2}), .p = 1.0}); });
   expect_refused("random.step must have 1 elements", [] { backend().uniform({.x = f64({2}), .random = {0, 0, i32({2})}}); });
@@ -133,8 +133,12 @@ TEST(Check, Products) {
 }
 
 TEST(Check, ShapesAndReductions) {
-  expect_refused("x must be (P, Q, R, S)", [] { backend().swap_middle({.x = f64({2, 3}), .y = f64({3, 2})}); });
-  expect_refused("y must be (P, R, Q, S)", [] { backend().swap_middle({.x = f64({2, 3, 4, 5}), .y = f64({2, 3, 4, 5})}); });
+  expect_refused("(2, 3) of from for (3, 2) of to",
+                 [] { backend().strided_copy({.from = f64({2, 3}), .to = f64({3, 2})}); });
+  expect_refused("to overlaps an input", [] {
+    const Tensor x = f64({4, 3});
+    backend().strided_copy({.from = x.slice(0, 2), .to = StridedView(x).slice(0, 1, 3)});
+  });
   expect_refused("x does not read as (2, 3, 2)", [] { backend().sum({.x = f64({6}), .outer = 2, .n = 3, .inner = 2, .out = f64({4})}); });
   expect_refused("out must have 2 elements", [] { backend().sum({.x = f64({6}), .outer = 2, .n = 3, .out = f64({3})}); });
   expect_refused("x must have 2 elements", [] { backend().repeat({.x = f64({3}), .outer = 2, .n = 3, .out = f64({6})}); });
@@ -213,15 +217,15 @@ TEST(Check, Attention) {
     a.start = 2;
     a.prior.distance = f64({4, 3});
   });
-  refused("prior.key knows 2 keys of 3", [](Attention& a) { a.prior.key = f64({4, 2}); });
-  refused("entmax needs 1 < alpha <= 2, got 1", [](Attention& a) { a.map = EntmaxMap{.alpha = 1.0}; });
-  refused("entmax needs 1 < alpha <= 2, got 2.5", [](Attention& a) { a.map = EntmaxMap{.alpha = 2.5}; });
-  refused("softplus needs beta > 0", [](Attention& a) { a.map = SoftplusMap{.beta = 0.0}; });
-  refused("row_stat must have 24 elements", [](Attention& a) { a.row_stat = f64({2, 3}); });
-  refused("dropout must be in [0, 1)", [](Attention& a) { a.dropout = 1.5; });
-  refused("start -1", [](Attention& a) { a.start = -1; });
-  refused("out overlaps", [](Attention& a) { a.out = a.q; });
-  refused("k must be f64", [](Attention& a) { a.k.data = i32({2, 3, 4}); });
+  refused("prior.key knows 2 keys of 3", [](kernel::Attention& a) { a.prior.key = f64({4, 2}); });
+  refused("entmax needs 1 < alpha <= 2, got 1", [](kernel::Attention& a) { a.map = EntmaxMap{.alpha = 1.0}; });
+  refused("entmax needs 1 < alpha <= 2, got 2.5", [](kernel::Attention& a) { a.map = EntmaxMap{.alpha = 2.5}; });
+  refused("softplus needs beta > 0", [](kernel::Attention& a) { a.map = SoftplusMap{.beta = 0.0}; });
+  refused("row_stat must have 24 elements", [](kernel::Attention& a) { a.row_stat = f64({2, 3}); });
+  refused("dropout must be in [0, 1)", [](kernel::Attention& a) { a.dropout = 1.5; });
+  refused("start -1", [](kernel::Attention& a) { a.start = -1; });
+  refused("out overlaps", [](kernel::Attention& a) { a.out = a.q; });
+  refused("k must be f64", [](kernel::Attention& a) { a.k.data = i32({2, 3, 4}); });
 }
 
 TEST(Check, AttentionBackward) {

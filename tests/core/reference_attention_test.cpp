@@ -87,7 +87,7 @@ TEST(Attention, EqualsTheComposedKernels) {
 
   const auto per_head = [&](const Tensor& x) {  // (B, T, H D) -> (B H, T, D)
     const Tensor y = empty({B, H, x.size(1), D});
-    backend().swap_middle({.x = x.reshape({B, x.size(1), H, D}), .y = y});
+    backend().strided_copy({.from = StridedView(x.reshape({B, x.size(1), H, D})).transpose(1, 2), .to = y});
     return y.reshape({B * H, x.size(1), D});
   };
   const Tensor scores = empty({B * H, T, S}), weights = empty(scores.shape()), prior = empty({B * H, T, S});
@@ -102,7 +102,7 @@ TEST(Attention, EqualsTheComposedKernels) {
   backend().dropout({.x = weights, .y = weights, .p = a.dropout, .random = a.random});
   const Tensor out = empty({B * H, T, D}), expected = empty({B, T, H, D});
   backend().matmul({.a = weights, .b = per_head(v), .out = out});
-  backend().swap_middle({.x = out.reshape({B, H, T, D}), .y = expected});
+  backend().strided_copy({.from = StridedView(out.reshape({B, H, T, D})).transpose(1, 2), .to = expected});
   EXPECT_TRUE(close(run(a), expected.reshape({B, T, H * D}), 1e-14));
 }
 
@@ -149,7 +149,7 @@ TEST(Attention, AlibiEqualsABiasOnKeysUnderTheMask) {
 TEST(Attention, AlibiIsMoreThanABiasOnKeysWithoutNormalisation) {
   const std::int64_t T = 5;
   const Tensor zero = Tensor::zeros({1, T, 1}, DType::f64, reference), v = random_tensor({1, T, 1}, 1);
-  Attention alibi = call(zero, zero, v, 1, 1), on_keys = call(zero, zero, v, 1, 1);
+  kernel::Attention alibi = call(zero, zero, v, 1, 1), on_keys = call(zero, zero, v, 1, 1);
   alibi.map = on_keys.map = SigmoidMap();
   alibi.prior.slopes = Tensor::from(std::vector<double>{0.3}, {1}, DType::f64, reference);
   on_keys.prior.key = Tensor::from(std::vector<double>{0.0, 0.3, 0.6, 0.9, 1.2}, {1, T}, DType::f64, reference);
@@ -184,11 +184,11 @@ TEST(Attention, ThePriorIsTheSumOfItsTables) {
 }
 
 // sum_i Y^T H_i Y = Y^T diag(column_sums) Y - products^T products, with H_i dense.
-TEST(AttentionMetric, GivesTheCovarianceOfWhatKeysCarry) {
+TEST(kernel::AttentionMetric, GivesTheCovarianceOfWhatKeysCarry) {
   const std::int64_t B = 2, T = 4, H = 2, D = 3, E = 2, head = 1;
   const Tensor q = random_tensor({B, T, H * D}, 1), k = random_tensor({B, T, D}, 2), y = random_tensor({B, T, E}, 3);
   for (const RowMap& map : std::vector<RowMap>{SoftmaxMap(), Softmax1Map(), SparsemaxMap(), SigmoidMap()}) {
-    Attention a = call(q, k, k, H, 1);
+    kernel::Attention a = call(q, k, k, H, 1);
     a.map = map;
     const Tensor column_sums = empty({B, T}), products = empty({B, T, E});
     backend().attention_metric({a, head, y, column_sums, products});
@@ -271,7 +271,7 @@ TEST(Attention, WithoutKeysTheOutputIsZero) {
 
 // Attention is unchanged when all keys move by one vector, so the gradients of the keys sum to zero; and dv, summed
 // over keys, is dO summed over queries, because weights sum to one.
-TEST(AttentionBackward, ConservationLaws) {
+TEST(kernel::AttentionBackward, ConservationLaws) {
   const std::int64_t T = 5, D = 4;
   const Tensor q = random_tensor({1, T, D}, 1), k = random_tensor({1, T, D}, 2), v = random_tensor({1, T, D}, 3);
   kernel::AttentionBackward args{.forward = call(q, k, v, 1, 1)};

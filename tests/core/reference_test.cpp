@@ -54,7 +54,8 @@ TEST(Activation, PublishedValues) {
   EXPECT_TRUE(close(y.values(), {0, 0.841344746068542949, -3 * 0.00134989803163009453, 40, 0}, 1e-15));
   backend().activate({.function = Activation::silu, .x = x, .y = y});
   EXPECT_TRUE(close(y.values(), {0, 0.731058578630004879, -3 / (1 + std::exp(3.0)), 40, -40 * std::exp(-40.0)}, 1e-15));
-  backend().activate({.function = Activation::gelu_tanh, .x = x, .y = y});  // 0.841191990608 is PyTorch's gelu(1, approximate="tanh")
+  backend().activate(
+      {.function = Activation::gelu_tanh, .x = x, .y = y});  // 0.841191990608 is PyTorch's gelu(1, approximate="tanh")
   EXPECT_NEAR(y.values()[1], 0.8411919906082768, 1e-15);
   backend().activate({.function = Activation::none, .x = x, .y = y});
   EXPECT_EQ(y.values(), x.values());
@@ -133,13 +134,21 @@ TEST(Matmul, AnEmptyInnerDimensionLeavesTheBias) {
 
 // --- shape and reductions ---
 
-TEST(SwapMiddle, MovesElementsAndUndoesItself) {
-  const Tensor x = random_tensor({2, 3, 4, 5}, 1), y = empty({2, 4, 3, 5}), back = empty({2, 3, 4, 5});
-  backend().swap_middle({.x = x, .y = y});
+TEST(StridedCopy, TransposesAndUndoesIt) {
+  const Tensor x = random_tensor({2, 3, 4, 5}, 1), y = empty({2, 5, 4, 3}), back = empty({2, 3, 4, 5});
+  backend().strided_copy({.from = StridedView(x).transpose(1, 3), .to = y});
   const auto in = x.values(), out = y.values();
-  EXPECT_EQ(out[((1 * 4 + 2) * 3 + 1) * 5 + 3], in[((1 * 3 + 1) * 4 + 2) * 5 + 3]);
-  backend().swap_middle({.x = y, .y = back});
+  EXPECT_EQ(out[((1 * 5 + 4) * 4 + 2) * 3 + 1], in[((1 * 3 + 1) * 4 + 2) * 5 + 4]);
+  backend().strided_copy({.from = y, .to = StridedView(back).transpose(-1, 1)});
   EXPECT_EQ(back.values(), in);
+}
+
+TEST(StridedCopy, PartsOfBothSides) {
+  const Tensor x = tensor({1, 2, 3, 4, 5, 6}, {2, 3}), y = tensor({10, 20, 30, 40}, {2, 2});
+  backend().strided_copy({.from = StridedView(x).slice(1, 1, 3), .to = y, .accumulate = true});
+  EXPECT_EQ(y.values(), (std::vector<double>{12, 23, 35, 46}));
+  backend().strided_copy({.from = StridedView(x).slice(1, 0, 1), .to = StridedView(y).slice(-1, 1, 2)});
+  EXPECT_EQ(y.values(), (std::vector<double>{12, 1, 35, 4}));
 }
 
 TEST(Sum, OverEachPlaceOfTheDimension) {

@@ -5,10 +5,10 @@
 #include <set>
 #include <tuple>
 
+#include "core/machine.h"
 #include "support/expect_error.h"
 #include "support/program.h"
 #include "tools/attention_bench.h"
-#include "train/machine.h"
 
 namespace monge::tools {
 namespace {
@@ -68,7 +68,7 @@ TEST(AttentionBench, AGpuTimesEveryKindAndEveryWayOfSoftmax) {
 }
 
 TEST(DataSheet, KnowsGpusByName) {
-  const auto peak = [](const char* description) { return train::data_sheet_peak(description); };
+  const auto peak = [](const char* description) { return data_sheet_peak(description); };
   EXPECT_EQ(peak("NVIDIA H200 (sm_90, 132 multiprocessors, 140 GiB)"), 989e12);
   EXPECT_EQ(peak("NVIDIA H200 NVL (sm_90)"), 835e12);
   EXPECT_EQ(peak("NVIDIA H100 80GB HBM3 (sm_90)"), 989e12);

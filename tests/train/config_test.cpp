@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/options/yaml.h"
+#include "nn/gpt.h"
 
 namespace monge::train {
 namespace {
@@ -26,7 +27,8 @@ std::string refusal(std::string_view yaml, const std::vector<std::string>& overr
 TEST(Config, OnlyDataIsRequired) {
   Config config = read("data: grammar\n");
   EXPECT_EQ(config.data.kind, "grammar");
-  EXPECT_EQ(config.model.mlp.kind, "gelu");
+  EXPECT_EQ(config.model.kind, "gpt");
+  EXPECT_EQ(dynamic_cast<const nn::GptOptions&>(*config.model.options).mlp.kind, "gelu");
   EXPECT_EQ(config.optimizer.rule.kind, "adamw");
   EXPECT_EQ(precision_of(config), nn::Precision::float32);
   EXPECT_NE(refusal("model: {}\n").find("data: this key is required and missing (what to train on); allowed: grammar"),
