@@ -49,14 +49,18 @@ Tensor add(const Tensor& a, const Operand& b) {
   add(a, b, out);
   return out;
 }
-void add(const Tensor& a, const Operand& b, const Tensor& out) { out.backend().add({.a = a, .b = b.beside(a), .out = out}); }
+void add(const Tensor& a, const Operand& b, const Tensor& out) {
+  out.backend().add({.a = a, .b = b.beside(a), .out = out});
+}
 
 Tensor mul(const Tensor& a, const Operand& b) {
   Tensor out = Tensor::like(a);
   mul(a, b, out);
   return out;
 }
-void mul(const Tensor& a, const Operand& b, const Tensor& out) { out.backend().mul({.a = a, .b = b.beside(a), .out = out}); }
+void mul(const Tensor& a, const Operand& b, const Tensor& out) {
+  out.backend().mul({.a = a, .b = b.beside(a), .out = out});
+}
 
 Tensor div(const Tensor& a, const Operand& b) { return of_two(kernel::Pointwise::divide, a, b); }
 void div(const Tensor& a, const Operand& b, const Tensor& out) { of_two(kernel::Pointwise::divide, a, b, out); }
@@ -147,12 +151,18 @@ void matmul(const Factor& left, const Tensor& x, const Factor& right, const Tens
 }
 
 void transpose(const Tensor& x, const Tensor& out) {
-  const std::int64_t rows = x.size(0), columns = x.size(1);
-  out.backend().swap_middle({.x = x.reshape({1, rows, columns, 1}), .y = out.reshape({1, columns, rows, 1})});
+  out.backend().strided_copy({.from = StridedView(x).transpose(0, 1), .to = out});
 }
 Tensor transpose(const Tensor& x) {
   Tensor out = Tensor::empty({x.size(1), x.size(0)}, x.dtype(), x.device());
   transpose(x, out);
+  return out;
+}
+
+Tensor slice_columns(const Tensor& x, std::int64_t begin, std::int64_t end) {
+  if (begin == 0 && end == x.size(1)) return x;
+  Tensor out = Tensor::empty({x.size(0), end - begin}, x.dtype(), x.device());
+  out.backend().strided_copy({.from = StridedView(x).slice(1, begin, end), .to = out});
   return out;
 }
 
