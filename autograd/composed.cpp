@@ -129,7 +129,7 @@ Var rope(const Var& x, std::int64_t heads, std::int64_t head_dim, double base, s
 }
 
 Var attention(const Var& qkv, const AttentionSpec& spec) {
-  require(spec.map.kind == RowMapKind::softmax, "[composed attention] knows the softmax map only");
+  require(as<SoftmaxMap>(spec.map) != nullptr, "[composed attention] knows the softmax map only");
   const std::int64_t batch = qkv.size(0), tokens = qkv.size(1), heads = spec.heads, kv_heads = spec.kv_heads;
   const std::int64_t all_heads = heads + 2 * kv_heads, head_dim = qkv.size(2) / all_heads;
 

@@ -1,11 +1,27 @@
-# The GPU backend: MONGE_CUDA and MONGE_CUDNN say what is wanted (AUTO: what is there), MONGE_HAS_CUDA and
-# MONGE_HAS_CUDNN what will be built.
+# The GPU backend: MONGE_CUDA and MONGE_CUDNN say what is wanted, MONGE_HAS_CUDA and MONGE_HAS_CUDNN what will be built.
+# MONGE_CUDA=AUTO: where this machine has the toolkit and a GPU that runs the kernels, since they take minutes to
+# compile. MONGE_CUDNN=AUTO: where cuDNN is found.
 set(MONGE_CUDA AUTO CACHE STRING "The GPU backend: AUTO, ON or OFF")
 set(MONGE_CUDNN AUTO CACHE STRING "cuDNN in the GPU backend: AUTO, ON or OFF")
 set(MONGE_HAS_CUDA OFF)
 set(MONGE_HAS_CUDNN OFF)
 
-if(NOT MONGE_CUDA STREQUAL "OFF")
+# The compute capabilities of this machine's GPUs, 8.0 and newer: "90" or "80;90".
+set(MONGE_GPUS "")
+find_program(MONGE_NVIDIA_SMI nvidia-smi)
+mark_as_advanced(MONGE_NVIDIA_SMI)
+if(MONGE_NVIDIA_SMI)
+  execute_process(COMMAND ${MONGE_NVIDIA_SMI} --query-gpu=compute_cap --format=csv,noheader
+                  RESULT_VARIABLE failed OUTPUT_VARIABLE capabilities ERROR_QUIET)
+  if(NOT failed)
+    string(REGEX MATCHALL "[0-9]+\\.[0-9]" MONGE_GPUS "${capabilities}")
+    list(TRANSFORM MONGE_GPUS REPLACE "\\." "")
+    list(FILTER MONGE_GPUS INCLUDE REGEX "^([89].|...)$")
+    list(REMOVE_DUPLICATES MONGE_GPUS)
+  endif()
+endif()
+
+if(MONGE_CUDA STREQUAL "ON" OR (MONGE_CUDA STREQUAL "AUTO" AND MONGE_GPUS))
   if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
     find_program(MONGE_NVCC nvcc HINTS /usr/local/cuda/bin $ENV{CUDA_HOME}/bin)
     if(MONGE_NVCC)
@@ -17,6 +33,9 @@ if(NOT MONGE_CUDA STREQUAL "OFF")
   if(CMAKE_CUDA_COMPILER)
     if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
       set(CMAKE_CUDA_ARCHITECTURES 80-real 90)  # Ampere and Hopper; newer ones compile the code for Hopper at start
+      if(MONGE_GPUS)
+        list(TRANSFORM MONGE_GPUS APPEND "-real" OUTPUT_VARIABLE CMAKE_CUDA_ARCHITECTURES)
+      endif()
     endif()
     enable_language(CUDA)
     if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know it

@@ -61,6 +61,16 @@ monge_find(CLI11 CLI11::CLI11 libcli11-dev [[
 monge_find(Eigen3 Eigen3::Eigen libeigen3-dev [[
   #include <Eigen/Cholesky>
   int main() { return Eigen::Matrix2d::Identity().llt().info() != Eigen::Success; }]] NO_MODULE)
+monge_find(Boost Boost::headers libboost-math-dev [[
+  #include <boost/math/distributions/students_t.hpp>
+  int main() { return cdf(boost::math::students_t(1.0), 0.0) != 0.5; }]] CONFIG)
+# xxHash has no CMake package and, inlined, needs no library.
+find_path(MONGE_XXHASH_INCLUDE xxhash.h)
+if(NOT MONGE_XXHASH_INCLUDE)
+  message(FATAL_ERROR "xxhash.h was not found. Install it with: apt-get install libxxhash-dev")
+endif()
+add_library(monge_xxhash INTERFACE IMPORTED)
+target_include_directories(monge_xxhash INTERFACE ${MONGE_XXHASH_INCLUDE})
 # Of the LAPACKs, OpenBLAS: its threads can be told to stay out of ours.
 set(BLA_VENDOR OpenBLAS)
 monge_find(LAPACK LAPACK::LAPACK libopenblas-pthread-dev [[

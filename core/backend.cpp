@@ -8,6 +8,7 @@
 #include "core/cpu/cpu_backend.h"
 #include "core/cuda/make_backend.h"
 #include "core/error.h"
+#include "core/machine.h"
 #include "core/reference/reference_backend.h"
 
 namespace monge {
@@ -56,8 +57,8 @@ class CudaBackends {
     return cuda::make_backend(index);
 #else
     throw InputError(
-        fmt::format("device '{}': this build of Monge has no CUDA; install the CUDA toolkit and build "
-                    "again, or use device: cpu",
+        fmt::format("device '{}': this build of Monge has no CUDA; build it with "
+                    "tools/build.sh -DMONGE_CUDA=ON, or use device: cpu",
                     Device{DeviceKind::cuda, index}.str()));
 #endif
   }
@@ -90,6 +91,16 @@ Backend& backend_of(Device device) {
     case DeviceKind::cuda: return cuda_backends()[device.index];
   }
   throw std::invalid_argument("unknown device");
+}
+
+double Backend::matmul_peak(DType dtype) {
+  double& peak = matmul_peaks_[{description(), dtype}];
+  if (peak == 0.0) {
+    peak = measure_matmul_peak(*this, dtype, 0.05);
+    memory().trim();
+    memory().reset_peak();
+  }
+  return peak;
 }
 
 }  // namespace monge

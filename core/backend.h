@@ -21,9 +21,11 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/device.h"
@@ -48,6 +50,8 @@ struct GpuSettings {
   bool tf32 = false;                                 // f32 products on tensor cores, with 10-bit mantissas
   bool tune = false;                                 // time algorithms of products at their first use
   std::string tuning_file;                           // where these choices are kept; empty: nowhere
+
+  bool operator==(const GpuSettings&) const = default;
 };
 
 /// Kernel calls that a backend has kept, to be made again on the same memory.
@@ -70,6 +74,9 @@ class Backend {
   /// The float storage a computation of this device uses by default: f32, or f64 on reference.
   virtual DType default_float() const { return DType::f32; }
   virtual MemoryPools& memory() = 0;
+  /// The best rate of a square matrix product, in FLOP per second: measured by the first call, and again when the
+  /// device describes itself otherwise (another number of threads).
+  double matmul_peak(DType dtype);
   /// Takes effect for the calls that follow. Nothing where there is no GPU.
   virtual void configure(const GpuSettings&) {}
   /// What a user should know of the choices made so far, a sentence each: which way attention takes, and why.
@@ -189,6 +196,8 @@ class Backend {
   virtual bool computes_at_once() const { return true; }
 
  private:
+  std::map<std::pair<std::string, DType>, double> matmul_peaks_;
+
   template <class Args>
   void run(const Args& args) {
     const kernel::Call call = check(args, device());

@@ -15,6 +15,7 @@
 
 #include "core/backend.h"
 #include "core/error.h"
+#include "core/json.h"
 
 namespace monge {
 namespace {
@@ -147,7 +148,7 @@ SafeTensors::SafeTensors(const std::filesystem::path& file) : file_(file) {
     parse({mapping_.get(), size});
   } catch (const InputError& e) {
     throw InputError(fmt::format("'{}' is not a whole safetensors file: {}", file.string(), e.what()));
-  } catch (const nlohmann::json::exception& e) {
+  } catch (const Json::exception& e) {
     throw InputError(fmt::format("'{}' is not a whole safetensors file: its header: {}", file.string(), e.what()));
   }
 }
@@ -161,7 +162,7 @@ void SafeTensors::parse(std::span<const std::byte> content) {
   }
   const auto* text = reinterpret_cast<const char*>(rest.data());
   const auto data = rest.subspan(length);
-  const auto header = nlohmann::json::parse(text, text + length);
+  const auto header = parse_json({text, length});
   if (!header.is_object()) throw InputError("the header is not a JSON object");
 
   for (const auto& [name, description] : header.items()) {
@@ -250,7 +251,7 @@ namespace {
 
 /// What is written first: the length and the JSON, padded with spaces so that the data starts at a multiple of 8.
 std::string header_of(std::span<const NamedTensor* const> tensors, const std::map<std::string, std::string>& metadata) {
-  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  Json header = Json::object();
   if (!metadata.empty()) header[metadata_key] = metadata;
   std::size_t offset = 0;
   for (const NamedTensor* t : tensors) {
@@ -262,8 +263,7 @@ std::string header_of(std::span<const NamedTensor* const> tensors, const std::ma
                        {"data_offsets", {offset, offset + t->value.bytes()}}};
     offset += t->value.bytes();
   }
-  // Metadata may quote what a user wrote, in any encoding.
-  std::string text = header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  std::string text = json_text(header);
   text.append((length_bytes - text.size() % length_bytes) % length_bytes, ' ');
   const std::uint64_t length = text.size();
   return std::string(reinterpret_cast<const char*>(&length), length_bytes) + text;

@@ -20,12 +20,15 @@ class PrenormBlock : public Block {
     add_module("mlp", *mlp_);
   }
 
-  Residual forward(const Residual& x, LayerCache* cache, std::int64_t start) override {
+  Residual forward(const Residual& x, Cache* cache, std::int64_t start) override {
     const auto first = x.branch.defined() ? norm1_->forward(x.stream, x.branch)
                                           : autograd::SumAndNorm{x.stream, norm1_->forward(x.stream)};
     const Var attended = attention_dropout_.forward(attention_->forward(first.norm, cache, start));
     const auto second = norm2_->forward(first.sum, attended);
     return {second.sum, mlp_dropout_.forward(mlp_->forward(second.norm))};
+  }
+  std::unique_ptr<Cache> make_cache(const CacheContext& context) const override {
+    return attention_->make_cache(context);
   }
 
  private:

@@ -6,8 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "core/backend.h"
-#include "nn/parameter_store.h"
+#include "nn/model.h"
 #include "nn/registries.h"
 
 namespace monge::nn {
@@ -31,55 +30,39 @@ struct GptOptions : monge::Options {
   void check() const override;
 };
 
-/// The tokens that a generating model has seen.
-struct Cache {
-  std::vector<LayerCache> layers;
-  std::int64_t length = 0;
-};
-
-class Gpt : public Module {
+class Gpt : public Model {
  public:
   Gpt(const GptOptions& options, std::int64_t vocab);
 
-  /// Logits (B, T, V) of tokens i32 (B, T), T <= context. With a cache (inference only) the tokens follow those in it.
-  Var forward(const Tensor& tokens, Cache* cache = nullptr);
-  /// Logits (B, V) of the last position only.
-  Var forward_last(const Tensor& tokens, Cache* cache = nullptr);
-  /// Mean cross-entropy in nats of targets i32 (B, T), shape (1); -1 leaves a position out.
-  Var loss(const Tensor& tokens, const Tensor& targets);
-  /// The same of targets drawn from the model's own predictions, at the positions that `targets` does not leave out.
-  /// `random`: seed and step, its stream is set here.
-  Var sampled_loss(const Tensor& tokens, const Tensor& targets, const Random& random);
+  /// Logits (B, T, V) of tokens i32 (B, T), T <= context.
+  Var forward(const Tensor& tokens) { return head(hidden(tokens, nullptr)); }
+  /// loss() and sampled_loss() of tokens and targets i32 (B, T).
+  using Model::loss;
+  Var loss(const Tensor& tokens, const Tensor& targets) { return loss({{"tokens", tokens}, {"targets", targets}}); }
+  using Model::sampled_loss;
+  Var sampled_loss(const Tensor& tokens, const Tensor& targets, const Random& random) {
+    return sampled_loss({{"tokens", tokens}, {"targets", targets}}, random);
+  }
 
-  /// Dropout on, drawing from `random` (its stream is set here), or off.
-  void train(const Random& random);
-  void eval() { dropout_.training = false; }
-  /// Keep only the blocks' inputs and run each block again in backward.
-  void set_recompute(bool on) { recompute_ = on; }
-  /// loss() holds the logits of so many tokens at a time, and its backward computes them again; 0: of all, once.
-  void set_head_chunk(std::int64_t tokens) { head_chunk_ = tokens; }
-  std::int64_t head_chunk() const { return head_chunk_; }
+  std::unique_ptr<Cache> make_cache(const CacheContext& context) const override;
+  Var next_logits(const Tensor& tokens, Cache& cache) override;
 
-  /// An empty cache for `batch` sequences.
-  Cache make_cache(std::int64_t batch, DType dtype, Device device) const;
+  /// The table of a tied head is multiplied as well.
+  bool is_multiplied(const Parameter& parameter) const override;
+  /// The second term is the causal half of scores and weighted sums.
+  double flops_per_token() const override;
+  std::string flops_formula() const override { return "6 N + 6 L C T"; }
 
-  const GptOptions& options() const { return options_; }
-  std::int64_t vocab() const { return vocab_; }
-  /// Floating-point operations of one trained token, forward and backward: 6 N + 6 L C T. N counts all parameters but
-  /// the tables that are only looked up; the second term is the causal half of scores and weighted sums.
-  double flops_per_token(std::int64_t tokens) const;
+ protected:
+  Var hidden(const Batch& batch) override { return hidden(batch["tokens"], nullptr); }
+  Var head(const Var& hidden) override;
 
  private:
-  Var hidden(const Tensor& tokens, Cache* cache);  // (B, T, C), normalised
-  Var head(const Var& hidden);                     // (..., C) -> (..., V)
-  Var loss_of(const Tensor& tokens, const Tensor& targets, const Random* labels);
+  struct TokenCache;
+  Var hidden(const Tensor& tokens, TokenCache* cache);  // (B, T, C), normalised
   bool tied() const { return head_ == nullptr; }
 
   const GptOptions options_;
-  const std::int64_t vocab_;
-  DropoutState dropout_;
-  bool recompute_ = false;
-  std::int64_t head_chunk_ = 0;
   std::unique_ptr<Embedding> wte_;
   std::unique_ptr<Position> position_;
   std::unique_ptr<Dropout> embedding_dropout_;

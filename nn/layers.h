@@ -8,8 +8,8 @@ namespace monge::nn {
 
 using autograd::Var;
 
-/// Sees what a Linear was given and what came back: x (..., in), and the gradient dy (..., out) of x W^T + b. Called
-/// during backward; the tensors must not be written to.
+/// Is shown the input x (..., in) of a Linear and the gradient dy (..., out) of x W^T + b, during backward. The tensors
+/// must not be written to.
 class LinearObserver {
  public:
   virtual ~LinearObserver() = default;
@@ -37,6 +37,7 @@ class Linear : public Module {
   void set_observer(LinearObserver* observer) { observer_ = observer; }
   const Parameter& weight() const { return weight_; }
   const Parameter* bias() const { return bias_; }
+  Activation activation() const { return activation_; }
 
  private:
   friend Var in_turn(const Linear& first, const Linear& second, const Var& x);
@@ -50,8 +51,7 @@ class Linear : public Module {
   LinearObserver* observer_ = nullptr;
 };
 
-/// second(first(x)), in the backward pass of which the layer between comes again instead of being kept; where a layer
-/// is observed, it is kept.
+/// second(first(x)). The backward pass recomputes the hidden layer instead of keeping it, unless a layer is observed.
 Var in_turn(const Linear& first, const Linear& second, const Var& x);
 
 /// Rows of a table (count, width).

@@ -4,7 +4,7 @@
 
 #include "core/backend.h"
 #include "core/error.h"
-#include "nn/random_streams.h"
+#include "core/random_streams.h"
 
 namespace monge::nn {
 namespace {

@@ -1,4 +1,4 @@
-// The ways that `model.position` names to tell a model where a token stands.
+// The kinds of `model.position`: how a model knows the positions of tokens.
 #include <cmath>
 
 #include "core/error.h"

@@ -1,4 +1,4 @@
-// The parts of a Gpt that YAML chooses by name: interfaces and registries. A user's program adds to them before it
+// The layers that YAML chooses by name: interfaces and registries. A user's program adds to them before it
 // reads a config:
 //
 //   nn::mlps().add<MyOptions>("mine", "what it is", [](const MyOptions& o, const nn::LayerContext& c) {
@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "core/options/registry.h"
+#include "nn/cache.h"
 #include "nn/layers.h"
 
 namespace monge::nn {
@@ -45,7 +46,7 @@ class Norm : public Module {
 };
 Registry<Norm, const LayerContext&>& norms();
 
-/// How a model knows where a token stands.
+/// How a model knows the positions of tokens.
 class Position : public Module {
  public:
   /// Added to the token embeddings x (B, T, C) of positions start .. start + T.
@@ -68,16 +69,13 @@ class Position : public Module {
 };
 Registry<Position, const LayerContext&>& positions();
 
-/// Keys and values of the tokens seen so far, for sampling. Made by Gpt::make_cache.
-struct LayerCache {
-  Tensor qkv;  // (B, context, (H + 2 G) D): the packed projections, of which attention reads keys and values
-};
-
 /// Self-attention over the tokens of a sequence: x (B, T, C) -> (B, T, C).
 class SelfAttention : public Module {
  public:
   /// With a cache (inference only): x are the tokens from `start` on, the cache holds those before and receives these.
-  virtual Var forward(const Var& x, LayerCache* cache, std::int64_t start) = 0;
+  virtual Var forward(const Var& x, Cache* cache, std::int64_t start) = 0;
+  /// An empty cache, of the layer's own type.
+  virtual std::unique_ptr<Cache> make_cache(const CacheContext& context) const = 0;
 };
 /// `position` belongs to the model and outlives the layer.
 Registry<SelfAttention, const LayerContext&, Position&>& attentions();
@@ -92,7 +90,9 @@ struct Residual {
 /// One layer of the decoder.
 class Block : public Module {
  public:
-  virtual Residual forward(const Residual& x, LayerCache* cache, std::int64_t start) = 0;
+  /// The cache is as for SelfAttention.
+  virtual Residual forward(const Residual& x, Cache* cache, std::int64_t start) = 0;
+  virtual std::unique_ptr<Cache> make_cache(const CacheContext& context) const = 0;
 };
 struct BlockParts {
   Choice attention, mlp, norm;

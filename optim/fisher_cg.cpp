@@ -9,8 +9,8 @@
 #include <cmath>
 #include <optional>
 
+#include "core/random_streams.h"
 #include "nn/attention/fisher.h"
-#include "nn/random_streams.h"
 #include "optim/arithmetic.h"
 #include "optim/attention_updates.h"
 #include "optim/directed_update.h"
@@ -89,7 +89,7 @@ class FisherCgUpdate : public DirectedUpdate {
   double mean_eigenvalue(const nn::AttentionCall& call, const Tensor& like, std::size_t i, std::int64_t step) const {
     const Tensor z = Tensor::like(like);
     const Random random{.seed = static_cast<std::uint64_t>(step),
-                        .stream = nn::probe_stream + static_cast<std::uint32_t>(i)};
+                        .stream = probe_stream + static_cast<std::uint32_t>(i)};
     z.backend().normal({.x = z, .random = random});
     return std::max(inner(z, nn::fisher_product(call, z)) / inner(z, z), 1e-30);
   }

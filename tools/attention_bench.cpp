@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "train/machine.h"
+#include "core/machine.h"
 #include "train/progress.h"
 
 namespace monge::tools {
@@ -12,16 +12,10 @@ namespace {
 
 using Path = GpuSettings::AttentionPath;
 
-constexpr RowMapKind kinds[] = {RowMapKind::softmax,  RowMapKind::softmax1, RowMapKind::sparsemax,
-                                RowMapKind::entmax15, RowMapKind::entmax,   RowMapKind::sigmoid,
-                                RowMapKind::relu,     RowMapKind::softplus, RowMapKind::softpick};
-
 std::string_view path_name(Path path) {
   constexpr std::string_view names[] = {"fastest", "cudnn", "fused", "unfused"};
   return names[static_cast<std::size_t>(path)];
 }
-
-std::string_view kind_name(const AttentionCase& c) { return name_of(RowMap{.kind = c.kind}); }
 
 /// One product of T x T scores with the heads, its causal half.
 double product_flops(const AttentionCase& c) {
@@ -48,7 +42,7 @@ class Operands {
     forward.heads = forward.kv_heads = c.heads;
     forward.head_dim = c.head_dim;
     forward.scale = 1.0 / std::sqrt(static_cast<double>(c.head_dim));
-    forward.map.kind = c.kind;
+    forward.map = c.map;
     forward.q = part(qkv, 0);
     forward.k = part(qkv, 1);
     forward.v = part(qkv, 2);
@@ -82,15 +76,15 @@ class Operands {
 
 void time_calls(Backend& backend, double seconds, AttentionTiming& timing) {
   Operands operands(backend.device(), timing.of);
-  timing.forward = train::best_time(backend, seconds, [&] { backend.attention(operands.forward); });
+  timing.forward = best_time(backend, seconds, [&] { backend.attention(operands.forward); });
   const auto backward = [&] { backend.attention_backward(operands.backward); };
-  timing.backward = train::best_time(backend, seconds, backward);
+  timing.backward = best_time(backend, seconds, backward);
   timing.notes = backend.notes();
   backend.memory().trim();
   backend.memory().reset_peak();
   if (metric_of(operands.forward.map) != Metric::none && timing.of.path != Path::cudnn) {
     operands.solve_rows();
-    timing.row_backward = train::best_time(backend, seconds, backward);
+    timing.row_backward = best_time(backend, seconds, backward);
   } else {
     backward();
   }
@@ -107,9 +101,9 @@ std::vector<AttentionCase> attention_cases(Device device) {
   if (device.kind != DeviceKind::cuda) {
     constexpr std::int64_t rows = 4096;
     for (std::int64_t tokens = 64; tokens <= rows; tokens *= 4) {
-      for (const RowMapKind kind : kinds) {
-        cases.push_back({.batch = rows / tokens, .heads = 6, .tokens = tokens, .head_dim = 64, .kind = kind});
-      }
+      RowMaps::for_each([&](const RowMap& map) {
+        cases.push_back({.batch = rows / tokens, .heads = 6, .tokens = tokens, .head_dim = 64, .map = map});
+      });
     }
     return cases;
   }
@@ -121,10 +115,10 @@ std::vector<AttentionCase> attention_cases(Device device) {
       cases.push_back(of);
     }
     of.path = Path::fused;
-    for (const RowMapKind kind : kinds) {
-      of.kind = kind;
-      if (kind != RowMapKind::softmax) cases.push_back(of);
-    }
+    RowMaps::for_each([&](const RowMap& map) {
+      of.map = map;
+      if (!as<SoftmaxMap>(map)) cases.push_back(of);
+    });
   }
   return cases;
 }
@@ -149,7 +143,7 @@ void print_attention_text(Device device, const std::vector<AttentionTiming>& tim
              "B x H x T x D", "forward", "TFLOP/s", "backward", "TFLOP/s", "with row", "ratio", "work space");
   for (const AttentionTiming& t : timings) {
     const AttentionCase& c = t.of;
-    fmt::print("{:<10} {:<8} {:<6} {:>18} ", kind_name(c), device.kind == DeviceKind::cuda ? path_name(c.path) : "-",
+    fmt::print("{:<10} {:<8} {:<6} {:>18} ", name_of(c.map), device.kind == DeviceKind::cuda ? path_name(c.path) : "-",
                name_of(c.dtype), fmt::format("{} x {} x {} x {}", c.batch, c.heads, c.tokens, c.head_dim));
     if (t.forward == 0.0) {
       fmt::print("{}\n", t.notes.front());
@@ -167,13 +161,12 @@ void print_attention_text(Device device, const std::vector<AttentionTiming>& tim
   }
 }
 
-nlohmann::ordered_json attention_json(const std::vector<AttentionTiming>& timings) {
-  nlohmann::ordered_json out = nlohmann::ordered_json::array();
+Json attention_json(const std::vector<AttentionTiming>& timings) {
+  Json out = Json::array();
   for (const AttentionTiming& t : timings) {
     const AttentionCase& c = t.of;
-    nlohmann::ordered_json entry{{"kind", kind_name(c)},   {"path", path_name(c.path)}, {"dtype", name_of(c.dtype)},
-                                 {"batch", c.batch},       {"heads", c.heads},          {"tokens", c.tokens},
-                                 {"head_dim", c.head_dim}, {"notes", t.notes}};
+    Json entry{{"kind", name_of(c.map)}, {"path", path_name(c.path)}, {"dtype", name_of(c.dtype)}, {"batch", c.batch},
+               {"heads", c.heads},       {"tokens", c.tokens},        {"head_dim", c.head_dim},    {"notes", t.notes}};
     if (t.forward > 0.0) {
       entry["forward_milliseconds"] = 1e3 * t.forward;
       entry["backward_milliseconds"] = 1e3 * t.backward;

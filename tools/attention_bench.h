@@ -3,18 +3,18 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
 #include "core/backend.h"
+#include "core/json.h"
 
 namespace monge::tools {
 
 /// One call: causal, random values, as many key/value heads as query heads.
 struct AttentionCase {
   std::int64_t batch = 0, heads = 0, tokens = 0, head_dim = 0;  // B, H, T, D
-  RowMapKind kind = RowMapKind::softmax;
+  RowMap map;
   DType dtype = DType::f32;
   GpuSettings::AttentionPath path = GpuSettings::AttentionPath::fastest;  // on a GPU: what is tried first
 };
@@ -41,6 +41,6 @@ std::vector<AttentionCase> attention_cases(Device device);
 AttentionTiming time_attention(Device device, const AttentionCase& of, double seconds = 0.3);
 
 void print_attention_text(Device device, const std::vector<AttentionTiming>& timings);
-nlohmann::ordered_json attention_json(const std::vector<AttentionTiming>& timings);
+Json attention_json(const std::vector<AttentionTiming>& timings);
 
 }  // namespace monge::tools

@@ -1,23 +1,20 @@
 // monge bench [CONFIG [key.path=value ...]] [--steps N] [--no-ops] [--json]: what the machine can do, and how close a
 // training step comes to it. monge bench --attention [--device D] [--json]: attention alone.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "core/json.h"
+#include "core/machine.h"
 #include "tools/attention_bench.h"
 #include "tools/commands.h"
 #include "tools/op_bench.h"
-#include "train/config.h"
-#include "train/machine.h"
 #include "train/progress.h"
-#include "train/training_step.h"
+#include "train/run.h"
 
 namespace monge::tools {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 struct Arguments {
   std::string config;
@@ -39,6 +36,7 @@ struct StepTiming {
   double seconds = 0.0;  // median
   double mean = 0.0;     // seconds; work that is done every few steps shows here
   double flops_per_token = 0.0;
+  std::string flops_formula;
   double tokens_per_second = 0.0;
   std::size_t peak_bytes = 0;      // of tensors
   std::size_t peak_resident = 0;   // of the process, in RAM
@@ -58,9 +56,9 @@ Device timed_device(const std::string& name) {
 
 Machine measure_machine(Backend& backend) {
   Machine machine{.description = backend.description(),
-                  .peak_f32 = train::matmul_peak(backend, DType::f32, 0.25),
-                  .peak_bf16 = train::matmul_peak(backend, DType::bf16, 0.25),
-                  .bandwidth = train::copy_bandwidth(backend)};
+                  .peak_f32 = measure_matmul_peak(backend, DType::f32, 0.25),
+                  .peak_bf16 = measure_matmul_peak(backend, DType::bf16, 0.25),
+                  .bandwidth = copy_bandwidth(backend)};
   backend.memory().trim();
   return machine;
 }
@@ -69,16 +67,17 @@ Machine measure_machine(Backend& backend) {
 /// Ten there, so that an update with work for every tenth step has as much of it among those that count as in a run.
 std::int64_t warmup_steps(Device device) { return device.kind == DeviceKind::cuda ? 10 : 2; }
 
-StepTiming time_steps(train::TrainingStep& training, const train::Dataset& dataset, const nn::Gpt& model,
-                      Backend& backend, const train::Config& config, std::int64_t steps) {
-  const std::int64_t warmup = warmup_steps(backend.device());
-  train::BatchQueue queue(dataset, 0, config.train.batch, config.model.context);
+StepTiming time_steps(const train::Run& run, std::int64_t steps) {
+  Backend& backend = run.backend();
+  const auto training = run.training_step(/*record=*/1);
+  const std::int64_t warmup = warmup_steps(run.device);
+  train::BatchQueue queue(*run.dataset, run.model->batch_fields(), 0, run.config.train.batch);
   std::vector<double> seconds;
   for (std::int64_t step = 1; step <= warmup + steps; ++step) {
     const auto begin = std::chrono::steady_clock::now();
-    training.run(step, [&queue] { return queue.next(); });
+    training->run(step, [&queue] { return queue.next(); });
     backend.synchronize();
-    training.clear_record();
+    training->clear_record();
     if (step > warmup) {
       seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     }
@@ -87,12 +86,12 @@ StepTiming time_steps(train::TrainingStep& training, const train::Dataset& datas
   std::ranges::nth_element(seconds, seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2));
   StepTiming timing{.seconds = seconds[seconds.size() / 2],
                     .mean = total / static_cast<double>(seconds.size()),
-                    .flops_per_token = model.flops_per_token(config.model.context),
+                    .flops_per_token = run.model->flops_per_token(),
+                    .flops_formula = run.model->flops_formula(),
                     .peak_bytes = backend.memory().usage().peak,
-                    .peak_resident = train::peak_resident(),
+                    .peak_resident = peak_resident(),
                     .notes = backend.notes()};
-  const std::int64_t tokens = config.train.batch * config.train.accumulate * config.model.context;
-  timing.tokens_per_second = static_cast<double>(tokens) / timing.seconds;
+  timing.tokens_per_second = static_cast<double>(run.tokens_per_step()) / timing.seconds;
   return timing;
 }
 
@@ -115,11 +114,12 @@ void print_text(const Machine& machine, const std::vector<OpTiming>& ops, const 
                train::count_text(rate) + (op.flops > 0.0 ? "FLOP/s" : "B/s"),
                100.0 * share(op, peak, machine.bandwidth));
   }
-  const std::optional<double> promised = train::data_sheet_peak(machine.description);
+  const std::optional<double> promised = data_sheet_peak(machine.description);
   fmt::print(
-      "\nwhole step   {:.2f} ms (mean {:.2f}), {}tok/s, MFU (6 N + 6 L C T) {:.1f}% of the matmul peak{}, peak "
+      "\nwhole step   {:.2f} ms (mean {:.2f}), {}tok/s, MFU ({}) {:.1f}% of the matmul peak{}, peak "
       "memory {} in tensors, {} in all\n",
-      1e3 * step->seconds, 1e3 * step->mean, train::count_text(step->tokens_per_second), 100.0 * step->mfu(peak),
+      1e3 * step->seconds, 1e3 * step->mean, train::count_text(step->tokens_per_second), step->flops_formula,
+      100.0 * step->mfu(peak),
       promised ? fmt::format(" and {:.1f}% of the data sheet's bf16 {}FLOP/s", 100.0 * step->mfu(*promised),
                              train::count_text(*promised))
                : "",
@@ -133,7 +133,7 @@ void print_json(const Machine& machine, const std::vector<OpTiming>& ops, const 
            {"matmul_peak_f32", machine.peak_f32},
            {"matmul_peak_bf16", machine.peak_bf16},
            {"memory_bandwidth", machine.bandwidth}};
-  const std::optional<double> promised = train::data_sheet_peak(machine.description);
+  const std::optional<double> promised = data_sheet_peak(machine.description);
   if (promised) out["data_sheet_peak_bf16"] = *promised;
   if (step != nullptr) {
     out["ops"] = Json::array();
@@ -154,7 +154,7 @@ void print_json(const Machine& machine, const std::vector<OpTiming>& ops, const 
     out["peak_resident_bytes"] = step->peak_resident;
     out["notes"] = step->notes;
   }
-  fmt::print("{}\n", out.dump(2));
+  fmt::print("{}\n", json_text(out, 2));
 }
 
 void run_attention(const Arguments& arguments) {
@@ -162,7 +162,7 @@ void run_attention(const Arguments& arguments) {
   std::vector<AttentionTiming> timings;
   for (const AttentionCase& of : attention_cases(device)) timings.push_back(time_attention(device, of));
   if (arguments.json) {
-    fmt::print("{}\n", attention_json(timings).dump(2));
+    fmt::print("{}\n", json_text(attention_json(timings), 2));
   } else {
     print_attention_text(device, timings);
   }
@@ -175,52 +175,36 @@ void run(const Arguments& arguments) {
     print(measure_machine(backend_of(timed_device(arguments.device))), {}, nullptr, 0.0);
     return;
   }
-  const train::Config config = train::load_config(arguments.config, arguments.overrides);
-  train::use_threads(config.train.threads);
+  train::Config config = train::load_config(arguments.config, arguments.overrides);
   const Device device = timed_device(config.device);
-  Backend& backend = backend_of(device);
-  backend.configure(train::gpu_settings_of(config));
-  const auto seed = static_cast<std::uint64_t>(config.train.seed);
-  const auto dataset = train::datasets().make(config.data, {.context = config.model.context, .seed = seed});
-  const Machine machine = measure_machine(backend);
-
-  nn::Gpt model(config.model, dataset->vocab());
-  model.set_recompute(config.train.recompute);
-  model.set_head_chunk(config.train.head_chunk);
-  nn::ParameterStore store(model, device, train::precision_of(config), seed);
-  optim::Optimizer optimizer(config.optimizer, model, store,
-                             std::max(config.train.steps, warmup_steps(device) + arguments.steps));
-  const double peak = store.copies().defined() ? machine.peak_bf16 : machine.peak_f32;
+  config.train.steps = std::max(config.train.steps, warmup_steps(device) + arguments.steps);
+  const train::Run run(std::move(config));
+  const train::Run::Turn turn(run);
+  const Machine machine = measure_machine(run.backend());
+  const double peak = run.store->copies().defined() ? machine.peak_bf16 : machine.peak_f32;
   const std::vector<OpTiming> ops =
-      arguments.ops ? bench_ops(model, store, config.train.batch) : std::vector<OpTiming>{};
-  backend.memory().trim();
-  backend.memory().reset_peak();
-  train::restart_peak_resident();
-  train::TrainingStep training(
-      {.batch = config.train.batch, .accumulate = config.train.accumulate, .seed = seed, .replay = config.cuda.graph},
-      model, store, optimizer);
-  const StepTiming step = time_steps(training, *dataset, model, backend, config, arguments.steps);
+      arguments.ops ? bench_ops(*run.model, *run.store, run.config.train.batch) : std::vector<OpTiming>{};
+  run.backend().memory().trim();
+  run.backend().memory().reset_peak();
+  restart_peak_resident();
+  const StepTiming step = time_steps(run, arguments.steps);
   print(machine, ops, &step, peak);
 }
 
 }  // namespace
 
-void add_bench(CLI::App& program) {
+void add_bench(Command& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command =
-      program.add_subcommand("bench", "Measure the machine, and with a config each op and the whole step against it");
-  CLI::Option* config = command->add_option("config", a->config, "YAML file");
-  command->add_option("overrides", a->overrides, "key.path=value: settings that replace those of the file");
-  command->add_option("--steps", a->steps, "Training steps to time; the median counts")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  command->add_flag("!--no-ops", a->ops, "With a config: the whole step alone");
-  command->add_option("--device", a->device, "Without a config: cpu, cuda or cuda:N")
-      ->capture_default_str()
-      ->excludes(config);
-  command->add_flag("--attention", a->attention, "Attention alone: every kind; on a GPU, every way that it may take");
-  command->add_flag("--json", a->json, "One JSON object instead of tables");
-  command->callback([a] { run(*a); });
+  Command command =
+      program.subcommand("bench", "Measure the machine, and with a config each op and the whole step against it");
+  const Option config = command.option("config", a->config, "YAML file");
+  command.option("overrides", a->overrides, "key.path=value: settings that replace those of the file");
+  command.option("--steps", a->steps, "Training steps to time; the median counts").show_default().positive();
+  command.flag("!--no-ops", a->ops, "With a config: the whole step alone");
+  command.option("--device", a->device, "Without a config: cpu, cuda or cuda:N").show_default().excludes(config);
+  command.flag("--attention", a->attention, "Attention alone: every kind; on a GPU, every way that it may take");
+  command.flag("--json", a->json, "One JSON object instead of tables");
+  command.action([a] { run(*a); });
 }
 
 }  // namespace monge::tools

@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 archive="${1-build_dependencies/monge-dependencies.tar.gz}"
-# What is not packed: what comes with any compiler, and gnuplot, which draws the plots of a report where it is there.
+# What is not packed: what comes with any compiler, and gnuplot, which draws plots where it is there.
 system='^(gnuplot|libc6|libc6-dev|libgcc|libstdc\+\+|libgomp|g\+\+|gcc|cpp|cmake|ninja-build|pkg-config|pkgconf|debconf|dpkg)'
 
 fail() { printf 'bundle_dependencies: %s\n' "$*" >&2; exit 1; }

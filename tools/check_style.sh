@@ -13,7 +13,7 @@ esac
 
 folders=(core autograd nn optim train tools tests examples)
 if command -v clang-format >/dev/null; then
-  find "${folders[@]}" \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' \) -exec clang-format "${mode[@]}" {} +
+  find monge.h "${folders[@]}" \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' \) -exec clang-format "${mode[@]}" {} +
   echo "check_style: C++ sources done"
 else
   echo "check_style: clang-format is not installed, C++ sources not checked"

@@ -3,21 +3,18 @@
 #pragma once
 
 #include "core/error.h"
-
-namespace CLI {
-class App;
-}
+#include "tools/command.h"
 
 namespace monge::tools {
 
-void add_train(CLI::App& program, ExitCode& exit_code);
-void add_sample(CLI::App& program);
-void add_eval(CLI::App& program);
-void add_info(CLI::App& program);
-void add_bench(CLI::App& program);
-void add_compare(CLI::App& program, ExitCode& exit_code);
-void add_report(CLI::App& program);
-void add_tokenize(CLI::App& program);
-void add_verify(CLI::App& program);
+void add_train(Command& program, ExitCode& exit_code);
+void add_sample(Command& program);
+void add_eval(Command& program);
+void add_info(Command& program);
+void add_bench(Command& program);
+void add_compare(Command& program, ExitCode& exit_code);
+void add_report(Command& program);
+void add_tokenize(Command& program);
+void add_verify(Command& program);
 
 }  // namespace monge::tools

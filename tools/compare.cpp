@@ -1,17 +1,16 @@
 // monge compare COMPARISON [key.path=value ...] [--out DIR] [--forecast]
 #include <omp.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <thread>
 
 #include "tools/build_info.h"
 #include "tools/commands.h"
-#include "tools/compare/board.h"
-#include "tools/compare/forecast.h"
-#include "tools/compare/gather.h"
-#include "tools/compare/report.h"
+#include "tools/compare/report/report.h"
+#include "tools/compare/runs/collect_results.h"
+#include "tools/compare/runs/forecast.h"
+#include "tools/compare/runs/progress_display.h"
 #include "tools/key_help.h"
 #include "train/interrupt.h"
 
@@ -33,7 +32,7 @@ void start_runs(compare::Comparison& comparison, const std::vector<compare::Plan
   for (const compare::PlannedRun& run : planned) {
     if (runs.running() >= jobs) return;
     const std::string& config = comparison.config(run).yaml;
-    if (runs.outcome(config) == nullptr && !runs.running(config)) runs.start(config);
+    if (runs.result(config) == nullptr && !runs.running(config)) runs.start(config);
   }
 }
 
@@ -48,7 +47,7 @@ ExitCode forecast(compare::Comparison& comparison, compare::Runs& runs) {
   for (start_runs(comparison, probes, runs); runs.running() > 0; start_runs(comparison, probes, runs)) {
     if (interrupt.requested()) break;
     pause();
-    runs.collect();
+    runs.poll();
   }
   for (const std::string& line : compare::forecast_table(comparison, forecasts, runs)) fmt::print("{}\n", line);
   return interrupt.requested() ? ExitCode::interrupted : ExitCode::done;
@@ -61,23 +60,23 @@ ExitCode run(const Arguments& arguments) {
       arguments.out.empty() ? fs::path("runs") / fs::path(arguments.comparison).stem() : fs::path(arguments.out);
   Runs runs(out / "runs", build_text(), comparison.threads());
   if (arguments.forecast) return forecast(comparison, runs);
-  Board board(stdout, comparison, runs);
-  const EndOf end_of = [&](const PlannedRun& planned) -> std::optional<Ended> {
-    const Outcome* outcome = runs.outcome(comparison.config(planned).yaml);
-    if (outcome == nullptr) return std::nullopt;
-    return Ended{.loss = outcome->final_loss, .failed = outcome->status == Run::Status::failed};
+  ProgressDisplay display(stdout, comparison, runs);
+  const FinishedRuns finished = [&](const PlannedRun& planned) -> std::optional<FinishedRun> {
+    const RunResult* result = runs.result(comparison.config(planned).yaml);
+    if (result == nullptr) return std::nullopt;
+    return FinishedRun{.loss = result->final_loss, .failed = result->status == Run::Status::failed};
   };
   const train::Interrupt interrupt;
-  Plan plan = make_plan(comparison, end_of);
-  board.show(plan);
+  RunPlan plan = plan_runs(comparison, finished);
+  display.show(plan);
   while (!plan.complete && !interrupt.requested()) {
     start_runs(comparison, plan.runs, runs);
     pause();
-    if (runs.collect()) plan = make_plan(comparison, end_of);
-    board.show(plan);
+    if (runs.poll()) plan = plan_runs(comparison, finished);
+    display.show(plan);
   }
-  board.show(plan, /*now=*/true);
-  const Results results = gather(comparison, plan, runs, build_text());
+  display.show(plan, /*now=*/true);
+  const Results results = collect_results(comparison, plan, runs, build_text());
   write_results(results, out / "results.json");
   write_report(results, out);
   fmt::print("{}{}\n",
@@ -87,20 +86,20 @@ ExitCode run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_compare(CLI::App& program, ExitCode& exit_code) {
+void add_compare(Command& program, ExitCode& exit_code) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand("compare", "Tune and compare optimizers as described in YAML");
-  command->add_option("comparison", arguments->comparison, "YAML file")->required();
-  command->add_option("overrides", arguments->overrides, "key.path=value: settings that replace those of the file");
-  command->add_flag("--forecast", arguments->forecast,
-                    "Only say how many runs there will be and how long they take, from some steps of each kind");
-  command->add_option("--out", arguments->out,
-                      "Folder of the comparison (default: runs/<comparison>); what is finished there is not run again");
-  command->footer([] {
+  Command command = program.subcommand("compare", "Tune and compare optimizers as described in YAML");
+  command.option("comparison", arguments->comparison, "YAML file").required();
+  command.option("overrides", arguments->overrides, "key.path=value: settings that replace those of the file");
+  command.flag("--forecast", arguments->forecast,
+               "Only say how many runs there will be and how long they take, from some steps of each kind");
+  command.option("--out", arguments->out,
+                 "Folder of the comparison (default: runs/<comparison>); what is finished there is not run again");
+  command.footer([] {
     compare::ComparisonOptions options;
     return key_help("COMPARISON", options);
   });
-  command->callback([arguments, &exit_code] { exit_code = run(*arguments); });
+  command.action([arguments, &exit_code] { exit_code = run(*arguments); });
 }
 
 }  // namespace monge::tools

@@ -1,10 +1,10 @@
 // monge eval RUN_OR_CHECKPOINT [key.path=value ...] [--json]
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "core/json.h"
 #include "tools/commands.h"
-#include "tools/saved_data.h"
 #include "train/evaluate.h"
+#include "train/saved_model.h"
 
 namespace monge::tools {
 namespace {
@@ -17,38 +17,37 @@ struct Arguments {
 
 void run(const Arguments& arguments) {
   const train::SavedModel saved = train::load_model(arguments.from, arguments.overrides);
-  const train::Config& config = saved.config;
-  const auto dataset = data_of(saved);
-  const train::Evaluation e =
-      train::evaluate(*saved.model, *dataset, saved.store->values().device(), config.train.batch);
+  const train::Run::Turn turn(saved);
+  const auto dataset = train::data_of(saved);
+  const train::Evaluation e = train::evaluate(*saved.model, *dataset, saved.device, saved.config.train.batch);
   if (arguments.json) {
-    nlohmann::ordered_json out{{"checkpoint", saved.checkpoint.string()},
-                               {"step", saved.state.step},
-                               {"windows", e.windows},
-                               {"val_loss", e.loss}};
+    Json out{{"checkpoint", saved.checkpoint.string()},
+             {"step", saved.state.step},
+             {"windows", e.windows},
+             {"val_loss", e.loss}};
     if (e.optimum) out["optimum"] = *e.optimum;
     if (e.excess()) out["excess_loss"] = *e.excess();
     if (e.accuracy) out["val_accuracy"] = *e.accuracy;
-    fmt::print("{}\n", out.dump());
+    fmt::print("{}\n", json_text(out));
     return;
   }
   fmt::print("{} (step {})\n", saved.checkpoint.string(), saved.state.step);
   fmt::print("data: {}\n", dataset->description());
   fmt::print("validation loss {:.4f} nats per token over {} windows of {} tokens\n", e.loss, e.windows,
-             config.model.context);
+             saved.model->context());
   if (e.optimum) fmt::print("best possible on these windows {:.4f}, excess {:.4f}\n", *e.optimum, *e.excess());
   if (e.accuracy) fmt::print("{:.2f}% of the answers are right\n", 100.0 * *e.accuracy);
 }
 
 }  // namespace
 
-void add_eval(CLI::App& program) {
+void add_eval(Command& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand("eval", "Validation loss of a trained model over a full pass");
-  command->add_option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint")->required();
-  command->add_option("overrides", a->overrides, "key.path=value: settings that replace those of the run");
-  command->add_flag("--json", a->json, "One JSON object instead of text");
-  command->callback([a] { run(*a); });
+  Command command = program.subcommand("eval", "Validation loss of a trained model over a full pass");
+  command.option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint").required();
+  command.option("overrides", a->overrides, "key.path=value: settings that replace those of the run");
+  command.flag("--json", a->json, "One JSON object instead of text");
+  command.action([a] { run(*a); });
 }
 
 }  // namespace monge::tools

@@ -111,13 +111,11 @@ part_machine() {
 
 part_configure() {
   need cmake
-  local options=(-DCMAKE_BUILD_TYPE=Release -DMONGE_CUDA=ON -DMONGE_TESTS=ON) architecture folder
+  local options=(-DCMAKE_BUILD_TYPE=Release -DMONGE_CUDA=ON -DMONGE_TESTS=ON) folder
   if command -v ninja >/dev/null; then options+=(-G Ninja); fi
   if command -v ccache >/dev/null; then
     options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_CUDA_COMPILER_LAUNCHER=ccache)
   fi
-  architecture="$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1 | tr -d '. ')"
-  if [[ "$architecture" =~ ^[0-9]+$ ]]; then options+=("-DCMAKE_CUDA_ARCHITECTURES=$architecture"); fi
   folder="$(pip_folder nvidia.cudnn)"
   if [[ -n "$folder" ]] && ! toolkit_has_cudnn; then export CUDNN_ROOT="$folder"; fi
   folder="$(pip_folder nvidia.cu13)"

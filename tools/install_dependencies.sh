@@ -10,8 +10,10 @@ packages=(
   libfmt-dev libyaml-cpp-dev nlohmann-json3-dev libcli11-dev
   libopenblas-pthread-dev          # OpenBLAS: LAPACK's factorisations (its flavour without threads is not thread-safe)
   libeigen3-dev                    # Eigen: small dense algebra of reports and tests
+  libboost-math-dev                # Boost.Math: the distributions of reports
+  libxxhash-dev                    # xxHash: checksums of checkpoints and caches
   libgtest-dev                     # for the tests
-  gnuplot-nox                      # draws the plots of monge report
+  gnuplot-nox                      # draws every plot: monge report, monge verify --figure
 )
 
 fail() { printf 'install_dependencies: %s\n' "$*" >&2; exit 1; }

@@ -1,7 +1,12 @@
 #include "tools/op_bench.h"
 
+#include <algorithm>
+#include <cctype>
+#include <tuple>
+#include <type_traits>
 
-#include "train/machine.h"
+#include "core/machine.h"
+#include "nn/attention/attention.h"
 
 namespace monge::tools {
 namespace {
@@ -11,26 +16,21 @@ constexpr double seconds_per_op = 0.1;
 /// Makes operands, times calls and gathers the results.
 class OpBench {
  public:
-  OpBench(nn::Gpt& model, const nn::ParameterStore& store, std::int64_t batch)
-      : store_(store),
+  OpBench(nn::Model& model, const nn::ParameterStore& store, std::int64_t batch)
+      : model_(model),
+        store_(store),
         backend_(store.values().backend()),
         device_(store.values().device()),
         dtype_(store.copies().defined() ? DType::bf16 : store.values().dtype()),
         batch_(batch),
-        context_(model.options().context),
-        width_(model.options().width),
-        layers_(model.options().layers),
-        heads_(model.options().heads),
-        kv_heads_(model.options().kv_heads > 0 ? model.options().kv_heads : model.options().heads),
-        vocab_(model.vocab()),
-        rows_(batch * context_) {}
+        rows_(batch * model.context()) {}
 
   std::vector<OpTiming> run() {
     products();
     attention();
-    norm();
-    activation();
-    embedding();
+    norms();
+    activations();
+    embeddings();
     loss();
     update();
     return std::move(timings_);
@@ -46,11 +46,11 @@ class OpBench {
   Tensor statistics(const Shape& shape) const {
     return Tensor::zeros(shape, store_.values().dtype(), device_, Pool::scratch);
   }
-  Tensor ids(std::int64_t n) const {
+  Tensor ids(std::int64_t count) const {
     RandomSequence sequence(1, 0);
-    std::vector<std::int32_t> values(static_cast<std::size_t>(n));
-    for (auto& v : values) v = static_cast<std::int32_t>(sequence.below(static_cast<std::uint64_t>(vocab_)));
-    return Tensor::from(values, {n}, device_);
+    std::vector<std::int32_t> values(static_cast<std::size_t>(rows_));
+    for (auto& v : values) v = static_cast<std::int32_t>(sequence.below(static_cast<std::uint64_t>(count)));
+    return Tensor::from(values, {rows_}, device_);
   }
   double bytes(std::int64_t elements) const {
     return static_cast<double>(elements) * static_cast<double>(size_of(dtype_));
@@ -58,34 +58,61 @@ class OpBench {
 
   void time(std::string name, std::string shape, std::int64_t calls, double flops, double bytes_moved,
             const std::function<void()>& work) {
-    timings_.push_back({std::move(name), std::move(shape), calls, train::best_time(backend_, seconds_per_op, work),
-                        flops, bytes_moved});
+    timings_.push_back(
+        {std::move(name), std::move(shape), calls, best_time(backend_, seconds_per_op, work), flops, bytes_moved});
   }
 
-  /// y = x W^T, dx = dy W and dW = dy^T x for every matrix of the first block and for the head.
+  /// Layers that have a key in common.
+  template <class Key>
+  struct Alike {
+    Key key;
+    std::string first;  // name of the first one
+    std::int64_t count = 1;
+  };
+
+  /// The layers of type L, by `key(name, layer)`.
+  template <class L, class F>
+  auto alike(F key) const {
+    using Key = std::invoke_result_t<F, const std::string&, const L&>;
+    std::vector<Alike<Key>> groups;
+    model_.visit([&](const std::string& name, nn::Module& module) {
+      const auto* layer = dynamic_cast<const L*>(&module);
+      if (layer == nullptr) return;
+      const Key its_key = key(name, *layer);
+      const auto found = std::ranges::find(groups, its_key, &Alike<Key>::key);
+      if (found != groups.end()) {
+        ++found->count;
+      } else {
+        groups.push_back({its_key, name});
+      }
+    });
+    return groups;
+  }
+
+  /// y = x W^T, dx = dy W and dW = dy^T x for every Linear, those of all blocks together, and for every table that is
+  /// multiplied.
   void products() {
-    for (const auto& entry : store_.entries()) {
-      const bool block = entry.name.starts_with("blocks.0.") && entry.role == nn::Role::matrix;
-      const bool head = entry.role == nn::Role::head || entry.name == "wte.weight";
-      if (!(block || head) || entry.shape.rank() != 2) continue;
-      const bool tied_table = entry.role == nn::Role::embedding;
-      if (tied_table && has_head()) continue;
-      linear(tied_table ? "head (wte)" : entry.name.substr(0, entry.name.rfind('.')), block ? layers_ : 1,
-             entry.shape[0], entry.shape[1]);
+    const auto in_any_block = [](const std::string& name, const nn::Linear& layer) {
+      std::string letters = name;
+      std::erase_if(letters, [](unsigned char c) { return std::isdigit(c) != 0; });
+      return std::pair(letters, layer.weight().shape());
+    };
+    for (const auto& [key, first, calls] : alike<nn::Linear>(in_any_block)) {
+      linear(first, calls, key.second[0], key.second[1]);
     }
-  }
-
-  bool has_head() const {
-    for (const auto& entry : store_.entries()) {
-      if (entry.role == nn::Role::head) return true;
+    const auto weight = [](const std::string&, const nn::Embedding& layer) { return &layer.weight(); };
+    for (const auto& [table, first, calls] : alike<nn::Embedding>(weight)) {
+      if (model_.is_multiplied(*table)) {
+        linear(fmt::format("head ({})", first), calls, table->shape()[0], table->shape()[1]);
+      }
     }
-    return false;
   }
 
   void linear(const std::string& name, std::int64_t calls, std::int64_t out, std::int64_t in) {
     const Tensor x = random({rows_, in}), w = random({out, in}), y = random({rows_, out});
     const Tensor dx = random({rows_, in}), dw = random({out, in}, store_.values().dtype());
-    const auto product = [&](const char* part, std::int64_t m, std::int64_t n, std::int64_t k, const kernel::Matmul& args) {
+    const auto product = [&](const char* part, std::int64_t m, std::int64_t n, std::int64_t k,
+                             const kernel::Matmul& args) {
       time(name + part, fmt::format("{} x {} x {}", m, n, k), calls, kernel::flops_of(args), 0.0,
            [&] { backend_.matmul(args); });
     };
@@ -95,44 +122,65 @@ class OpBench {
   }
 
   void attention() {
-    const std::int64_t head_dim = width_ / heads_, packed = (heads_ + 2 * kv_heads_) * head_dim;
-    const Tensor qkv = random({batch_, context_, packed}), out = random({batch_, context_, width_});
-    const Tensor dqkv = random({batch_, context_, packed}), dout = random({batch_, context_, width_});
+    const auto heads_of = [](const std::string&, const nn::RowMapAttention& layer) {
+      return std::tuple(layer.heads(), layer.kv_heads(), layer.head_dim());
+    };
+    for (const auto& [key, first, calls] : alike<nn::RowMapAttention>(heads_of)) {
+      const auto& [heads, kv_heads, head_dim] = key;
+      attention(calls, heads, kv_heads, head_dim);
+    }
+  }
+
+  void attention(std::int64_t calls, std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim) {
+    const std::int64_t tokens = model_.context(), width = heads * head_dim;
+    const std::int64_t packed = (heads + 2 * kv_heads) * head_dim;
+    const Tensor qkv = random({batch_, tokens, packed}), out = random({batch_, tokens, width});
+    const Tensor dqkv = random({batch_, tokens, packed}), dout = random({batch_, tokens, width});
     const auto view = [&](const Tensor& x, std::int64_t head) {
-      return HeadView{x, head * head_dim, x.size(2), context_ * x.size(2)};
+      return HeadView{x, head * head_dim, x.size(2), tokens * x.size(2)};
     };
     const kernel::Attention forward{.batch = batch_,
-                            .queries = context_,
-                            .keys = context_,
-                            .heads = heads_,
-                            .kv_heads = kv_heads_,
-                            .head_dim = head_dim,
-                            .scale = 1.0,
-                            .map = {},
-                            .prior = {},
-                            .random = {},
-                            .q = view(qkv, 0),
-                            .k = view(qkv, heads_),
-                            .v = view(qkv, heads_ + kv_heads_),
-                            .out = view(out, 0),
-                            .row_stat = statistics({batch_, heads_, context_})};
-    const std::string shape = fmt::format("B {}, T {}, H {}, D {}", batch_, context_, heads_, head_dim);
-    time("attention forward", shape, layers_, kernel::flops_of(forward), 0.0, [&] { backend_.attention(forward); });
+                                    .queries = tokens,
+                                    .keys = tokens,
+                                    .heads = heads,
+                                    .kv_heads = kv_heads,
+                                    .head_dim = head_dim,
+                                    .scale = 1.0,
+                                    .map = {},
+                                    .prior = {},
+                                    .random = {},
+                                    .q = view(qkv, 0),
+                                    .k = view(qkv, heads),
+                                    .v = view(qkv, heads + kv_heads),
+                                    .out = view(out, 0),
+                                    .row_stat = statistics({batch_, heads, tokens})};
+    const std::string shape = fmt::format("B {}, T {}, H {}, D {}", batch_, tokens, heads, head_dim);
+    time("attention forward", shape, calls, kernel::flops_of(forward), 0.0, [&] { backend_.attention(forward); });
     const kernel::AttentionBackward backward{.forward = forward,
-                                     .dout = view(dout, 0),
-                                     .dq = view(dqkv, 0),
-                                     .dk = view(dqkv, heads_),
-                                     .dv = view(dqkv, heads_ + kv_heads_)};
-    time("attention backward", shape, layers_, kernel::flops_of(backward), 0.0,
+                                             .dout = view(dout, 0),
+                                             .dq = view(dqkv, 0),
+                                             .dk = view(dqkv, heads),
+                                             .dv = view(dqkv, heads + kv_heads)};
+    time("attention backward", shape, calls, kernel::flops_of(backward), 0.0,
          [&] { backend_.attention_backward(backward); });
   }
 
-  void norm() {
-    const Tensor x = random({rows_, width_}), residual = random({rows_, width_}), sum = random({rows_, width_});
-    const Tensor y = random({rows_, width_}), dx = random({rows_, width_}), gain = random({width_});
-    const Tensor mean = statistics({rows_}), rstd = statistics({rows_}), dgain = statistics({width_});
-    const std::string shape = fmt::format("{} x {}", rows_, width_);
-    const std::int64_t n = rows_ * width_, calls = 2 * layers_ + 1;
+  void norms() {
+    const auto width_of = [](const std::string&, const nn::Norm& layer) {
+      const auto parameters = layer.parameters();
+      return parameters.empty() ? 0 : parameters.front().parameter->shape().numel();
+    };
+    for (const auto& [width, first, calls] : alike<nn::Norm>(width_of)) {
+      if (width > 0) norm(width, calls);
+    }
+  }
+
+  void norm(std::int64_t width, std::int64_t calls) {
+    const Tensor x = random({rows_, width}), residual = random({rows_, width}), sum = random({rows_, width});
+    const Tensor y = random({rows_, width}), dx = random({rows_, width}), gain = random({width});
+    const Tensor mean = statistics({rows_}), rstd = statistics({rows_}), dgain = statistics({width});
+    const std::string shape = fmt::format("{} x {}", rows_, width);
+    const std::int64_t n = rows_ * width;
     time("layer norm of a sum, forward", shape, calls, 0.0, bytes(4 * n), [&] {
       backend_.norm(
           {.x = x, .residual = residual, .gain = gain, .bias = {}, .sum = sum, .y = y, .mean = mean, .rstd = rstd});
@@ -150,35 +198,49 @@ class OpBench {
     });
   }
 
-  void activation() {
-    const std::int64_t hidden = 4 * width_;
-    const Tensor x = random({rows_, hidden}), y = random({rows_, hidden});
-    const std::string shape = fmt::format("{} x {}", rows_, hidden);
-    time("gelu forward", shape, layers_, 0.0, bytes(2 * rows_ * hidden),
-         [&] { backend_.activate({.function = Activation::gelu, .x = x, .y = y}); });
-    time("gelu backward", shape, layers_, 0.0, bytes(3 * rows_ * hidden),
-         [&] { backend_.activate_backward({.function = Activation::gelu, .x = x, .dy = y, .dx = y}); });
+  void activations() {
+    const auto activation_of = [](const std::string&, const nn::Linear& layer) {
+      return std::pair(layer.activation(), layer.weight().shape()[0]);
+    };
+    for (const auto& [key, first, calls] : alike<nn::Linear>(activation_of)) {
+      if (key.first != Activation::none) activation(key.first, key.second, calls);
+    }
   }
 
-  void embedding() {
-    const Tensor table = random({vocab_, width_}), out = random({rows_, width_});
-    const Tensor dtable = statistics({vocab_, width_}), tokens = ids(rows_);
-    const std::string shape = fmt::format("{} of {} x {}", rows_, vocab_, width_);
-    time("embedding forward", shape, 1, 0.0, bytes(2 * rows_ * width_),
+  void activation(Activation kind, std::int64_t hidden, std::int64_t calls) {
+    const Tensor x = random({rows_, hidden}), y = random({rows_, hidden});
+    const std::string shape = fmt::format("{} x {}", rows_, hidden);
+    time(fmt::format("{} forward", name_of(kind)), shape, calls, 0.0, bytes(2 * rows_ * hidden),
+         [&] { backend_.activate({.function = kind, .x = x, .y = y}); });
+    time(fmt::format("{} backward", name_of(kind)), shape, calls, 0.0, bytes(3 * rows_ * hidden),
+         [&] { backend_.activate_backward({.function = kind, .x = x, .dy = y, .dx = y}); });
+  }
+
+  void embeddings() {
+    const auto shape_of = [](const std::string&, const nn::Embedding& layer) { return layer.weight().shape(); };
+    for (const auto& [shape, first, calls] : alike<nn::Embedding>(shape_of)) embedding(shape[0], shape[1], calls);
+  }
+
+  void embedding(std::int64_t entries, std::int64_t width, std::int64_t calls) {
+    const Tensor table = random({entries, width}), out = random({rows_, width});
+    const Tensor dtable = statistics({entries, width}), tokens = ids(entries);
+    const std::string shape = fmt::format("{} of {} x {}", rows_, entries, width);
+    time("embedding forward", shape, calls, 0.0, bytes(2 * rows_ * width),
          [&] { backend_.embedding({.ids = tokens, .table = table, .out = out}); });
-    time("embedding backward", shape, 1, 0.0, bytes(3 * rows_ * width_),
-         [&] { backend_.embedding_backward({.ids = tokens, .dout = out, .dtable = dtable, .accumulate = /*accumulate=*/true}); });
+    time("embedding backward", shape, calls, 0.0, bytes(3 * rows_ * width),
+         [&] { backend_.embedding_backward({.ids = tokens, .dout = out, .dtable = dtable, .accumulate = true}); });
   }
 
   void loss() {
-    const Tensor logits = random({rows_, vocab_}), targets = ids(rows_), losses = statistics({rows_});
+    const std::int64_t vocab = model_.vocab();
+    const Tensor logits = random({rows_, vocab}), targets = ids(vocab), losses = statistics({rows_});
     const Tensor lse = statistics({rows_}), summary = statistics({2}), dloss = statistics({1});
-    const std::string shape = fmt::format("{} x {}", rows_, vocab_);
-    time("cross-entropy forward", shape, 1, 0.0, bytes(rows_ * vocab_), [&] {
+    const std::string shape = fmt::format("{} x {}", rows_, vocab);
+    time("cross-entropy forward", shape, 1, 0.0, bytes(rows_ * vocab), [&] {
       backend_.cross_entropy({.logits = logits, .targets = targets, .losses = losses, .lse = lse, .summary = summary});
     });
     backend_.fill({.x = dloss, .value = 1.0});
-    time("cross-entropy backward", shape, 1, 0.0, bytes(2 * rows_ * vocab_), [&] {
+    time("cross-entropy backward", shape, 1, 0.0, bytes(2 * rows_ * vocab), [&] {
       backend_.cross_entropy_backward(
           {.logits = logits, .targets = targets, .lse = lse, .summary = summary, .dloss = dloss});
     });
@@ -192,7 +254,8 @@ class OpBench {
     const Tensor copy = store_.copies().defined() ? random({n}, DType::bf16) : Tensor();
     const double element = static_cast<double>(size_of(dtype)) * static_cast<double>(n);
     const std::string shape = fmt::format("{}", n);
-    time("gradient norm", shape, 1, 0.0, element, [&] { backend_.clip_factor({.grads = grad, .max_norm = 1.0, .control = control}); });
+    time("gradient norm", shape, 1, 0.0, element,
+         [&] { backend_.clip_factor({.grads = grad, .max_norm = 1.0, .control = control}); });
     backend_.fill({.x = control.slice(Control::step, Control::step + 1), .value = 1.0});
     time("adamw", shape, 1, 0.0, 7.0 * element + (copy.defined() ? bytes(n) : 0.0), [&] {
       backend_.update(
@@ -200,17 +263,18 @@ class OpBench {
     });
   }
 
+  nn::Model& model_;
   const nn::ParameterStore& store_;
   Backend& backend_;
   const Device device_;
   const DType dtype_;
-  const std::int64_t batch_, context_, width_, layers_, heads_, kv_heads_, vocab_, rows_;
+  const std::int64_t batch_, rows_;
   std::vector<OpTiming> timings_;
 };
 
 }  // namespace
 
-std::vector<OpTiming> bench_ops(nn::Gpt& model, const nn::ParameterStore& store, std::int64_t batch) {
+std::vector<OpTiming> bench_ops(nn::Model& model, const nn::ParameterStore& store, std::int64_t batch) {
   return OpBench(model, store, batch).run();
 }
 

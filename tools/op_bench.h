@@ -6,12 +6,13 @@
 #include <string>
 #include <vector>
 
-#include "nn/gpt.h"
+#include "nn/model.h"
+#include "nn/parameter_store.h"
 
 namespace monge::tools {
 
 struct OpTiming {
-  std::string name;        // "linear blocks.0.mlp.up forward"
+  std::string name;        // "blocks.0.mlp.up forward"; of layers that are alike, the first
   std::string shape;       // what it works on
   std::int64_t calls = 1;  // in one micro-batch
   double seconds = 0.0;    // of one call, the best of several
@@ -21,6 +22,6 @@ struct OpTiming {
 
 /// Times products, attention, norms, activations, embedding, loss and update on random values, as a batch of `batch`
 /// sequences needs them. The updates are timed on copies: the model does not change.
-std::vector<OpTiming> bench_ops(nn::Gpt& model, const nn::ParameterStore& store, std::int64_t batch);
+std::vector<OpTiming> bench_ops(nn::Model& model, const nn::ParameterStore& store, std::int64_t batch);
 
 }  // namespace monge::tools

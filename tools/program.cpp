@@ -15,9 +15,9 @@ int fail(ExitCode code, const std::string& message) {
 }
 
 /// What to say when no subcommand was understood.
-std::string about_subcommands(CLI::App& program, int argc, char** argv) {
+std::string about_subcommands(CLI::App& parser, int argc, char** argv) {
   std::vector<std::string> names;
-  for (const CLI::App* subcommand : program.get_subcommands([](CLI::App*) { return true; })) {
+  for (const CLI::App* subcommand : parser.get_subcommands([](CLI::App*) { return true; })) {
     names.push_back(subcommand->get_name());
   }
   const std::string problem = argc > 1 ? fmt::format("unknown subcommand '{}'", argv[1]) : "a subcommand is needed";
@@ -30,8 +30,9 @@ int run(int argc, char** argv) {
   // A write beyond a file size limit then fails like one to a full disk, with a message.
   std::signal(SIGXFSZ, SIG_IGN);
   ExitCode exit_code = ExitCode::done;
-  CLI::App program("Monge trains small GPT models described in YAML.", "monge");
-  program.require_subcommand(1);
+  CLI::App parser("Monge trains small transformers described in YAML.", "monge");
+  Command program(parser);
+  program.require_subcommand();
   add_train(program, exit_code);
   add_sample(program);
   add_eval(program);
@@ -42,11 +43,11 @@ int run(int argc, char** argv) {
   add_tokenize(program);
   add_verify(program);
   try {
-    program.parse(argc, argv);
+    parser.parse(argc, argv);
     return static_cast<int>(exit_code);
   } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return program.exit(e);  // --help
-    if (program.get_subcommands().empty()) return fail(ExitCode::wrong_input, about_subcommands(program, argc, argv));
+    if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return parser.exit(e);  // --help
+    if (parser.get_subcommands().empty()) return fail(ExitCode::wrong_input, about_subcommands(parser, argc, argv));
     return fail(ExitCode::wrong_input, fmt::format("{} (see monge --help)", e.what()));
   } catch (const InputError& e) {
     return fail(ExitCode::wrong_input, e.what());

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # From a fresh Debian or Ubuntu machine to a trained model: installs what is missing, builds the program, and trains
 # configs/quickstart.yaml on a small language made on the spot. Every call trains into a new folder.
+# The GPU backend is built where there is a GPU; before the first call, tools/build.sh -DMONGE_CUDA=ON builds it anywhere.
 # Usage: tools/quickstart.sh [key.path=value ...]               for example: tools/quickstart.sh train.steps=100
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

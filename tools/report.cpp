@@ -1,8 +1,7 @@
 // monge report RESULTS [--out DIR]
-#include <CLI/CLI.hpp>
 
 #include "tools/commands.h"
-#include "tools/compare/report.h"
+#include "tools/compare/report/report.h"
 
 namespace fs = std::filesystem;
 
@@ -23,14 +22,14 @@ void run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_report(CLI::App& program) {
+void add_report(Command& program) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* report = program.add_subcommand(
+  Command report = program.subcommand(
       "report", "Write what a comparison found as one HTML page, with the same numbers as Markdown and CSV");
-  report->add_option("results", arguments->results, "Folder of a comparison, or its results.json")->required();
-  report->add_option("--out", arguments->out,
-                     "Folder for report.html, report.md and results.csv (default: beside results.json)");
-  report->callback([arguments] { run(*arguments); });
+  report.option("results", arguments->results, "Folder of a comparison, or its results.json").required();
+  report.option("--out", arguments->out,
+                "Folder for report.html, report.md and results.csv (default: beside results.json)");
+  report.action([arguments] { run(*arguments); });
 }
 
 }  // namespace monge::tools

@@ -1,5 +1,4 @@
 // monge sample RUN_OR_CHECKPOINT [--prompt TEXT] [--tokens N] [--temperature X] [--top-k K] [--top-p P] [--seed S]
-#include <CLI/CLI.hpp>
 
 #include "tools/commands.h"
 #include "train/sampler.h"
@@ -19,6 +18,7 @@ struct Arguments {
 void run(const Arguments& arguments) {
   arguments.options.check();
   const train::SavedModel saved = train::load_model(arguments.from, arguments.overrides);
+  const train::Run::Turn turn(saved);
   const auto print = [&saved](const std::vector<std::int32_t>& tokens) {
     const std::string text = saved.tokenizer->decode(tokens);
     std::fwrite(text.data(), 1, text.size(), stdout);
@@ -33,22 +33,20 @@ void run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_sample(CLI::App& program) {
+void add_sample(Command& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand("sample", "Generate text with a trained model");
-  command->add_option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint")->required();
-  command->add_option("overrides", a->overrides, "key.path=value: settings that replace those of the run");
-  command->add_option("--prompt", a->prompt, "Text to continue (default: a line break)");
-  command->add_option("--tokens", a->tokens, "How many tokens to generate")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--temperature", a->options.temperature, "Divides the logits; 0: always the most probable token")
-      ->capture_default_str();
-  command->add_option("--top-k", a->options.top_k, "Only the k most probable tokens; 0: all")->capture_default_str();
-  command->add_option("--top-p", a->options.top_p, "Only the most probable tokens that reach this probability together")
-      ->capture_default_str();
-  command->add_option("--seed", a->options.seed, "Of the random numbers")->capture_default_str();
-  command->callback([a] { run(*a); });
+  Command command = program.subcommand("sample", "Generate text with a trained model");
+  command.option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint").required();
+  command.option("overrides", a->overrides, "key.path=value: settings that replace those of the run");
+  command.option("--prompt", a->prompt, "Text to continue (default: a line break)");
+  command.option("--tokens", a->tokens, "How many tokens to generate").show_default().not_negative();
+  command.option("--temperature", a->options.temperature, "Divides the logits; 0: always the most probable token")
+      .show_default();
+  command.option("--top-k", a->options.top_k, "Only the k most probable tokens; 0: all").show_default();
+  command.option("--top-p", a->options.top_p, "Only the most probable tokens that reach this probability together")
+      .show_default();
+  command.option("--seed", a->options.seed, "Of the random numbers").show_default();
+  command.action([a] { run(*a); });
 }
 
 }  // namespace monge::tools

@@ -1,9 +1,9 @@
 // monge tokenize FILE [key.path=value ...] [--json] [--save FILE]
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "core/json.h"
 #include "core/options/yaml.h"
 #include "tools/commands.h"
 #include "tools/key_help.h"
@@ -49,7 +49,7 @@ std::string start_of(const train::Tokenizer& tokenizer, const std::vector<std::i
 
 void save(const train::Tokenizer& tokenizer, const std::vector<std::int32_t>& ids, const std::string& file) {
   std::ofstream out(file);
-  out << nlohmann::json{{"tokenizer", nlohmann::json::parse(tokenizer.save())}, {"ids", ids}}.dump() << '\n';
+  out << json_text({{"ids", ids}, {"tokenizer", parse_json(tokenizer.save())}}) << '\n';
   if (!out.flush()) throw RunError(fmt::format("cannot write '{}'", file));
 }
 
@@ -72,13 +72,12 @@ void run(const Arguments& arguments) {
   if (!arguments.save.empty()) save(*tokenizer, ids, arguments.save);
   const auto bytes = static_cast<double>(text.size()), tokens = static_cast<double>(ids.size());
   if (arguments.json) {
-    fmt::print("{}\n", nlohmann::ordered_json{{"tokenizer", tokenizer->kind()},
-                                              {"vocab", tokenizer->vocab()},
-                                              {"bytes", text.size()},
-                                              {"tokens", ids.size()},
-                                              {"learning_seconds", learning},
-                                              {"encoding_seconds", encoding}}
-                           .dump());
+    fmt::print("{}\n", json_text({{"tokenizer", tokenizer->kind()},
+                                  {"vocab", tokenizer->vocab()},
+                                  {"bytes", text.size()},
+                                  {"tokens", ids.size()},
+                                  {"learning_seconds", learning},
+                                  {"encoding_seconds", encoding}}));
     return;
   }
   fmt::print("tokenizer  {}, {} tokens, made in {:.2f} s\n", tokenizer->kind(), tokenizer->vocab(), learning);
@@ -89,18 +88,18 @@ void run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_tokenize(CLI::App& program) {
+void add_tokenize(Command& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand("tokenize", "What a tokenizer makes of a text, and how fast");
-  command->add_option("file", a->file, "Text to learn from and to encode")->required();
-  command->add_option("overrides", a->overrides, "tokenizer.kind=..., tokenizer.vocab=...");
-  command->add_option("--save", a->save, "Write the tokenizer and the token ids to this file, as JSON");
-  command->add_flag("--json", a->json, "One JSON object instead of text");
-  command->footer([] {
+  Command command = program.subcommand("tokenize", "What a tokenizer makes of a text, and how fast");
+  command.option("file", a->file, "Text to learn from and to encode").required();
+  command.option("overrides", a->overrides, "tokenizer.kind=..., tokenizer.vocab=...");
+  command.option("--save", a->save, "Write the tokenizer and the token ids to this file, as JSON");
+  command.flag("--json", a->json, "One JSON object instead of text");
+  command.footer([] {
     TokenizeOptions options;
     return key_help("monge tokenize", options);
   });
-  command->callback([a] { run(*a); });
+  command.action([a] { run(*a); });
 }
 
 }  // namespace monge::tools

@@ -1,5 +1,4 @@
 // monge train CONFIG [key.path=value ...] [--out DIR] [--resume] [--profile FILE]
-#include <CLI/CLI.hpp>
 
 #include "tools/commands.h"
 #include "tools/key_help.h"
@@ -36,35 +35,35 @@ ExitCode run(const Arguments& arguments) {
   train::Progress progress(stdout);
   const train::Interrupt interrupt;
   train::Trainer trainer(std::move(config), out, arguments.resume, progress);
-  const train::Outcome outcome = trainer.run([&interrupt] { return interrupt.requested(); }, steps ? &*steps : nullptr);
-  return outcome == train::Outcome::done ? ExitCode::done : ExitCode::interrupted;
+  const train::RunEnd end = trainer.run([&interrupt] { return interrupt.requested(); }, steps ? &*steps : nullptr);
+  return end == train::RunEnd::finished ? ExitCode::done : ExitCode::interrupted;
 }
 
 }  // namespace
 
-void add_train(CLI::App& program, ExitCode& exit_code) {
+void add_train(Command& program, ExitCode& exit_code) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand("train", "Train a model described in YAML");
-  command->add_option("config", arguments->config, "YAML file")->required();
-  command->add_option("overrides", arguments->overrides, "key.path=value: settings that replace those of the file");
-  command->add_option("--out", arguments->out, "Folder of the run (default: runs/<config>-<n>, a new one)");
-  command->add_flag("--resume", arguments->resume, "Continue from the newest checkpoint in --out");
-  CLI::Option* profile =
-      command->add_option("--profile", arguments->profile.file,
-                          "Write a trace of some steps to this file: for ui.perfetto.dev or chrome://tracing");
-  command->add_option("--profile-first", arguments->profile.first, "The first step of the trace; --resume counts anew")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber)
-      ->needs(profile);
-  command->add_option("--profile-steps", arguments->profile.steps, "How many steps it holds")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber)
-      ->needs(profile);
-  command->footer([] {
+  Command command = program.subcommand("train", "Train a model described in YAML");
+  command.option("config", arguments->config, "YAML file").required();
+  command.option("overrides", arguments->overrides, "key.path=value: settings that replace those of the file");
+  command.option("--out", arguments->out, "Folder of the run (default: runs/<config>-<n>, a new one)");
+  command.flag("--resume", arguments->resume, "Continue from the newest checkpoint in --out");
+  const Option profile =
+      command.option("--profile", arguments->profile.file,
+                     "Write a trace of some steps to this file: for ui.perfetto.dev or chrome://tracing");
+  command.option("--profile-first", arguments->profile.first, "The first step of the trace; --resume counts anew")
+      .show_default()
+      .positive()
+      .needs(profile);
+  command.option("--profile-steps", arguments->profile.steps, "How many steps it holds")
+      .show_default()
+      .positive()
+      .needs(profile);
+  command.footer([] {
     train::Config config;
     return key_help("CONFIG", config);
   });
-  command->callback([arguments, &exit_code] { exit_code = run(*arguments); });
+  command.action([arguments, &exit_code] { exit_code = run(*arguments); });
 }
 
 }  // namespace monge::tools

@@ -1,8 +1,8 @@
 // monge verify attention [RUN_OR_CHECKPOINT] [--json] [--seed n] [--figure FILE.svg]
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "tools/commands.h"
 #include "tools/verify/claims.h"
 #include "tools/verify/figure.h"
@@ -22,7 +22,7 @@ void run(const Arguments& arguments) {
   if (!arguments.from.empty())
     all.push_back(examine(checkpoint_problems(arguments.from, arguments.seed), arguments.seed));
   if (arguments.json) {
-    fmt::print("{}\n", to_json(all).dump());
+    fmt::print("{}\n", json_text(to_json(all)));
   } else {
     for (const Findings& findings : all) fmt::print("{}\n", table_text(findings));
     fmt::print("{}", references_text(all));
@@ -36,19 +36,19 @@ void run(const Arguments& arguments) {
 
 }  // namespace
 
-void add_verify(CLI::App& program) {
+void add_verify(Command& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* verify = program.add_subcommand("verify", "Check the mathematics against independent computations");
-  verify->require_subcommand(1);
-  CLI::App* attention = verify->add_subcommand(
+  Command verify = program.subcommand("verify", "Check the mathematics against independent computations");
+  verify.require_subcommand();
+  Command attention = verify.subcommand(
       "attention",
       "Attention as entropic optimal transport and its natural gradient: on random problems, and on the "
       "layers of a trained model; exit code 3 when a bound is missed");
-  attention->add_option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint");
-  attention->add_option("--seed", a->seed, "Of the random problems")->capture_default_str();
-  attention->add_option("--figure", a->figure, "Draw attention rows of every kind into this SVG file");
-  attention->add_flag("--json", a->json, "One JSON object instead of tables");
-  attention->callback([a] { run(*a); });
+  attention.option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint");
+  attention.option("--seed", a->seed, "Of the random problems").show_default();
+  attention.option("--figure", a->figure, "Draw attention rows of every kind into this SVG file");
+  attention.flag("--json", a->json, "One JSON object instead of tables");
+  attention.action([a] { run(*a); });
 }
 
 }  // namespace monge::tools

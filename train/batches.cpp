@@ -9,21 +9,32 @@ constexpr std::size_t batches_ahead = 4;
 
 }  // namespace
 
-Batch training_batch(const Dataset& dataset, std::uint64_t index, std::int64_t rows, std::int64_t context) {
-  const profile::Span span("make batch");
-  const auto T = static_cast<std::size_t>(context);
-  Batch batch;
-  batch.inputs.resize(static_cast<std::size_t>(rows) * T);
-  batch.targets.resize(batch.inputs.size());
+HostBatch make_batch(const std::vector<nn::BatchField>& fields, std::int64_t rows,
+                     const std::function<void(std::int64_t row, const Row& out)>& write) {
+  std::vector<std::vector<std::int32_t>> values;
+  for (const nn::BatchField& field : fields) values.emplace_back(static_cast<std::size_t>(rows * field.length));
   for (std::int64_t row = 0; row < rows; ++row) {
-    const std::size_t at = static_cast<std::size_t>(row) * T;
-    dataset.train_sequence(index, row, std::span(batch.inputs).subspan(at, T), std::span(batch.targets).subspan(at, T));
+    Row out;
+    for (std::size_t i = 0; i < fields.size(); ++i) {
+      const auto length = static_cast<std::size_t>(fields[i].length);
+      out.add(fields[i].name, std::span(values[i]).subspan(static_cast<std::size_t>(row) * length, length));
+    }
+    write(row, out);
   }
+  HostBatch batch;
+  for (std::size_t i = 0; i < fields.size(); ++i) batch.add(fields[i].name, std::move(values[i]));
   return batch;
 }
 
-BatchQueue::BatchQueue(const Dataset& dataset, std::uint64_t first, std::int64_t rows, std::int64_t context)
-    : dataset_(dataset), rows_(rows), context_(context), thread_([this, first] { produce(first); }) {}
+HostBatch training_batch(const Dataset& dataset, const std::vector<nn::BatchField>& fields, std::uint64_t index,
+                         std::int64_t rows) {
+  const profile::Span span("make batch");
+  return make_batch(fields, rows, [&](std::int64_t row, const Row& out) { dataset.train_sequence(index, row, out); });
+}
+
+BatchQueue::BatchQueue(const Dataset& dataset, std::vector<nn::BatchField> fields, std::uint64_t first,
+                       std::int64_t rows)
+    : dataset_(dataset), fields_(std::move(fields)), rows_(rows), thread_([this, first] { produce(first); }) {}
 
 BatchQueue::~BatchQueue() {
   {
@@ -37,7 +48,7 @@ BatchQueue::~BatchQueue() {
 void BatchQueue::produce(std::uint64_t index) {
   try {
     for (;; ++index) {
-      Batch batch = training_batch(dataset_, index, rows_, context_);
+      HostBatch batch = training_batch(dataset_, fields_, index, rows_);
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [this] { return stop_ || ready_.size() < batches_ahead; });
       if (stop_) return;
@@ -51,11 +62,11 @@ void BatchQueue::produce(std::uint64_t index) {
   }
 }
 
-Batch BatchQueue::next() {
+HostBatch BatchQueue::next() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return error_ != nullptr || !ready_.empty(); });
   if (ready_.empty()) std::rethrow_exception(error_);
-  Batch batch = std::move(ready_.front());
+  HostBatch batch = std::move(ready_.front());
   ready_.pop_front();
   changed_.notify_all();
   return batch;

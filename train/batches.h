@@ -1,46 +1,52 @@
-// Batches: the token arrays of the training steps, made ahead of time on a thread of their own.
+// Batches: the fields of the training steps, made ahead of time on a thread of their own.
 #pragma once
 
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <mutex>
 #include <thread>
 #include <vector>
 
+#include "nn/batch.h"
 #include "train/data/dataset.h"
 
 namespace monge::train {
 
-/// Inputs and targets of one micro-batch, (B, T) row-major.
-struct Batch {
-  std::vector<std::int32_t> inputs, targets;
-};
+/// A micro-batch in the host's memory: each field (B, length) row-major.
+using HostBatch = nn::PerField<std::vector<std::int32_t>>;
+
+/// The batch of `rows` sequences that `write` fills one by one.
+HostBatch make_batch(const std::vector<nn::BatchField>& fields, std::int64_t rows,
+                     const std::function<void(std::int64_t row, const Row& out)>& write);
 
 /// Micro-batch `index` (from 0) of the training data: a function of the dataset and these numbers alone.
-Batch training_batch(const Dataset& dataset, std::uint64_t index, std::int64_t rows, std::int64_t context);
+HostBatch training_batch(const Dataset& dataset, const std::vector<nn::BatchField>& fields, std::uint64_t index,
+                         std::int64_t rows);
 
 /// The training batches first, first + 1, ... in order.
 class BatchQueue {
  public:
   /// The dataset outlives the queue.
-  BatchQueue(const Dataset& dataset, std::uint64_t first, std::int64_t rows, std::int64_t context);
+  BatchQueue(const Dataset& dataset, std::vector<nn::BatchField> fields, std::uint64_t first, std::int64_t rows);
   ~BatchQueue();
   BatchQueue(const BatchQueue&) = delete;
   BatchQueue& operator=(const BatchQueue&) = delete;
 
   /// Waits when the next batch is not ready. Rethrows what the dataset threw.
-  Batch next();
+  HostBatch next();
 
  private:
   void produce(std::uint64_t index);
 
   const Dataset& dataset_;
-  const std::int64_t rows_, context_;
+  const std::vector<nn::BatchField> fields_;
+  const std::int64_t rows_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Batch> ready_;
+  std::deque<HostBatch> ready_;
   std::exception_ptr error_;
   bool stop_ = false;
   std::thread thread_;  // last: starts when everything else is there

@@ -6,12 +6,12 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
+#include "core/options/yaml.h"
 #include "core/safetensors.h"
-#include "train/checksum.h"
 #include "train/run_folder.h"
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
 
 namespace monge::train {
 namespace {
@@ -20,6 +20,9 @@ constexpr int format_version = 1;
 constexpr const char* model_file = "model.safetensors";
 constexpr const char* optimizer_file = "optimizer.safetensors";
 constexpr const char* state_file = "state.json";
+// The key that names the algorithm of the checksums; checkpoints of before XXH3 do not have it.
+constexpr const char* algorithm_key = "checksums";
+constexpr const char* xxh3 = "xxh3";
 
 std::string directory_name(std::int64_t step) { return fmt::format("step_{:08}", step); }
 
@@ -55,11 +58,10 @@ std::vector<std::int64_t> steps_in(const fs::path& checkpoints) {
 }
 
 /// The text of state.json: the object with its own checksum as last key.
-std::string render(Json object) {
+std::string render(Json object, ChecksumAlgorithm algorithm) {
   // A config may hold text in any encoding, a path for one.
-  const auto dump = [&object] { return object.dump(2, ' ', false, Json::error_handler_t::replace); };
-  object["checksum"] = checksum_text(checksum(dump()));
-  return dump() + "\n";
+  object["checksum"] = checksum_text(checksum(json_text(object, 2), algorithm));
+  return json_text(object, 2) + "\n";
 }
 
 template <class T>
@@ -84,6 +86,7 @@ Json to_json(const CheckpointState& s, const std::string& model_checksum, const 
           {"vocab", s.vocab},
           {"tokenizer", s.tokenizer},
           {"config", s.config},
+          {algorithm_key, xxh3},
           {model_file, model_checksum},
           {optimizer_file, optimizer_checksum}};
 }
@@ -94,8 +97,9 @@ void write_files(const fs::path& directory, const CheckpointState& state, const 
   for (const auto& entry : store.entries()) model.push_back({entry.name, store.value(entry)});
   write_safetensors(directory / model_file, model);
   write_safetensors(directory / optimizer_file, optimizer.state());
-  write_text_file(directory / state_file, render(to_json(state, checksum_text(file_checksum(directory / model_file)),
-                                                         checksum_text(file_checksum(directory / optimizer_file)))));
+  const auto sum = [&](const char* file) { return checksum_text(file_checksum(directory / file)); };
+  write_text_file(directory / state_file,
+                  render(to_json(state, sum(model_file), sum(optimizer_file)), ChecksumAlgorithm::xxh3));
   flush_directory(directory);
 }
 
@@ -144,15 +148,20 @@ Checkpoint::Checkpoint(fs::path directory) : directory_(std::move(directory)) {
     throw InputError(fmt::format("'{}' is not a checkpoint: it has no readable {}", directory_.string(), state_file));
   }
   const std::string text{std::istreambuf_iterator<char>(in), {}};
-  Json object = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Json object = parse_json(text);
   const auto damaged = [&](std::string_view why) {
     throw InputError(
         fmt::format("checkpoint '{}' is damaged: {} {}; remove the directory to continue from an older one",
                     directory_.string(), state_file, why));
   };
   if (!object.is_object()) damaged("is not whole");
+  if (const auto named = object.find(algorithm_key); named == object.end()) {
+    algorithm_ = ChecksumAlgorithm::multiply_xor;
+  } else if (*named != xxh3) {
+    damaged(fmt::format("has checksums of a kind that this program does not know, {}", named->dump()));
+  }
   object.erase("checksum");
-  if (render(object) != text) damaged("is not as it was written");
+  if (render(object, algorithm_) != text) damaged("is not as it was written");
   try {
     if (const int version = object.at("format").get<int>(); version != format_version) {
       throw InputError(fmt::format("checkpoint '{}' has format {}, this program reads {}", directory_.string(), version,
@@ -171,9 +180,15 @@ Checkpoint::Checkpoint(fs::path directory) : directory_(std::move(directory)) {
     state_.config = object.at("config").get<std::string>();
     model_checksum_ = object.at(model_file).get<std::string>();
     optimizer_checksum_ = object.at(optimizer_file).get<std::string>();
-  } catch (const nlohmann::json::exception& e) {
+  } catch (const Json::exception& e) {
     damaged(fmt::format("lacks what a checkpoint has ({})", e.what()));
   }
+}
+
+Config Checkpoint::config(const std::vector<std::string>& overrides) const {
+  Config config;
+  read_yaml_text(state_.config, (directory_ / state_file).string(), overrides, config);
+  return config;
 }
 
 void Checkpoint::verify(const std::string& file) const {
@@ -184,7 +199,7 @@ void Checkpoint::verify(const std::string& file) const {
                     "older one",
                     directory_.string(), file));
   }
-  if (checksum_text(file_checksum(directory_ / file)) != expected) {
+  if (checksum_text(file_checksum(directory_ / file, algorithm_)) != expected) {
     throw InputError(
         fmt::format("checkpoint '{}' is damaged: {} is not as it was written (truncated, foreign or "
                     "changed); remove the directory to continue from an older one",

@@ -2,7 +2,7 @@
 //
 //   checkpoints/step_00000300/model.safetensors      the parameters by name
 //                             optimizer.safetensors  the optimizer's state by name
-//                             state.json             the rest, with checksums of all three files
+//                             state.json             the rest, with checksums of all three files (XXH3)
 //   checkpoints/best -> step_00000250                the kept checkpoint with the lowest validation loss
 //
 // Random streams and the position in the data follow from the step and the seed. A checkpoint appears in one step: it
@@ -17,6 +17,8 @@
 
 #include "nn/parameter_store.h"
 #include "optim/optimizer.h"
+#include "train/config.h"
+#include "train/checksum.h"
 #include "train/training_step.h"
 
 namespace monge::train {
@@ -52,6 +54,9 @@ class Checkpoint {
 
   const std::filesystem::path& directory() const { return directory_; }
   const CheckpointState& state() const { return state_; }
+  /// The configuration of the run with "key.path=value" overrides on top; keys that are younger than the checkpoint
+  /// have their defaults. Throws InputError.
+  Config config(const std::vector<std::string>& overrides = {}) const;
   /// Throws InputError when model.safetensors or optimizer.safetensors is missing or not as it was written.
   void verify() const;
   /// Checks model.safetensors and loads it. Throws InputError when it is damaged or of another model.
@@ -64,6 +69,7 @@ class Checkpoint {
 
   std::filesystem::path directory_;
   CheckpointState state_;
+  ChecksumAlgorithm algorithm_ = ChecksumAlgorithm::xxh3;
   std::string model_checksum_, optimizer_checksum_;
 };
 

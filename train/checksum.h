@@ -8,11 +8,13 @@
 
 namespace monge::train {
 
-/// Any change within eight aligned bytes changes the result for certain, any other with probability 1 - 2^-64 or so.
-std::uint64_t checksum(std::span<const char> bytes);
+/// `xxh3` is XXH3 of 64 bits (xxHash). `multiply_xor` is what checkpoints were written with before: kept to read them.
+enum class ChecksumAlgorithm : std::uint8_t { xxh3, multiply_xor };
 
-/// Of a whole file, with its length mixed in. Throws InputError when it cannot be read.
-std::uint64_t file_checksum(const std::filesystem::path& file);
+std::uint64_t checksum(std::span<const char> bytes, ChecksumAlgorithm algorithm = ChecksumAlgorithm::xxh3);
+
+/// Of a file's bytes. Throws InputError when it cannot be read.
+std::uint64_t file_checksum(const std::filesystem::path& file, ChecksumAlgorithm algorithm = ChecksumAlgorithm::xxh3);
 
 /// Sixteen hexadecimal digits.
 std::string checksum_text(std::uint64_t value);

@@ -62,7 +62,7 @@ void CudaOptions::fields(Fields& f) {
 void Config::fields(Fields& f) {
   f("device", device, {.doc = "where to compute: cpu, cuda, cuda:N (the N-th GPU, from 0) or reference (slow, exact)"});
   f("data", data, datasets(), {.doc = "what to train on", .required = true});
-  f("model", model, {.doc = "the transformer"});
+  f("model", model, nn::models(), {.doc = "what to train"});
   f("optimizer", optimizer, {.doc = "how gradients change the parameters"});
   f("train", train, {.doc = "the run: its length, batch and precision, and what is written when"});
   f("cuda", cuda, {.doc = "what only a GPU asks for"});
@@ -78,8 +78,8 @@ void Config::check() const {
   }
   // What depends on several sections shows when the model is put together, which takes no memory.
   try {
-    nn::Gpt gpt(model, 1);
-    optim::attention_updates().make(optimizer.attention, optim::attention_layers(gpt));
+    const std::unique_ptr<nn::Model> made = nn::models().make(model, 1);
+    optim::attention_updates().make(optimizer.attention, optim::attention_layers(*made));
   } catch (const KeyError&) {
     throw;
   } catch (const InputError& error) {

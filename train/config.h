@@ -7,7 +7,7 @@
 
 #include "core/backend.h"
 #include "core/options/fields.h"
-#include "nn/gpt.h"
+#include "nn/model.h"
 #include "nn/parameter_store.h"
 #include "optim/optimizer.h"
 
@@ -47,7 +47,7 @@ struct CudaOptions : Options {
 struct Config : Options {
   std::string device = "cpu";
   Choice data;  // of datasets(); the one key without a default
-  nn::GptOptions model;
+  Choice model = nn::models().choose("gpt");
   optim::OptimizerOptions optimizer;
   TrainOptions train;
   CudaOptions cuda;

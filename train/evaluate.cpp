@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "train/batches.h"
+
 namespace monge::train {
 namespace {
 
@@ -20,10 +22,10 @@ std::int64_t right_answers(const Tensor& logits, std::span<const std::int32_t> t
 
 }  // namespace
 
-Evaluation evaluate(nn::Gpt& model, const Dataset& dataset, Device device, std::int64_t batch, std::int64_t batches) {
+Evaluation evaluate(nn::Model& model, const Dataset& dataset, Device device, std::int64_t batch, std::int64_t batches) {
   const autograd::Tape::Pause pause;
   model.eval();
-  const auto T = static_cast<std::size_t>(model.options().context);
+  const std::vector<nn::BatchField> fields = model.batch_fields();
   Evaluation result;
   result.windows = dataset.validation_windows();
   if (batches > 0) result.windows = std::min(result.windows, batches * batch);
@@ -34,24 +36,22 @@ Evaluation evaluate(nn::Gpt& model, const Dataset& dataset, Device device, std::
 
   double sum = 0.0;
   std::int64_t counted = 0, right = 0;
-  std::vector<std::int32_t> inputs, targets;
   for (std::int64_t first = 0; first < result.windows; first += batch) {
     const std::int64_t rows = std::min(batch, result.windows - first);
-    inputs.resize(static_cast<std::size_t>(rows) * T);
-    targets.resize(inputs.size());
-    for (std::int64_t row = 0; row < rows; ++row) {
-      const std::size_t at = static_cast<std::size_t>(row) * T;
-      dataset.validation_window(first + row, std::span(inputs).subspan(at, T), std::span(targets).subspan(at, T));
+    const HostBatch read = make_batch(
+        fields, rows, [&](std::int64_t row, const Row& out) { dataset.validation_window(first + row, out); });
+    nn::Batch windows;
+    for (const auto& [name, length] : fields) {
+      windows.add(name, Tensor::from(read[name], {rows, length}, device));
     }
-    const Shape shape{rows, model.options().context};
-    const Tensor input = Tensor::from(inputs, shape, device), target = Tensor::from(targets, shape, device);
+    const std::vector<std::int32_t>& targets = read["targets"];
     autograd::Var loss;
     if (determined) {
-      const autograd::Var logits = model.forward(input);
-      loss = autograd::cross_entropy(logits, target);
+      const autograd::Var logits = model.logits(windows);
+      loss = autograd::cross_entropy(logits, windows["targets"]);
       right += right_answers(logits.value(), targets);
     } else {
-      loss = model.loss(input, target);
+      loss = model.loss(windows);
     }
     const auto tokens = std::ranges::count_if(targets, [](std::int32_t t) { return t >= 0; });
     sum += loss.value().item() * static_cast<double>(tokens);

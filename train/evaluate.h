@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "nn/gpt.h"
+#include "nn/model.h"
 #include "train/data/dataset.h"
 
 namespace monge::train {
@@ -24,7 +24,7 @@ struct Evaluation {
 /// Mean loss over the first `batches` batches of `batch` validation windows, or over all windows when `batches` is 0.
 /// Every counted token weighs the same, also where the last batch is smaller. Dropout is off. The same call on the
 /// same model gives the same bits.
-Evaluation evaluate(nn::Gpt& model, const Dataset& dataset, Device device, std::int64_t batch,
+Evaluation evaluate(nn::Model& model, const Dataset& dataset, Device device, std::int64_t batch,
                     std::int64_t batches = 0);
 
 }  // namespace monge::train

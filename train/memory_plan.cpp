@@ -6,13 +6,15 @@ namespace monge::train {
 namespace {
 
 /// Most memory in use at once, beyond what was in use before, in forward and backward of `rows` sequences.
-std::size_t peak_of(nn::Gpt& model, nn::ParameterStore& store, std::int64_t rows) {
+std::size_t peak_of(nn::Model& model, nn::ParameterStore& store, std::int64_t rows) {
   const Device device = store.values().device();
   MemoryPools& memory = store.values().backend().memory();
   memory.reset_peak();
   const std::size_t before = memory.usage().active;
-  const Shape shape{rows, model.options().context};
-  const Tensor tokens = Tensor::zeros(shape, DType::i32, device, Pool::data);
+  nn::Batch batch;
+  for (const auto& [name, length] : model.batch_fields()) {
+    batch.add(name, Tensor::zeros({rows, length}, DType::i32, device, Pool::data));
+  }
   const Tensor micro_step = Tensor::zeros({1}, DType::i32, device, Pool::data);
   model.train({0, 0, micro_step});
   store.clear_grads();
@@ -20,7 +22,7 @@ std::size_t peak_of(nn::Gpt& model, nn::ParameterStore& store, std::int64_t rows
   autograd::Var loss;
   {
     const autograd::Tape::Recording recording(tape);
-    loss = model.loss(tokens, tokens);
+    loss = model.loss(batch);
   }
   tape.backward(loss);
   store.clear_grads();
@@ -31,14 +33,14 @@ std::size_t bytes_of(const Tensor& x) { return x.defined() ? x.bytes() : 0; }
 
 }  // namespace
 
-MemoryPlan plan_memory(nn::Gpt& model, nn::ParameterStore& store, const optim::Optimizer& optimizer,
+MemoryPlan plan_memory(nn::Model& model, nn::ParameterStore& store, const optim::Optimizer& optimizer,
                        std::int64_t batch) {
   MemoryPlan plan;
   plan.parameters = bytes_of(store.values()) + bytes_of(store.copies());
   plan.gradients = bytes_of(store.grads());
   plan.optimizer = optimizer.state_bytes();
   // With a chunked head the line begins where the first chunk is full.
-  const std::int64_t rows = model.head_chunk() / model.options().context + 1;
+  const std::int64_t rows = model.head_chunk() / model.context() + 1;
   if (batch <= rows + 1) {
     plan.activations = peak_of(model, store, batch);  // no more than the run itself takes
   } else {

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "nn/gpt.h"
+#include "nn/model.h"
 #include "optim/optimizer.h"
 
 namespace monge::train {
@@ -22,7 +22,7 @@ struct MemoryPlan {
 /// Parameters, gradients and state are counted. Activations are proportional to the rows of a batch, whatever the
 /// layers do: forward and backward run twice, the second time with one row more, and the line through both peaks is
 /// read at `batch` rows. Parameters do not change; gradients are forgotten.
-MemoryPlan plan_memory(nn::Gpt& model, nn::ParameterStore& store, const optim::Optimizer& optimizer,
+MemoryPlan plan_memory(nn::Model& model, nn::ParameterStore& store, const optim::Optimizer& optimizer,
                        std::int64_t batch);
 
 }  // namespace monge::train

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 
 namespace monge::train {
 namespace {
@@ -18,7 +19,7 @@ std::uintmax_t bytes_until(const std::filesystem::path& file, std::int64_t step)
   std::ifstream in(file, std::ios::binary);
   std::uintmax_t bytes = 0;
   for (std::string line; std::getline(in, line) && !in.eof();) {
-    const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const auto json = parse_json(line);
     if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer()) break;
     if (json["step"].get<std::int64_t>() > step) break;
     bytes += line.size() + 1;
@@ -29,7 +30,7 @@ std::uintmax_t bytes_until(const std::filesystem::path& file, std::int64_t step)
 }  // namespace
 
 std::string MetricsLine::json() const {
-  nlohmann::ordered_json out;
+  Json out;
   out["step"] = step;
   out["tokens"] = tokens;
   out["seconds"] = seconds;
@@ -45,7 +46,7 @@ std::string MetricsLine::json() const {
   put("tokens_per_second", tokens_per_second);
   put("mfu", mfu);
   put("peak_bytes", peak_bytes);
-  return out.dump();
+  return json_text(out);
 }
 
 MetricsFile::MetricsFile(const std::filesystem::path& file, std::int64_t step) : file_(file) {

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "train/run_folder.h"
 
 namespace monge::train {
@@ -22,8 +23,8 @@ double seconds_of(const Event& event) { return std::chrono::duration<double>(eve
 /// An outer span before those in it.
 bool outer_first(const Event& a, const Event& b) { return a.begin != b.begin ? a.begin < b.begin : a.end > b.end; }
 
-nlohmann::ordered_json arguments_of(const Event& event) {
-  nlohmann::ordered_json arguments;
+Json arguments_of(const Event& event) {
+  Json arguments;
   for (const profile::Operand& operand : event.call.operands) {
     arguments[operand.name] = fmt::format("{} {}", operand.shape, name_of(operand.dtype));
   }
@@ -75,22 +76,22 @@ std::string StepProfile::finish() {
 std::string chrome_trace(const std::vector<Event>& events) {
   std::vector<Event> sorted = events;
   std::ranges::stable_sort(sorted, outer_first);
-  nlohmann::ordered_json out{{"displayTimeUnit", "ms"}, {"traceEvents", nlohmann::ordered_json::array()}};
+  Json out{{"displayTimeUnit", "ms"}, {"traceEvents", Json::array()}};
   const auto microseconds = [](profile::Clock::duration d) {
     return std::chrono::duration<double, std::micro>(d).count();
   };
   for (const Event& event : sorted) {
-    nlohmann::ordered_json entry{{"name", event.name},
-                                 {"cat", event.is_kernel() ? "kernel" : "phase"},
-                                 {"ph", "X"},
-                                 {"ts", microseconds(event.begin - sorted.front().begin)},
-                                 {"dur", microseconds(event.end - event.begin)},
-                                 {"pid", 1},
-                                 {"tid", event.thread}};
+    Json entry{{"name", event.name},
+               {"cat", event.is_kernel() ? "kernel" : "phase"},
+               {"ph", "X"},
+               {"ts", microseconds(event.begin - sorted.front().begin)},
+               {"dur", microseconds(event.end - event.begin)},
+               {"pid", 1},
+               {"tid", event.thread}};
     if (event.is_kernel()) entry["args"] = arguments_of(event);
     out["traceEvents"].push_back(std::move(entry));
   }
-  return out.dump() + "\n";
+  return json_text(out) + "\n";
 }
 
 std::string phases_text(const std::vector<Event>& events) {

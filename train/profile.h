@@ -1,5 +1,4 @@
-// StepProfile: a trace of some training steps, for people who want to see where the time goes (`monge train
-// --profile`).
+// StepProfile: a trace of some training steps that shows where the time goes (`monge train --profile`).
 //
 // The file holds Chrome trace events (JSON), which ui.perfetto.dev, chrome://tracing and most viewers read. Each step
 // is a span with its phases in it (data, forward, backward, update, log, evaluate, checkpoint), and in these are the

@@ -3,15 +3,17 @@
 #include <fmt/format.h>
 
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "train/run_folder.h"
 
 namespace monge::train {
 
 void write_summary(const RunSummary& s, const std::filesystem::path& file) {
-  nlohmann::ordered_json json;
+  Json json;
   json["diverged"] = s.diverged;
   json["message"] = s.message;
   json["steps"] = s.steps;
@@ -24,13 +26,13 @@ void write_summary(const RunSummary& s, const std::filesystem::path& file) {
   json["passes_per_step"] = s.passes_per_step;
   json["data"] = s.data;
   json["device"] = s.device;
-  write_text_file(file, json.dump(2) + "\n");
+  write_text_file(file, json_text(json, 2) + "\n");
 }
 
 RunSummary read_summary(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
   try {
-    const auto json = nlohmann::json::parse(in);
+    const auto json = parse_json(std::string(std::istreambuf_iterator<char>(in), {}));
     RunSummary s;
     json.at("diverged").get_to(s.diverged);
     json.at("message").get_to(s.message);
@@ -45,7 +47,7 @@ RunSummary read_summary(const std::filesystem::path& file) {
     json.at("data").get_to(s.data);
     json.at("device").get_to(s.device);
     return s;
-  } catch (const nlohmann::json::exception& e) {
+  } catch (const Json::exception& e) {
     throw InputError(fmt::format("'{}' is no summary of a run: {}", file.string(), e.what()));
   }
 }

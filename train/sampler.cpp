@@ -2,14 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "core/error.h"
+#include "core/random.h"
+#include "core/random_streams.h"
 
 namespace monge::train {
 namespace {
-
-constexpr std::uint32_t sampling_stream = 0x60000000;  // continues data/random_streams.h
 
 /// Turns weights into probabilities.
 void normalise(std::vector<double>& weights) {
@@ -65,32 +66,39 @@ std::vector<double> next_token_probabilities(std::span<const double> logits, con
   return p;
 }
 
-std::vector<std::int32_t> generate(nn::Gpt& model, const nn::ParameterStore& store,
+std::vector<std::int32_t> generate(nn::Model& model, const nn::ParameterStore& store,
                                    const std::vector<std::int32_t>& prompt, std::int64_t count,
                                    const SamplingOptions& options, const std::function<void(std::int32_t)>& emit) {
   options.check();
   require(!prompt.empty(), "[generate] the prompt is empty");
   const autograd::Tape::Pause pause;
   model.eval();
-  const Device device = store.values().device();
-  const DType dtype = store.copies().defined() ? store.copies().dtype() : store.values().dtype();
-  const std::int64_t context = model.options().context;
+  const nn::CacheContext one{
+      .dtype = store.copies().defined() ? store.copies().dtype() : store.values().dtype(),
+      .device = store.values().device(),
+  };
+  const auto capacity =
+      static_cast<std::size_t>(model.cache_capacity().value_or(std::numeric_limits<std::int64_t>::max()));
   RandomSequence random(options.seed, sampling_stream);
 
   std::vector<std::int32_t> tokens = prompt;
-  nn::Cache cache = model.make_cache(1, dtype, device);
-  std::size_t seen = 0;  // tokens that the cache knows about or has left behind
-  if (static_cast<std::int64_t>(tokens.size()) > context) seen = tokens.size() - static_cast<std::size_t>(context);
+  std::unique_ptr<nn::Cache> cache = model.make_cache(one);
+  std::size_t first = tokens.size() - std::min(tokens.size(), capacity);  // the first token in the cache
+  std::size_t seen = first;                                               // tokens in the cache or left behind
   for (std::int64_t i = 0; i < count; ++i) {
-    // A full context slides: positions are absolute, so what is kept, the last half, is encoded anew.
-    if (cache.length + static_cast<std::int64_t>(tokens.size() - seen) > context) {
-      cache.length = 0;
-      seen = tokens.size() - static_cast<std::size_t>(std::max<std::int64_t>(1, context / 2));
+    // A full cache slides: positions are absolute, so what is kept, the last half, is encoded anew.
+    if (tokens.size() - first > capacity) {
+      cache = model.make_cache(one);
+      first = seen = tokens.size() - std::max<std::size_t>(1, capacity / 2);
     }
-    const std::span<const std::int32_t> fresh = std::span(tokens).subspan(seen);
-    const Tensor ids = Tensor::from(fresh, {1, static_cast<std::int64_t>(fresh.size())}, device);
-    const std::vector<double> logits = model.forward_last(ids, &cache).value().values();
-    seen = tokens.size();
+    std::vector<double> logits;
+    while (seen < tokens.size()) {
+      const std::size_t piece = std::min(tokens.size() - seen, static_cast<std::size_t>(model.context()));
+      const Tensor ids =
+          Tensor::from(std::span(tokens).subspan(seen, piece), {1, static_cast<std::int64_t>(piece)}, one.device);
+      logits = model.next_logits(ids, *cache).value().values();
+      seen += piece;
+    }
     tokens.push_back(draw(next_token_probabilities(logits, options), random.uniform()));
     emit(tokens.back());
   }

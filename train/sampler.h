@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "nn/gpt.h"
+#include "nn/model.h"
+#include "nn/parameter_store.h"
 #include "train/data/tokenizer.h"
 
 namespace monge::train {
@@ -29,7 +30,7 @@ std::vector<double> next_token_probabilities(std::span<const double> logits, con
 /// Continues `prompt` (at least one token) by `count` tokens and returns these; `emit` sees each as it is drawn. A
 /// function of the model, the prompt and the options: the same seed gives the same tokens.
 std::vector<std::int32_t> generate(
-    nn::Gpt& model, const nn::ParameterStore& store, const std::vector<std::int32_t>& prompt, std::int64_t count,
+    nn::Model& model, const nn::ParameterStore& store, const std::vector<std::int32_t>& prompt, std::int64_t count,
     const SamplingOptions& options, const std::function<void(std::int32_t)>& emit = [](std::int32_t) {});
 
 /// The tokens of a prompt. An empty one stands for a line break, or for token 0 where the vocabulary has none.

@@ -3,25 +3,31 @@
 #include "core/error.h"
 #include "core/options/yaml.h"
 #include "train/config_changes.h"
-#include "train/machine.h"
 
 namespace monge::train {
 
 SavedModel load_model(const std::filesystem::path& run_or_checkpoint, const std::vector<std::string>& overrides) {
   const Checkpoint checkpoint(find_checkpoint(run_or_checkpoint));
-  SavedModel saved{.checkpoint = checkpoint.directory(), .state = checkpoint.state()};
-  read_yaml_text(saved.state.config, (saved.checkpoint / "state.json").string(), overrides, saved.config);
-  for (const ConfigChange& change : config_changes(saved.state.config, write_yaml(saved.config))) {
+  const CheckpointState& state = checkpoint.state();
+  Config trained = checkpoint.config(), config = checkpoint.config(overrides);
+  for (const ConfigChange& change : config_changes(write_yaml(trained), write_yaml(config))) {
     if (!change.key.starts_with("model.")) continue;
     throw InputError(fmt::format("a trained model cannot be changed ({})", change.str()));
   }
-  use_threads(saved.config.train.threads);
-  saved.tokenizer = load_tokenizer(saved.state.tokenizer);
-  saved.model = std::make_unique<nn::Gpt>(saved.config.model, saved.state.vocab);
-  saved.store = std::make_unique<nn::ParameterStore>(*saved.model, parse_device(saved.config.device),
-                                                     precision_of(saved.config), 0, /*trainable=*/false);
+  SavedModel saved{Run(std::move(config), state.vocab), checkpoint.directory(), state, load_tokenizer(state.tokenizer)};
   checkpoint.restore(*saved.store);
   return saved;
+}
+
+std::unique_ptr<Dataset> data_of(const SavedModel& saved) {
+  auto dataset = make_dataset(saved.config);
+  if (dataset->tokenizer().save() != saved.state.tokenizer) {
+    throw InputError(
+        fmt::format("the data has another vocabulary ({} tokens) than the model ({} tokens) or orders it "
+                    "differently; give data with data.path=...",
+                    dataset->vocab(), saved.state.vocab));
+  }
+  return dataset;
 }
 
 }  // namespace monge::train

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "nn/gpt.h"
+#include "nn/module.h"
 #include "optim/optimizer.h"
 #include "train/memory_plan.h"
 

@@ -2,12 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 #include "core/error.h"
 #include "core/options/yaml.h"
 #include "train/config_changes.h"
-#include "train/machine.h"
 #include "train/sampler.h"
 #include "train/summary.h"
 
@@ -16,38 +14,24 @@ namespace fs = std::filesystem;
 namespace monge::train {
 
 Trainer::Trainer(Config config, const fs::path& out, bool resume, Progress& progress)
-    : config_(std::move(config)), progress_(progress), folder_(out, resume), device_(parse_device(config_.device)) {
-  use_threads(config_.train.threads);
+    : progress_(progress), folder_(out, resume), run_(std::move(config)) {
+  const Run::Turn turn(run_);
   const std::optional<Checkpoint> checkpoint = open_checkpoint(resume);
-  const auto seed = static_cast<std::uint64_t>(config_.train.seed);
-  dataset_ = datasets().make(config_.data, {.context = config_.model.context, .seed = seed});
-  if (checkpoint) check_data(*checkpoint);
-  backend_of(device_).configure(gpu_settings_of(config_));
-  model_ = std::make_unique<nn::Gpt>(config_.model, dataset_->vocab());
-  model_->set_recompute(config_.train.recompute);
-  model_->set_head_chunk(config_.train.head_chunk);
-  store_ = std::make_unique<nn::ParameterStore>(*model_, device_, precision_of(config_), seed);
-  optimizer_ = std::make_unique<optim::Optimizer>(config_.optimizer, *model_, *store_, config_.train.steps);
   print_banner();
-  training_ = std::make_unique<TrainingStep>(
-      TrainingStep::Options{.batch = config_.train.batch,
-                            .accumulate = config_.train.accumulate,
-                            .seed = seed,
-                            .record = std::min(config_.train.log_every, config_.train.steps) +
-                                      static_cast<std::int64_t>(checkpoint ? checkpoint->state().record.size() : 0),
-                            .replay = config_.cuda.graph},
-      *model_, *store_, *optimizer_);
+  const std::size_t recorded = checkpoint ? checkpoint->state().record.size() : 0;
+  training_ = run_.training_step(std::min(run_.config.train.log_every, run_.config.train.steps) +
+                                 static_cast<std::int64_t>(recorded));
   if (checkpoint) {
-    const optim::EvaluationWeights averaged(*optimizer_);
-    checkpoint->restore(*store_);
-    checkpoint->restore(*optimizer_);
+    const optim::EvaluationWeights averaged(*run_.optimizer);
+    checkpoint->restore(*run_.store);
+    checkpoint->restore(*run_.optimizer);
     state_ = checkpoint->state();
     training_->restore_record(state_.record);
     seconds_before_ = state_.seconds;
   }
-  state_.vocab = dataset_->vocab();
-  state_.tokenizer = dataset_->tokenizer().save();
-  state_.config = write_yaml(config_);
+  state_.vocab = run_.dataset->vocab();
+  state_.tokenizer = run_.dataset->tokenizer().save();
+  state_.config = write_yaml(run_.config);
   start_files();
 }
 
@@ -60,19 +44,21 @@ std::optional<Checkpoint> Trainer::open_checkpoint(bool resume) {
   }
   Checkpoint checkpoint(*newest);
   checkpoint.verify();
-  for (const ConfigChange& change : allowed_changes(checkpoint.state().config, write_yaml(config_))) {
+  Config before = checkpoint.config();
+  for (const ConfigChange& change : allowed_changes(write_yaml(before), write_yaml(run_.config))) {
     progress_.note(fmt::format("changed since the checkpoint: {}", change.str()));
   }
+  check_data(checkpoint);
   progress_.note(fmt::format("continuing after step {} from {}", checkpoint.state().step, newest->string()));
   return checkpoint;
 }
 
 void Trainer::check_data(const Checkpoint& checkpoint) const {
-  if (dataset_->tokenizer().save() == checkpoint.state().tokenizer) return;
+  if (run_.dataset->tokenizer().save() == checkpoint.state().tokenizer) return;
   throw InputError(
       fmt::format("--resume: the data has another vocabulary ({} tokens) than the checkpoint ({} tokens) or "
                   "orders it differently; restore data.path and data.tokenizer, or start a new run",
-                  dataset_->vocab(), checkpoint.state().vocab));
+                  run_.dataset->vocab(), checkpoint.state().vocab));
 }
 
 void Trainer::start_files() {
@@ -84,69 +70,67 @@ void Trainer::start_files() {
 }
 
 void Trainer::print_banner() {
-  progress_.note(fmt::format("device   {}", store_->values().backend().description()));
-  progress_.note(fmt::format("data     {}", dataset_->description()));
-  progress_.note(fmt::format("model    {}", parameters_text(*model_)));
-  plan_ = plan_memory(*model_, *store_, *optimizer_, config_.train.batch);
+  progress_.note(fmt::format("device   {}", run_.backend().description()));
+  progress_.note(fmt::format("data     {}", run_.dataset->description()));
+  progress_.note(fmt::format("model    {}", parameters_text(*run_.model)));
+  plan_ = plan_memory(*run_.model, *run_.store, *run_.optimizer, run_.config.train.batch);
   progress_.note(fmt::format("         {}", memory_text(plan_)));
-  progress_.note(groups_text(*optimizer_));
-  for (const std::string& note : optimizer_->notes()) progress_.note(note);
-  for (const std::string& note : store_->values().backend().notes()) progress_.note(note);
-  progress_.note(fmt::format("run      {} steps of {} tokens, into {}", config_.train.steps,
-                             thousands(config_.train.batch * config_.train.accumulate * config_.model.context),
-                             folder_.path().string()));
+  progress_.note(groups_text(*run_.optimizer));
+  for (const std::string& note : run_.optimizer->notes()) progress_.note(note);
+  for (const std::string& note : run_.backend().notes()) progress_.note(note);
+  progress_.note(fmt::format("run      {} steps of {} tokens, into {}", run_.config.train.steps,
+                             thousands(run_.tokens_per_step()), folder_.path().string()));
 }
 
-/// MFU is measured against what this machine reaches, in the precision of the run. Once per process: the peak is the
-/// machine's, not the run's.
-void Trainer::measure_peak() {
-  if (device_.kind == DeviceKind::reference) return;
-  Backend& backend = store_->values().backend();
-  const DType dtype = store_->copies().defined() ? DType::bf16 : DType::f32;
-  static std::map<std::pair<std::string, DType>, double> peaks;
-  double& peak = peaks[{device_.str(), dtype}];
-  if (peak == 0.0) {
-    peak = matmul_peak(backend, dtype);
-    backend.memory().trim();
-    backend.memory().reset_peak();
+void Trainer::begin() {
+  if (run_.device.kind != DeviceKind::reference) {
+    // MFU is measured against what this machine reaches, in the precision of the run.
+    matmul_peak_ = run_.backend().matmul_peak(run_.store->copies().defined() ? DType::bf16 : DType::f32);
+    progress_.note(fmt::format("matmul   {}FLOP/s measured, the reference for MFU", count_text(matmul_peak_)));
   }
-  matmul_peak_ = peak;
-  progress_.note(fmt::format("matmul   {}FLOP/s measured, the reference for MFU", count_text(matmul_peak_)));
+  // A GPU's memory is taken before the first step, so that a run which does not fit fails here.
+  if (run_.device.kind == DeviceKind::cuda) run_.backend().memory().reserve(plan_.activations, Pool::activations);
+  queue_ = std::make_unique<BatchQueue>(*run_.dataset, run_.model->batch_fields(),
+                                        training_->first_batch(state_.step + 1), run_.config.train.batch);
+  start_ = Clock::now();
 }
 
-Outcome Trainer::run(const std::function<bool()>& stop, StepProfile* steps) {
-  const TrainOptions& t = config_.train;
-  if (state_.step < t.steps) {
-    measure_peak();
-    // A GPU's memory is taken before the first step, so that a run which does not fit fails here.
-    if (device_.kind == DeviceKind::cuda) backend_of(device_).memory().reserve(plan_.activations, Pool::activations);
-  }
-  BatchQueue queue(*dataset_, training_->first_batch(state_.step + 1), t.batch, config_.model.context);
-  start_ = lap_ = Clock::now();
-  bool stopping = false;
-  while (state_.step < t.steps && !stopping) {
+bool Trainer::advance(const Stop& stop) {
+  const Run::Turn turn(run_);
+  if (queue_ == nullptr) begin();
+  lap(false);
+  const profile::Span span("step");
+  const TrainOptions& t = run_.config.train;
+  training_->run(++state_.step, [this] { return queue_->next(); });
+  ++timed_steps_;
+  state_.tokens += run_.tokens_per_step();
+  state_.val_loss.reset();
+  const bool evaluating = done() || due(t.eval_every);
+  if (evaluating || due(t.log_every)) write_line(evaluating);
+  const bool stopping = !done() && stop();
+  if (done() || stopping || due(t.checkpoint_every)) save();
+  lap(true);
+  return !stopping;
+}
+
+RunEnd Trainer::run(const Stop& stop, StepProfile* steps) {
+  const Run::Turn turn(run_);
+  if (!done() && queue_ == nullptr) begin();
+  bool stopped = false;
+  while (!done() && !stopped) {
     if (steps != nullptr) steps->begin_step();
-    std::optional<profile::Span> span("step");
-    training_->run(++state_.step, [&queue] { return queue.next(); });
-    ++timed_steps_;
-    state_.tokens += t.batch * t.accumulate * config_.model.context;
-    state_.val_loss.reset();
-    const bool last = state_.step == t.steps;
-    const bool evaluating = last || due(t.eval_every);
-    if (evaluating || due(t.log_every)) write_line(evaluating);
-    stopping = !last && stop();
-    if (last || stopping || due(t.checkpoint_every)) save();
-    span.reset();
+    stopped = !advance(stop);
     if (steps != nullptr) steps->end_step();
   }
+  queue_.reset();
   if (steps != nullptr) progress_.note(steps->finish());
-  if (stopping) {
+  if (stopped) {
     progress_.note(
         fmt::format("stopped after step {}; continue with --out {} --resume", state_.step, folder_.path().string()));
-    return Outcome::interrupted;
+    return RunEnd::interrupted;
   }
   finish();
-  return Outcome::done;
+  return RunEnd::finished;
 }
 
 void Trainer::lap(bool training) {
@@ -163,32 +147,31 @@ void Trainer::write_line(bool with_evaluation) {
   lap(true);
   if (with_evaluation) {
     const profile::Span span("evaluate");
-    const optim::EvaluationWeights averaged(*optimizer_);
-    evaluation_ = evaluate(*model_, *dataset_, device_, config_.train.batch, config_.train.eval_batches);
+    const optim::EvaluationWeights averaged(*run_.optimizer);
+    evaluation_ =
+        evaluate(*run_.model, *run_.dataset, run_.device, run_.config.train.batch, run_.config.train.eval_batches);
     if (!std::isfinite(evaluation_->loss)) {
       diverge(fmt::format("step {}: the validation loss is {}; lower optimizer.lr or raise the warmup", state_.step,
                           evaluation_->loss));
     }
     state_.val_loss = evaluation_->loss;
   }
-  const double tokens =
-      static_cast<double>(timed_steps_ * config_.train.batch * config_.train.accumulate * config_.model.context);
-  const double rate = tokens / training_seconds_;
+  const double rate = static_cast<double>(timed_steps_ * run_.tokens_per_step()) / training_seconds_;
   step_seconds_ = training_seconds_ / static_cast<double>(timed_steps_);
   MetricsLine line{.step = state_.step,
                    .tokens = state_.tokens,
                    .seconds = seconds_before_ + std::chrono::duration<double>(Clock::now() - start_).count(),
                    .train_loss = record.mean_loss(),
                    .val_loss = state_.val_loss,
-                   .lr = optimizer_->lr(state_.step),
+                   .lr = run_.optimizer->lr(state_.step),
                    .grad_norm = record.grad_norms.back(),
                    .tokens_per_second = rate,
-                   .peak_bytes = store_->values().backend().memory().usage().peak};
+                   .peak_bytes = run_.backend().memory().usage().peak};
   if (with_evaluation) {
     line.excess_loss = evaluation_->excess();
     line.val_accuracy = evaluation_->accuracy;
   }
-  if (matmul_peak_ > 0.0) line.mfu = model_->flops_per_token(config_.model.context) * rate / matmul_peak_;
+  if (matmul_peak_ > 0.0) line.mfu = run_.model->flops_per_token() * rate / matmul_peak_;
   metrics_->append(line);
   show(line);
   training_seconds_ = 0.0;
@@ -197,14 +180,15 @@ void Trainer::write_line(bool with_evaluation) {
 }
 
 void Trainer::show(const MetricsLine& line) {
-  std::string text = fmt::format("step {:>{}}/{}  loss {:.4f}", line.step, std::to_string(config_.train.steps).size(),
-                                 config_.train.steps, *line.train_loss);
+  std::string text =
+      fmt::format("step {:>{}}/{}  loss {:.4f}", line.step, std::to_string(run_.config.train.steps).size(),
+                  run_.config.train.steps, *line.train_loss);
   if (line.val_loss) text += fmt::format("  val {:.4f}", *line.val_loss);
   if (line.excess_loss) text += fmt::format("  excess {:.4f}", *line.excess_loss);
   if (line.val_accuracy) text += fmt::format("  accuracy {:.2f}%", 100.0 * *line.val_accuracy);
   text += fmt::format("  lr {:.2e}  {}tok/s", *line.lr, count_text(*line.tokens_per_second));
   if (line.mfu) text += fmt::format("  MFU {:.0f}%", 100.0 * *line.mfu);
-  const std::int64_t left = config_.train.steps - line.step;
+  const std::int64_t left = run_.config.train.steps - line.step;
   if (left > 0) text += fmt::format("  {} left", duration_text(static_cast<double>(left) * step_seconds_));
   if (line.val_loss) {
     progress_.note(text);
@@ -225,10 +209,10 @@ void Trainer::save() {
   state_.seconds = seconds_before_ + std::chrono::duration<double>(Clock::now() - start_).count();
   metrics_->flush();
   {
-    const optim::EvaluationWeights averaged(*optimizer_);
-    write_checkpoint(folder_.checkpoints(), state_, *store_, *optimizer_);
+    const optim::EvaluationWeights averaged(*run_.optimizer);
+    write_checkpoint(folder_.checkpoints(), state_, *run_.store, *run_.optimizer);
   }
-  prune_checkpoints(folder_.checkpoints(), config_.train.keep_checkpoints, state_.best_step);
+  prune_checkpoints(folder_.checkpoints(), run_.config.train.keep_checkpoints, state_.best_step);
   lap(false);
 }
 
@@ -240,14 +224,16 @@ void Trainer::check_finite(const StepRecord& record) {
   // running it again shows what broke.
   training_->clear_record();
   std::uint64_t index = training_->first_batch(step);
-  training_->gradients(step,
-                       [&] { return training_batch(*dataset_, index++, config_.train.batch, config_.model.context); });
-  const std::string tensor = first_nonfinite_tensor(*store_, record.losses[bad]);
+  training_->gradients(step, [&] {
+    return training_batch(*run_.dataset, run_.model->batch_fields(), index++, run_.config.train.batch);
+  });
+  const std::string tensor = first_nonfinite_tensor(*run_.store, record.losses[bad]);
   const auto newest = newest_checkpoint(folder_.checkpoints());
   diverge(fmt::format(
       "step {}: the loss is {} and the gradient norm {}; not finite first: {}. Lower optimizer.lr (now {}), raise "
       "optimizer.schedule.warmup, lower optimizer.clip_norm (now {}), or look for broken data. {}",
-      step, record.losses[bad], record.grad_norms[bad], tensor, config_.optimizer.lr, config_.optimizer.clip_norm,
+      step, record.losses[bad], record.grad_norms[bad], tensor, run_.config.optimizer.lr,
+      run_.config.optimizer.clip_norm,
       newest ? fmt::format("The last good checkpoint is kept: {}", newest->string())
              : std::string("There was no checkpoint before")));
 }
@@ -262,18 +248,19 @@ void Trainer::diverge(const std::string& message) {
 
 RunSummary Trainer::summary() const {
   return {.steps = state_.step,
-          .vocab = dataset_->vocab(),
-          .parameters = model_->parameter_count(),
-          .state_bytes = static_cast<std::int64_t>(optimizer_->state_bytes()),
-          .passes_per_step = optimizer_->passes_per_step(),
-          .data = dataset_->description(),
-          .device = store_->values().backend().description()};
+          .vocab = run_.dataset->vocab(),
+          .parameters = run_.model->parameter_count(),
+          .state_bytes = static_cast<std::int64_t>(run_.optimizer->state_bytes()),
+          .passes_per_step = run_.optimizer->passes_per_step(),
+          .data = run_.dataset->description(),
+          .device = run_.backend().description()};
 }
 
 void Trainer::finish() {
-  const optim::EvaluationWeights averaged(*optimizer_);
+  const optim::EvaluationWeights averaged(*run_.optimizer);
   if (!evaluation_) {  // resumed after the last step
-    evaluation_ = evaluate(*model_, *dataset_, device_, config_.train.batch, config_.train.eval_batches);
+    evaluation_ =
+        evaluate(*run_.model, *run_.dataset, run_.device, run_.config.train.batch, run_.config.train.eval_batches);
   }
   std::string text = fmt::format("validation loss {:.4f} nats per token", evaluation_->loss);
   if (evaluation_->optimum) {
@@ -281,7 +268,7 @@ void Trainer::finish() {
                         *evaluation_->excess());
   }
   if (evaluation_->accuracy) text += fmt::format("; {:.2f}% of the answers are right", 100.0 * *evaluation_->accuracy);
-  if (const auto entropy = dataset_->entropy_rate()) {
+  if (const auto entropy = run_.dataset->entropy_rate()) {
     text += fmt::format("; exact entropy of the language {:.4f}", *entropy);
   }
   progress_.note(text);
@@ -294,13 +281,13 @@ void Trainer::finish() {
 }
 
 void Trainer::sample() {
-  if (config_.train.sample_tokens == 0) return;
-  const std::vector<std::int32_t> prompt = prompt_tokens(dataset_->tokenizer(), config_.train.sample_prompt);
+  if (run_.config.train.sample_tokens == 0) return;
+  const std::vector<std::int32_t> prompt = prompt_tokens(run_.dataset->tokenizer(), run_.config.train.sample_prompt);
   std::vector<std::int32_t> tokens = prompt;
-  const auto more = generate(*model_, *store_, prompt, config_.train.sample_tokens,
-                             {.seed = static_cast<std::uint64_t>(config_.train.seed)});
+  const auto more = generate(*run_.model, *run_.store, prompt, run_.config.train.sample_tokens,
+                             {.seed = static_cast<std::uint64_t>(run_.config.train.seed)});
   tokens.insert(tokens.end(), more.begin(), more.end());
-  const std::string text = dataset_->tokenizer().decode(tokens);
+  const std::string text = run_.dataset->tokenizer().decode(tokens);
   write_text_file(folder_.sample(), text + "\n");
   progress_.note(fmt::format("sample ({}):\n{}", folder_.sample().string(), text));
 }

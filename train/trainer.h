@@ -14,23 +14,20 @@
 #include <memory>
 #include <optional>
 
-#include "nn/gpt.h"
-#include "optim/optimizer.h"
 #include "train/checkpoint.h"
-#include "train/config.h"
-#include "train/data/dataset.h"
 #include "train/evaluate.h"
 #include "train/memory_plan.h"
 #include "train/metrics.h"
 #include "train/profile.h"
 #include "train/progress.h"
+#include "train/run.h"
 #include "train/run_folder.h"
 #include "train/run_summary.h"
 #include "train/training_step.h"
 
 namespace monge::train {
 
-enum class Outcome { done, interrupted };
+enum class RunEnd { finished, interrupted };
 
 class Trainer {
  public:
@@ -39,14 +36,20 @@ class Trainer {
   /// `progress` outlives the trainer.
   Trainer(Config config, const std::filesystem::path& out, bool resume, Progress& progress);
 
-  /// Trains to the last step, evaluates and samples. `stop` is asked after every step: when it says yes, a checkpoint
-  /// is written and the run ends. `steps`, unless null, sees every step and is finished at the end. Throws RunError:
-  /// not finite, out of memory, disk full; the last checkpoint stays.
-  Outcome run(
-      const std::function<bool()>& stop = [] { return false; }, StepProfile* steps = nullptr);
+  /// Asked after every step but the last: whether the run should end there, with a checkpoint.
+  using Stop = std::function<bool()>;
 
+  /// Trains to the last step, evaluates and samples. `steps`, unless null, sees every step and is finished at the end.
+  /// Throws RunError: not finite, out of memory, disk full; the last checkpoint stays.
+  RunEnd run(
+      const Stop& stop = [] { return false; }, StepProfile* steps = nullptr);
+  /// One step and what is due after it: a line of metrics, an evaluation, a checkpoint. False when `stop` said yes.
+  /// Trainers of one process may take turns by it; run() then finishes. Throws like run().
+  bool advance(const Stop& stop = [] { return false; });
+
+  bool done() const { return state_.step >= run_.config.train.steps; }
   std::int64_t step() const { return state_.step; }
-  const nn::ParameterStore& store() const { return *store_; }
+  const nn::ParameterStore& store() const { return *run_.store; }
   const RunFolder& folder() const { return folder_; }
 
  private:
@@ -56,7 +59,8 @@ class Trainer {
   void check_data(const Checkpoint& checkpoint) const;
   void start_files();
   void print_banner();
-  void measure_peak();
+  /// Before the first step: measures the peak, reserves memory, starts the batches and the clock.
+  void begin();
 
   void write_line(bool with_evaluation);
   void show(const MetricsLine& line);
@@ -72,15 +76,11 @@ class Trainer {
   /// Adds the time since the last call to the training time, or leaves it out.
   void lap(bool training);
 
-  Config config_;
   Progress& progress_;
   RunFolder folder_;
-  Device device_;
-  std::unique_ptr<Dataset> dataset_;
-  std::unique_ptr<nn::Gpt> model_;
-  std::unique_ptr<nn::ParameterStore> store_;
-  std::unique_ptr<optim::Optimizer> optimizer_;
+  Run run_;
   std::unique_ptr<TrainingStep> training_;
+  std::unique_ptr<BatchQueue> queue_;
   std::unique_ptr<MetricsFile> metrics_;
   CheckpointState state_;
   std::optional<Evaluation> evaluation_;  // the latest

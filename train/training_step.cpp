@@ -19,14 +19,14 @@ std::size_t StepRecord::first_bad() const {
   return size();
 }
 
-TrainingStep::TrainingStep(const Options& options, nn::Gpt& model, nn::ParameterStore& store,
+TrainingStep::TrainingStep(const Options& options, nn::Model& model, nn::ParameterStore& store,
                            optim::Optimizer& optimizer)
     : options_(options), model_(model), store_(store), optimizer_(optimizer) {
   const Device device = store.values().device();
   const DType dtype = store.values().dtype();
-  const Shape tokens{options.accumulate, options.batch, model.options().context};
-  inputs_ = Tensor::empty(tokens, DType::i32, device, Pool::data);
-  targets_ = Tensor::empty(tokens, DType::i32, device, Pool::data);
+  for (const auto& [name, length] : model.batch_fields()) {
+    fields_.add(name, Tensor::empty({options.accumulate, options.batch, length}, DType::i32, device, Pool::data));
+  }
   micro_steps_ = Tensor::zeros({options.accumulate}, DType::i32, device, Pool::data);
   seed_ = Tensor::empty({1}, dtype, device, Pool::data);
   store.values().backend().fill({.x = seed_, .value = 1.0 / static_cast<double>(options.accumulate)});
@@ -36,14 +36,15 @@ TrainingStep::TrainingStep(const Options& options, nn::Gpt& model, nn::Parameter
   norms_ = Tensor::zeros({options.record}, dtype, device, Pool::data);
 }
 
-void TrainingStep::load(std::int64_t step, const std::function<Batch()>& next) {
+void TrainingStep::load(std::int64_t step, const std::function<HostBatch()>& next) {
   const profile::Span span("data");
   Backend& backend = store_.values().backend();
   for (std::int64_t micro = 0; micro < options_.accumulate; ++micro) {
-    const Batch batch = next();
+    const HostBatch batch = next();
     const auto index = static_cast<std::int32_t>(first_batch(step) + static_cast<std::uint64_t>(micro));
-    backend.copy_from_host({.from = batch.inputs.data(), .to = inputs_.slice(micro, micro + 1)});
-    backend.copy_from_host({.from = batch.targets.data(), .to = targets_.slice(micro, micro + 1)});
+    for (const auto& [name, field] : fields_) {
+      backend.copy_from_host({.from = batch[name].data(), .to = field.slice(micro, micro + 1)});
+    }
     backend.copy_from_host({.from = &index, .to = micro_steps_.slice(micro, micro + 1)});
   }
   optimizer_.begin(step);
@@ -52,11 +53,13 @@ void TrainingStep::load(std::int64_t step, const std::function<Batch()>& next) {
 void TrainingStep::compute_gradients(Labels labels) {
   const profile::Span span("gradients");
   Backend& backend = store_.values().backend();
-  const Shape tokens{options_.batch, model_.options().context};
   backend.fill({.x = loss_});
   store_.clear_grads();
   for (std::int64_t micro = 0; micro < options_.accumulate; ++micro) {
-    const auto of_this = [&](const Tensor& all) { return all.slice(micro, micro + 1).reshape(tokens); };
+    nn::Batch batch;
+    for (const auto& [name, field] : fields_) {
+      batch.add(name, field.slice(micro, micro + 1).reshape({options_.batch, field.size(2)}));
+    }
     const Random random{options_.seed, 0, micro_steps_.slice(micro, micro + 1)};
     model_.train(random);
     autograd::Tape tape;
@@ -64,8 +67,7 @@ void TrainingStep::compute_gradients(Labels labels) {
     {
       const profile::Span forward("forward");
       const autograd::Tape::Recording recording(tape);
-      loss = labels == Labels::given ? model_.loss(of_this(inputs_), of_this(targets_))
-                                     : model_.sampled_loss(of_this(inputs_), of_this(targets_), random);
+      loss = labels == Labels::given ? model_.loss(batch) : model_.sampled_loss(batch, random);
     }
     backend.add_scaled({.x = loss.value(), .factor = 1.0 / static_cast<double>(options_.accumulate), .y = loss_});
     const profile::Span backward("backward");
@@ -74,7 +76,7 @@ void TrainingStep::compute_gradients(Labels labels) {
   store_.complete_grads();
 }
 
-void TrainingStep::gradients(std::int64_t step, const std::function<Batch()>& next) {
+void TrainingStep::gradients(std::int64_t step, const std::function<HostBatch()>& next) {
   load(step, next);
   compute_gradients(Labels::given);
 }
@@ -83,7 +85,7 @@ void TrainingStep::compute(std::int64_t step) {
   if (optimizer_.samples(step)) {
     const profile::Span span("curvature");
     compute_gradients(Labels::sampled);
-    share_.backend().target_share({.targets = targets_, .vocab = model_.vocab(), .share = share_});
+    share_.backend().target_share({.targets = fields_["targets"], .vocab = model_.vocab(), .share = share_});
     optimizer_.sampled(step, share_);
   }
   compute_gradients(Labels::given);
@@ -91,7 +93,7 @@ void TrainingStep::compute(std::int64_t step) {
   optimizer_.apply(step);
 }
 
-void TrainingStep::run(std::int64_t step, const std::function<Batch()>& next) {
+void TrainingStep::run(std::int64_t step, const std::function<HostBatch()>& next) {
   // Before a step is recorded it runs eagerly: memory is taken from the system, algorithms are chosen.
   constexpr std::int64_t eager_steps = 2;
   require(recorded_ < losses_.size(0), "[training step] the record of {} steps is full", losses_.size(0));
@@ -113,7 +115,8 @@ void TrainingStep::run(std::int64_t step, const std::function<Batch()>& next) {
   }
   const profile::Span span("log");
   backend.copy({.from = loss_, .to = losses_.slice(recorded_, recorded_ + 1)});
-  backend.copy({.from = optimizer_.control().slice(Control::grad_norm, Control::grad_norm + 1), .to = norms_.slice(recorded_, recorded_ + 1)});
+  backend.copy({.from = optimizer_.control().slice(Control::grad_norm, Control::grad_norm + 1),
+                .to = norms_.slice(recorded_, recorded_ + 1)});
   ++recorded_;
 }
 
@@ -128,7 +131,8 @@ void TrainingStep::restore_record(const StepRecord& record) {
           losses_.size(0));
   if (recorded_ == 0) return;
   const auto restore = [&](const std::vector<double>& values, const Tensor& to) {
-    to.backend().copy({.from = Tensor::from(values, {recorded_}, to.dtype(), to.device(), Pool::data), .to = to.slice(0, recorded_)});
+    to.backend().copy(
+        {.from = Tensor::from(values, {recorded_}, to.dtype(), to.device(), Pool::data), .to = to.slice(0, recorded_)});
   };
   restore(record.losses, losses_);
   restore(record.grad_norms, norms_);

@@ -1,7 +1,7 @@
 // TrainingStep: the arithmetic of one optimizer step, without files, clocks or output.
 //
 // A step is `accumulate` micro-batches whose gradients are averaged, then one update. Nothing in it waits for the
-// device: the loss and the gradient norm of each step are recorded in device memory and read when somebody asks. Where
+// device: the loss and the gradient norm of each step are recorded in device memory and read on demand. Where
 // the device can, the kernel calls of a step are recorded once and replayed from then on (Backend::record).
 #pragma once
 
@@ -9,13 +9,13 @@
 #include <string>
 #include <vector>
 
-#include "nn/gpt.h"
+#include "nn/model.h"
 #include "optim/optimizer.h"
 #include "train/batches.h"
 
 namespace monge::train {
 
-/// What the steps since the last clear() have shown, oldest first.
+/// Losses and gradient norms of the steps since the last clear_record(), oldest first.
 struct StepRecord {
   std::vector<double> losses;      // mean cross-entropy, nats per token
   std::vector<double> grad_norms;  // before clipping
@@ -32,16 +32,16 @@ class TrainingStep {
     std::int64_t batch = 0;       // B, rows of a micro-batch
     std::int64_t accumulate = 1;  // micro-batches in a step
     std::uint64_t seed = 0;       // of dropout
-    std::int64_t record = 1;      // how many steps may pass between two clear()
+    std::int64_t record = 1;      // how many steps may pass between two clear_record()
     bool replay = true;           // steps that repeat each other, from a recording of their kernel calls
   };
   /// Everything passed outlives this.
-  TrainingStep(const Options& options, nn::Gpt& model, nn::ParameterStore& store, optim::Optimizer& optimizer);
+  TrainingStep(const Options& options, nn::Model& model, nn::ParameterStore& store, optim::Optimizer& optimizer);
 
   /// One step, `step` from 1, on the micro-batches that `next` gives.
-  void run(std::int64_t step, const std::function<Batch()>& next);
+  void run(std::int64_t step, const std::function<HostBatch()>& next);
   /// The forward and backward half of a step: fills the store's gradients and the loss of the current record slot.
-  void gradients(std::int64_t step, const std::function<Batch()>& next);
+  void gradients(std::int64_t step, const std::function<HostBatch()>& next);
 
   /// Waits for the device.
   StepRecord record() const;
@@ -56,7 +56,7 @@ class TrainingStep {
 
  private:
   /// What the host gives to the device for a step.
-  void load(std::int64_t step, const std::function<Batch()>& next);
+  void load(std::int64_t step, const std::function<HostBatch()>& next);
   /// Forward and backward passes, of the targets given or of targets drawn from the model: kernel calls alone.
   enum class Labels { given, sampled };
   void compute_gradients(Labels labels);
@@ -64,15 +64,15 @@ class TrainingStep {
   void compute(std::int64_t step);
 
   const Options options_;
-  nn::Gpt& model_;
+  nn::Model& model_;
   nn::ParameterStore& store_;
   optim::Optimizer& optimizer_;
-  Tensor inputs_, targets_;  // (accumulate, B, T) i32
-  Tensor micro_steps_;       // (accumulate) i32: which numbers dropout draws
-  Tensor seed_;              // (1): 1 / accumulate, the gradient of the mean with respect to one loss
-  Tensor loss_;              // (1): of the step
-  Tensor share_;             // (1): 1 / targets of a step
-  Tensor losses_, norms_;    // (record)
+  nn::Batch fields_;       // each (accumulate, B, length) i32
+  Tensor micro_steps_;     // (accumulate) i32: which numbers dropout draws
+  Tensor seed_;            // (1): 1 / accumulate, the gradient of the mean with respect to one loss
+  Tensor loss_;            // (1): of the step
+  Tensor share_;           // (1): 1 / targets of a step
+  Tensor losses_, norms_;  // (record)
   std::int64_t recorded_ = 0;
   std::int64_t computed_ = 0;             // steps that repeat each other, so far
   std::unique_ptr<Recording> recording_;  // of such a step

@@ -123,7 +123,7 @@ HWY_INLINE void differentiate_row(const Map& row_map, const RowDamping& damping,
                                   float* solved) {
   const float slack = row_map.template slack<SimdRow>(stat);
   const float* s = weights;
-  if constexpr (!Map::curvature_is_weight) {
+  if constexpr (!is_exponential<Map>) {
     const auto n = static_cast<float>(keys);
     map(
         keys, s_space, [&](Floats a) HWY_ATTR { return row_map.template curvature<SimdRow>(Lanes(a), n).v; }, weights);
@@ -131,7 +131,7 @@ HWY_INLINE void differentiate_row(const Map& row_map, const RowDamping& damping,
   }
   if (solved != nullptr) solve_row(damping, s, slack, keys, u, solved);
 
-  const Floats baseline = splat(Map::curvature_is_weight ? weights_dot_u : mean_under(s, slack, u, keys));
+  const Floats baseline = splat(is_exponential<Map> ? weights_dot_u : mean_under(s, slack, u, keys));
   map(
       keys, u, [&](Floats x, Floats y) HWY_ATTR { return hn::Mul(y, hn::Sub(x, baseline)); }, u, s);
 }

@@ -32,6 +32,8 @@ namespace monge::cpu::HWY_NAMESPACE {
 // The row maps, compiled for this instruction set.
 #define MONGE_LAMBDA HWY_ATTR
 #include "core/row_map/maps.h"
+
+#include "core/row_map/custom_map.h"
 #undef MONGE_LAMBDA
 
 HWY_INLINE std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
@@ -108,7 +110,9 @@ class Carver {
 };
 
 /// f32 work space from the scratch pool.
-HWY_INLINE Tensor scratch(std::int64_t n) { return Tensor::empty({n}, DType::f32, Device{DeviceKind::cpu, 0}, Pool::scratch); }
+HWY_INLINE Tensor scratch(std::int64_t n) {
+  return Tensor::empty({n}, DType::f32, Device{DeviceKind::cpu, 0}, Pool::scratch);
+}
 
 // --- between tensors and tiles ---
 
@@ -241,9 +245,9 @@ template <class T>
 HWY_INLINE void multiply_scores(const Plan& plan, const Tile& tile, double factor, const float* a, const float* b,
                                 float* c) {
   multiply<T>(tile.rows, plan.keys, {a, row_words<T>(plan.a.head_dim), 1}, transposed<T>(plan, b), c, plan.stride,
-              {.factor = factor}, [&](std::int64_t, std::int64_t end) HWY_ATTR {
+              {.factor = factor}, Extents([&](std::int64_t, std::int64_t end) HWY_ATTR {
                 return Extent{round_up(plan.visible(tile.first + end - 1), lanes()), 0, words<T>(plan.a.head_dim)};
-              });
+              }));
 }
 
 /// c (rows, width) = factor weights (rows, keys) b: outputs, or dq.
@@ -251,9 +255,9 @@ template <class T>
 HWY_INLINE void multiply_values(const Plan& plan, const Tile& tile, double factor, const float* weights, const float* b,
                                 std::int64_t width, float* c) {
   multiply<T>(tile.rows, width, {weights, plan.stride, 1}, row_major(width, b), c, width, {.factor = factor},
-              [&](std::int64_t, std::int64_t end) HWY_ATTR {
+              Extents([&](std::int64_t, std::int64_t end) HWY_ATTR {
                 return Extent{width, 0, words<T>(plan.visible(tile.first + end - 1))};
-              });
+              }));
 }
 
 /// c (keys, width) += weights^T (keys, rows) b: dk and dv. `pairs` is room for the weights once more if T is bf16.
@@ -271,11 +275,11 @@ HWY_INLINE void add_transposed(const Plan& plan, const Tile& tile, const float* 
   }
   const std::int64_t seen = plan.visible(tile.first + tile.rows - 1);
   multiply<T>(seen, plan.width, {weights, 1, plan.stride}, row_major(plan.width, b), c, plan.width,
-              {.accumulate = true}, [&](std::int64_t begin, std::int64_t) HWY_ATTR {
+              {.accumulate = true}, Extents([&](std::int64_t begin, std::int64_t) HWY_ATTR {
                 const std::int64_t first =
                     plan.a.causal ? std::max<std::int64_t>(0, begin - plan.a.start - tile.first) : 0;
                 return Extent{plan.width, first / per_word<T>, words<T>(tile.rows)};
-              });
+              }));
 }
 
 /// A tile of weights becomes a factor of type T, in place. A product reads a block of rows or keys up to the last of

@@ -2,8 +2,10 @@
 
 #include <array>
 #include <dnnl.hpp>
+#include <map>
 #include <unordered_map>
 
+#include "core/cpu/parallel.h"
 #include "core/error.h"
 
 namespace monge::cpu {
@@ -103,7 +105,9 @@ Prepared prepare(const Product& product) {
 }  // namespace
 
 bool run_product(const Product& product, const void* a, const void* b, const void* bias, void* out) {
-  static std::unordered_map<Product, Prepared, ProductHash> cache;
+  // A primitive splits its work for the number of threads that it was made under.
+  static std::map<int, std::unordered_map<Product, Prepared, ProductHash>> by_threads;
+  auto& cache = by_threads[thread_count()];
   auto found = cache.find(product);
   if (found == cache.end()) found = cache.emplace(product, prepare(product)).first;
   const Prepared& prepared = found->second;

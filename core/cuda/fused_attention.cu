@@ -45,11 +45,26 @@ FusedCall call_of(const kernel::Attention& a) {
   return c;
 }
 
+RowStatistic statistic_of(const RowMap& map) {
+  RowStatistic statistic{};
+  RowMaps::visit(map, [&](const auto& of_kind) { statistic = of_kind.statistic; });
+  return statistic;
+}
+
+/// Calls f with the number of the map's shard, as a std::integral_constant.
+template <std::size_t shard = 0, class F>
+void with_shard(const RowMap& map, const F& f) {
+  if constexpr (shard < fused_shards) {
+    map.index() % fused_shards == shard ? f(std::integral_constant<std::size_t, shard>())
+                                        : with_shard<shard + 1>(map, f);
+  }
+}
+
 }  // namespace
 
 std::string fused_refusal(const kernel::Attention& a) {
   constexpr std::int64_t most = std::numeric_limits<int>::max() / 2;
-  if (a.map.kind == RowMapKind::custom) return "a custom map runs on host backends only";
+  if (custom_of(a.map) != nullptr) return "a custom map runs on host backends only";
   if (a.head_dim != 64 && a.head_dim != 128) return "head_dim is " + std::to_string(a.head_dim) + ", not 64 or 128";
   if (a.prior.head || a.prior.distance || a.prior.key) return "of the priors it knows ALiBi slopes only";
   if (a.start != 0) return "the queries start behind a cache of keys";
@@ -79,19 +94,11 @@ std::string fused_refusal(const kernel::AttentionBackward& args) {
   return {};
 }
 
-bool fused_needs_row_stat(const RowMap& map) {
-  switch (map.kind) {
-    case RowMapKind::sparsemax:
-    case RowMapKind::entmax15:
-    case RowMapKind::entmax:
-    case RowMapKind::softpick: return true;
-    default: return false;
-  }
-}
+bool fused_needs_row_stat(const RowMap& map) { return statistic_of(map) == RowStatistic::whole_row; }
 
 void fused_attention(Stream stream, const kernel::Attention& args) {
   const FusedCall call = call_of(args);
-  visit_device_map(args.map, [&](const auto& map) { fused_forward(map, call, args.head_dim, stream); });
+  with_shard(args.map, [&](auto shard) { fused_forward<shard>(args.map, call, args.head_dim, stream); });
 }
 
 void fused_attention_backward(Stream stream, const kernel::AttentionBackward& args) {
@@ -111,13 +118,12 @@ void fused_attention_backward(Stream stream, const kernel::AttentionBackward& ar
   const auto rows = [&] {
     return Tensor::empty({a.batch, a.heads, a.queries}, DType::f32, a.row_stat.device(), Pool::scratch);
   };
-  const bool separable =
-      a.map.kind == RowMapKind::sigmoid || a.map.kind == RowMapKind::relu || a.map.kind == RowMapKind::softplus;
-  Tensor centre, row_centre, lambda;
-  if (!separable) call.centre = (centre = rows()).data_as<float>();
-  if (!separable && solves) call.row_centre = (row_centre = rows()).data_as<float>();
+  const bool separable = statistic_of(a.map) == RowStatistic::none;
+  Tensor baseline, row_baseline, lambda;
+  if (!separable) call.baseline = (baseline = rows()).data_as<float>();
+  if (!separable && solves) call.row_baseline = (row_baseline = rows()).data_as<float>();
   if (solves && args.damping.scale == RowDamping::Scale::trace) call.row_lambda = (lambda = rows()).data_as<float>();
-  visit_device_map(a.map, [&](const auto& map) { fused_backward(map, call, a.head_dim, solves, stream); });
+  with_shard(a.map, [&](auto shard) { fused_backward<shard>(a.map, call, a.head_dim, solves, stream); });
 }
 
 }  // namespace monge::MONGE_GPU

@@ -2,7 +2,7 @@
 // with its square. bf16, head_dim 64 and 128, every map, with or without the row solve, ALiBi slopes, dropout, grouped
 // heads. Bitwise reproducible.
 //
-//   forward     softmax, softmax1 and the separable maps from scratch; all others from a known row_stat
+//   forward     exponential and separable maps from scratch; all others from a known row_stat
 //   statistics  the means of the rows, where they take a pass of their own
 //   keys        dk, dv, row_dk
 //   queries     dq, row_dq

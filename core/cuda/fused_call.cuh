@@ -33,9 +33,9 @@ struct FusedCall {
 
   // Backward only.
   Heads dout, dq, dk, dv, row_dq, row_dk, row_dv;
-  float* centre;      // (B, H, T): <s, u> / c; for softpick <a, u>; null where it is 0
-  float* row_centre;  // (B, H, T): the mean that the row solve takes off; null where it is 0
-  float* row_lambda;  // (B, H, T): with RowDamping::Scale::trace
+  float* baseline;      // (B, H, T): <s, u> / c; for softpick <a, u>; null where it is 0
+  float* row_baseline;  // (B, H, T): the mean that the row solve takes off; null where it is 0
+  float* row_lambda;    // (B, H, T): with RowDamping::Scale::trace
   float damping;
   RowDamping::Scale damping_scale;
 
@@ -48,10 +48,14 @@ struct FusedCall {
   }
 };
 
-/// The kernels for one map, on its struct; head_dim is 64 or 128. Compiled in fused_<map>.cu.
-template <class Map>
-void fused_forward(const Map& map, const FusedCall& c, std::int64_t head_dim, Stream stream);
-template <class Map>
-void fused_backward(const Map& map, const FusedCall& c, std::int64_t head_dim, bool solves, Stream stream);
+/// The kernels are compiled in fused_shard_<shard>.cu, side by side: each of these takes the maps whose index in the
+/// list is `shard` modulo fused_shards.
+inline constexpr std::size_t fused_shards = 5;
+
+/// head_dim is 64 or 128.
+template <std::size_t shard>
+void fused_forward(const RowMap& map, const FusedCall& c, std::int64_t head_dim, Stream stream);
+template <std::size_t shard>
+void fused_backward(const RowMap& map, const FusedCall& c, std::int64_t head_dim, bool solves, Stream stream);
 
 }  // namespace monge::MONGE_GPU

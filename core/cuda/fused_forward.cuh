@@ -1,8 +1,8 @@
 // The fused forward pass: out = map(scale q k^T + slopes) v.
 //
 // A block of 128 threads takes 64 M queries of one head, each warp 16 M of them, and goes over the keys in tiles of 64,
-// two in shared memory at a time. Softmax and softmax1 find the statistic of the row on the way (Milakov & Gimelshein
-// 2018, arXiv:1805.02867); all other maps are given it.
+// two in shared memory at a time. Maps that are exponentials find the statistic of the row on the way (Milakov &
+// Gimelshein 2018, arXiv:1805.02867), separable ones have none, all others are given it.
 #pragma once
 
 #include "core/cuda/fused_rows.cuh"
@@ -69,7 +69,7 @@ template <class Map, int D>
 __global__ void __launch_bounds__(fused_threads, 2) fused_forward_kernel(Map map, FusedCall c) {
   using Shape = ForwardShape<D>;
   constexpr int M = Shape::M, span = Shape::span, N = span / 8;
-  constexpr bool online = in_bits<Map>;
+  constexpr bool online = is_exponential<Map>;
   using Row = TwoScores<Map>;
 
   const QueryRows<M> rows(c, static_cast<int>(gridDim.y - 1 - blockIdx.y));  // the longest rows first
@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(fused_threads, 2) fused_forward_kernel(Map map
   const Scores<Map> scores(c, h);
 
   float out[M][D / 8][4] = {};
-  OnlineRows<M> state(std::is_same_v<Map, Softmax1Map>);
+  OnlineRows<M> state(Map::statistic == RowStatistic::log1p_sum_exp);
   float stat[M][2] = {};
   if constexpr (!online && !is_separable<Map>) {
 #pragma unroll
@@ -109,7 +109,7 @@ __global__ void __launch_bounds__(fused_threads, 2) fused_forward_kernel(Map map
           const int first = tile * staged + part;
           if (!rows.sees(c, first)) break;
           const auto at = Elements<false>::from(rows.first, first);
-          const Kept<M, N> kept(c, b, h, at);
+          const DropoutMask<M, N> mask(c, b, h, at);
           float z[M][N][4];
           multiply_rows(z, queries, warp_row, keys(stage), part);
           scores.finish(z, c, at, rows.sees_all(c, first, span));
@@ -131,7 +131,7 @@ __global__ void __launch_bounds__(fused_threads, 2) fused_forward_kernel(Map map
               }
             }
           }
-          kept.apply(z, c);
+          mask.apply(z, c);
           unsigned weights[M][N / 2][4];
           pack(weights, z);
           multiply_weights<M, N, D>(out, weights, values(stage), part);
@@ -143,17 +143,17 @@ __global__ void __launch_bounds__(fused_threads, 2) fused_forward_kernel(Map map
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int i = rows.query(m, half);
-      float kept = 0.0f;
+      float statistic = 0.0f;
       if constexpr (online) {
         const float total = sum_of_row(state.total[m][half]), share = 1.0f / total;
-        kept = (state.top[m][half] + log2f(total)) / units<Map>;
+        statistic = (state.top[m][half] + log2f(total)) / units<Map>;
 #pragma unroll
         for (int d = 0; d < D / 8; ++d) {
           out[m][d][2 * half] *= share;
           out[m][d][2 * half + 1] *= share;
         }
       }
-      if ((online || is_separable<Map>)&&pair == 0 && i < c.queries) c.row_stat[c.row(b, h, i)] = kept;
+      if ((online || is_separable<Map>)&&pair == 0 && i < c.queries) c.row_stat[c.row(b, h, i)] = statistic;
     }
   }
   queries.store(out, 1.0f, warp_row, c.out.at<D>(b, rows.first, h), c.out.token_stride, c.queries - rows.first);

@@ -11,7 +11,7 @@
 namespace monge::MONGE_GPU {
 
 /// What the queries of a tile bring along, `staged` floats each.
-enum FusedConstant { constant_stat, constant_centre, constant_row_centre, constant_lambda, fused_constants };
+enum FusedConstant { constant_stat, constant_baseline, constant_row_baseline, constant_lambda, fused_constants };
 
 /// 16 M keys of a warp meet `span` queries at a time: as many as the registers hold beside the gradients.
 template <int D, bool solves>
@@ -67,8 +67,8 @@ __global__ void __launch_bounds__(fused_threads, 2) keys_backward_kernel(Map map
         const auto copy = [&](FusedConstant which, const float* from) {
           if (from != nullptr) copy_async<4>(constants(stage, which) + i, from + row, true);
         };
-        if (!is_separable<Map>) copy(low ? constant_stat : constant_centre, low ? c.row_stat : c.centre);
-        if (solves) copy(low ? constant_row_centre : constant_lambda, low ? c.row_centre : c.row_lambda);
+        if (!is_separable<Map>) copy(low ? constant_stat : constant_baseline, low ? c.row_stat : c.baseline);
+        if (solves) copy(low ? constant_row_baseline : constant_lambda, low ? c.row_baseline : c.row_lambda);
       },
       [&](int step, int stage) {
         const int h = head_of(step);
@@ -80,12 +80,12 @@ __global__ void __launch_bounds__(fused_threads, 2) keys_backward_kernel(Map map
           if (c.causal && first + span - 1 < first_key) continue;
           const bool whole = first + span <= c.queries && (!c.causal || first >= first_key + 16 * M - 1);
           const auto at = Elements<true>::from(first_key, first);
-          const Kept<M, N> kept(c, b, h, at);
+          const DropoutMask<M, N> mask(c, b, h, at);
           float z[M][N][4], u[M][N][4], naturals[solves ? M : 1][N][4];
           multiply_rows(z, keys, warp_row, queries(stage), part);
           multiply_rows(u, values, warp_row, douts(stage), part);
           scores.finish(z, c, at, whole);
-          kept.apply(u, c);
+          mask.apply(u, c);
 #pragma unroll
           for (int n = 0; n < N; ++n) {
 #pragma unroll
@@ -95,10 +95,10 @@ __global__ void __launch_bounds__(fused_threads, 2) keys_backward_kernel(Map map
               RowConstants row{visible, 0.0f, 0.0f, 0.0f, 0.0f};
               if constexpr (!is_separable<Map>) {
                 row.stat = units<Map> * constant(constant_stat);
-                row.centre = constant(constant_centre);
+                row.baseline = constant(constant_baseline);
               }
               if constexpr (solves) {
-                if constexpr (!is_separable<Map>) row.row_centre = constant(constant_row_centre);
+                if constexpr (!is_separable<Map>) row.row_baseline = constant(constant_row_baseline);
                 row.lambda = lambda_of(c, visible, c.row_lambda == nullptr ? 0.0f : constant(constant_lambda));
               }
 #pragma unroll
@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(fused_threads, 2) keys_backward_kernel(Map map
               }
             }
           }
-          kept.apply(z, c);
+          mask.apply(z, c);
           unsigned weights[M][N / 2][4], dz[M][N / 2][4];
           pack(weights, z);
           pack(dz, u);

@@ -1,4 +1,4 @@
-// The launches of the fused kernels for one map. Each map has a file fused_<map>.cu of its own, which compiles them.
+// The launches of the fused kernels, compiled in the files fused_shard_<shard>.cu.
 #pragma once
 
 #include "core/cuda/fused_forward.cuh"
@@ -17,13 +17,13 @@ void launch_forward(const Map& map, const FusedCall& c, Stream stream) {
 
 template <class Map, int D, bool solves>
 void launch_backward(const Map& map, const FusedCall& c, Stream stream) {
-  if (centre_is_in_output<Map>) {
+  if (baseline_is_in_output<Map>) {
     const auto rows = static_cast<std::int64_t>(c.batch) * c.heads * c.queries;
-    launch(output_centre_kernel<D>, static_cast<unsigned>(pieces<std::int64_t>(rows, fused_warps)), fused_threads, 0,
+    launch(output_baseline_kernel<D>, static_cast<unsigned>(pieces<std::int64_t>(rows, fused_warps)), fused_threads, 0,
            stream, c);
   }
   if constexpr (Map::metric != Metric::none) {
-    const bool needs_means = !is_separable<Map> && (solves || !centre_is_in_output<Map>);
+    const bool needs_means = !is_separable<Map> && (solves || !baseline_is_in_output<Map>);
     if (needs_means || c.row_lambda != nullptr) {
       const auto tiles = pieces(c.queries, QueryRows<StatisticsShape<D>::M>::rows);
       launch(row_statistics_kernel<Map, D>, dim3(c.batch * c.heads, tiles), fused_threads,
@@ -38,12 +38,7 @@ void launch_backward(const Map& map, const FusedCall& c, Stream stream) {
 }
 
 template <class Map>
-void fused_forward(const Map& map, const FusedCall& c, std::int64_t head_dim, Stream stream) {
-  head_dim == 64 ? launch_forward<Map, 64>(map, c, stream) : launch_forward<Map, 128>(map, c, stream);
-}
-
-template <class Map>
-void fused_backward(const Map& map, const FusedCall& c, std::int64_t head_dim, bool solves, Stream stream) {
+void launch_backward(const Map& map, const FusedCall& c, std::int64_t head_dim, bool solves, Stream stream) {
   if constexpr (Map::metric != Metric::none) {
     if (solves) {
       head_dim == 64 ? launch_backward<Map, 64, true>(map, c, stream) : launch_backward<Map, 128, true>(map, c, stream);
@@ -53,8 +48,30 @@ void fused_backward(const Map& map, const FusedCall& c, std::int64_t head_dim, b
   head_dim == 64 ? launch_backward<Map, 64, false>(map, c, stream) : launch_backward<Map, 128, false>(map, c, stream);
 }
 
-#define MONGE_FUSED_KERNELS(Map)                                                            \
-  template void fused_forward(const Map&, const FusedCall&, std::int64_t head_dim, Stream); \
-  template void fused_backward(const Map&, const FusedCall&, std::int64_t head_dim, bool solves, Stream)
+/// Calls f with the struct of the map, which is one of the shard's.
+template <std::size_t shard, class F>
+void visit_shard(const RowMap& map, const F& f) {
+  RowMaps::visit(map, [&](const auto& of_kind) {
+    using Map = std::decay_t<decltype(of_kind)>;
+    if constexpr (RowMaps::index_of<Map>() % fused_shards == shard) f(of_kind);
+  });
+}
+
+template <std::size_t shard>
+void fused_forward(const RowMap& map, const FusedCall& c, std::int64_t head_dim, Stream stream) {
+  visit_shard<shard>(map, [&](const auto& of_kind) {
+    using Map = std::decay_t<decltype(of_kind)>;
+    head_dim == 64 ? launch_forward<Map, 64>(of_kind, c, stream) : launch_forward<Map, 128>(of_kind, c, stream);
+  });
+}
+
+template <std::size_t shard>
+void fused_backward(const RowMap& map, const FusedCall& c, std::int64_t head_dim, bool solves, Stream stream) {
+  visit_shard<shard>(map, [&](const auto& of_kind) { launch_backward(of_kind, c, head_dim, solves, stream); });
+}
+
+#define MONGE_FUSED_SHARD(shard)                                                                      \
+  template void fused_forward<shard>(const RowMap&, const FusedCall&, std::int64_t head_dim, Stream); \
+  template void fused_backward<shard>(const RowMap&, const FusedCall&, std::int64_t head_dim, bool solves, Stream)
 
 }  // namespace monge::MONGE_GPU

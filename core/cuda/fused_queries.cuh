@@ -40,9 +40,9 @@ __global__ void __launch_bounds__(fused_threads, 2) queries_backward_kernel(Map 
       RowConstants& own = constants[m][half];
       own.n = c.visible(i);
       own.stat = is_separable<Map> ? 0.0f : units<Map> * __ldg(c.row_stat + row);
-      own.centre = is_separable<Map> ? 0.0f : __ldg(c.centre + row);
+      own.baseline = is_separable<Map> ? 0.0f : __ldg(c.baseline + row);
       if constexpr (solves) {
-        own.row_centre = is_separable<Map> ? 0.0f : __ldg(c.row_centre + row);
+        own.row_baseline = is_separable<Map> ? 0.0f : __ldg(c.row_baseline + row);
         own.lambda = lambda_of(c, own.n, read(c.row_lambda));
       }
     }
@@ -66,12 +66,12 @@ __global__ void __launch_bounds__(fused_threads, 2) queries_backward_kernel(Map 
           const int first = tile * staged + part;
           if (!rows.sees(c, first)) break;
           const auto at = Elements<false>::from(rows.first, first);
-          const Kept<M, N> kept(c, b, h, at);
+          const DropoutMask<M, N> mask(c, b, h, at);
           float z[M][N][4], u[M][N][4];
           multiply_rows(z, queries, warp_row, keys(stage), part);
           multiply_rows(u, douts, warp_row, values(stage), part);
           scores.finish(z, c, at, rows.sees_all(c, first, span));
-          kept.apply(u, c);
+          mask.apply(u, c);
 #pragma unroll
           for (int m = 0; m < M; ++m) {
 #pragma unroll

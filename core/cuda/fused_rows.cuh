@@ -15,17 +15,11 @@ namespace monge::MONGE_GPU {
 
 /// Maps that are exponentials work on scores in bits, times log2(e): then exp is the instruction of the hardware.
 template <class Map>
-inline constexpr bool in_bits = std::is_same_v<Map, SoftmaxMap> || std::is_same_v<Map, Softmax1Map>;
-template <class Map>
-inline constexpr float units = in_bits<Map> ? 1.4426950408889634f : 1.0f;
+inline constexpr float units = is_exponential<Map> ? 1.4426950408889634f : 1.0f;
 
-/// Each weight depends on its own score only: no statistic, and rows have no mean to take off.
+/// <s, u> / c (without a symmetric Jacobian <a, u>) is <dO, o>.
 template <class Map>
-inline constexpr bool is_separable = std::is_base_of_v<SeparableMap<Map>, Map>;
-
-/// <s, u> / c (softpick: <a, u>) is <dO, o>.
-template <class Map>
-inline constexpr bool centre_is_in_output = Map::curvature_is_weight || Map::metric == Metric::none;
+inline constexpr bool baseline_is_in_output = is_exponential<Map> || Map::metric == Metric::none;
 
 /// Two scores of one row of n keys, as the Row of core/row_map/row_map.h for maps that know the row's statistic.
 template <class Map>
@@ -40,7 +34,7 @@ struct TwoScores : DeviceRow {
     at[0] = f(at[0]);
     at[1] = f(at[1]);
   }
-  static __device__ __forceinline__ float exp(float x) { return in_bits<Map> ? exp2f(x) : expf(x); }
+  static __device__ __forceinline__ float exp(float x) { return is_exponential<Map> ? exp2f(x) : expf(x); }
 };
 
 /// Where the elements of a thread's fragments float[M][N][4] are: their query and key.
@@ -104,12 +98,12 @@ struct Scores {
 
 /// Which of the elements of a thread dropout keeps, a bit for each.
 template <int M, int N>
-struct Kept {
+struct DropoutMask {
   static_assert(4 * N <= 32);
   unsigned bits[M];
 
   template <bool keys_are_rows>
-  __device__ __forceinline__ Kept(const FusedCall& c, int b, int h, Elements<keys_are_rows> at) {
+  __device__ __forceinline__ DropoutMask(const FusedCall& c, int b, int h, Elements<keys_are_rows> at) {
 #pragma unroll
     for (int m = 0; m < M; ++m) {
       bits[m] = 0;
@@ -139,7 +133,7 @@ struct Kept {
 /// What the kernels know about a row of the backward pass.
 struct RowConstants {
   int n;  // visible keys
-  float stat, centre, row_centre, lambda;
+  float stat, baseline, row_baseline, lambda;
 };
 
 /// Two elements of a row: weights, dL/dz and, in the place of dL/dz, the damped natural gradient.
@@ -160,11 +154,11 @@ __device__ __forceinline__ TwoGradients gradients_of(const Map& map, const RowCo
   for (int e = 0; e < 2; ++e) {
     out.weight[e] = weights.at[e];
     if constexpr (Map::metric == Metric::none) {
-      out.dz[e] = map.template backward<Row>(z[e], u[e], row.stat, row.centre);
+      out.dz[e] = map.template backward<Row>(z[e], u[e], row.stat, row.baseline);
     } else {
       const float s = map.template curvature<Row>(weights.at[e], static_cast<float>(row.n));
-      out.dz[e] = s * (u[e] - row.centre);
-      if constexpr (solves) out.solved[e] = s / (s + row.lambda) * (u[e] - row.row_centre);
+      out.dz[e] = s * (u[e] - row.baseline);
+      if constexpr (solves) out.solved[e] = s / (s + row.lambda) * (u[e] - row.row_baseline);
     }
   }
   return out;

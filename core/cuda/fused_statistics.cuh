@@ -8,9 +8,9 @@
 
 namespace monge::MONGE_GPU {
 
-/// centre = <dO, o>, one warp for each row.
+/// baseline = <dO, o>, one warp for each row.
 template <int D>
-__global__ void __launch_bounds__(fused_threads, 2) output_centre_kernel(FusedCall c) {
+__global__ void __launch_bounds__(fused_threads, 2) output_baseline_kernel(FusedCall c) {
   const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * fused_warps + warp_of();  // (b, i, h): as in memory
   const std::int64_t token = at / c.heads;
   const int h = static_cast<int>(at % c.heads);
@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(fused_threads, 2) output_centre_kernel(FusedCa
   }
 #pragma unroll
   for (int lanes = 16; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(whole_warp, sum, lanes);
-  if (lane_of() == 0) c.centre[c.row(b, h, i)] = sum;
+  if (lane_of() == 0) c.baseline[c.row(b, h, i)] = sum;
 }
 
 template <int D>
@@ -36,8 +36,8 @@ struct StatisticsShape {
   static constexpr std::size_t shared_bytes = (2 * fused_warps * 16 * M + 4 * staged) * D * sizeof(bf16);
 };
 
-/// Writes row_lambda when the damping needs the trace, centre unless it is in the output, and row_centre when there is
-/// one; neither for separable maps.
+/// Writes row_lambda when the damping needs the trace, baseline unless it is in the output, and row_baseline when there
+/// is one; neither for separable maps.
 template <class Map, int D>
 __global__ void __launch_bounds__(fused_threads, 2) row_statistics_kernel(Map map, FusedCall c) {
   using Shape = StatisticsShape<D>;
@@ -81,8 +81,8 @@ __global__ void __launch_bounds__(fused_threads, 2) row_statistics_kernel(Map ma
           scores.finish(z, c, at, rows.sees_all(c, first, span));
           if (with_u) {
             multiply_rows(u, douts, warp_row, values(stage), 0);
-            const Kept<M, N> kept(c, b, h, at);
-            kept.apply(u, c);
+            const DropoutMask<M, N> mask(c, b, h, at);
+            mask.apply(u, c);
           }
 #pragma unroll
           for (int n = 0; n < N; ++n) {
@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(fused_threads, 2) row_statistics_kernel(Map ma
     }
   }
   if constexpr (!is_separable<Map>) {
-    const bool solves = c.row_centre != nullptr;
+    const bool solves = c.row_baseline != nullptr;
 #pragma unroll
     for (int half = 0; half < 2; ++half) lambda[half] = lambda_of(c, c.visible(rows.query(0, half)), lambda[half]);
     float s_sum[2] = {}, su_sum[2] = {}, w_sum[2] = {}, wu_sum[2] = {};
@@ -139,8 +139,8 @@ __global__ void __launch_bounds__(fused_threads, 2) row_statistics_kernel(Map ma
       const float w = sum_of_row(w_sum[half]) + (solves ? slack / lambda[half] : 0.0f), wu = sum_of_row(wu_sum[half]);
       if (pair == 0 && i < c.queries) {
         const auto row = c.row(b, h, i);
-        if (!centre_is_in_output<Map>) c.centre[row] = s > 0.0f ? su / s : 0.0f;
-        if (solves) c.row_centre[row] = w > 0.0f ? wu / w : 0.0f;
+        if (!baseline_is_in_output<Map>) c.baseline[row] = s > 0.0f ? su / s : 0.0f;
+        if (solves) c.row_baseline[row] = w > 0.0f ? wu / w : 0.0f;
       }
     }
   }

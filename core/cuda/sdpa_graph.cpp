@@ -89,7 +89,7 @@ std::string sdpa_limit(const kernel::Attention& a, std::size_t version) {
   if (version < 91800) {  // backward reads uninitialised memory on sm_90
     return fmt::format("cuDNN {}.{} is older than 9.18", version / 10000, version / 100 % 100);
   }
-  if (a.map.kind != RowMapKind::softmax) return fmt::format("cuDNN knows softmax only, not {}", name_of(a.map));
+  if (!as<SoftmaxMap>(a.map)) return fmt::format("cuDNN knows softmax only, not {}", name_of(a.map));
   if (a.q.data.dtype() != DType::bf16) return fmt::format("cuDNN needs bf16, not {}", name_of(a.q.data.dtype()));
   if (a.prior.head || a.prior.distance || a.prior.key) return "cuDNN knows no log-prior but ALiBi";
   if (a.prior.slopes && !a.causal) return "cuDNN knows ALiBi under a causal mask only";

@@ -213,7 +213,7 @@ dim3 rows_grid(const RowsPlan& plan) { return dim3(static_cast<unsigned>(pieces<
 
 void attention_rows(Runtime& runtime, const RowMap& map, const RowsPlan& plan, const Tensor& scores,
                     const Tensor& weights, const Tensor& row_stat) {
-  visit_device_map(map, [&](const auto& of_kind) {
+  RowMaps::visit(map, [&](const auto& of_kind) {
     visit_float(weights ? weights.dtype() : DType::f32, [&](auto type) {
       using T = typename decltype(type)::type;
       using Map = std::decay_t<decltype(of_kind)>;
@@ -225,7 +225,7 @@ void attention_rows(Runtime& runtime, const RowMap& map, const RowsPlan& plan, c
 
 void attention_rows_backward(Runtime& runtime, const RowMap& map, const RowsPlan& plan, const RowGradients& rows,
                              const RowDamping& damping) {
-  visit_device_map(map, [&](const auto& of_kind) {
+  RowMaps::visit(map, [&](const auto& of_kind) {
     visit_float(rows.dz.dtype(), [&](auto type) {
       using T = typename decltype(type)::type;
       using Map = std::decay_t<decltype(of_kind)>;
@@ -243,7 +243,7 @@ void attention_rows_backward(Runtime& runtime, const RowMap& map, const RowsPlan
 
 void attention_rows_metric(Runtime& runtime, const RowMap& map, const RowsPlan& plan, const Tensor& scores,
                            const Tensor& curvature) {
-  visit_device_map(map, [&](const auto& of_kind) {
+  RowMaps::visit(map, [&](const auto& of_kind) {
     using Map = std::decay_t<decltype(of_kind)>;
     if constexpr (Map::metric != Metric::none) {
       launch(rows_metric_kernel<Map>, rows_grid(plan), row_warps * warp_width, 0, runtime.stream(), of_kind, plan,

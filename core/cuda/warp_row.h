@@ -77,12 +77,4 @@ __device__ float weight_of(const Map& map, float z, float stat, std::int64_t n) 
   return row.value;
 }
 
-/// f(map) with the struct of the map's kind; the checks refuse a custom one.
-template <class F>
-void visit_device_map(const RowMap& map, F&& f) {
-  visit_row_map(map, [&](const auto& of_kind) {
-    if constexpr (!std::is_same_v<std::decay_t<decltype(of_kind)>, CustomMap>) f(of_kind);
-  });
-}
-
 }  // namespace monge::MONGE_GPU

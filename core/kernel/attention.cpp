@@ -17,11 +17,9 @@ void check_view(const Call& call, const char* name, const HeadView& view, std::i
 }
 
 void check_map(const Call& call, Device device, const RowMap& map) {
-  call.need(map.kind != RowMapKind::entmax || (map.alpha > 1.0 && map.alpha <= 2.0),
-            "entmax needs 1 < alpha <= 2, got {}", map.alpha);
-  call.need(map.kind != RowMapKind::softplus || map.beta > 0.0, "softplus needs beta > 0, got {}", map.beta);
-  call.need((map.kind == RowMapKind::custom) == (map.custom != nullptr), "a custom map is a kind of its own");
-  if (map.kind == RowMapKind::custom && device.kind == DeviceKind::cuda) {
+  const std::string wrong = wrong_setting(map);
+  call.need(wrong.empty(), "{}", wrong);
+  if (custom_of(map) != nullptr && device.kind == DeviceKind::cuda) {
     throw InputError(
         fmt::format("the row map '{}' is the program's own and runs on the devices cpu and reference; write "
                     "it as a map of core/row_map to run it on {}",

@@ -14,7 +14,7 @@
 
 namespace monge {
 
-template <class Map>
+template <RowMapStruct Map>
 RowMap custom_row_map(Map map) {
   static_assert(Map::metric != Metric::none, "a custom row map needs a symmetric Jacobian");
   class Wrapped final : public CustomRowMap {
@@ -37,7 +37,7 @@ RowMap custom_row_map(Map map) {
    private:
     Map map_;
   };
-  return {.kind = RowMapKind::custom, .custom = std::make_shared<Wrapped>(std::move(map))};
+  return std::make_shared<const Wrapped>(std::move(map));
 }
 
 }  // namespace monge

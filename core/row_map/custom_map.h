@@ -1,10 +1,9 @@
-// The struct of RowMapKind::custom: hands rows in memory to a CustomRowMap (custom.h). The Row has to give its memory,
-// row.data(), and Row::each(f, x) = f of every lane of an element. Part of core/row_map/maps.h.
+// How kernels call a custom map (custom.h), and a map of either sort. Text like maps.h, which comes before it. The Row
+// has to give its memory, row.data(), and Row::each(f, x) = f of every lane of an element.
 
 struct CustomMap {
-  static constexpr const char* name = "custom";
   static constexpr Metric metric = Metric::conjugate_hessian;
-  static constexpr bool curvature_is_weight = false;
+  static constexpr RowStatistic statistic = RowStatistic::whole_row;  // as far as anybody knows
 
   explicit CustomMap(const CustomRowMap& custom) : custom_(&custom) {}
 
@@ -33,3 +32,10 @@ struct CustomMap {
  private:
   const CustomRowMap* custom_;
 };
+
+/// Calls f with the struct of a built-in map, or with a CustomMap.
+template <class F>
+void visit_row_map(const RowMap& map, const F& f) {
+  if (const auto* custom = std::get_if<std::shared_ptr<const CustomRowMap>>(&map)) return f(CustomMap(**custom));
+  RowMaps::visit(map, f);
+}

@@ -1,9 +1,9 @@
-// The separable maps: each weight depends on its own score, so c is infinite. Part of core/row_map/maps.h.
+// The separable maps: each weight depends on its own score, so c is infinite.
 
 /// What they share: no statistic, no normalisation. `Self` gives weight<Row>(z, n) in a row of n keys, and curvature.
 template <class Self>
 struct SeparableMap {
-  static constexpr bool curvature_is_weight = false;
+  static constexpr RowStatistic statistic = RowStatistic::none;
 
   template <class Row>
   MONGE_HD typename Row::Number weights(Row& row) const {
@@ -32,13 +32,20 @@ struct SeparableMap {
 struct SigmoidMap : SeparableMap<SigmoidMap> {
   static constexpr const char* name = "sigmoid";
   static constexpr Metric metric = Metric::bernoulli;
+  static constexpr RowMapText text{.weights = "1 / (1 + exp(-z - b)), b = -log n",
+                                   .s = "a (1 - a)",
+                                   .c = "infinite",
+                                   .use = "keys that do not compete"};
+  static constexpr const char* bias_text =
+      "added to every score: one number, or one for each head; []: -log n in a row of n keys";
+  bool balanced = true;
 
-  MONGE_HD explicit SigmoidMap(bool balanced) : balanced_(balanced) {}
+  void take_bias() { balanced = false; }
 
   /// The bias of a row of n keys.
   template <class Row, class Number>
   MONGE_HD Number prepare(Number n) const {
-    return balanced_ ? -Row::log(n) : Number(0);
+    return balanced ? -Row::log(n) : Number(0);
   }
   template <class Row, class Element, class Number>
   MONGE_HD Element weight(Element z, Number bias) const {
@@ -48,15 +55,14 @@ struct SigmoidMap : SeparableMap<SigmoidMap> {
   MONGE_HD Element curvature(Element weight, Number) const {
     return weight * (Number(1) - weight);
   }
-
- private:
-  bool balanced_;
 };
 
 /// relu(z) / n, s = 1[z > 0] / n (Wortsman et al. 2023, arXiv:2309.08586).
 struct ReluMap : SeparableMap<ReluMap> {
   static constexpr const char* name = "relu";
   static constexpr Metric metric = Metric::conjugate_hessian;
+  static constexpr RowMapText text{
+      .weights = "relu(z) / n", .s = "1/n where z > 0", .c = "infinite", .use = "piecewise cubic layers"};
 
   template <class Row, class Number>
   MONGE_HD Number prepare(Number n) const {
@@ -76,24 +82,29 @@ struct ReluMap : SeparableMap<ReluMap> {
 struct SoftplusMap : SeparableMap<SoftplusMap> {
   static constexpr const char* name = "softplus";
   static constexpr Metric metric = Metric::conjugate_hessian;
+  static constexpr RowMapText text{.weights = "log(1 + exp(beta z)) / (beta n)",
+                                   .s = "sigmoid(beta z) / n",
+                                   .c = "infinite",
+                                   .use = "relu with a rounded corner"};
+  double beta = 1.0;  // > 0; relu in the limit
 
-  MONGE_HD explicit SoftplusMap(double beta) : beta_(beta) {}
+  template <class F>
+  void fields(F& f) {
+    f("beta", beta, {.doc = "sharpness of the corner; large: relu", .min = 0.0, .exclusive_min = true});
+  }
 
   template <class Row, class Number>
   MONGE_HD Number prepare(Number n) const {
-    return 1 / (static_cast<Number>(beta_) * n);
+    return 1 / (static_cast<Number>(beta) * n);
   }
   template <class Row, class Element, class Number>
   MONGE_HD Element weight(Element z, Number share) const {
-    const Element x = z * static_cast<Number>(beta_);
+    const Element x = z * static_cast<Number>(beta);
     const Element top = Row::relu(x);
     return (top + Row::log1p(Row::exp(x - top - top))) * share;  // x - 2 relu(x) = -|x|
   }
   template <class Row, class Element, class Number>
   MONGE_HD Element curvature(Element weight, Number n) const {
-    return Row::expm1(weight * (-static_cast<Number>(beta_) * n)) * (-1 / n);
+    return Row::expm1(weight * (-static_cast<Number>(beta) * n)) * (-1 / n);
   }
-
- private:
-  double beta_;
 };

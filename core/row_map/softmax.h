@@ -1,9 +1,10 @@
-// Softmax: weights p = exp(z - LSE(z)); s = p, c = 1. Part of core/row_map/maps.h.
+// Softmax: weights p = exp(z - LSE(z)); s = p, c = 1.
 
 struct SoftmaxMap {
   static constexpr const char* name = "softmax";
   static constexpr Metric metric = Metric::categorical;
-  static constexpr bool curvature_is_weight = true;
+  static constexpr RowStatistic statistic = RowStatistic::log_sum_exp;
+  static constexpr RowMapText text{.weights = "exp(z) / sum exp(z)", .s = "a", .c = "1", .use = "the default"};
 
   /// Returns log-sum-exp; -infinity for an empty row.
   template <class Row>

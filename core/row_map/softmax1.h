@@ -1,11 +1,15 @@
 // Softmax with one more key of score 0 that carries no value: a = exp(z) / (1 + sum exp(z)), so a row may attend to
 // nothing (Miller 2023, "Attention Is Off By One"). s = a, c = 1. A learned score b of the extra key is a prior of -b
-// on all others. Part of core/row_map/maps.h.
+// on all others.
 
 struct Softmax1Map {
   static constexpr const char* name = "softmax1";
   static constexpr Metric metric = Metric::categorical;
-  static constexpr bool curvature_is_weight = true;
+  static constexpr RowStatistic statistic = RowStatistic::log1p_sum_exp;
+  static constexpr RowMapText text{
+      .weights = "exp(z) / (1 + sum exp(z))", .s = "a", .c = "1", .use = "a head may attend to nothing"};
+  static constexpr const char* bias_text =
+      "added to every score, one number or one for each head: minus the score of the extra key; []: 0";
 
   /// Returns log(1 + sum exp(z)).
   template <class Row>

@@ -1,11 +1,14 @@
 // Softpick: a = relu(e^z - 1) / sum |e^z - 1| (Zuhri et al. 2025, arXiv:2504.20966), a map without attention sinks. Its
-// Jacobian is not symmetric, so it is no metric: the map brings a backward of its own and has no natural gradient. Part
-// of core/row_map/maps.h.
+// Jacobian is not symmetric, so it is no metric: the map brings a backward of its own and has no natural gradient.
 
 struct SoftpickMap {
   static constexpr const char* name = "softpick";
   static constexpr Metric metric = Metric::none;
-  static constexpr bool curvature_is_weight = false;
+  static constexpr RowStatistic statistic = RowStatistic::whole_row;
+  static constexpr RowMapText text{.weights = "relu(exp(z) - 1) / sum abs(exp(z) - 1)",
+                                   .s = "",
+                                   .c = "",
+                                   .use = "no sink and exact zeros; no natural gradient"};
 
   /// Returns the logarithm of the denominator, log(tiny + sum |e^z - 1|).
   template <class Row>

@@ -1,7 +1,7 @@
 // The whole `monge` program with one more MLP and one more attention. YAML calls them `squared_gelu`,
 // down(gelu(up(x))^2), and `squared_relu`, weights relu(z)^2 / n; the squares are after So et al. 2021, "Primer",
 // arXiv:2109.08668.
-#include <tools/monge.h>
+#include <monge.h>
 
 #include <cmath>
 #include <limits>
@@ -69,10 +69,6 @@ int main(int argc, char** argv) {
   monge::nn::mlps().add<SquaredGeluOptions>(
       "squared_gelu", "two products with gelu squared between",
       [](const SquaredGeluOptions& o, const LayerContext& c) { return std::make_unique<SquaredGelu>(o, c); });
-  monge::nn::attentions().add<monge::nn::AttentionOptions>(
-      "squared_relu", "weights relu(z)^2 / n",
-      [](const monge::nn::AttentionOptions& o, const LayerContext& c, monge::nn::Position& position) {
-        return std::make_unique<monge::nn::RowMapAttention>(monge::custom_row_map(SquaredReluMap{}), o, c, position);
-      });
+  monge::nn::add_row_map<SquaredReluMap>(monge::nn::attentions(), "weights relu(z)^2 / n");
   return monge::tools::run(argc, argv);
 }

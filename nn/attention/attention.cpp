@@ -5,6 +5,14 @@
 #include "core/error.h"
 
 namespace monge::nn {
+namespace {
+
+/// The packed projections of the tokens seen so far, of which attention reads keys and values.
+struct ProjectionCache : Cache {
+  Tensor qkv;  // (B, context, (H + 2 G) D)
+};
+
+}  // namespace
 
 /// LayerNorm of every query and key head on its own, the gains shared by the heads (Henry et al. 2020,
 /// arXiv:2010.04245; Dehghani et al. 2023, arXiv:2302.05442). Values pass through.
@@ -46,6 +54,7 @@ RowMapAttention::RowMapAttention(RowMap map, const AttentionOptions& options, co
     : heads_(c.heads),
       kv_heads_(c.kv_heads),
       head_dim_(c.head_dim()),
+      context_(c.context),
       map_(std::move(map)),
       position_(position),
       qkv_({.in = c.width,
@@ -116,7 +125,7 @@ autograd::AttentionSpec RowMapAttention::spec(Device device) const {
           .damping = row_damping_.value_or(RowDamping{})};
 }
 
-Var RowMapAttention::forward(const Var& x, LayerCache* cache, std::int64_t start) {
+Var RowMapAttention::forward(const Var& x, Cache* cache, std::int64_t start) {
   if (cache != nullptr) return out_.forward(cached(place(qkv_.forward(x), start, true).value(), *cache, start));
 
   const autograd::AttentionSpec how = spec(x.value().device());
@@ -134,19 +143,27 @@ Var RowMapAttention::forward(const Var& x, LayerCache* cache, std::int64_t start
   return out_.forward(autograd::attention(qkv, how, row_qkv));
 }
 
+std::unique_ptr<Cache> RowMapAttention::make_cache(const CacheContext& context) const {
+  const std::int64_t width = (heads_ + 2 * kv_heads_) * head_dim_;
+  auto cache = std::make_unique<ProjectionCache>();
+  cache->qkv = Tensor::zeros({context.batch, context_, width}, context.dtype, context.device);
+  return cache;
+}
+
 // Queries of the new tokens against the keys and values of all tokens so far.
-Tensor RowMapAttention::cached(const Tensor& qkv, LayerCache& cache, std::int64_t start) const {
-  const std::int64_t batch = qkv.size(0), tokens = qkv.size(1), width = qkv.size(2), context = cache.qkv.size(1);
-  require(start + tokens <= context, "[attention] {} tokens after {} do not fit into a cache of {}", tokens, start,
-          context);
+Tensor RowMapAttention::cached(const Tensor& qkv, Cache& cache, std::int64_t start) const {
+  const Tensor& seen = dynamic_cast<ProjectionCache&>(cache).qkv;
+  const std::int64_t batch = qkv.size(0), tokens = qkv.size(1), width = qkv.size(2);
+  require(start + tokens <= context_, "[attention] {} tokens after {} do not fit into a cache of {}", tokens, start,
+          context_);
   Backend& backend = qkv.backend();
   for (std::int64_t b = 0; b < batch; ++b) {
     backend.copy(
-        {.from = qkv.slice(b, b + 1), .to = cache.qkv.flat_view((b * context + start) * width, {1, tokens, width})});
+        {.from = qkv.slice(b, b + 1), .to = seen.flat_view((b * context_ + start) * width, {1, tokens, width})});
   }
   kernel::Attention call = autograd::attention_call(qkv, spec(qkv.device()));
   const Tensor out = Tensor::empty({batch, tokens, heads_ * head_dim_}, qkv.dtype(), qkv.device());
-  const auto in_cache = [&](const HeadView& view) { return HeadView{cache.qkv, view.offset, width, context * width}; };
+  const auto in_cache = [&](const HeadView& view) { return HeadView{seen, view.offset, width, context_ * width}; };
   call.keys = start + tokens;
   call.start = start;
   call.dropout = 0.0;

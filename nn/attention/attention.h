@@ -1,10 +1,9 @@
 // The attention layer: one class for every row map.
 //
-// A kind of one's own, from a row map of one's own (core/row_map/custom.h), is one line in the user's program:
+// A row map of a user's own program (core/row_map/row_map.h) becomes a kind in YAML, under the name of the map and with
+// its settings as keys, by one line there:
 //
-//   nn::attentions().add<nn::AttentionOptions>("mine", "what it is", [](const auto& o, const auto& c, auto& position) {
-//     return std::make_unique<nn::RowMapAttention>(custom_row_map(MyMap{}), o, c, position);
-//   });
+//   nn::add_row_map<MyMap>(nn::attentions(), "what it is");
 #pragma once
 
 #include <memory>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "core/backend.h"
+#include "core/row_map/custom.h"
 #include "nn/registries.h"
 
 namespace monge::nn {
@@ -32,15 +32,15 @@ struct HeadBias {
 
 /// One forward call of a layer while training.
 struct AttentionCall {
-  Tensor x;        // (B, T, C): what the projection has read
-  Tensor qkv;      // (B, T, (H + 2 G) D): the projection as attention reads it, rotated where positions are
+  Tensor x;                // (B, T, C): what the projection has read
+  Tensor qkv;              // (B, T, (H + 2 G) D): the projection as attention reads it, rotated where positions are
   kernel::Attention args;  // the call itself; q and k are views of `qkv`
   Position* position = nullptr;  // which rotates it
 };
 
 class QueryKeyNorm;
 
-/// Somebody who wants to see the forward calls of a layer, for statistics of them.
+/// Is shown the forward calls of a layer, to gather statistics.
 class AttentionObserver {
  public:
   virtual ~AttentionObserver() = default;
@@ -56,7 +56,8 @@ class RowMapAttention : public SelfAttention {
                   const HeadBias& bias = {});
   ~RowMapAttention() override;
 
-  Var forward(const Var& x, LayerCache* cache, std::int64_t start) override;
+  Var forward(const Var& x, Cache* cache, std::int64_t start) override;
+  std::unique_ptr<Cache> make_cache(const CacheContext& context) const override;
 
   /// From now on the gradients of W_q and W_k come from the damped natural gradient of each row; all others stay true.
   /// Throws std::invalid_argument for a map without a symmetric Jacobian.
@@ -77,10 +78,10 @@ class RowMapAttention : public SelfAttention {
   /// The packed projection with normalised heads and rotated queries and keys.
   Var place(const Var& qkv, std::int64_t start, bool trains_gain) const;
   autograd::AttentionSpec spec(Device device) const;
-  Tensor cached(const Tensor& qkv, LayerCache& cache, std::int64_t start) const;
+  Tensor cached(const Tensor& qkv, Cache& cache, std::int64_t start) const;
   double scale() const;
 
-  std::int64_t heads_, kv_heads_, head_dim_;
+  std::int64_t heads_, kv_heads_, head_dim_, context_;
   RowMap map_;
   Position& position_;
   Linear qkv_, out_;
@@ -94,5 +95,42 @@ class RowMapAttention : public SelfAttention {
   std::optional<RowDamping> row_damping_;
   AttentionObserver* observer_ = nullptr;
 };
+
+/// What YAML may say of a map: its settings, a bias if it takes one, and what every kind can be told.
+template <RowMapStruct Map>
+struct RowMapOptions : AttentionOptions {
+  Map map;
+  HeadBias head_bias;
+
+  void fields(Fields& f) override {
+    if constexpr (requires { map.fields(f); }) map.fields(f);
+    if constexpr (requires { Map::bias_text; }) {
+      f("bias", head_bias.initial, {.doc = Map::bias_text});
+      f("learned_bias", head_bias.learned, {.doc = "a learned number for each head is added, 0 at the start"});
+    }
+    AttentionOptions::fields(f);
+  }
+
+  RowMap row_map() const {
+    Map chosen = map;
+    if constexpr (requires { chosen.take_bias(); }) {
+      if (!head_bias.initial.empty()) chosen.take_bias();
+    }
+    if constexpr (std::is_constructible_v<RowMap, Map>) {
+      return chosen;
+    } else {
+      return custom_row_map(chosen);
+    }
+  }
+};
+
+/// Adds a kind of attention with the name of the map. Throws std::invalid_argument when the name is taken.
+template <RowMapStruct Map>
+void add_row_map(Registry<SelfAttention, const LayerContext&, Position&>& to, const std::string& doc) {
+  using O = RowMapOptions<Map>;
+  to.add<O>(Map::name, doc, [](const O& o, const LayerContext& c, Position& position) {
+    return std::make_unique<RowMapAttention>(o.row_map(), o, c, position, o.head_bias);
+  });
+}
 
 }  // namespace monge::nn

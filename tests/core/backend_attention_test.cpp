@@ -94,18 +94,7 @@ TEST(Attention, OneScoreOfEightyMatchesReference) {
 
 TEST(Attention, TheNumberOfThreadsDoesNotChangeABit) {
   for (const Case& c : {Case{1, 200, 200, 2, 1, 33, 0, true, false, 0.0, {}, true, RowDamping{}},
-                        Case{5,
-                             65,
-                             65,
-                             8,
-                             4,
-                             32,
-                             0,
-                             true,
-                             true,
-                             0.2,
-                             {.kind = RowMapKind::entmax15},
-                             true,
+                        Case{5, 65, 65, 8, 4, 32, 0, true, true, 0.2, Entmax15Map(), true,
                              RowDamping{.scale = RowDamping::Scale::trace}}}) {
     const Inputs in = inputs_of(c, DType::f32);
     for (const auto& [name, values] : run_attention(c, in, tested)) {

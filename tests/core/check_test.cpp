@@ -72,7 +72,7 @@ TEST(Check, OtherDevicesComputeInOneStorageWithF32Statistics) {
   const auto f32 = [&](const Shape& shape) { return make(shape, DType::f32); };
   const auto bf16 = [&](const Shape& shape) { return make(shape, DType::bf16); };
   const auto matmul = [&](const Tensor& a, const Tensor& b, const Tensor& out) {
-    return refusal([&] { check::matmul(cpu, {.a = a, .b = b, .out = out}); });
+    return refusal([&] { check(kernel::Matmul{.a = a, .b = b, .out = out}, cpu); });
   };
   EXPECT_EQ(matmul(bf16({2, 3}), bf16({3, 4}), bf16({2, 4})), "");
   EXPECT_EQ(matmul(bf16({2, 3}), bf16({3, 4}), f32({2, 4})), "");
@@ -82,11 +82,11 @@ TEST(Check, OtherDevicesComputeInOneStorageWithF32Statistics) {
   EXPECT_NE(matmul(f64({2, 3}), f64({3, 4}), f64({2, 4})).find("a is on another device"), std::string::npos);
 
   kernel::Norm norm{.kind = NormKind::rms, .x = bf16({2, 3}), .y = bf16({2, 3}), .rstd = f32({2})};
-  EXPECT_EQ(refusal([&] { check::norm(cpu, norm); }), "");
+  EXPECT_EQ(refusal([&] { check(norm, cpu); }), "");
   norm.rstd = bf16({2});
-  expect_refused("rstd must be f32", [&] { check::norm(cpu, norm); });
-  EXPECT_EQ(refusal([&] { check::copy(cpu, bf16({4}), f32({2, 2})); }), "");
-  expect_refused("floats and integers", [&] { check::copy(cpu, make({4}, DType::i32), f32({4})); });
+  expect_refused("rstd must be f32", [&] { check(norm, cpu); });
+  EXPECT_EQ(refusal([&] { check(kernel::Copy{bf16({4}), f32({2, 2})}, cpu); }), "");
+  expect_refused("floats and integers", [&] { check(kernel::Copy{make({4}, DType::i32), f32({4})}, cpu); });
 }
 
 TEST(Check, Elementwise) {
@@ -94,7 +94,7 @@ TEST(Check, Elementwise) {
   expect_refused("b must have the shape of a", [] { backend().mul({.a = f64({3}), .b = f64({2, 3}), .out = f64({3})}); });
   expect_refused("out has the wrong shape", [] { backend().add({.a = f64({2, 3}), .b = f64({3}), .out = f64({3, 2})}); });
   expect_refused("[add_scaled] y has", [] { backend().add_scaled({.x = f64({2}), .y = f64({3})}); });
-  expect_refused("[activation_backward] dy has",
+  expect_refused("[activate_backward] dy has",
                  [] { backend().activate_backward({.function = Activation::gelu, .x = f64({2}), .dy = f64({3}), .dx = f64({2})}); });
   expect_refused("p must be in [0, 1), got 1", [] { backend().dropout({.x = f64({2}), .y = f64({2}), .p = 1.0}); });
   expect_refused("random.step must have 1 elements", [] { backend().uniform({.x = f64({2}), .random = {0, 0, i32({2})}}); });
@@ -218,12 +218,9 @@ TEST(Check, Attention) {
     a.prior.distance = f64({4, 3});
   });
   refused("prior.key knows 2 keys of 3", [](kernel::Attention& a) { a.prior.key = f64({4, 2}); });
-  refused("entmax needs 1 < alpha <= 2, got 1",
-          [](kernel::Attention& a) { a.map = {.kind = RowMapKind::entmax, .alpha = 1.0}; });
-  refused("entmax needs 1 < alpha <= 2, got 2.5",
-          [](kernel::Attention& a) { a.map = {.kind = RowMapKind::entmax, .alpha = 2.5}; });
-  refused("softplus needs beta > 0", [](kernel::Attention& a) { a.map = {.kind = RowMapKind::softplus, .beta = 0.0}; });
-  refused("a custom map is a kind of its own", [](kernel::Attention& a) { a.map.kind = RowMapKind::custom; });
+  refused("entmax needs 1 < alpha <= 2, got 1", [](kernel::Attention& a) { a.map = EntmaxMap{.alpha = 1.0}; });
+  refused("entmax needs 1 < alpha <= 2, got 2.5", [](kernel::Attention& a) { a.map = EntmaxMap{.alpha = 2.5}; });
+  refused("softplus needs beta > 0", [](kernel::Attention& a) { a.map = SoftplusMap{.beta = 0.0}; });
   refused("row_stat must have 24 elements", [](kernel::Attention& a) { a.row_stat = f64({2, 3}); });
   refused("dropout must be in [0, 1)", [](kernel::Attention& a) { a.dropout = 1.5; });
   refused("start -1", [](kernel::Attention& a) { a.start = -1; });
@@ -266,7 +263,7 @@ TEST(Check, AttentionBackwardWithPriorsAndSolvedRows) {
   EXPECT_EQ(refusal([&] { backend().attention_backward(args); }), "");
   refused("dprior.key must have 12 elements", [](auto& b) { b.dprior.key = f64({4, 4}); });
   refused("the damping of rows must be greater than 0", [](auto& b) { b.damping.lambda = 0.0; });
-  refused("softpick has no symmetric Jacobian", [](auto& b) { b.forward.map.kind = RowMapKind::softpick; });
+  refused("softpick has no symmetric Jacobian", [](auto& b) { b.forward.map = SoftpickMap(); });
   refused("row_dq reads up to element", [](auto& b) { b.row_dq.offset = 1; });
   refused("the gradient overlaps", [](auto& b) { b.row_dv = b.forward.v; });
 }
@@ -283,7 +280,7 @@ TEST(Check, AttentionMetric) {
   refused("y must be (6, 5)", [](auto& m) { m.y = f64({2, 2, 5}); });
   refused("column_sums must have 6 elements", [](auto& m) { m.column_sums = f64({2}); });
   refused("products must be (6, 5)", [](auto& m) { m.products = f64({2, 3, 4}); });
-  refused("softpick has no symmetric Jacobian", [](auto& m) { m.forward.map.kind = RowMapKind::softpick; });
+  refused("softpick has no symmetric Jacobian", [](auto& m) { m.forward.map = SoftpickMap(); });
 }
 
 TEST(Check, Updates) {

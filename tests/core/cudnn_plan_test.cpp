@@ -191,8 +191,7 @@ TEST(SdpaLimitTest, NamesWhatItDoesNotTake) {
     return sdpa_limit(args, version, 90);
   };
   const auto forward_limit = [&](auto change) { return limit([&](kernel::AttentionBackward& args) { change(args.forward); }); };
-  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.map.kind = RowMapKind::sparsemax; }),
-            "cuDNN knows softmax only, not sparsemax");
+  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.map = SparsemaxMap(); }), "cuDNN knows softmax only, not sparsemax");
   EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.q.data = a.q.data.to(DType::f32, test::cpu); }),
             "cuDNN needs bf16, not f32");
   EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.prior.head = Tensor::zeros({4}, DType::f32, test::cpu); }),

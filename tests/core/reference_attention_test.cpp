@@ -150,7 +150,7 @@ TEST(Attention, AlibiIsMoreThanABiasOnKeysWithoutNormalisation) {
   const std::int64_t T = 5;
   const Tensor zero = Tensor::zeros({1, T, 1}, DType::f64, reference), v = random_tensor({1, T, 1}, 1);
   kernel::Attention alibi = call(zero, zero, v, 1, 1), on_keys = call(zero, zero, v, 1, 1);
-  alibi.map.kind = on_keys.map.kind = RowMapKind::sigmoid;
+  alibi.map = on_keys.map = SigmoidMap();
   alibi.prior.slopes = Tensor::from(std::vector<double>{0.3}, {1}, DType::f64, reference);
   on_keys.prior.key = Tensor::from(std::vector<double>{0.0, 0.3, 0.6, 0.9, 1.2}, {1, T}, DType::f64, reference);
   EXPECT_GT(test::max_relative_error(run(alibi), run(on_keys)), 1e-2);
@@ -184,13 +184,12 @@ TEST(Attention, ThePriorIsTheSumOfItsTables) {
 }
 
 // sum_i Y^T H_i Y = Y^T diag(column_sums) Y - products^T products, with H_i dense.
-TEST(AttentionMetric, GivesTheCovarianceOfWhatKeysCarry) {
+TEST(kernel::AttentionMetric, GivesTheCovarianceOfWhatKeysCarry) {
   const std::int64_t B = 2, T = 4, H = 2, D = 3, E = 2, head = 1;
   const Tensor q = random_tensor({B, T, H * D}, 1), k = random_tensor({B, T, D}, 2), y = random_tensor({B, T, E}, 3);
-  for (const RowMapKind kind :
-       {RowMapKind::softmax, RowMapKind::softmax1, RowMapKind::sparsemax, RowMapKind::sigmoid}) {
+  for (const RowMap& map : std::vector<RowMap>{SoftmaxMap(), Softmax1Map(), SparsemaxMap(), SigmoidMap()}) {
     kernel::Attention a = call(q, k, k, H, 1);
-    a.map.kind = kind;
+    a.map = map;
     const Tensor column_sums = empty({B, T}), products = empty({B, T, E});
     backend().attention_metric({a, head, y, column_sums, products});
     double got[E][E] = {}, expected[E][E] = {};
@@ -272,7 +271,7 @@ TEST(Attention, WithoutKeysTheOutputIsZero) {
 
 // Attention is unchanged when all keys move by one vector, so the gradients of the keys sum to zero; and dv, summed
 // over keys, is dO summed over queries, because weights sum to one.
-TEST(AttentionBackward, ConservationLaws) {
+TEST(kernel::AttentionBackward, ConservationLaws) {
   const std::int64_t T = 5, D = 4;
   const Tensor q = random_tensor({1, T, D}, 1), k = random_tensor({1, T, D}, 2), v = random_tensor({1, T, D}, 3);
   kernel::AttentionBackward args{.forward = call(q, k, v, 1, 1)};

@@ -15,7 +15,7 @@ using namespace test;
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
 
-const RowMap softmax1{.kind = RowMapKind::softmax1}, softpick{.kind = RowMapKind::softpick};
+const RowMap softmax1 = Softmax1Map(), softpick = SoftpickMap();
 
 /// J_ij = da_i / dz_j by central differences.
 MatrixXd numeric_jacobian(const RowMap& map, const Vector& z) {
@@ -60,7 +60,7 @@ INSTANTIATE_TEST_SUITE_P(RowMaps, MetricJacobian, testing::ValuesIn(every_metric
 class NormalisedJacobian : public RowJacobian {};
 INSTANTIATE_TEST_SUITE_P(RowMaps, NormalisedJacobian, testing::ValuesIn(every_normalised()), name_of_test);
 
-TEST_P(MetricJacobian, FiniteDifferencesAreDiagonalLessRankOne) {
+TEST_P(MetricJacobian, FiniteDifferencesAreDiagonalMinusRankOne) {
   for (const std::int64_t n : {1, 2, 9, 16}) {
     for (const double stddev : {0.3, 1.0, 3.0}) {
       const Vector z = smooth_scores(map(), n, 1, stddev);
@@ -152,7 +152,7 @@ TEST(SoftmaxJacobian, TheGradientIsTheFisherMatrixAppliedToThePayoff) {
   const Vector z = random_values(10, 10), u = random_values(10, 11);
   const MatrixXd fisher = dense_metric({}, z);
   EXPECT_NEAR(fisher.trace(), 1.0 - dot(map_row({}, z).weights, map_row({}, z).weights), 1e-14);
-  // So the pseudo-inverse of the Fisher matrix takes the gradient back to the payoff less its mean.
+  // So the pseudo-inverse of the Fisher matrix takes the gradient back to the payoff minus its mean.
   const Vector natural =
       product(fisher.completeOrthogonalDecomposition().pseudoInverse(), run_rows(reference, {}, z, u, 10).dz);
   const double mean = total(u) / 10.0;

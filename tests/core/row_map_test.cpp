@@ -6,8 +6,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <limits>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "support/row_maps.h"
@@ -16,13 +21,12 @@ namespace monge {
 namespace {
 
 using namespace test;
-using Kind = RowMapKind;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-const RowMap softmax{.kind = Kind::softmax}, softmax1{.kind = Kind::softmax1}, sparsemax{.kind = Kind::sparsemax},
-    entmax15{.kind = Kind::entmax15}, sigmoid{.kind = Kind::sigmoid};
-RowMap entmax(double alpha) { return {.kind = Kind::entmax, .alpha = alpha}; }
+const RowMap softmax = SoftmaxMap(), softmax1 = Softmax1Map(), sparsemax = SparsemaxMap(), entmax15 = Entmax15Map(),
+             sigmoid = SigmoidMap();
+RowMap entmax(double alpha) { return EntmaxMap{.alpha = alpha}; }
 
 Vector weights(const RowMap& map, const Vector& z) { return map_row(map, z).weights; }
 Vector times(double factor, Vector x) {
@@ -88,7 +92,7 @@ TEST(RowTransport, TheDualPotentialHasTheWeightsAsGradientAndTheFisherMatrixAsHe
 }
 
 /// The conjugate Omega*(z) of a map's regulariser, where it has a closed form.
-double potential(const RowMap& map, const Vector& z) {
+std::optional<double> potential(const RowMap& map, const Vector& z) {
   const auto n = static_cast<double>(z.size());
   const auto over_keys = [&](const std::function<double(double)>& f) {
     double sum = 0.0;
@@ -101,22 +105,22 @@ double potential(const RowMap& map, const Vector& z) {
     for (const double x : p) sum += (x - std::pow(x, alpha)) / (alpha * (alpha - 1.0));
     return sum;
   };
-  switch (map.kind) {
-    case Kind::softmax: return std::log(over_keys([](double x) { return std::exp(x); }));
-    case Kind::softmax1: return std::log(1.0 + over_keys([](double x) { return std::exp(x); }));
-    case Kind::sparsemax: return tsallis(2.0);
-    case Kind::entmax15: return tsallis(1.5);
-    case Kind::entmax: return tsallis(map.alpha);
-    case Kind::sigmoid: return over_keys([&](double x) { return std::log1p(std::exp(x) / (map.balanced ? n : 1.0)); });
-    case Kind::relu: return over_keys([&](double x) { return x > 0.0 ? x * x / (2.0 * n) : 0.0; });
-    case Kind::custom: return over_keys([&](double x) { return x > 0.0 ? x * x * x / (6.0 * n) : 0.0; });
-    default: return NAN;
+  if (as<SoftmaxMap>(map)) return std::log(over_keys([](double x) { return std::exp(x); }));
+  if (as<Softmax1Map>(map)) return std::log(1.0 + over_keys([](double x) { return std::exp(x); }));
+  if (as<SparsemaxMap>(map)) return tsallis(2.0);
+  if (as<Entmax15Map>(map)) return tsallis(1.5);
+  if (const auto* entmax = as<EntmaxMap>(map)) return tsallis(entmax->alpha);
+  if (const auto* sigmoid = as<SigmoidMap>(map)) {
+    return over_keys([&](double x) { return std::log1p(std::exp(x) / (sigmoid->balanced ? n : 1.0)); });
   }
+  if (as<ReluMap>(map)) return over_keys([&](double x) { return x > 0.0 ? x * x / (2.0 * n) : 0.0; });
+  if (custom_of(map)) return over_keys([&](double x) { return x > 0.0 ? x * x * x / (6.0 * n) : 0.0; });
+  return std::nullopt;  // softplus: a dilogarithm
 }
 
 TEST(RowTransport, WeightsAreTheGradientOfAConvexPotential) {
   for (const auto& [name, map] : every_row_map()) {
-    if (map.kind == Kind::softplus || map.kind == Kind::softpick) continue;  // a dilogarithm; no potential
+    if (!potential(map, {0.0})) continue;
     const Vector z = smooth_scores(map, 9, 3);
     const Vector a = weights(map, z);
     constexpr double h = 1e-5;
@@ -124,7 +128,7 @@ TEST(RowTransport, WeightsAreTheGradientOfAConvexPotential) {
       Vector above = z, below = z;
       above[j] += h;
       below[j] -= h;
-      EXPECT_NEAR((potential(map, above) - potential(map, below)) / (2.0 * h), a[j], 1e-9) << name;
+      EXPECT_NEAR((*potential(map, above) - *potential(map, below)) / (2.0 * h), a[j], 1e-9) << name;
     }
   }
 }
@@ -193,7 +197,7 @@ double entmax15_threshold(const Vector& kept) {
 struct Bisected {
   Vector weights;
   double low, high;        // the bracket at the start
-  double at_low, at_high;  // the sum of the weights there, less one
+  double at_low, at_high;  // the sum of the weights there, minus one
 };
 
 Bisected by_bisection(const Vector& z, double alpha) {
@@ -271,11 +275,11 @@ TEST(RowOracles, AnExtraKeyIsAGateOnSoftmax) {
 
 TEST(RowOracles, ClosedForms) {
   EXPECT_TRUE(close(weights(sigmoid, {0.0, std::log(3.0), -std::log(3.0)}), {0.25, 0.5, 0.1}, 1e-15));
-  EXPECT_TRUE(close(weights({.kind = Kind::sigmoid, .balanced = false}, {0.0, std::log(3.0)}), {0.5, 0.75}, 1e-15));
-  EXPECT_TRUE(close(weights({.kind = Kind::relu}, {3.0, -1.0, 0.5}), {1.0, 0.0, 1.0 / 6.0}, 1e-15));
-  EXPECT_TRUE(close(weights({.kind = Kind::softplus, .beta = 2.0}, {0.0, std::log(7.0) / 2.0}),
+  EXPECT_TRUE(close(weights(SigmoidMap{.balanced = false}, {0.0, std::log(3.0)}), {0.5, 0.75}, 1e-15));
+  EXPECT_TRUE(close(weights(ReluMap(), {3.0, -1.0, 0.5}), {1.0, 0.0, 1.0 / 6.0}, 1e-15));
+  EXPECT_TRUE(close(weights(SoftplusMap{.beta = 2.0}, {0.0, std::log(7.0) / 2.0}),
                     {std::log(2.0) / 4.0, std::log(8.0) / 4.0}, 1e-15));
-  EXPECT_TRUE(close(weights({.kind = Kind::softpick}, {std::log(3.0), std::log(0.5), 0.0}), {0.8, 0.0, 0.0}, 1e-6));
+  EXPECT_TRUE(close(weights(SoftpickMap(), {std::log(3.0), std::log(0.5), 0.0}), {0.8, 0.0, 0.0}, 1e-6));
   EXPECT_NEAR(map_row(softmax, {0.0, std::log(2.0), std::log(5.0)}).stat, std::log(8.0), 1e-15);
 }
 
@@ -328,9 +332,9 @@ TEST_P(EveryRowMap, HugeScoresStayFinite) {
 // Wrapping the struct of a built-in map makes a custom map that is the same to the last bit, on both host backends.
 TEST_P(EveryRowMap, WrappedAsACustomMapItIsTheSame) {
   const Vector z = random_values(3 * 33, 13), u = random_values(3 * 33, 14);
-  visit_row_map(map(), [&](const auto& kind) {
+  RowMaps::visit(map(), [&](const auto& kind) {
     using Map = std::decay_t<decltype(kind)>;
-    if constexpr (Map::metric != Metric::none && !std::is_same_v<Map, CustomMap>) {
+    if constexpr (Map::metric != Metric::none) {
       const RowMap wrapped = custom_row_map(kind);
       EXPECT_EQ(name_of(wrapped), name_of(map()));
       EXPECT_EQ(metric_of(wrapped), metric_of(map()));
@@ -354,10 +358,99 @@ TEST(RowMap, HasANameAndAMetric) {
   EXPECT_EQ(metric(softmax), "categorical");
   EXPECT_EQ(metric(softmax1), "categorical");
   EXPECT_EQ(metric(sigmoid), "bernoulli");
-  for (const RowMap& map : {sparsemax, entmax15, entmax(1.3), RowMap{.kind = Kind::relu}, {.kind = Kind::softplus}}) {
+  for (const RowMap& map : {sparsemax, entmax15, entmax(1.3), RowMap(ReluMap()), RowMap(SoftplusMap())}) {
     EXPECT_EQ(metric(map), "conjugate Hessian") << name_of(map);
   }
-  EXPECT_EQ(metric({.kind = Kind::softpick}), "none");
+  EXPECT_EQ(metric(SoftpickMap()), "none");
+}
+
+// What the kernels conclude from the statistic that a map declares.
+TEST_P(EveryRowMap, ItsStatisticIsWhatItSays) {
+  const Vector z = random_values(40, 16, 0.0, 2.0);
+  const MappedRow row = map_row(map(), z);
+  RowMaps::visit(map(), [&](const auto& kind) {
+    using Map = std::decay_t<decltype(kind)>;
+    const auto again = [&](double stat) {
+      Vector a = z;
+      HostRow<double> host(a.data(), 40);
+      kind.recompute(host, stat);
+      return a;
+    };
+    if constexpr (is_separable<Map>) {
+      EXPECT_EQ(again(NAN), row.weights);
+    } else {
+      EXPECT_NE(again(row.stat + 1.0), row.weights);
+    }
+    EXPECT_EQ(std::isinf(row.slack), is_separable<Map>);
+    if constexpr (is_exponential<Map>) {
+      const double extra = Map::statistic == RowStatistic::log1p_sum_exp ? 1.0 : 0.0;
+      EXPECT_NEAR(row.stat, std::log(extra + std::exp(log_sum_exp(z))), 1e-14);
+      EXPECT_EQ(row.s, row.weights);
+      EXPECT_NEAR(row.c(), 1.0, 1e-14);
+    }
+  });
+}
+
+/// Softmax as somebody might write it who has not heard of statistics.
+struct WithoutStatistic {
+  static constexpr const char* name = "without_statistic";
+  static constexpr Metric metric = Metric::categorical;
+  static constexpr RowMapText text{};
+  template <class Row>
+  typename Row::Number weights(Row& row) const {
+    return SoftmaxMap().weights(row);
+  }
+  template <class Row>
+  void recompute(Row& row, typename Row::Number stat) const {
+    SoftmaxMap().recompute(row, stat);
+  }
+  template <class Row, class Element, class Number>
+  Element curvature(Element weight, Number) const {
+    return weight;
+  }
+  template <class Row>
+  typename Row::Number slack(typename Row::Number) const {
+    return 0;
+  }
+};
+struct WithStatistic : WithoutStatistic {
+  static constexpr RowStatistic statistic = RowStatistic::log_sum_exp;
+};
+static_assert(BuiltInRowMap<WithStatistic>);
+static_assert(!BuiltInRowMap<WithoutStatistic>, "it could read a row_stat that nothing has set");
+static_assert(RowMapStruct<WithoutStatistic>, "a custom map needs none");
+
+std::string metric_text(Metric metric) {
+  switch (metric) {
+    case Metric::categorical: return "Fisher, of a draw of a key";
+    case Metric::bernoulli: return "Fisher, of a draw of each key";
+    case Metric::conjugate_hessian: return "Hessian of `Omega*`";
+    case Metric::none: return "none";
+  }
+  return "";
+}
+
+// docs/attention.md has a row for each map of the list. MONGE_UPDATE_DOCS=1 rewrites the table.
+TEST(RowMap, TheTableInTheDocsIsUpToDate) {
+  std::string table = "| kind | weights `a` | `s` | `c` | metric | when |\n|---|---|---|---|---|---|\n";
+  RowMaps::for_each([&](const auto& map) {
+    const auto code = [](std::string text) { return text.empty() ? text : "`" + text + "`"; };
+    for (const std::string& cell : {code(map.name), code(map.text.weights), code(map.text.s), std::string(map.text.c),
+                                    metric_text(map.metric), std::string(map.text.use)}) {
+      table += "| " + cell + (cell.empty() ? "" : " ");
+    }
+    table += "|\n";
+  });
+  const std::string path = std::string(MONGE_SOURCE_DIR) + "/docs/attention.md";
+  std::ifstream in(path);
+  std::string page{std::istreambuf_iterator<char>(in), {}};
+  const std::size_t begin = page.find("| kind |"), end = page.find("\n\n", begin) + 1;
+  const std::string old = page.substr(begin, end - begin);
+  if (std::getenv("MONGE_UPDATE_DOCS") != nullptr) {
+    std::ofstream(path) << page.replace(begin, end - begin, table);
+  } else {
+    EXPECT_EQ(old, table) << "rewrite it with MONGE_UPDATE_DOCS=1";
+  }
 }
 
 TEST(SoftmaxMap, AShiftMovesOnlyTheStatistic) {

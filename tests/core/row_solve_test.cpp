@@ -65,7 +65,7 @@ TEST_P(RowSolve, LargeDampingLeavesTheGradientItself) {
   EXPECT_TRUE(close(x, run_rows(reference, map(), z, u, 14).dz, 1e-6));
 }
 
-// On the support: the payoff less its mean where the row is normalised, the bare payoff where it is not.
+// On the support: the payoff minus its mean where the row is normalised, the bare payoff where it is not.
 TEST_P(RowSolve, WithoutDampingItUndoesTheMetric) {
   const Vector z = random_values(14, 5), u = random_values(14, 6), x = solve(z, u, 1e-12);
   const MappedRow row = map_row(map(), z);

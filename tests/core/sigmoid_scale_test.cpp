@@ -20,7 +20,7 @@ Vector weights_of(const RowMap& map, Vector z) {
   return z;
 }
 
-const RowMap balanced{.kind = RowMapKind::sigmoid}, unbiased{.kind = RowMapKind::sigmoid, .balanced = false};
+const RowMap balanced = SigmoidMap(), unbiased = SigmoidMap{.balanced = false};
 
 TEST(SigmoidScale, ABalancedRowSumsToTheMeanOfTheExponentials) {
   for (const double spread : {0.0, 1.0}) {
@@ -60,7 +60,7 @@ TEST(SigmoidScale, TheCurvatureIsTheSecondOrderOfTheBernoulliDivergence) {
   for (const double z : {-6.0, -2.0, 0.0, 0.7, 4.0}) {
     const double dz = 1e-4;
     const double a = weights_of(balanced, {z}).front(), moved = weights_of(balanced, {z + dz}).front();
-    const double s = SigmoidMap(true).curvature<HostRow<double>>(a, 1.0);
+    const double s = SigmoidMap().curvature<HostRow<double>>(a, 1.0);
     EXPECT_NEAR(divergence(a, moved) / (0.5 * s * dz * dz), 1.0, 1e-3) << "z = " << z;
   }
 }

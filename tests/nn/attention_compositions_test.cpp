@@ -157,9 +157,9 @@ TEST(GatedAttention, TheGateScalesWhatTheMapIsPaid) {
 
 // The gradient of a log-prior is dL/dz itself, summed over the scores that read the same entry.
 TEST(LearnedPrior, GradientIsThatOfTheScores) {
-  for (const RowMapKind kind : {RowMapKind::softmax, RowMapKind::entmax15, RowMapKind::sigmoid, RowMapKind::softmax1}) {
+  for (const RowMap& map : std::vector<RowMap>{SoftmaxMap(), Entmax15Map(), SigmoidMap(), Softmax1Map()}) {
     DenseAttention d = test::random_attention(
-        {.batch = 2, .tokens = T, .heads = 4, .kv_heads = 2, .head_dim = D, .width = 5, .map = {kind}}, 31);
+        {.batch = 2, .tokens = T, .heads = 4, .kv_heads = 2, .head_dim = D, .width = 5, .map = map}, 31);
     d.distance_prior = random_matrix(4, T, 32);
     d.key_prior = random_matrix(4, T, 33);
     d.head_prior = random_matrix(4, 1, 34);

@@ -63,7 +63,7 @@ const Case cases[] = {
     {"temperature", with(sizes(), [](auto& d) { d.scale = 1.0 / 1.3; })},
     {"ungrouped", with(sizes(), [](auto& d) { d.kv_heads = 4; })},
     {"one_key_head", with(sizes(), [](auto& d) { d.kv_heads = 1; })},
-    {"one_token", with(sizes(RowMap{RowMapKind::sigmoid}), [](auto& d) { d.tokens = 1; })},
+    {"one_token", with(sizes(SigmoidMap()), [](auto& d) { d.tokens = 1; })},
     {"rotated", with(sizes(), [](auto& d) { d.rope_base = rope; })},
     {"rotated_full", with(sizes(), [](auto& d) { d.rope_base = rope, d.causal = false, d.head_dim = 4; })},
     {"priors", with(sizes(),
@@ -72,16 +72,16 @@ const Case cases[] = {
                       d.key_prior = random_matrix(4, 6, 92);
                       d.slopes = Vector::LinSpaced(4, 0.1, 0.7);
                     })},
-    {"sparsemax", sizes({RowMapKind::sparsemax})},
-    {"entmax15", sizes({RowMapKind::entmax15})},
-    {"entmax", sizes({RowMapKind::entmax, 1.3})},
-    {"softmax1", sizes({RowMapKind::softmax1})},
-    {"sigmoid", sizes({RowMapKind::sigmoid})},
-    {"sigmoid_with_a_bias", with(sizes({.kind = RowMapKind::sigmoid, .balanced = false}),
-                                 [](auto& d) { d.head_prior = Vector::LinSpaced(4, -2.0, 1.0); })},
-    {"relu", sizes({RowMapKind::relu})},
-    {"softplus", sizes({.kind = RowMapKind::softplus, .beta = 2.0})},
-    {"softplus_rotated", with(sizes({RowMapKind::softplus}), [](auto& d) { d.rope_base = rope; })},
+    {"sparsemax", sizes(SparsemaxMap())},
+    {"entmax15", sizes(Entmax15Map())},
+    {"entmax", sizes(EntmaxMap{.alpha = 1.3})},
+    {"softmax1", sizes(Softmax1Map())},
+    {"sigmoid", sizes(SigmoidMap())},
+    {"sigmoid_with_a_bias",
+     with(sizes(SigmoidMap{.balanced = false}), [](auto& d) { d.head_prior = Vector::LinSpaced(4, -2.0, 1.0); })},
+    {"relu", sizes(ReluMap())},
+    {"softplus", sizes(SoftplusMap{.beta = 2.0})},
+    {"softplus_rotated", with(sizes(SoftplusMap()), [](auto& d) { d.rope_base = rope; })},
 };
 
 class AttentionFisher : public testing::TestWithParam<Case> {};
@@ -182,7 +182,7 @@ TEST(AttentionFisherBlocks, AreSumsOfKroneckerProducts) {
 }
 
 // sum_i Y^T H_i Y = Y^T diag(column sums) Y - products^T products, for any vectors y.
-TEST(AttentionMetric, SumsTheCovariancesOfAllRows) {
+TEST(kernel::AttentionMetric, SumsTheCovariancesOfAllRows) {
   for (const Case& c : cases) {
     const DenseAttention d = random_attention(c.sizes, 8);
     const auto shipped = layer_call(d);
@@ -210,7 +210,7 @@ TEST(AttentionMetric, SumsTheCovariancesOfAllRows) {
 }
 
 // Keys and inputs far from the origin: centred they lose nothing in f32, raw they do.
-TEST(AttentionMetric, CentringKeepsFloatAccurate) {
+TEST(kernel::AttentionMetric, CentringKeepsFloatAccurate) {
   DenseAttention d =
       random_attention({.batch = 2, .tokens = 32, .heads = 1, .kv_heads = 1, .head_dim = 4, .width = 6}, 9);
   d.x.array() += 100.0;
@@ -258,7 +258,7 @@ TEST(FisherFactors, AreExactWhereAllRowsShareTheirWeights) {
 // KL(p || p + dp) of all rows is half the quadratic form of the Fisher, to second order.
 TEST(AttentionFisherGeometry, IsTheSecondOrderOfTheKlDivergence) {
   for (const Case& c : cases) {
-    if (c.sizes.map.kind != RowMapKind::softmax) continue;
+    if (!as<SoftmaxMap>(c.sizes.map)) continue;
     const DenseAttention d = random_attention(c.sizes, 10);
     const auto shipped = layer_call(d);
     const Vector v = random_matrix(d.parameters(), 1, 101).normalized();

@@ -108,11 +108,11 @@ const Case cases[] = {
     {"softmax_rope", {}, "rope"},
     {"softmax_normed", {}, "none", true},
     {"softmax_normed_rope", {}, "rope", true},
-    {"softmax1", {RowMapKind::softmax1}, "none"},
-    {"entmax15", {RowMapKind::entmax15}, "none"},
-    {"sigmoid", {RowMapKind::sigmoid}, "rope", false, {{-1.0}, true}},
-    {"sigmoid_normed", {RowMapKind::sigmoid}, "none", true, {{-1.0, 0.5, 0.0, 1.0}, true}},
-    {"softplus", {RowMapKind::softplus}, "alibi", false, {{0.3}, true}},
+    {"softmax1", Softmax1Map(), "none"},
+    {"entmax15", Entmax15Map(), "none"},
+    {"sigmoid", SigmoidMap(), "rope", false, {{-1.0}, true}},
+    {"sigmoid_normed", SigmoidMap(), "none", true, {{-1.0, 0.5, 0.0, 1.0}, true}},
+    {"softplus", SoftplusMap(), "alibi", false, {{0.3}, true}},
 };
 
 class RowUpdate : public testing::TestWithParam<Case> {};
@@ -165,9 +165,9 @@ double damping(const RowDamping& d, const Matrix& h) {
 TEST(RowUpdateDirection, IsTheDenseSolveOfEachRowPulledBackToTheWeights) {
   using Scale = RowDamping::Scale;
   for (const Scale scale : {Scale::per_key, Scale::absolute, Scale::trace}) {
-    for (const RowMapKind kind : {RowMapKind::softmax, RowMapKind::sparsemax, RowMapKind::sigmoid}) {
+    for (const RowMap& map : std::vector<RowMap>{SoftmaxMap(), SparsemaxMap(), SigmoidMap()}) {
       for (const bool rotates : {false, true}) {
-        Layer layer({kind}, rotates ? "rope" : "none", {}, {}, /*bias=*/false);
+        Layer layer(map, rotates ? "rope" : "none", {}, {}, /*bias=*/false);
         const RowDamping row{.lambda = 0.1, .scale = scale};
         layer.attention.set_row_damping(row);
         layer.backward();
@@ -181,7 +181,7 @@ TEST(RowUpdateDirection, IsTheDenseSolveOfEachRowPulledBackToTheWeights) {
         const auto all = layer.store.grad(layer.store.entry("qkv.weight")).values();
         const std::vector<double> got(all.begin(), all.begin() + d.parameters());
         EXPECT_TRUE(close(got, {expected.begin(), expected.end()}, 1e-11))
-            << name_of(RowMap{kind}) << " scale " << static_cast<int>(scale);
+            << name_of(map) << " scale " << static_cast<int>(scale);
       }
     }
   }
@@ -225,7 +225,7 @@ TEST(RowUpdateDirection, ALeakIntoTheInputIsNoticed) {
 }
 
 TEST(RowUpdateDirection, NeedsASymmetricJacobian) {
-  Layer layer({RowMapKind::softpick}, "none", {});
+  Layer layer(SoftpickMap(), "none", {});
   const std::string message = error_of<std::invalid_argument>([&] { layer.attention.set_row_damping(RowDamping{}); });
   EXPECT_HAS(message, "softpick");
   layer.attention.set_row_damping(std::nullopt);  // nothing to refuse
@@ -233,8 +233,8 @@ TEST(RowUpdateDirection, NeedsASymmetricJacobian) {
 
 // A bias of the keys shifts all scores of a row by one amount.
 TEST(KeyBias, HasNoGradientWhereAShiftOfTheScoresMovesNothing) {
-  const auto gradient_of_key_bias = [](RowMapKind kind, const char* position) {
-    Layer layer({kind}, position, {});
+  const auto gradient_of_key_bias = [](const RowMap& map, const char* position) {
+    Layer layer(map, position, {});
     layer.backward();
     const auto all = layer.store.grad(layer.store.entry("qkv.bias")).values();
     const double largest = std::abs(*std::ranges::max_element(all, {}, [](double g) { return std::abs(g); }));
@@ -243,32 +243,32 @@ TEST(KeyBias, HasNoGradientWhereAShiftOfTheScoresMovesNothing) {
       keys = std::max(keys, std::abs(all[static_cast<std::size_t>(i)]));
     return keys / largest;
   };
-  for (const RowMapKind kind : {RowMapKind::softmax, RowMapKind::sparsemax, RowMapKind::entmax15, RowMapKind::entmax}) {
-    EXPECT_LE(gradient_of_key_bias(kind, "none"), 1e-14) << name_of(RowMap{kind});
-    EXPECT_LE(gradient_of_key_bias(kind, "alibi"), 1e-14) << name_of(RowMap{kind});
-    EXPECT_GT(gradient_of_key_bias(kind, "rope"), 1e-3) << name_of(RowMap{kind});
+  for (const RowMap& map : std::vector<RowMap>{SoftmaxMap(), SparsemaxMap(), Entmax15Map(), EntmaxMap()}) {
+    EXPECT_LE(gradient_of_key_bias(map, "none"), 1e-14) << name_of(map);
+    EXPECT_LE(gradient_of_key_bias(map, "alibi"), 1e-14) << name_of(map);
+    EXPECT_GT(gradient_of_key_bias(map, "rope"), 1e-3) << name_of(map);
   }
-  for (const RowMapKind kind : {RowMapKind::softmax1, RowMapKind::sigmoid, RowMapKind::relu, RowMapKind::softplus}) {
-    EXPECT_GT(gradient_of_key_bias(kind, "none"), 1e-3) << name_of(RowMap{kind});
+  for (const RowMap& map : std::vector<RowMap>{Softmax1Map(), SigmoidMap(), ReluMap(), SoftplusMap()}) {
+    EXPECT_GT(gradient_of_key_bias(map, "none"), 1e-3) << name_of(map);
   }
 }
 
 // The same of the Fisher: sum_i 1^T H_i 1, from the sums that the factors are made of.
 TEST(KeyBias, HasNoFisherWhereAShiftOfTheScoresMovesNothing) {
-  const auto fisher_of_shift = [](RowMapKind kind) {
+  const auto fisher_of_shift = [](const RowMap& map) {
     const auto shipped = test::layer_call(test::random_attention(
-        {.batch = B, .tokens = T, .heads = 1, .kv_heads = 1, .head_dim = D, .width = C, .map = {kind}}, 8));
+        {.batch = B, .tokens = T, .heads = 1, .kv_heads = 1, .head_dim = D, .width = C, .map = map}, 8));
     const Tensor ones = to_tensor(Matrix::Ones(B * T, 1)).reshape({B, T, 1});
     const Tensor sums = Tensor::zeros({B, T}, DType::f64, reference), products = Tensor::like(ones);
     ones.backend().attention_metric(
         {.forward = shipped.call.args, .head = 0, .y = ones, .column_sums = sums, .products = products});
     return to_matrix(sums).sum() - to_matrix(products).squaredNorm();
   };
-  for (const RowMapKind kind : {RowMapKind::softmax, RowMapKind::sparsemax, RowMapKind::entmax15, RowMapKind::entmax}) {
-    EXPECT_NEAR(fisher_of_shift(kind), 0.0, 1e-13) << name_of(RowMap{kind});
+  for (const RowMap& map : std::vector<RowMap>{SoftmaxMap(), SparsemaxMap(), Entmax15Map(), EntmaxMap()}) {
+    EXPECT_NEAR(fisher_of_shift(map), 0.0, 1e-13) << name_of(map);
   }
-  for (const RowMapKind kind : {RowMapKind::softmax1, RowMapKind::sigmoid, RowMapKind::relu, RowMapKind::softplus}) {
-    EXPECT_GT(fisher_of_shift(kind), 1e-2) << name_of(RowMap{kind});
+  for (const RowMap& map : std::vector<RowMap>{Softmax1Map(), SigmoidMap(), ReluMap(), SoftplusMap()}) {
+    EXPECT_GT(fisher_of_shift(map), 1e-2) << name_of(map);
   }
 }
 

@@ -9,6 +9,7 @@
 #include "autograd/gradcheck.h"
 #include "core/error.h"
 #include "core/options/yaml.h"
+#include "nn/parameter_store.h"
 #include "support/compare.h"
 
 namespace monge::nn {
@@ -140,7 +141,7 @@ TEST_P(GptVariants, CachedLogitsEqualUncachedOnes) {
   const Tensor tokens = test::random_ids({2, 9}, 11, 2, cpu);
   const auto ids = tokens.values();
   const auto all = model.forward(tokens).value().values();
-  Cache cache = model.make_cache(2, DType::f32, cpu);
+  const auto cache = model.make_cache({.batch = 2, .dtype = DType::f32, .device = cpu});
   std::int64_t at = 0;
   for (const std::int64_t length : {3, 1, 1, 4}) {  // a prompt, two single tokens, several more
     std::vector<std::int32_t> piece;
@@ -148,7 +149,7 @@ TEST_P(GptVariants, CachedLogitsEqualUncachedOnes) {
       for (std::int64_t t = at; t < at + length; ++t) piece.push_back(static_cast<std::int32_t>(ids[b * 9 + t]));
     }
     at += length;
-    const auto last = model.forward_last(Tensor::from(piece, {2, length}, cpu), &cache).value().values();
+    const auto last = model.next_logits(Tensor::from(piece, {2, length}, cpu), *cache).value().values();
     std::vector<double> expected;
     for (std::int64_t b = 0; b < 2; ++b) {
       const auto row = all.begin() + (b * 9 + at - 1) * 11;
@@ -156,7 +157,7 @@ TEST_P(GptVariants, CachedLogitsEqualUncachedOnes) {
     }
     EXPECT_TRUE(test::close(last, expected, 1e-5)) << "after " << at << " tokens";
   }
-  EXPECT_EQ(cache.length, 9);
+  EXPECT_THROW(model.next_logits(test::random_ids({2, 1}, 11, 2, cpu), *cache), std::invalid_argument);  // full
 }
 
 TEST_P(GptVariants, RecomputationGivesTheSameBits) {
@@ -227,7 +228,8 @@ TEST(Gpt, SampledLossIsNearTheEntropyOfItsPredictions) {
   options.context = 32;
   Gpt gpt(options, 7);
   const ParameterStore store(gpt, cpu, Precision::float32, 1);
-  store.values().backend().scale({.x = store.values(), .factor = 12.0, .out = store.values()});  // predictions that differ
+  store.values().backend().scale(
+      {.x = store.values(), .factor = 12.0, .out = store.values()});  // predictions that differ
   gpt.eval();
   constexpr std::int64_t B = 64, T = 32;
   const Tensor tokens = test::random_ids({B, T}, 7, 1, cpu);
@@ -296,7 +298,7 @@ TEST(Gpt, CountsFlops) {
   GptOptions o;  // 0.8M: 4 layers, width 128, context 64
   Gpt model(o, 65);
   const double n = 4 * 12.0 * 128 * 128 + 9 * 128 + 65 * 128;  // the position table is only looked up
-  EXPECT_DOUBLE_EQ(model.flops_per_token(64), 6 * n + 6.0 * 4 * 128 * 64);
+  EXPECT_DOUBLE_EQ(model.flops_per_token(), 6 * n + 6.0 * 4 * 128 * 64);
 }
 
 TEST(Gpt, RefusesSizesThatDoNotFit) {

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "nn/gpt.h"
+#include "nn/parameter_store.h"
 #include "support/compare.h"
 
 namespace monge::nn {

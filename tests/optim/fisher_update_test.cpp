@@ -125,8 +125,8 @@ void for_each_damped_pair(const DenseAttention& d, double damping, F f) {
 }
 
 TEST(Fisher, StepIsTheDenseSolveWithTheFactors) {
-  for (const RowMapKind kind : {RowMapKind::softmax, RowMapKind::entmax15, RowMapKind::sigmoid}) {
-    const DenseAttention d = random_attention(sizes(4, 2, 3, {kind}), 1);
+  for (const RowMap& map : std::vector<RowMap>{SoftmaxMap(), Entmax15Map(), SigmoidMap()}) {
+    const DenseAttention d = random_attention(sizes(4, 2, 3, map), 1);
     const Step step = take_step(d, plain_fisher + "damping: 0.3}", 1);
     Matrix expected = Matrix::Zero(step.gradient.rows(), step.gradient.cols());
     for_each_damped_pair(d, 0.3, [&](std::int64_t row, const Matrix& left, const Matrix& right) {
@@ -181,8 +181,8 @@ TEST(Fisher, GraftedStepDoesNotDependOnTheScaleOfTheLoss) {
 
 // (F + lambda I) v = g, where lambda is read off the solution: F v is known without it.
 TEST(FisherCg, StepSolvesTheDampedSystemOfTheExactFisher) {
-  const DenseAttention problems[] = {sizes(2, 1, 3), sizes(2, 2, 4, {}, 10000.0), sizes(3, 3, 2, {RowMapKind::sigmoid}),
-                                     sizes(2, 2, 3, {RowMapKind::sparsemax})};
+  const DenseAttention problems[] = {sizes(2, 1, 3), sizes(2, 2, 4, {}, 10000.0), sizes(3, 3, 2, SigmoidMap()),
+                                     sizes(2, 2, 3, SparsemaxMap())};
   for (const DenseAttention& problem : problems) {
     const DenseAttention d = random_attention(problem, 4);
     const Step step = take_step(

@@ -5,9 +5,11 @@
 
 #include "nn/attention/attention.h"
 #include "support/compare.h"
-#include "support/dense_attention.h"
+#include "tools/verify/oracles/dense_attention.h"
 
 namespace monge::test {
+
+using namespace oracle;
 
 inline Matrix random_matrix(std::int64_t rows, std::int64_t cols, std::uint64_t seed, double stddev = 1.0) {
   const auto values = random_values(rows * cols, seed, 0.0, stddev);

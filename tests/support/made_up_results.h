@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "core/random.h"
-#include "tools/compare/results.h"
+#include "tools/compare/runs/results.h"
 
 namespace monge::test {
 

@@ -17,6 +17,7 @@
 #include "core/row_map/custom.h"
 #include "core/row_map/row_map.h"
 #include "support/compare.h"
+#include "tools/verify/oracles/rows.h"
 
 namespace monge::test {
 
@@ -71,22 +72,15 @@ struct Named {
 inline void PrintTo(const Named& named, std::ostream* out) { *out << named.name; }
 inline std::string name_of_test(const testing::TestParamInfo<Named>& info) { return info.param.name; }
 
-/// Every kind; where a kind has settings, several.
+/// Every map of the list, some with several settings, and a custom one.
 inline std::vector<Named> every_row_map() {
-  using Kind = RowMapKind;
-  return {{"softmax", {.kind = Kind::softmax}},
-          {"softmax1", {.kind = Kind::softmax1}},
-          {"sparsemax", {.kind = Kind::sparsemax}},
-          {"entmax15", {.kind = Kind::entmax15}},
-          {"entmax_1_2", {.kind = Kind::entmax, .alpha = 1.2}},
-          {"entmax_1_75", {.kind = Kind::entmax, .alpha = 1.75}},
-          {"sigmoid", {.kind = Kind::sigmoid}},
-          {"sigmoid_unbalanced", {.kind = Kind::sigmoid, .balanced = false}},
-          {"relu", {.kind = Kind::relu}},
-          {"softplus", {.kind = Kind::softplus}},
-          {"softplus_4", {.kind = Kind::softplus, .beta = 4.0}},
-          {"softpick", {.kind = Kind::softpick}},
-          {"custom", custom_row_map(SquaredReluMap{})}};
+  std::vector<Named> maps = {{"entmax_1_2", EntmaxMap{.alpha = 1.2}},
+                             {"entmax_1_75", EntmaxMap{.alpha = 1.75}},
+                             {"sigmoid_unbalanced", SigmoidMap{.balanced = false}},
+                             {"softplus_4", SoftplusMap{.beta = 4.0}},
+                             {"custom", custom_row_map(SquaredReluMap{})}};
+  RowMaps::for_each([&](const RowMap& map) { maps.push_back({std::string(name_of(map)), map}); });
+  return maps;
 }
 
 /// Those that are metrics: all but softpick.
@@ -133,25 +127,21 @@ inline std::vector<Named> every_normalised() {
   return normalised;
 }
 
-/// The score at which the map has a kink in a row of this statistic.
-inline std::optional<double> kink_of(const RowMap& map, double stat) {
-  switch (map.kind) {
-    case RowMapKind::sparsemax: return stat;
-    case RowMapKind::entmax15: return stat / 0.5;
-    case RowMapKind::entmax: return stat / (map.alpha - 1.0);
-    case RowMapKind::relu:
-    case RowMapKind::softpick:
-    case RowMapKind::custom: return 0.0;
-    default: return std::nullopt;
-  }
-}
-
-/// No score within 1e-4 of a kink, where a finite difference would see both sides; nor near the edge of the support of
-/// entmax with alpha > 1.5, where third derivatives grow without bound.
+/// No score within 1e-4 of a kink, where a finite difference would see both sides: maps have theirs where a weight
+/// becomes 0. Nor near that edge for entmax with alpha > 1.5, whose third derivatives grow without bound there.
 inline bool away_from_kinks(const RowMap& map, const Vector& scores) {
-  const auto kink = kink_of(map, map_row(map, scores).stat);
-  const double margin = map.kind == RowMapKind::entmax && map.alpha > 1.5 ? 0.1 : 1e-4;
-  return !kink || std::none_of(scores.begin(), scores.end(), [&](double z) { return std::abs(z - *kink) < margin; });
+  const auto* const entmax = as<EntmaxMap>(map);
+  const double margin = entmax != nullptr && entmax->alpha > 1.5 ? 0.1 : 1e-4, stat = map_row(map, scores).stat;
+  const auto zeros = [&](double shift) {
+    Vector a = scores;
+    for (double& z : a) z += shift;
+    visit_row_map(map, [&](const auto& kind) {
+      HostRow<double> row(a.data(), static_cast<std::int64_t>(a.size()));
+      kind.recompute(row, stat);
+    });
+    return std::count(a.begin(), a.end(), 0.0);
+  };
+  return zeros(-margin) == zeros(margin);
 }
 
 /// n scores of N(0, stddev), away from the map's kinks.
@@ -162,51 +152,7 @@ inline Vector smooth_scores(const RowMap& map, std::int64_t n, std::uint64_t see
   }
 }
 
-/// What attention makes of single rows of scores z (R, n), with u_ij = dL/da_ij.
-struct RowResults {
-  Vector weights, dz, solved;  // (R, n): a, H u and (H + lambda I)^-1 H u
-  Vector stat;                 // (R)
-};
-
-/// Attention of one head in which keys and values are the n unit vectors: q is the scores, the output the weights, dO
-/// is u, dq is H u and row_dq the row solve. Without a damping the rows are not solved.
-inline RowResults run_rows(Device device, const RowMap& map, const Vector& scores, const Vector& u, std::int64_t n,
-                           std::optional<RowDamping> damping = {}, bool causal = false) {
-  const DType dtype = backend_of(device).default_float();
-  const auto rows = n == 0 ? 1 : static_cast<std::int64_t>(scores.size()) / n;
-  const std::int64_t width = std::max<std::int64_t>(1, n);
-  Vector units(static_cast<std::size_t>(n * n), 0.0);
-  for (std::int64_t j = 0; j < n; ++j) units[static_cast<std::size_t>(j * n + j)] = 1.0;
-  const Tensor identity = Tensor::from(units, {1, n, width}, dtype, device);
-  const auto matrix = [&](const Vector& values) {
-    return Tensor::from(n == 0 ? Vector(1, 0.0) : values, {1, rows, width}, dtype, device);
-  };
-  const auto view = [&](const Tensor& x) { return HeadView{x, 0, width, x.size(1) * width}; };
-
-  kernel::Attention a;
-  a.batch = a.heads = a.kv_heads = 1;
-  a.queries = rows;
-  a.keys = n;
-  a.head_dim = width;
-  a.causal = causal;
-  a.map = map;
-  a.q = view(matrix(scores));
-  a.k = a.v = view(identity);
-  a.out = view(Tensor::zeros({1, rows, width}, dtype, device));
-  a.row_stat = Tensor::zeros({1, 1, rows}, dtype, device);
-  backend_of(device).attention(a);
-
-  const auto like = [&](const HeadView& x) { return view(Tensor::like(x.data)); };
-  kernel::AttentionBackward back{a, view(matrix(u)), like(a.q), like(a.k), like(a.v)};
-  if (damping) {
-    back.damping = *damping;
-    back.row_dq = like(a.q);
-    back.row_dk = like(a.k);
-    back.row_dv = like(a.v);
-  }
-  backend_of(device).attention_backward(back);
-  return {a.out.data.values(), back.dq.data.values(), damping ? back.row_dq.data.values() : Vector{},
-          a.row_stat.values()};
-}
+using oracle::RowResults;
+using oracle::run_rows;
 
 }  // namespace monge::test

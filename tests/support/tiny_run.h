@@ -10,7 +10,6 @@
 
 #include "core/options/yaml.h"
 #include "support/temp_directory.h"
-#include "train/machine.h"
 #include "train/trainer.h"
 
 namespace monge::test {
@@ -25,13 +24,12 @@ train: {steps: 20, batch: 4, accumulate: 2, eval_every: 10, checkpoint_every: 4,
 inline train::Config tiny_config(const std::vector<std::string>& overrides = {}) {
   train::Config config;
   read_yaml_text(tiny_yaml, "tiny.yaml", overrides, config);
-  train::use_threads(config.train.threads);
   return config;
 }
 
 /// Trains into `out`; after step `stop_after` the run is asked to stop.
-inline train::Outcome train_tiny(const std::filesystem::path& out, const std::vector<std::string>& overrides = {},
-                                 bool resume = false, std::int64_t stop_after = -1) {
+inline train::RunEnd train_tiny(const std::filesystem::path& out, const std::vector<std::string>& overrides = {},
+                                bool resume = false, std::int64_t stop_after = -1) {
   train::Progress silent(nullptr);
   train::Trainer trainer(tiny_config(overrides), out, resume, silent);
   return trainer.run([&] { return trainer.step() == stop_after; });

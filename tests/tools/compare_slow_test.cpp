@@ -15,7 +15,7 @@
 
 #include "support/expect_error.h"
 #include "support/program.h"
-#include "tools/compare/results.h"
+#include "tools/compare/runs/results.h"
 
 namespace monge {
 namespace {
@@ -119,7 +119,7 @@ TEST_F(CompareTest, KilledAndInterruptedComparisonsEndLikeOneThatWasNot) {
   before = finished("parts");
   const test::Result last = program.run("compare c.yaml --out parts");
   ASSERT_EQ(last.code, 0) << last.err;
-  EXPECT_HAS(last.out, fmt::format("{} runs are finished from before", before.size()));
+  EXPECT_HAS(last.out, fmt::format("{} runs were finished earlier", before.size()));
   expect_kept(before, "parts");
   const Results continued = results("parts");
   EXPECT_EQ(text_of(continued, program / "scratch"), whole);
@@ -236,8 +236,8 @@ TEST_F(CompareTest, ARunThatFailsIsRecordedAndTheOthersGoOn) {
     EXPECT_HAS(run.message, "exit code 2");
     EXPECT_HAS(run.message, "no parameter matches 'nothing'");
   }
-  EXPECT_EQ(failed, 1u) << "it is given up after the first";
-  EXPECT_HAS(test::read_file(program / "out/report.md"), "b failed on config while it was tuned, and was given up");
+  EXPECT_EQ(failed, 1u) << "it is dropped after the first";
+  EXPECT_HAS(test::read_file(program / "out/report.md"), "b failed on config during tuning, and was dropped");
 }
 
 TEST_F(CompareTest, TheForecastCountsTheRunsAndTriesEachKind) {

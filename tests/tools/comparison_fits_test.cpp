@@ -6,9 +6,9 @@
 #include <limits>
 #include <numeric>
 
-#include "tools/compare/learning_rate.h"
-#include "tools/compare/scaling.h"
-#include "tools/compare/targets.h"
+#include "tools/compare/statistics/learning_rate.h"
+#include "tools/compare/statistics/scaling.h"
+#include "tools/compare/statistics/targets.h"
 
 namespace monge::compare {
 namespace {

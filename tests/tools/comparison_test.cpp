@@ -1,5 +1,5 @@
 // What a comparison is read as, and which runs it leads to. Losses are made up: no run is trained here.
-#include "tools/compare/comparison.h"
+#include "tools/compare/search/comparison.h"
 
 #include <gtest/gtest.h>
 
@@ -11,8 +11,8 @@
 
 #include "support/expect_error.h"
 #include "support/temp_directory.h"
-#include "tools/compare/plan.h"
-#include "tools/compare/search.h"
+#include "tools/compare/search/plan.h"
+#include "tools/compare/search/search.h"
 #include "train/config.h"
 
 namespace monge::compare {
@@ -57,20 +57,20 @@ train::Config config_of(Comparison& comparison, const PlannedRun& run) {
 
 /// Every run of the comparison, its plan made anew whenever `batch` more of them have ended. A loss that is NaN stands
 /// for a failure.
-Plan play(Comparison& comparison, const std::function<double(const PlannedRun&)>& loss, std::size_t batch = 1,
-          std::map<PlannedRun, double> finished = {}) {
-  const EndOf end_of = [&](const PlannedRun& run) -> std::optional<Ended> {
-    const auto found = finished.find(run);
-    if (found == finished.end()) return std::nullopt;
-    return Ended{.loss = found->second, .failed = std::isnan(found->second)};
+RunPlan play(Comparison& comparison, const std::function<double(const PlannedRun&)>& loss, std::size_t batch = 1,
+             std::map<PlannedRun, double> losses = {}) {
+  const FinishedRuns finished = [&](const PlannedRun& run) -> std::optional<FinishedRun> {
+    const auto found = losses.find(run);
+    if (found == losses.end()) return std::nullopt;
+    return FinishedRun{.loss = found->second, .failed = std::isnan(found->second)};
   };
   for (;;) {
-    Plan plan = make_plan(comparison, end_of);
+    RunPlan plan = plan_runs(comparison, finished);
     if (plan.complete) return plan;
     std::size_t started = 0;
     for (const PlannedRun& run : plan.runs) {
-      if (finished.contains(run) || started == batch) continue;
-      finished[run] = loss(run);
+      if (losses.contains(run) || started == batch) continue;
+      losses[run] = loss(run);
       ++started;
     }
     if (started == 0) {
@@ -207,11 +207,11 @@ TEST(Comparison, ItsPageNamesEveryKey) {
   }
 }
 
-TEST(Plan, SearchesUntilTheOptimumIsBracketedOnEveryAxis) {
+TEST(RunPlan, SearchesUntilTheOptimumIsBracketedOnEveryAxis) {
   const Folder folder;
   Comparison c = folder.read(comparison_of("  a: {optimizer: {lr: [1.0e-3, 2.0e-3], weight_decay: [0.1, 0.2]}}\n",
                                            "tune: {max_trials: 40}\n"));
-  const Plan plan = play(
+  const RunPlan plan = play(
       c, [](const PlannedRun& run) { return 2.0 + bowl(run.setting[0], 16e-3) + 0.1 * bowl(run.setting[1], 0.05); });
   const Tuned& tuned = plan.tuned.at(0);
   EXPECT_EQ(tuned.axes,
@@ -222,19 +222,19 @@ TEST(Plan, SearchesUntilTheOptimumIsBracketedOnEveryAxis) {
   }
 }
 
-TEST(Plan, StopsAtMostTrialsAndSaysWhatIsOpen) {
+TEST(RunPlan, StopsAtMostTrialsAndSaysWhatIsOpen) {
   const Folder folder;
   Comparison c = folder.read(comparison_of("  a: {optimizer: {lr: [1.0e-3, 2.0e-3]}}\n", "tune: {max_trials: 4}\n"));
-  const Plan plan = play(c, [](const PlannedRun& run) { return bowl(run.setting[0], 1.0); });
+  const RunPlan plan = play(c, [](const PlannedRun& run) { return bowl(run.setting[0], 1.0); });
   EXPECT_EQ(plan.tuned[0].trials, 4);
   EXPECT_EQ(plan.tuned[0].on_edge, (std::vector<std::string>{"optimizer.lr"}));
 }
 
-TEST(Plan, DivergenceIsTheFarSideOfTheOptimumAndGoesDownWhenEverythingDiverged) {
+TEST(RunPlan, DivergenceIsTheFarSideOfTheOptimumAndGoesDownWhenEverythingDiverged) {
   const Folder folder;
   Comparison c = folder.read(
       comparison_of("  a: {optimizer: {lr: [0.2, 0.4]}}\n  b: {optimizer: {lr: [4.0, 8.0], weight_decay: [0.1]}}\n"));
-  const Plan plan =
+  const RunPlan plan =
       play(c, [](const PlannedRun& run) { return run.setting[0] > 0.5 ? infinity : 1.0 - run.setting[0]; });
   EXPECT_GE(plan.tuned[0].axes[0].second, 0.4);
   EXPECT_LE(plan.tuned[0].axes[0].second, 0.5);
@@ -243,11 +243,11 @@ TEST(Plan, DivergenceIsTheFarSideOfTheOptimumAndGoesDownWhenEverythingDiverged) 
   for (const PlannedRun& run : plan.runs) EXPECT_TRUE(run.stage == Stage::tune || run.setting[0] <= 0.5);
 }
 
-TEST(Plan, ValuesEndWhereTheConfigurationEnds) {
+TEST(RunPlan, ValuesEndWhereTheConfigurationEnds) {
   const Folder folder;
   Comparison c = folder.read(comparison_of("  a: {optimizer: {betas: {1: [0.6, 0.9]}, weight_decay: [0.0, 0.1]}}\n",
                                            "tune: {max_trials: 40}\n"));
-  const Plan plan = play(c, [](const PlannedRun& run) { return -run.setting[0] + run.setting[1]; });
+  const RunPlan plan = play(c, [](const PlannedRun& run) { return -run.setting[0] + run.setting[1]; });
   const Tuned& tuned = plan.tuned[0];
   EXPECT_EQ(tuned.axes[0].second, 0.9);  // 1.8 is no decay
   EXPECT_EQ(tuned.axes[1].second, 0.0);
@@ -267,14 +267,14 @@ TEST(Search, ARefinementOfOneAxisDoesNotOpenTheOthers) {
   EXPECT_TRUE(open_axes(axes, trials).empty());
 }
 
-TEST(Plan, VariantsThatNeededFewerTrialsSpendTheRestAroundTheirBest) {
+TEST(RunPlan, VariantsThatNeededFewerTrialsSpendTheRestAroundTheirBest) {
   const Folder folder;
   Comparison c =
       folder.read(comparison_of("  a: {optimizer: {lr: [1.0e-3, 2.0e-3, 4.0e-3]}}\n"
                                 "  b: {optimizer: {lr: [1.0e-3, 2.0e-3, 4.0e-3], weight_decay: [0.05, 0.1, 0.2]}}\n"
                                 "  fixed: {optimizer: {lr: 1.0e-3}}\n",
                                 "tune: {max_trials: 20, seeds: 2}\n"));
-  const Plan plan = play(c, [](const PlannedRun& run) {
+  const RunPlan plan = play(c, [](const PlannedRun& run) {
     double loss = 1.0;
     if (!run.setting.empty()) loss += bowl(run.setting[0], run.variant == 0 ? 2.8e-3 : 8e-3);
     if (run.setting.size() > 1) loss += bowl(run.setting[1], 0.4);
@@ -291,7 +291,7 @@ TEST(Plan, VariantsThatNeededFewerTrialsSpendTheRestAroundTheirBest) {
   }
 }
 
-TEST(Plan, AVariantThatFailsWhileTunedIsGivenUpAfterOneRun) {
+TEST(RunPlan, AVariantThatFailsWhileTunedIsGivenUpAfterOneRun) {
   const Folder folder;
   Comparison c = folder.read(comparison_of(
       "  a: {optimizer: {lr: [1.0e-3, 2.0e-3, 4.0e-3]}}\n  b: {optimizer: {lr: [1.0e-3, 2.0e-3, 4.0e-3]}}\n"));
@@ -299,7 +299,7 @@ TEST(Plan, AVariantThatFailsWhileTunedIsGivenUpAfterOneRun) {
     return run.variant == 1 ? std::numeric_limits<double>::quiet_NaN() : bowl(run.setting[0], 2e-3);
   };
   for (const std::size_t batch : {1, 4}) {
-    const Plan plan = play(c, loss, batch);
+    const RunPlan plan = play(c, loss, batch);
     EXPECT_EQ(std::ranges::count(plan.runs, 1u, &PlannedRun::variant), 1) << batch;
     ASSERT_EQ(plan.tuned.size(), 1u);
     EXPECT_EQ(plan.tuned[0].variant, 0u);
@@ -307,11 +307,11 @@ TEST(Plan, AVariantThatFailsWhileTunedIsGivenUpAfterOneRun) {
   }
 }
 
-TEST(Plan, ReportsEveryVariantOnTheSameFreshSeedsAndEveryBudget) {
+TEST(RunPlan, ReportsEveryVariantOnTheSameFreshSeedsAndEveryBudget) {
   const Folder folder;
   Comparison c = folder.read(comparison_of("  a: {optimizer: {lr: [1.0e-3]}}\n  b: {}\n",
                                            "budgets: [1, 2]\nreport: {seeds: 3}\ntune: {seeds: 2}\n"));
-  const Plan plan =
+  const RunPlan plan =
       play(c, [](const PlannedRun& run) { return run.setting.empty() ? 1.0 : bowl(run.setting[0], 1e-3); });
   std::set<std::int64_t> tune, report;
   std::map<std::pair<double, std::int64_t>, std::vector<std::size_t>> variants;
@@ -325,7 +325,7 @@ TEST(Plan, ReportsEveryVariantOnTheSameFreshSeedsAndEveryBudget) {
   for (const auto& [cell, who] : variants) EXPECT_EQ(who, (std::vector<std::size_t>{0, 1}));
 }
 
-TEST(Plan, IsTheSameWhateverFinishesFirst) {
+TEST(RunPlan, IsTheSameWhateverFinishesFirst) {
   const Folder folder;
   Comparison c = folder.read(comparison_of(
       "  a: {optimizer: {lr: [1.0e-3, 2.0e-3], weight_decay: [0.1, 0.2]}}\n  b: {optimizer: {lr: [0.1]}}\n"));
@@ -333,7 +333,7 @@ TEST(Plan, IsTheSameWhateverFinishesFirst) {
     std::mt19937_64 noise(static_cast<std::uint64_t>(run.seed));
     return bowl(run.setting[0], 3e-2) + 1e-3 * static_cast<double>(noise() % 100);
   };
-  const Plan one = play(c, loss), many = play(c, loss, 7);
+  const RunPlan one = play(c, loss), many = play(c, loss, 7);
   EXPECT_EQ(one.runs, many.runs);
   // A comparison that stopped after ten runs and is started again.
   std::map<PlannedRun, double> finished;

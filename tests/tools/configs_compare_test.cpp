@@ -5,8 +5,8 @@
 #include <cstdlib>
 
 #include "support/temp_directory.h"
-#include "tools/compare/forecast.h"
-#include "tools/compare/plan.h"
+#include "tools/compare/runs/forecast.h"
+#include "tools/compare/search/plan.h"
 
 namespace monge::compare {
 namespace {
@@ -29,7 +29,7 @@ class ComparisonsOfConfigs : public testing::TestWithParam<const char*> {
 
 TEST_P(ComparisonsOfConfigs, AreFair) {
   Comparison comparison(std::string(MONGE_SOURCE_DIR "/configs/compare/") + GetParam(), {}, /*cores=*/2);
-  const Plan plan = make_plan(comparison, [](const PlannedRun&) { return std::nullopt; });
+  const RunPlan plan = plan_runs(comparison, [](const PlannedRun&) { return std::nullopt; });
   for (const Tuned& tuned : plan.tuned) {
     EXPECT_TRUE(tuned.fixed.empty()) << comparison.variant_name(tuned.variant) << ": " << tuned.fixed.front();
   }

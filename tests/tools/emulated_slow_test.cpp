@@ -34,6 +34,15 @@ TEST_F(EmulatedProgram, ARunGoesThroughAllItsStationsAndMovesBetweenDevices) {
   EXPECT_TRUE(has(run("eval run device=cuda"), "validation loss"));
 }
 
+TEST_F(EmulatedProgram, EvaluationAndSamplesFollowTheSettingsOfTheDevice) {
+  run("train config.yaml --out run device=cuda train.steps=2");
+  for (const std::string command : {"eval run", "sample run --tokens 4"}) {
+    const std::string file = command.substr(0, command.find(' ')) + ".tuned";
+    run(command + " cuda.tune=true cuda.tuning_file=" + file);
+    EXPECT_TRUE(std::filesystem::exists(program_ / file)) << command;
+  }
+}
+
 TEST_F(EmulatedProgram, BenchMeasuresEveryOpAndSaysWhichWayAttentionWent) {
   const std::string table = run("bench config.yaml device=cuda --steps 2");
   EXPECT_TRUE(has(table, "whole step"));

@@ -21,9 +21,9 @@ constexpr int steps = 3000;
 const std::string train_command =
     fmt::format("train config.yaml train.steps={} train.checkpoint_every=50 --out ", steps);
 
-class Child {
+class ChildProcess {
  public:
-  Child(const Program& program, const std::string& arguments) : pid_(::fork()) {
+  ChildProcess(const Program& program, const std::string& arguments) : pid_(::fork()) {
     if (pid_ == 0) {
       ::execl("/bin/sh", "sh", "-c", program.command(arguments).c_str(), nullptr);
       ::_exit(127);
@@ -61,7 +61,7 @@ TEST(Interrupted, CtrlCWritesACheckpointAndResumeGivesTheSameRun) {
   ASSERT_EQ(program.run(train_command + "whole").code, 0);
   for (const int signal : {SIGINT, SIGTERM}) {
     const std::string name = signal == SIGINT ? "int" : "term";
-    const Child child(program, train_command + name);
+    const ChildProcess child(program, train_command + name);
     ASSERT_TRUE(has_lines(program / name, 20));
     child.send(signal);
     ASSERT_EQ(child.wait(), 130);
@@ -78,7 +78,7 @@ TEST(Interrupted, KillsAndResumesGiveTheSameRun) {
   RandomSequence random(static_cast<std::uint64_t>(::getpid()), 0);
   std::ptrdiff_t lines = 0;
   for (int kills = 0; kills < 5; ++kills) {
-    const Child child(program, train_command + "parts --resume");
+    const ChildProcess child(program, train_command + "parts --resume");
     lines += 20 + static_cast<std::ptrdiff_t>(random.below(100));
     ASSERT_TRUE(has_lines(program / "parts", lines)) << lines;
     child.send(SIGKILL);

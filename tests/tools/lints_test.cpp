@@ -1,5 +1,5 @@
 // What a report warns of: each fault alone, and silence without one.
-#include "tools/compare/lints.h"
+#include "tools/compare/report/lints.h"
 
 #include <gtest/gtest.h>
 
@@ -28,7 +28,7 @@ Results fair() {
   return results;
 }
 
-std::vector<Lint> lints_of(const Results& results) { return find_lints(results, judge(results)); }
+std::vector<Lint> lints_of(const Results& results) { return find_lints(results, analyse(results)); }
 
 /// Exactly one lint, of this severity, with this in its text.
 void expect_only(const Results& results, Severity severity, const std::string& part) {
@@ -102,7 +102,7 @@ TEST(Lints, OfRuns) {
                           .status = compare::Run::Status::failed,
                           .message = "exit code 2: device cpu\nmonge: out of memory"});
   results.runs.push_back(results.runs.back());  // another seed: said once
-  expect_only(results, Severity::error, "v1 failed on x while it was tuned, and was given up there: monge: out of");
+  expect_only(results, Severity::error, "v1 failed on x during tuning, and was dropped there: monge: out of");
 
   results = fair();
   results.runs[13].status = compare::Run::Status::diverged;
@@ -138,7 +138,7 @@ TEST(Lints, OfPower) {
   expect_only(results, Severity::note, "one workload");
 
   results = test::planted({0.0, 0.0}, 8, 1);
-  expect_one_among(results, Severity::note, "v1 against v0 on w: not told apart");
+  expect_one_among(results, Severity::note, "v1 against v0 on w: not distinguishable");
 
   results = test::planted({0.0, -0.5}, 1, 1);
   expect_one_among(results, Severity::error, "v0 has a single run");

@@ -1,17 +1,18 @@
 // The report as files: complete, safe to open, the same every time.
-#include "tools/compare/report.h"
+#include "tools/compare/report/report.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
+#include <regex>
 #include <set>
 
 #include "support/expect_error.h"
 #include "support/made_up_results.h"
 #include "support/temp_directory.h"
-#include "tools/compare/wording.h"
+#include "tools/compare/report/wording.h"
 
 namespace monge::compare {
 namespace {
@@ -26,8 +27,8 @@ bool gnuplot_is_there() { return std::system("gnuplot --version > /dev/null 2>&1
   if (!gnuplot_is_there()) GTEST_SKIP() << "gnuplot is not installed (gnuplot-nox)"
 
 Page page_of(const Results& results) {
-  const Verdict verdict = judge(results);
-  return make_page(results, verdict, find_lints(results, verdict));
+  const Analysis analysis = analyse(results);
+  return make_page(results, analysis, find_lints(results, analysis));
 }
 
 std::string html_of(const Results& results) { return to_html(page_of(results)); }
@@ -111,11 +112,24 @@ TEST(ReportTest, HtmlNeedsNothingButItself) {
 TEST(ReportTest, PlotsFollowTheThemeOfThePage) {
   NEEDS_GNUPLOT();
   const std::string& html = realistic_html();
-  const std::string plots = html.substr(html.find("<svg"));
-  for (const char* part : {"rgb(", "#000", "black", "GNUPLOT"}) EXPECT_EQ(plots.find(part), std::string::npos) << part;
-  for (const char* part : {"var(--series-0)", "var(--series-3)", "var(--grid)", "var(--quiet)", "currentColor"}) {
-    EXPECT_HAS(plots, part);
+  const std::string styles = html.substr(0, html.find("</style>")), plots = html.substr(html.find("<svg"));
+  // Every colour that gnuplot wrote is one of no colour, or has a rule that makes it one of the page's.
+  const std::regex colour(R"re([ \t](stroke|fill|color)\s*=\s*['"]([^'"]*)['"])re");
+  std::set<std::string> rules;
+  for (std::sregex_iterator match(plots.begin(), plots.end(), colour), end; match != end; ++match) {
+    const std::string property = (*match)[1], value = (*match)[2];
+    if (value == "none" || value == "currentColor") continue;
+    const std::size_t rule = styles.find(fmt::format("svg [{}=\"{}\"] {{ {}: ", property, value, property));
+    ASSERT_NE(rule, std::string::npos) << property << " " << value;
+    rules.insert(styles.substr(rule, styles.find('}', rule) - rule));
   }
+  for (const char* part : {"stroke: var(--series-0)", "stroke: var(--series-3)", "stroke: var(--grid)",
+                           "fill: var(--quiet)", "fill: currentColor", "color: var(--series-1)"}) {
+    EXPECT_TRUE(std::ranges::any_of(rules, [&](const std::string& rule) {
+      return rule.find(part) != std::string::npos;
+    })) << part;
+  }
+  EXPECT_EQ(plots.find("GNUPLOT"), std::string::npos);
 }
 
 TEST(ReportTest, EveryRunAndLintIsThere) {
@@ -128,7 +142,7 @@ TEST(ReportTest, EveryRunAndLintIsThere) {
     EXPECT_HAS(html, run.config);
     EXPECT_HAS(markdown, "| " + run.hash + " |");
   }
-  const std::vector<Lint> lints = find_lints(results, judge(results));
+  const std::vector<Lint> lints = find_lints(results, analyse(results));
   EXPECT_GT(lints.size(), 5u);
   for (const Lint& lint : lints) EXPECT_HAS(html, lint.text);
   for (const Variant& variant : results.variants) EXPECT_HAS(html, variant.config);
@@ -181,9 +195,9 @@ std::vector<std::string> split(const std::string& line, char separator) {
 
 TEST(ReportTest, MarkdownAndCsvHoldTheSameNumbers) {
   const Results results = Realistic::results();
-  const Verdict verdict = judge(results);
-  const std::string markdown = unescaped(to_markdown(make_page(results, verdict, {})));
-  std::istringstream csv(to_csv(results, verdict));
+  const Analysis analysis = analyse(results);
+  const std::string markdown = unescaped(to_markdown(make_page(results, analysis, {})));
+  std::istringstream csv(to_csv(results, analysis));
   std::string line;
   std::getline(csv, line);
   const std::vector<std::string> head = split(line, ',');
@@ -226,11 +240,11 @@ TEST(ReportTest, AccuracyIsShownWhereAnswersAreDetermined) {
   results.workloads[1].target = 0.99;
   results.workloads[1].target_is_accuracy = true;
   const std::string markdown = to_markdown(page_of(results));
-  EXPECT_HAS(markdown, "| optimizer | verdict | accuracy | final loss |");
+  EXPECT_HAS(markdown, "| optimizer | result | accuracy | final loss |");
   EXPECT_HAS(markdown, "| adamw | baseline | 99.99% |");
   EXPECT_HAS(markdown, "| lion | diverged | – | diverged |");
   EXPECT_HAS(markdown, "| adamw | mess3 | 99.00% | 8 of 8 | 700 |");
-  EXPECT_HAS(to_csv(results, judge(results)), ",0.99,accuracy,8,700,");
+  EXPECT_HAS(to_csv(results, analyse(results)), ",0.99,accuracy,8,700,");
 }
 
 TEST(ReportTest, WithoutGnuplotTheNumbersAreThere) {

@@ -1,5 +1,5 @@
 // results.json: what is written is read back bit by bit, and what is no such file is refused with the key in question.
-#include "tools/compare/results.h"
+#include "tools/compare/runs/results.h"
 
 #include <gtest/gtest.h>
 

@@ -3,11 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "core/row_map/custom.h"
 #include "support/expect_error.h"
 #include "support/program.h"
+#include "support/row_maps.h"
 #include "tools/program.h"
 #include "tools/verify/figure.h"
 
@@ -60,7 +63,7 @@ TEST(Claims, FindAPlantedError) {
   const Problems random = random_problems(1);
   std::vector<RowProblem> rows;
   for (const RowProblem& row : random.rows) {
-    if (row.map.kind == RowMapKind::softmax) rows.push_back(row);
+    if (as<SoftmaxMap>(row.map)) rows.push_back(row);
   }
   const auto all = [&] {
     return std::vector<Claim>{kkt_claim(rows),       mirror_descent_claim(rows),    duality_gap_claim(rows),
@@ -82,35 +85,9 @@ TEST(Claims, FindAPlantedError) {
 /// The map of a user who got the Jacobian wrong.
 struct WrongCurvature : SigmoidMap {
   static constexpr const char* name = "wrong";
-  WrongCurvature() : SigmoidMap(true) {}
   template <class Row, class Element, class Number>
   Element curvature(Element weight, Number) const {
     return weight;
-  }
-};
-
-/// relu(z)^2 / n.
-struct SquaredRelu {
-  static constexpr const char* name = "squared_relu";
-  static constexpr Metric metric = Metric::conjugate_hessian;
-
-  template <class Row>
-  typename Row::Number weights(Row& row) const {
-    recompute(row, 0);
-    return 0;  // nothing to keep for the backward
-  }
-  template <class Row>
-  void recompute(Row& row, typename Row::Number) const {
-    const auto n = static_cast<typename Row::Number>(row.size());
-    row.apply([n](auto z) { return Row::relu(z) * Row::relu(z) / n; });
-  }
-  template <class Row, class Element, class Number>
-  Element curvature(Element weight, Number n) const {
-    return Row::sqrt(weight / n) * Number(2);  // s = 2 relu(z) / n
-  }
-  template <class Row>
-  typename Row::Number slack(typename Row::Number) const {
-    return std::numeric_limits<typename Row::Number>::infinity();  // c is infinite: keys do not compete
   }
 };
 
@@ -164,7 +141,7 @@ TEST_F(VerifyProgram, AMapOfOnesOwnPassesUnlessItsJacobianIsWrong) {
           return std::make_unique<nn::RowMapAttention>(map, options, context, position);
         });
   };
-  register_kind("squared_relu", custom_row_map(SquaredRelu{}));
+  register_kind("squared_relu", custom_row_map(test::SquaredReluMap{}));
   register_kind("wrong", custom_row_map(WrongCurvature{}));
   /// Exit code and message of training with a kind and verifying the run.
   const auto verify = [&](const std::string& kind, const std::string& update) {
@@ -190,13 +167,40 @@ TEST_F(VerifyProgram, AMapOfOnesOwnPassesUnlessItsJacobianIsWrong) {
   EXPECT_HAS(message, "backprop = finite differences");
 }
 
-TEST(Figure, ShowsEveryKindOnce) {
-  const std::string svg = figure_svg();
-  for (const char* part : {"<svg", "</svg>", "scores z", ">softmax<", ">softmax1<", ">sparsemax<", ">entmax15<",
-                           ">sigmoid<", ">relu<", ">softplus<", ">softpick<"}) {
-    EXPECT_HAS(svg, part);
+std::vector<std::string> texts_of(const std::string& svg) {
+  const std::regex text(R"(>\s*([^<>]*\S)\s*</t(?:ext|span)>)");
+  std::vector<std::string> texts;
+  for (std::sregex_iterator match(svg.begin(), svg.end(), text), end; match != end; ++match)
+    texts.push_back((*match)[1]);
+  return texts;
+}
+
+TEST(Figure, IsThatOfTheDocs) {
+  if (std::system("gnuplot --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "gnuplot is not installed";
+  const std::string svg = figure_svg(), drawn = test::read_file(MONGE_SOURCE_DIR "/docs/attention_rows.svg");
+  const std::vector<std::string> texts = texts_of(svg);
+  for (const char* title :
+       {"scores z", "softmax", "softmax1", "sparsemax", "entmax15", "sigmoid", "relu", "softplus", "softpick"}) {
+    EXPECT_EQ(std::ranges::count(texts, title), 1) << title;
   }
-  EXPECT_EQ(svg, test::read_file(MONGE_SOURCE_DIR "/docs/attention_rows.svg")) << "draw it anew with --figure";
+  EXPECT_EQ(texts, texts_of(drawn)) << "draw it anew with --figure";
+  const auto gnuplot = [](const std::string& document) {
+    const std::size_t start = document.find("<desc>");
+    return document.substr(start, document.find("</desc>", start) - start);
+  };
+  if (gnuplot(svg) == gnuplot(drawn)) {
+    EXPECT_EQ(svg, drawn) << "draw it anew with --figure";
+  }
+}
+
+TEST(Figure, WithoutGnuplotTheMessageSaysWhatToInstall) {
+  const test::TempDirectory empty;
+  const std::string path = std::getenv("PATH");
+  ::setenv("PATH", empty.path().c_str(), 1);
+  const std::string message = error_of<RunError>([] { figure_svg(); });
+  ::setenv("PATH", path.c_str(), 1);
+  EXPECT_HAS(message, "gnuplot is not installed");
+  EXPECT_HAS(message, "apt-get install gnuplot-nox");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "nn/gpt.h"
 #include "nn/parameter_store.h"
 #include "support/tiny_run.h"
 #include "train/evaluate.h"
@@ -21,13 +22,11 @@ class UnevenDataset : public Dataset {
   std::int64_t vocab() const override { return monge::train::vocab; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   std::string description() const override { return "uneven"; }
-  void train_sequence(std::uint64_t, std::int64_t row, std::span<std::int32_t> inputs,
-                      std::span<std::int32_t> targets) const override {
-    validation_window(row, inputs, targets);
-  }
+  using Dataset::validation_window;
+  void train_sequence(std::uint64_t, std::int64_t row, const Row& out) const override { validation_window(row, out); }
   std::int64_t validation_windows() const override { return windows; }
-  void validation_window(std::int64_t index, std::span<std::int32_t> inputs,
-                         std::span<std::int32_t> targets) const override {
+  void validation_window(std::int64_t index, const Row& out) const override {
+    const std::span<std::int32_t> inputs = out["tokens"], targets = out["targets"];
     for (std::int64_t t = 0; t < context; ++t) {
       inputs[static_cast<std::size_t>(t)] = static_cast<std::int32_t>((3 * index + 2 * t * t + 1) % vocab());
       targets[static_cast<std::size_t>(t)] =

@@ -7,7 +7,6 @@
 
 #include "core/random.h"
 #include "support/expect_error.h"
-#include "train/data/random_streams.h"
 
 namespace monge::train {
 namespace {

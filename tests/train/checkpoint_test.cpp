@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/safetensors.h"
+#include "support/expect_error.h"
 #include "support/tiny_run.h"
 #include "train/checksum.h"
 #include "train/saved_model.h"
@@ -133,6 +134,28 @@ TEST_F(CheckpointTest, LoadingRefusesAnotherModel) {
   EXPECT_EQ(load_model(checkpoint_dir(run(), 4), {"train.batch=1"}).config.train.batch, 1);
 }
 
+// Before models had kinds, all were of the kind that is now called gpt.
+TEST_F(CheckpointTest, AConfigurationWithoutAKindOfModelIsThatOfAGpt) {
+  const TempDirectory dir;
+  train_tiny(dir / "whole");
+  {
+    Run run(test::tiny_config());
+    const Checkpoint checkpoint(checkpoint_dir(dir / "whole", 16));
+    CheckpointState state = checkpoint.state();
+    const std::size_t line = state.config.find("  kind: gpt\n");
+    ASSERT_NE(line, std::string::npos) << state.config;
+    state.config.erase(line, 12);
+    checkpoint.restore(*run.store);
+    checkpoint.restore(*run.optimizer);
+    write_checkpoint(dir / "old/checkpoints", state, *run.store, *run.optimizer);
+  }
+  EXPECT_EQ(load_model(dir / "old").config.model.kind, "gpt");
+  EXPECT_HAS(error_of([&] { load_model(dir / "old", {"model.width=32"}); }), "model.width: 16 -> 32");
+  fs::copy_file(dir / "whole/metrics.jsonl", dir / "old/metrics.jsonl");
+  train_tiny(dir / "old", {}, /*resume=*/true);
+  test::expect_same_run(dir / "whole", dir / "old", 20);
+}
+
 TEST(Checkpoints, KeepsTheNewestAndTheBest) {
   const TempDirectory dir;
   // Diverges slowly on purpose: the first evaluation stays the best.
@@ -181,28 +204,67 @@ TEST(Checkpoints, AFullDiskKeepsTheOlderOnes) {
   test::expect_same_run(dir / "whole", dir / "run", 8);
 }
 
-TEST(Checksum, SeesEveryByteAndTheLength) {
+/// Written when checkpoints did not yet name the algorithm of their checksums.
+TEST(Checkpoints, ThoseOfBeforeAreReadAndTheirDamageIsNoticed) {
+  const TempDirectory dir;
+  const fs::path old = dir / "old";
+  const auto verify = [&] {
+    const Checkpoint checkpoint(old);
+    checkpoint.verify();
+    return checkpoint.state().step;
+  };
+  for (const std::string& name : files) {
+    fs::copy(MONGE_SOURCE_DIR "/tests/fixtures/checkpoint_multiply_xor", old,
+             fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+    EXPECT_EQ(verify(), 2);
+    std::string bytes = read_file(old / name);
+    bytes[bytes.size() / 2] ^= 1;
+    write_file(old / name, bytes);
+    EXPECT_THROW(verify(), InputError) << name;
+  }
+}
+
+TEST_F(CheckpointTest, UnknownChecksumsAreRefused) {
+  std::string state = read_file(file("state.json"));
+  const std::size_t place = state.find("\"xxh3\"");
+  ASSERT_NE(place, std::string::npos);
+  write_file(file("state.json"), state.replace(place, 6, "\"xxh9\""));
+  EXPECT_NE(resume().find("\"xxh9\""), std::string::npos) << resume();
+}
+
+TEST(Checksum, IsThatOfXxHash) {  // xxhsum -H3 of xxHash 0.8
+  EXPECT_EQ(checksum_text(checksum(std::string())), "2d06800538d394c2");
+  EXPECT_EQ(checksum_text(checksum(std::string("0123456789abcdef012"))), "c0bbc3022d18eebd");
+}
+
+class ChecksumTest : public testing::TestWithParam<ChecksumAlgorithm> {};
+
+TEST_P(ChecksumTest, SeesEveryByteAndTheLength) {
+  const auto sum = [](const std::string& text) { return checksum(text, GetParam()); };
   const std::string text = "0123456789abcdef012";
-  const std::uint64_t whole = checksum(text);
+  const std::uint64_t whole = sum(text);
   for (std::size_t i = 0; i < text.size(); ++i) {
     for (int bit = 0; bit < 8; ++bit) {
       std::string other = text;
       other[i] = static_cast<char>(other[i] ^ (1 << bit));
-      EXPECT_NE(checksum(other), whole);
+      EXPECT_NE(sum(other), whole);
     }
   }
-  EXPECT_NE(checksum(text + '\0'), whole);
-  EXPECT_NE(checksum(""), checksum(std::string(8, '\0')));
+  EXPECT_NE(sum(text + '\0'), whole);
+  EXPECT_NE(sum(""), sum(std::string(8, '\0')));
 }
 
-TEST(Checksum, OfAFileIsThatOfItsBytesPlusItsLength) {
+TEST_P(ChecksumTest, OfAFileIsThatOfItsBytes) {
   const TempDirectory dir;
   std::string content(3 << 20, 'x');  // several blocks of reading
   content += "odd";
   write_file(dir / "file", content);
-  EXPECT_EQ(file_checksum(dir / "file"), checksum(content));
-  EXPECT_THROW(file_checksum(dir / "none"), InputError);
+  EXPECT_EQ(file_checksum(dir / "file", GetParam()), checksum(content, GetParam()));
+  EXPECT_THROW(file_checksum(dir / "none", GetParam()), InputError);
 }
+
+INSTANTIATE_TEST_SUITE_P(Algorithms, ChecksumTest,
+                         testing::Values(ChecksumAlgorithm::xxh3, ChecksumAlgorithm::multiply_xor));
 
 }  // namespace
 }  // namespace monge::train

@@ -14,7 +14,8 @@ struct Comparison {
 
 Comparison compare(const std::vector<std::string>& overrides, std::int64_t vocab) {
   const Config config = test::tiny_config(overrides);
-  nn::Gpt model(config.model, vocab);
+  const auto made = nn::models().make(config.model, vocab);
+  nn::Model& model = *made;
   model.set_recompute(config.train.recompute);
   nn::ParameterStore store(model, parse_device("cpu"), precision_of(config), 1);
   optim::Optimizer optimizer(config.optimizer, model, store, 10);
@@ -25,8 +26,11 @@ Comparison compare(const std::vector<std::string>& overrides, std::int64_t vocab
   MemoryPools& memory = store.values().backend().memory();
   memory.reset_peak();
   TrainingStep training({.batch = config.train.batch, .record = 2}, model, store, optimizer);
-  const auto tokens = static_cast<std::size_t>(config.train.batch * config.model.context);
-  const auto next = [&] { return Batch{std::vector<std::int32_t>(tokens, 1), std::vector<std::int32_t>(tokens, 0)}; };
+  const auto tokens = static_cast<std::size_t>(config.train.batch * model.context());
+  const auto next = [&] {
+    return HostBatch{{"tokens", std::vector<std::int32_t>(tokens, 1)},
+                     {"targets", std::vector<std::int32_t>(tokens, 0)}};
+  };
   for (int step = 1; step <= 2; ++step) training.run(step, next);
   return {static_cast<double>(plan.total()), static_cast<double>(memory.usage().peak)};
 }
@@ -53,7 +57,8 @@ TEST(MemoryPlan, IsCloseWithALargeVocabulary) {
 
 TEST(MemoryPlan, CountsParametersGradientsAndState) {
   const Config config = test::tiny_config();
-  nn::Gpt model(config.model, 6);
+  const auto made = nn::models().make(config.model, 6);
+  nn::Model& model = *made;
   nn::ParameterStore store(model, parse_device("cpu"), nn::Precision::bfloat16, 1);
   const optim::Optimizer optimizer(config.optimizer, model, store, 10);
   const MemoryPlan plan = plan_memory(model, store, optimizer, 1);

@@ -11,8 +11,8 @@ void expect_same_run_after_resume(const std::string& optimizer) {
     const test::TempDirectory dir;
     const std::vector<std::string> overrides{"optimizer=" + optimizer, setting};
     test::train_tiny(dir / "whole", overrides);
-    EXPECT_EQ(test::train_tiny(dir / "parts", overrides, false, 7), Outcome::interrupted);
-    EXPECT_EQ(test::train_tiny(dir / "parts", overrides, true), Outcome::done);
+    EXPECT_EQ(test::train_tiny(dir / "parts", overrides, false, 7), RunEnd::interrupted);
+    EXPECT_EQ(test::train_tiny(dir / "parts", overrides, true), RunEnd::finished);
     test::expect_same_run(dir / "whole", dir / "parts", 20);
   }
 }

@@ -26,12 +26,12 @@ TEST(RunSummary, SaysWhatTheRunHasComeTo) {
 
 TEST(RunSummary, IsThereOnlyWhenTheRunIsFinished) {
   const test::TempDirectory dir;
-  EXPECT_EQ(test::train_tiny(dir / "run", {}, false, 10), Outcome::interrupted);
+  EXPECT_EQ(test::train_tiny(dir / "run", {}, false, 10), RunEnd::interrupted);
   EXPECT_FALSE(fs::exists(dir / "run/summary.json"));
   test::train_tiny(dir / "run", {}, true);
   EXPECT_TRUE(fs::exists(dir / "run/summary.json"));
   // More steps: it is a run under way again.
-  EXPECT_EQ(test::train_tiny(dir / "run", {"train.steps=30"}, true, 25), Outcome::interrupted);
+  EXPECT_EQ(test::train_tiny(dir / "run", {"train.steps=30"}, true, 25), RunEnd::interrupted);
   EXPECT_FALSE(fs::exists(dir / "run/summary.json"));
 }
 

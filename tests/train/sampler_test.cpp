@@ -13,14 +13,16 @@ namespace {
 struct SmallModel {
   explicit SmallModel(const std::vector<std::string>& overrides = {}, std::int64_t vocab = 11)
       : config(test::tiny_config(overrides)),
-        model(config.model, vocab),
+        made(nn::models().make(config.model, vocab)),
+        model(*made),
         store(model, parse_device(config.device), precision_of(config), 3, /*trainable=*/false) {
     // Initial weights give nearly equal logits: make them differ.
     store.values().backend().scale({.x = store.values(), .factor = 20.0, .out = store.values()});
     store.refresh_copies();
   }
   Config config;
-  nn::Gpt model;
+  std::unique_ptr<nn::Model> made;
+  nn::Model& model;
   nn::ParameterStore store;
 };
 
@@ -29,7 +31,7 @@ std::vector<double> logits_after(SmallModel& m, const std::vector<std::int32_t>&
   const autograd::Tape::Pause pause;
   m.model.eval();
   const Tensor ids = Tensor::from(tokens, {1, static_cast<std::int64_t>(tokens.size())}, m.store.values().device());
-  const std::vector<double> all = m.model.forward(ids).value().values();
+  const std::vector<double> all = m.model.logits({{"tokens", ids}}).value().values();
   return {all.end() - m.model.vocab(), all.end()};
 }
 
@@ -105,14 +107,14 @@ TEST_P(CachedLogits, EqualThoseWithoutACache) {
     const autograd::Tape::Pause pause;
     m.model.eval();
     const Device d = m.store.values().device();
-    nn::Cache cache = m.model.make_cache(1, m.store.values().dtype(), d);
+    const auto cache = m.model.make_cache({.dtype = m.store.values().dtype(), .device = d});
     const std::vector<std::int32_t> tokens{1, 5, 2, 10, 0, 7, 7, 3};
     std::size_t seen = 0;
     for (const std::size_t step : {3u, 1u, 1u, 2u, 1u}) {
       const std::vector<std::int32_t> fresh(tokens.begin() + seen, tokens.begin() + seen + step);
       seen += step;
       const Tensor ids = Tensor::from(fresh, {1, static_cast<std::int64_t>(step)}, d);
-      const auto cached = m.model.forward_last(ids, &cache).value().values();
+      const auto cached = m.model.next_logits(ids, *cache).value().values();
       const auto expected = logits_after(m, {tokens.begin(), tokens.begin() + seen});
       EXPECT_TRUE(test::close(cached, expected, 1e-5)) << device << " after " << seen;
     }

@@ -22,7 +22,7 @@ class Shakespeare : public testing::Test {
                      {std::string("data.path=") + text_, "train.sample_tokens=0", "train.eval_every=0"});
     Progress silent(nullptr);
     Trainer trainer(load_config(MONGE_SOURCE_DIR "/configs/" + recipe, overrides), dir / "run", false, silent);
-    EXPECT_EQ(trainer.run(), Outcome::done);
+    EXPECT_EQ(trainer.run(), RunEnd::finished);
     return test::metrics_of(dir / "run").back().at("val_loss").get<double>();
   }
 

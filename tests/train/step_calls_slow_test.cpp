@@ -13,16 +13,15 @@ constexpr std::int64_t layers = 4, width = 128, context = 64, batch = 12, symbol
 
 class StepCalls : public testing::TestWithParam<const char*> {
  protected:
-  Config config = load_config(MONGE_SOURCE_DIR "/configs/bench/0.8m.yaml",
-                              {std::string("train.precision=") + GetParam(), "train.threads=2"});
-  std::unique_ptr<Dataset> dataset = datasets().make(config.data, {.context = context, .seed = 1});
-  nn::Gpt model{config.model, dataset->vocab()};
-  nn::ParameterStore store{model, {DeviceKind::cpu, 0}, precision_of(config), 1};
-  optim::Optimizer optimizer{config.optimizer, model, store, config.train.steps};
-  TrainingStep step{{.batch = batch, .record = 20}, model, store, optimizer};
+  const Run parts{load_config(MONGE_SOURCE_DIR "/configs/bench/0.8m.yaml",
+                              {std::string("train.precision=") + GetParam(), "train.threads=2"})};
+  const Run::Turn turn{parts};
+  std::unique_ptr<TrainingStep> step = parts.training_step(/*record=*/20);
 
   void run(std::int64_t number) {
-    step.run(number, [&] { return training_batch(*dataset, static_cast<std::uint64_t>(number), batch, context); });
+    step->run(number, [&] {
+      return training_batch(*parts.dataset, parts.model->batch_fields(), static_cast<std::uint64_t>(number), batch);
+    });
   }
 };
 
@@ -61,7 +60,7 @@ TEST_P(StepCalls, AreThoseOfTheModel) {
 }
 
 TEST_P(StepCalls, TakeNoMemoryFromTheSystem) {
-  const MemoryPools& memory = store.values().backend().memory();
+  const MemoryPools& memory = parts.backend().memory();
   run(1);
   const MemoryUsage first = memory.usage();
   for (std::int64_t number = 2; number <= 20; ++number) run(number);

@@ -19,7 +19,7 @@ using test::train_tiny;
 TEST(Trainer, LossFallsToTheEntropyOfTheLanguage) {
   const TempDirectory dir;
   EXPECT_EQ(train_tiny(dir / "run", {"train.steps=300", "train.eval_every=0", "model.dropout=0", "train.batch=16"}),
-            Outcome::done);
+            RunEnd::finished);
   const auto lines = metrics_of(dir / "run");
   EXPECT_NEAR(lines.front()["train_loss"], std::log(6.0), 0.3);
   EXPECT_LT(lines.back()["excess_loss"], 0.05);
@@ -66,9 +66,9 @@ class StopAndResume : public testing::TestWithParam<int> {};
 TEST_P(StopAndResume, GivesTheSameRun) {
   const TempDirectory dir;
   train_tiny(dir / "whole");
-  EXPECT_EQ(train_tiny(dir / "parts", {}, false, GetParam()), Outcome::interrupted);
+  EXPECT_EQ(train_tiny(dir / "parts", {}, false, GetParam()), RunEnd::interrupted);
   EXPECT_TRUE(std::filesystem::exists(checkpoint_dir(dir / "parts", GetParam())));
-  EXPECT_EQ(train_tiny(dir / "parts", {}, true), Outcome::done);
+  EXPECT_EQ(train_tiny(dir / "parts", {}, true), RunEnd::finished);
   expect_same_run(dir / "whole", dir / "parts", 20);
 }
 INSTANTIATE_TEST_SUITE_P(Steps, StopAndResume, testing::Values(1, 3, 7, 10, 11, 19));
@@ -96,14 +96,14 @@ TEST(Trainer, ResumeAfterTheLastStepChangesNothing) {
   const TempDirectory dir;
   train_tiny(dir / "run");
   const auto before = metrics_of(dir / "run");
-  EXPECT_EQ(train_tiny(dir / "run", {}, true), Outcome::done);
+  EXPECT_EQ(train_tiny(dir / "run", {}, true), RunEnd::finished);
   EXPECT_EQ(metrics_of(dir / "run"), before);
 }
 
 TEST(Trainer, ResumeMayChangeWhatIsWrittenWhen) {
   const TempDirectory dir;
   train_tiny(dir / "run", {"train.log_every=100", "train.eval_every=0"}, false, 7);
-  EXPECT_EQ(train_tiny(dir / "run", {"train.log_every=4", "train.eval_every=0"}, true), Outcome::done);
+  EXPECT_EQ(train_tiny(dir / "run", {"train.log_every=4", "train.eval_every=0"}, true), RunEnd::finished);
   train_tiny(dir / "whole", {"train.log_every=100", "train.eval_every=0"});
   EXPECT_EQ(metrics_of(dir / "run").front()["step"], 8);
   EXPECT_EQ(metrics_of(dir / "run").back()["val_loss"], metrics_of(dir / "whole").back()["val_loss"]);
@@ -138,7 +138,7 @@ TEST(Trainer, ResumesWithEveryAttentionUpdate) {
 TEST(Trainer, ResumeMayExtendTheRun) {
   const TempDirectory dir;
   train_tiny(dir / "run");
-  EXPECT_EQ(train_tiny(dir / "run", {"train.steps=30"}, true), Outcome::done);
+  EXPECT_EQ(train_tiny(dir / "run", {"train.steps=30"}, true), RunEnd::finished);
   EXPECT_EQ(metrics_of(dir / "run").back()["step"], 30);
 }
 
@@ -180,38 +180,30 @@ TEST(Trainer, StopsWhenTheLossIsNotFinite) {
   EXPECT_NO_THROW(Checkpoint(*newest).verify());
 }
 
-/// What a TrainingStep needs.
-struct Parts {
-  explicit Parts(const std::vector<std::string>& overrides) : config(tiny_config(overrides)) {
-    dataset = datasets().make(config.data, {.context = config.model.context, .seed = 1});
-    model = std::make_unique<nn::Gpt>(config.model, dataset->vocab());
-    store = std::make_unique<nn::ParameterStore>(*model, parse_device(config.device), precision_of(config), 1);
-    optimizer = std::make_unique<optim::Optimizer>(config.optimizer, *model, *store, config.train.steps);
-    step = std::make_unique<TrainingStep>(
-        TrainingStep::Options{
-            .batch = config.train.batch, .accumulate = config.train.accumulate, .seed = 1, .record = 100},
-        *model, *store, *optimizer);
+/// A run and its steps.
+struct Parts : Run {
+  explicit Parts(const std::vector<std::string>& overrides) : Run(tiny_config(overrides)) {}
+
+  HostBatch batch(std::uint64_t index) const {
+    return training_batch(*dataset, model->batch_fields(), index, config.train.batch);
   }
-  Config config;
-  std::unique_ptr<Dataset> dataset;
-  std::unique_ptr<nn::Gpt> model;
-  std::unique_ptr<nn::ParameterStore> store;
-  std::unique_ptr<optim::Optimizer> optimizer;
-  std::unique_ptr<TrainingStep> step;
+
+  const Turn turn{*this};
+  std::unique_ptr<TrainingStep> step = training_step(/*record=*/100);
 };
 
 TEST(TrainingStep, AccumulationEqualsALargerBatch) {
   for (const char* device : {"device=cpu", "device=reference"}) {
     Parts halves({device, "model.dropout=0", "train.batch=4", "train.accumulate=2"});
     Parts whole({device, "model.dropout=0", "train.batch=8", "train.accumulate=1"});
-    const Batch batch = training_batch(*whole.dataset, 0, 8, 8);
+    const HostBatch batch = whole.batch(0);
     std::size_t half = 0;
     halves.step->gradients(1, [&] {
       const auto cut = [&](const std::vector<std::int32_t>& x) {
         const auto begin = x.begin() + static_cast<std::ptrdiff_t>(32 * half);
         return std::vector<std::int32_t>(begin, begin + 32);
       };
-      Batch part{cut(batch.inputs), cut(batch.targets)};
+      HostBatch part{{"tokens", cut(batch["tokens"])}, {"targets", cut(batch["targets"])}};
       ++half;
       return part;
     });
@@ -225,7 +217,7 @@ TEST(TrainingStep, AllocatesNothingAfterTheFirst) {
   for (const char* setting : {"train.precision=float32", "train.precision=bfloat16", "optimizer.attention=fisher",
                               "optimizer.attention=fisher_cg"}) {
     Parts parts({setting});
-    BatchQueue queue(*parts.dataset, 0, parts.config.train.batch, parts.config.model.context);
+    BatchQueue queue(*parts.dataset, parts.model->batch_fields(), 0, parts.config.train.batch);
     MemoryPools& memory = parts.store->values().backend().memory();
     const auto next = [&queue] { return queue.next(); };
     parts.step->run(1, next);
@@ -240,7 +232,7 @@ TEST(TrainingStep, AllocatesNothingAfterTheFirst) {
 TEST(TrainingStep, RecordsEveryStep) {
   Parts parts({});
   std::uint64_t index = 0;
-  const auto next = [&] { return training_batch(*parts.dataset, index++, 4, 8); };
+  const auto next = [&] { return parts.batch(index++); };
   for (int step = 1; step <= 3; ++step) parts.step->run(step, next);
   const StepRecord record = parts.step->record();
   ASSERT_EQ(record.size(), 3u);
@@ -256,7 +248,7 @@ TEST(TrainingStep, RecordsEveryStep) {
 TEST(TrainingStep, NamesTheTensorThatIsNotFinite) {
   Parts parts({});
   std::uint64_t index = 0;
-  parts.step->gradients(1, [&] { return training_batch(*parts.dataset, index++, 4, 8); });
+  parts.step->gradients(1, [&] { return parts.batch(index++); });
   EXPECT_EQ(first_nonfinite_tensor(*parts.store, NAN), "the loss");
   const auto& entry = parts.store->entry("blocks.1.mlp.up.weight");
   Backend& backend = parts.store->values().backend();
@@ -268,21 +260,19 @@ TEST(TrainingStep, NamesTheTensorThatIsNotFinite) {
 
 TEST(BatchQueue, GivesTheBatchesInOrderAndPassesErrorsOn) {
   Parts parts({});
-  BatchQueue queue(*parts.dataset, 5, 4, 8);
+  BatchQueue queue(*parts.dataset, parts.model->batch_fields(), 5, 4);
   for (std::uint64_t i = 5; i < 30; ++i) {
-    EXPECT_EQ(queue.next().inputs, training_batch(*parts.dataset, i, 4, 8).inputs);
+    EXPECT_EQ(queue.next()["tokens"], parts.batch(i)["tokens"]);
   }
   struct Broken : Dataset {
     std::int64_t vocab() const override { return 2; }
     const Tokenizer& tokenizer() const override { throw InputError("none"); }
     std::string description() const override { return "broken"; }
-    void train_sequence(std::uint64_t, std::int64_t, std::span<std::int32_t>, std::span<std::int32_t>) const override {
-      throw RunError("broken data");
-    }
+    void train_sequence(std::uint64_t, std::int64_t, const Row&) const override { throw RunError("broken data"); }
     std::int64_t validation_windows() const override { return 0; }
-    void validation_window(std::int64_t, std::span<std::int32_t>, std::span<std::int32_t>) const override {}
+    void validation_window(std::int64_t, const Row&) const override {}
   } broken;
-  BatchQueue bad(broken, 0, 1, 1);
+  BatchQueue bad(broken, {{"tokens", 1}}, 0, 1);
   EXPECT_THROW(bad.next(), RunError);
 }
 

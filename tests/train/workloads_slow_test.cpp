@@ -21,7 +21,7 @@ TEST_P(Workloads, ApproachTheirOptimum) {
   const Config config = load_config(std::string(MONGE_SOURCE_DIR "/configs/compare/") + GetParam().name + ".yaml", {});
   Progress silent(nullptr);
   Trainer trainer(config, dir / "run", false, silent);
-  ASSERT_EQ(trainer.run(), Outcome::done);
+  ASSERT_EQ(trainer.run(), RunEnd::finished);
   for (const auto& line : test::metrics_of(dir / "run")) {
     // On the same windows a model can beat the best predictor by luck only.
     if (line.contains("excess_loss")) {

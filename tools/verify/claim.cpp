@@ -72,10 +72,10 @@ std::string references_text(const std::vector<Findings>& all) {
   return out;
 }
 
-nlohmann::ordered_json to_json(const std::vector<Findings>& all) {
-  nlohmann::ordered_json out{{"ok", missed(all).empty()}, {"findings", nlohmann::ordered_json::array()}};
+Json to_json(const std::vector<Findings>& all) {
+  Json out{{"ok", missed(all).empty()}, {"findings", Json::array()}};
   for (const Findings& findings : all) {
-    nlohmann::ordered_json claims = nlohmann::ordered_json::array();
+    Json claims = Json::array();
     for (const Claim& c : findings.claims) {
       const std::string source =
           c.source.reference.empty() ? c.source.name : fmt::format("{}: {}", c.source.name, c.source.reference);

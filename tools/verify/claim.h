@@ -1,9 +1,10 @@
 // Claims: statements of theory, each with what was measured, as tables for people and JSON for programs.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
+
+#include "core/json.h"
 
 namespace monge::tools {
 
@@ -40,6 +41,6 @@ std::vector<Claim> missed(const std::vector<Findings>& all);
 std::string table_text(const Findings& findings);
 /// The full references of the sources, a line each.
 std::string references_text(const std::vector<Findings>& all);
-nlohmann::ordered_json to_json(const std::vector<Findings>& all);
+Json to_json(const std::vector<Findings>& all);
 
 }  // namespace monge::tools

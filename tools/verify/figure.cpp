@@ -6,13 +6,18 @@
 #include <fstream>
 
 #include "core/error.h"
+#include "tools/plot/gnuplot.h"
 #include "tools/verify/row.h"
 
 namespace monge::tools {
 namespace {
 
 constexpr int keys = 24;
-constexpr double panel_width = 400.0, panel_height = 104.0, margin = 16.0, bar_area = 64.0;
+// In points. A panel is a line of text above its bars.
+constexpr int panel_width = 400, panel_height = 104, margin = 16, text_height = 24, bar_height = 64;
+// Middle tones, readable on light and on dark pages.
+constexpr const char *text_colour = "#737d88", *axis_colour = "#8a939d", *score_colour = "#8a939d",
+                     *weight_colour = "#3f83e0";
 
 /// A sharp and a broad bump, some keys below zero.
 Vector scores() {
@@ -24,23 +29,30 @@ Vector scores() {
   return z;
 }
 
-/// A title, a remark and one bar for each value, from a zero line.
-std::string panel(int index, const std::string& title, const std::string& remark, const Vector& values) {
-  const double left = margin + (index % 2) * (panel_width + 2 * margin), top = margin + (index / 2) * panel_height;
-  const double highest = std::max(values.maxCoeff(), 0.0), lowest = std::min(values.minCoeff(), 0.0);
-  const double unit = bar_area / (highest - lowest), zero = top + 24.0 + unit * highest;
-  const double step = panel_width / static_cast<double>(values.size());
-  std::string out = fmt::format("<text class=\"title\" x=\"{}\" y=\"{}\">{}</text>\n", left, top + 14.0, title);
-  out += fmt::format("<text class=\"remark\" x=\"{}\" y=\"{}\">{}</text>\n", left + panel_width, top + 14.0, remark);
-  for (Eigen::Index j = 0; j < values.size(); ++j) {
-    const double height = unit * std::abs(values[j]);
-    if (height == 0.0) continue;
-    out += fmt::format("<rect class=\"{}\" x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.2f}\"/>\n",
-                       index == 0 ? "score" : "weight", left + step * (static_cast<double>(j) + 0.14),
-                       values[j] > 0.0 ? zero - height : zero, 0.72 * step, height);
-  }
-  out += fmt::format("<path class=\"axis\" d=\"M{:.2f} {:.2f}h{:.2f}\"/>\n", left, zero, panel_width);
-  return out;
+struct Panel {
+  std::string title, remark;
+  Vector values;
+};
+
+/// gnuplot's commands for one panel of the multiplot: its title, its remark and a bar for each value.
+std::string panel_script(const Panel& panel, int index, int height) {
+  const int left = margin + index % 2 * (panel_width + 2 * margin), right = left + panel_width;
+  const int top = margin + index / 2 * panel_height;
+  const auto across = [](int x) { return x / static_cast<double>(2 * panel_width + 4 * margin); };
+  const auto up = [&](int y) { return 1.0 - y / static_cast<double>(height); };
+  std::vector<std::vector<double>> bars;
+  for (const double value : panel.values) bars.push_back({value});
+  return data_block("values", bars) +
+         fmt::format(
+             "set label 1 {} at screen {}, screen {} left font ',13' textcolor rgb '{}'\n"
+             "set label 2 {} at screen {}, screen {} right font ',12' textcolor rgb '{}'\n"
+             "set lmargin at screen {}\nset rmargin at screen {}\nset tmargin at screen {}\nset bmargin at screen {}\n"
+             "set xrange [-0.5:{}]\nset yrange [{}:{}]\nplot $values using 0:1 with boxes lc rgb '{}'\n",
+             plot_text("{/:Bold " + panel.title + "}"), across(left), up(top + text_height / 2), text_colour,
+             plot_text(panel.remark), across(right), up(top + text_height / 2), text_colour, across(left),
+             across(right), up(top + text_height), up(top + text_height + bar_height),
+             static_cast<double>(panel.values.size()) - 0.5, std::min(panel.values.minCoeff(), 0.0),
+             std::max(panel.values.maxCoeff(), 0.0), index == 0 ? score_colour : weight_colour);
 }
 
 std::string remark_on(const Vector& weights) {
@@ -52,50 +64,35 @@ std::string remark_on(const Vector& weights) {
 }  // namespace
 
 std::string figure_svg() {
-  struct Kind {
-    const char* title;
-    RowMap map;
-  };
-  const Kind kinds[] = {
-      {"softmax", {}},
-      {"softmax1", {RowMapKind::softmax1}},
-      {"entmax, alpha = 1.25", {.kind = RowMapKind::entmax, .alpha = 1.25}},
-      {"entmax15", {RowMapKind::entmax15}},
-      {"sparsemax", {RowMapKind::sparsemax}},
-      {"sigmoid", {RowMapKind::sigmoid}},
-      {"relu", {RowMapKind::relu}},
-      {"softplus", {RowMapKind::softplus}},
-      {"softpick", {RowMapKind::softpick}},
-  };
   const Vector z = scores();
-  std::string body = panel(0, "scores z", fmt::format("from {:.1f} to {:.1f}", z.minCoeff(), z.maxCoeff()), z);
-  int index = 1;
-  for (const Kind& kind : kinds) {
-    const Vector weights = map_row(kind.map, z).first;
-    body += panel(index++, kind.title, remark_on(weights), weights);
-  }
-  const double width = 2 * panel_width + 4 * margin, height = margin + (index + 1) / 2 * panel_height;
-  return fmt::format(
-      R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img">
-<title>kernel::Attention rows of each kind on the same scores</title>
-<style>
-text {{ font: 13px system-ui, sans-serif; fill: #737d88 }}
-.title {{ font-weight: 600 }}
-.remark {{ text-anchor: end; font-size: 12px }}
-.weight {{ fill: #3f83e0 }}
-.score {{ fill: #8a939d }}
-.axis {{ stroke: #8a939d; fill: none }}
-</style>
-{2}</svg>
-)",
-      width, height, body);
+  std::vector<Panel> panels{{"scores z", fmt::format("from {:.1f} to {:.1f}", z.minCoeff(), z.maxCoeff()), z}};
+  RowMaps::for_each([&](RowMap map) {
+    std::string title(name_of(map));
+    if (as<EntmaxMap>(map)) {
+      map = EntmaxMap{.alpha = 1.25};
+      title += ", alpha = 1.25";
+    }
+    const Vector weights = map_row(map, z).first;
+    panels.push_back({title, remark_on(weights), weights});
+  });
+  const int height = margin + (static_cast<int>(panels.size()) + 1) / 2 * panel_height;
+  std::string script = fmt::format(
+      "set termoption enhanced\nunset key\nunset border\nunset tics\nset boxwidth 0.72\nset style fill solid noborder\n"
+      "set xzeroaxis lt 1 lw 1 lc rgb '{}'\nset multiplot\n",
+      axis_colour);
+  for (std::size_t i = 0; i < panels.size(); ++i) script += panel_script(panels[i], static_cast<int>(i), height);
+  return gnuplot_svg(script, 2 * panel_width + 4 * margin, height);
 }
 
 void write_figure(const std::filesystem::path& file) {
-  std::ofstream out(file, std::ios::binary);
-  out << figure_svg();
-  if (!out.flush())
+  const auto refuse = [&] {
     throw InputError(fmt::format("{} cannot be written; --figure names a file in an existing folder", file.string()));
+  };
+  if (!std::filesystem::is_directory(std::filesystem::absolute(file).parent_path())) refuse();
+  const std::string svg = figure_svg();
+  std::ofstream out(file, std::ios::binary);
+  out << svg;
+  if (!out.flush()) refuse();
 }
 
 }  // namespace monge::tools

@@ -6,7 +6,7 @@
 
 namespace monge::tools {
 
-/// An SVG image in middle tones, readable on light and on dark pages.
+/// An SVG image in middle tones, readable on light and on dark pages. Throws RunError without gnuplot.
 std::string figure_svg();
 /// Writes it to `file`. Throws InputError when it cannot be written.
 void write_figure(const std::filesystem::path& file);

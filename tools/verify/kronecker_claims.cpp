@@ -13,20 +13,11 @@
 namespace monge::tools {
 namespace {
 
-constexpr Device reference{DeviceKind::reference, 0};
 constexpr std::int64_t D = 6, C = 12;
 
 const Source martens{"Martens 2015",
                      "Optimizing neural networks with Kronecker-factored approximate curvature, "
                      "arXiv:1503.05671"};
-
-enum Stream : std::uint32_t { single_row_stream = 30, step_stream };
-
-Tensor normal_tensor(RandomSequence& random, const Shape& shape, double stddev) {
-  std::vector<double> values(static_cast<std::size_t>(shape.numel()));
-  for (double& x : values) x = stddev * random.normal();
-  return Tensor::from(values, shape, DType::f64, reference);
-}
 
 /// A causal layer, its call and the gradients of W_q and W_k (D, C) under a random loss.
 struct DrawnLayer {
@@ -38,7 +29,7 @@ struct DrawnLayer {
 DrawnLayer draw_layer(RandomSequence& random, std::int64_t batch, std::int64_t tokens) {
   DrawnLayer out;
   out.position = nn::positions().make(nn::positions().choose("none"), nn::LayerContext{});
-  const Tensor x = normal_tensor(random, {batch, tokens, C}, 1.0);
+  const Tensor x = normal_tensor(random, {batch, tokens, C});
   const autograd::Var w =
       autograd::Var::leaf(normal_tensor(random, {3 * D, C}, 1.0 / std::sqrt(static_cast<double>(C))));
   const autograd::AttentionSpec spec{.scale = 1.0 / std::sqrt(static_cast<double>(D))};
@@ -50,20 +41,14 @@ DrawnLayer draw_layer(RandomSequence& random, std::int64_t batch, std::int64_t t
     y = autograd::attention(qkv, spec);
   }
   out.call = {x, qkv.value(), autograd::attention_call(qkv.value(), spec), out.position.get()};
-  tape.backward(y, normal_tensor(random, y.shape(), 1.0));
+  tape.backward(y, normal_tensor(random, y.shape()));
   const Matrix gradient = to_matrix(w.grad());
   out.query_gradient = gradient.topRows(D);
   out.key_gradient = gradient.middleRows(D, D);
   return out;
 }
 
-Matrix kronecker(const Matrix& a, const Matrix& b) {
-  Matrix out(a.rows() * b.rows(), a.cols() * b.cols());
-  for (Eigen::Index i = 0; i < a.rows(); ++i) {
-    for (Eigen::Index j = 0; j < a.cols(); ++j) out.block(i * b.rows(), j * b.cols(), b.rows(), b.cols()) = a(i, j) * b;
-  }
-  return out;
-}
+using oracle::kronecker;
 
 /// The Fisher of W_q and that of W_k, the means of their blocks over the rows that see more than one key.
 struct DenseFisher {

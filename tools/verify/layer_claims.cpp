@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "core/backend.h"
-#include "core/random.h"
 #include "nn/attention/fisher.h"
 #include "tools/verify/claims.h"
 #include "tools/verify/row.h"
@@ -17,19 +16,6 @@ constexpr int directions = 4;  // of each matrix
 
 const Source amari{"Amari 1998", "Natural gradient works efficiently in learning, Neural Computation 10"};
 const Source namazifar{"Namazifar 2023", "Role of bias terms in dot-product attention, arXiv:2302.08626"};
-
-enum Stream : std::uint32_t { covariance_stream = 20, factor_stream, product_stream, kl_stream, bias_stream };
-
-Vector normal(RandomSequence& random, std::int64_t n) {
-  Vector out(n);
-  for (double& x : out) x = random.normal();
-  return out;
-}
-Tensor normal_tensor(RandomSequence& random, const Shape& shape) {
-  const Vector values = normal(random, shape.numel());
-  return Tensor::from({values.data(), static_cast<std::size_t>(values.size())}, shape, DType::f64,
-                      Device{DeviceKind::reference, 0});
-}
 
 double covariance(const Vector& p, const Vector& a, const Vector& b) {
   return (p.array() * (a.array() - p.dot(a)) * (b.array() - p.dot(b))).sum();
@@ -231,10 +217,10 @@ Claim key_bias_claim(Layers layers, std::uint64_t seed) {
                   const Tensor dq = empty(a.heads), dk = empty(a.kv_heads), dv = empty(a.kv_heads);
                   const Tensor dout = normal_tensor(random, dq.shape());
                   kernel::AttentionBackward backward{.forward = forward,
-                                             .dout = like(a.heads, dout),
-                                             .dq = like(a.heads, dq),
-                                             .dk = like(a.kv_heads, dk),
-                                             .dv = like(a.kv_heads, dv)};
+                                                     .dout = like(a.heads, dout),
+                                                     .dq = like(a.heads, dq),
+                                                     .dk = like(a.kv_heads, dk),
+                                                     .dv = like(a.kv_heads, dv)};
                   const auto table = [](const Tensor& t) { return t.defined() ? Tensor::like(t) : t; };
                   backward.dprior = {table(a.prior.head), table(a.prior.distance), table(a.prior.key), {}};
                   backend.attention_backward(backward);

@@ -2,7 +2,6 @@
 #include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
-#include <functional>
 
 #include "tools/verify/claims.h"
 #include "tools/verify/row.h"
@@ -16,19 +15,6 @@ const Source martins{"Martins 2016", "From softmax to sparsemax, arXiv:1602.0206
 const Source ramapuram{"Ramapuram 2024",
                        "Theory, analysis, and best practices for sigmoid self-attention, "
                        "arXiv:2409.04431"};
-
-/// The projection of z onto the simplex, by sorting.
-Vector sparsemax(const Vector& z) {
-  Vector sorted = z;
-  std::sort(sorted.begin(), sorted.end(), std::greater<>());
-  double total = 0.0, threshold = 0.0;
-  for (Eigen::Index k = 0; k < sorted.size(); ++k) {
-    total += sorted[k];
-    const double candidate = (total - 1.0) / static_cast<double>(k + 1);
-    if (sorted[k] > candidate) threshold = candidate;
-  }
-  return (z.array() - threshold).max(0.0).matrix();
-}
 
 bool same_support(const Vector& a, const Vector& b) { return ((a.array() > 0.0) == (b.array() > 0.0)).all(); }
 
@@ -87,20 +73,21 @@ Claim entmax_softmax_claim(Rows rows) {
   return {"entmax, alpha = 1.0001, is softmax", peters,
           worst(rows,
                 [](const RowProblem& row) {
-                  const RowMap entmax{.kind = RowMapKind::entmax, .alpha = 1.0001};
+                  const RowMap entmax = EntmaxMap{.alpha = 1.0001};
                   return (map_row(entmax, row.scores).first - softmax(row.scores)).cwiseAbs().maxCoeff();
                 }),
           1e-3};
 }
 
 Claim entmax_sparsemax_claim(Rows rows) {
-  return {"entmax, alpha = 2, is sparsemax", martins,
-          worst(rows,
-                [](const RowProblem& row) {
-                  const RowMap entmax{.kind = RowMapKind::entmax, .alpha = 2.0};
-                  return (map_row(entmax, row.scores).first - sparsemax(row.scores)).cwiseAbs().maxCoeff();
-                }),
-          1e-12};
+  return {
+      "entmax, alpha = 2, is sparsemax", martins,
+      worst(rows,
+            [](const RowProblem& row) {
+              const RowMap entmax = EntmaxMap{.alpha = 2.0};
+              return (map_row(entmax, row.scores).first - oracle::sparsemax_weights(row.scores)).cwiseAbs().maxCoeff();
+            }),
+      1e-12};
 }
 
 // min over a in [0, 1] of -a z + KL(a || pi), pi = 1 / (n + 1), key by key: bisection on its rising derivative.
@@ -109,7 +96,7 @@ Claim sigmoid_prior_claim(Rows rows) {
           worst(rows,
                 [](const RowProblem& row) {
                   const double prior = 1.0 / (static_cast<double>(row.scores.size()) + 1.0);
-                  const Vector weights = map_row({RowMapKind::sigmoid}, row.scores).first;
+                  const Vector weights = map_row(SigmoidMap(), row.scores).first;
                   double out = 0.0;
                   for (Eigen::Index j = 0; j < weights.size(); ++j) {
                     double low = 0.0, high = 1.0;

@@ -5,25 +5,12 @@
 
 #include "autograd/ops.h"
 #include "core/error.h"
-#include "tools/saved_data.h"
+#include "train/saved_model.h"
 
 namespace monge::tools {
 namespace {
 
 constexpr Device reference{DeviceKind::reference, 0};
-
-/// Random streams of this program.
-enum Stream : std::uint32_t { row_stream, layer_stream, payoff_stream };
-
-Vector normal(RandomSequence& random, std::int64_t n, double stddev = 1.0) {
-  Vector out(n);
-  for (double& x : out) x = stddev * random.normal();
-  return out;
-}
-Tensor normal_tensor(RandomSequence& random, const Shape& shape, double stddev = 1.0) {
-  const Vector values = normal(random, shape.numel(), stddev);
-  return Tensor::from({values.data(), static_cast<std::size_t>(values.size())}, shape, DType::f64, reference);
-}
 
 Tensor in_double(const Tensor& x) { return x.defined() ? x.to(DType::f64, reference) : x; }
 
@@ -51,6 +38,16 @@ RowProblem draw_row(const nn::AttentionCall& call, const LayerScores& scores, Ra
 }
 
 }  // namespace
+
+Vector normal(RandomSequence& random, std::int64_t n, double stddev) {
+  Vector out(n);
+  for (double& x : out) x = stddev * random.normal();
+  return out;
+}
+Tensor normal_tensor(RandomSequence& random, const Shape& shape, double stddev) {
+  const Vector values = normal(random, shape.numel(), stddev);
+  return Tensor::from({values.data(), static_cast<std::size_t>(values.size())}, shape, DType::f64, reference);
+}
 
 Matrix to_matrix(const Tensor& x) {
   const auto values = x.values();
@@ -105,11 +102,11 @@ Problems random_problems(std::uint64_t seed) {
       out.rows.push_back({RowMap{}, normal(random, n, i % 2 == 0 ? 0.5 : 2.0), normal(random, n)});
     }
   }
-  for (const RowMap& map : {RowMap{RowMapKind::softmax1}, RowMap{RowMapKind::sparsemax}, RowMap{RowMapKind::entmax15},
-                            RowMap{.kind = RowMapKind::entmax, .alpha = 1.25}, RowMap{RowMapKind::sigmoid},
-                            RowMap{RowMapKind::relu}, RowMap{RowMapKind::softplus}, RowMap{RowMapKind::softpick}}) {
+  RowMaps::for_each([&](RowMap map) {
+    if (as<SoftmaxMap>(map)) return;
+    if (as<EntmaxMap>(map)) map = EntmaxMap{.alpha = 1.25};
     for (const std::int64_t n : {3, 16}) out.rows.push_back({map, normal(random, n, 1.5), normal(random, n)});
-  }
+  });
 
   struct Sizes {
     std::int64_t heads, kv_heads;
@@ -152,9 +149,10 @@ struct FirstCall : nn::AttentionObserver {
 Problems checkpoint_problems(const std::filesystem::path& run_or_checkpoint, std::uint64_t seed) {
   constexpr std::int64_t longest = 128, rows_per_layer = 8;
   const auto saved = std::make_shared<train::SavedModel>(train::load_model(run_or_checkpoint));
-  const auto dataset = data_of(*saved);
-  const auto context = static_cast<std::size_t>(saved->config.model.context);
-  const std::int64_t tokens = std::min(longest, saved->config.model.context);
+  const train::Run::Turn turn(*saved);
+  const auto dataset = train::data_of(*saved);
+  const auto context = static_cast<std::size_t>(saved->model->context());
+  const std::int64_t tokens = std::min(longest, saved->model->context());
   const std::int64_t windows = std::min<std::int64_t>(2, dataset->validation_windows());
   std::vector<std::int32_t> inputs, window(context), targets(context);
   for (std::int64_t w = 0; w < windows; ++w) {
@@ -176,7 +174,7 @@ Problems checkpoint_problems(const std::filesystem::path& run_or_checkpoint, std
   {
     autograd::Tape tape;  // observers see recorded calls only
     const autograd::Tape::Recording recording(tape);
-    saved->model->forward(Tensor::from(inputs, {windows, tokens}, saved->store->values().device()));
+    saved->model->logits({{"tokens", Tensor::from(inputs, {windows, tokens}, saved->device)}});
   }
 
   Problems out{.title = fmt::format("{} (step {}): {} attention layers, {} validation windows of {} tokens, {} rows "

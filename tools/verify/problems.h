@@ -7,12 +7,33 @@
 #include <string>
 #include <vector>
 
+#include "core/random.h"
 #include "nn/attention/attention.h"
 
 namespace monge::tools {
 
 using Vector = Eigen::VectorXd;
 using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+/// Random streams of `monge verify` under its seed.
+enum Stream : std::uint32_t {
+  row_stream,
+  layer_stream,
+  payoff_stream,
+  hessian_stream = 10,
+  sampled_stream,
+  covariance_stream = 20,
+  factor_stream,
+  product_stream,
+  kl_stream,
+  bias_stream,
+  single_row_stream = 30,
+  step_stream
+};
+
+/// Normal numbers; a tensor of them in f64 on the reference device.
+Vector normal(RandomSequence& random, std::int64_t n, double stddev = 1.0);
+Tensor normal_tensor(RandomSequence& random, const Shape& shape, double stddev = 1.0);
 
 /// A tensor read as (rows, last), in double.
 Matrix to_matrix(const Tensor& x);

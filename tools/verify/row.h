@@ -1,6 +1,7 @@
 // One row through the kernels of the reference backend.
 #pragma once
 
+#include "tools/verify/oracles/dense_attention.h"
 #include "tools/verify/problems.h"
 
 namespace monge::tools {
@@ -12,14 +13,13 @@ struct RowResult {
   Vector natural;   // (H + lambda I)^-1 H u; empty for a map without a symmetric Jacobian
 };
 
-/// Scores z and payoffs u of one row. With unit vectors as keys and as values, attention maps a query z to its weights,
-/// its backward a gradient u of the output to H u.
+/// Scores z and payoffs u of one row.
 RowResult run_row(const RowMap& map, const Vector& z, const Vector& u, double lambda = 0.1);
 
 /// The weights and the statistic alone, by the row map.
 std::pair<Vector, double> map_row(const RowMap& map, const Vector& z);
 
 /// exp(z) / sum exp(z), by definition.
-Vector softmax(const Vector& z);
+inline Vector softmax(const Vector& z) { return oracle::weights(RowMap(), z); }
 
 }  // namespace monge::tools

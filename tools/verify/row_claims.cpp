@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/random.h"
 #include "tools/verify/claims.h"
 #include "tools/verify/row.h"
 #include "tools/verify/worst.h"
@@ -74,7 +73,7 @@ Claim duality_gap_claim(Rows rows) {
 // Second differences (of fourth order) of phi(s) = tau LSE(s / tau) along random directions, against
 // tau E_p[(grad_s log p)^2]. Both are of the size 1 / tau.
 Claim hessian_claim(Rows rows, std::uint64_t seed) {
-  RandomSequence random(seed, 10);
+  RandomSequence random(seed, hessian_stream);
   return {"Hessian of LSE = tau x Fisher", litman,
           worst(rows,
                 [&](const RowProblem& row) {
@@ -122,7 +121,7 @@ Claim advantage_claim(Rows rows) {
 Claim sampled_claim(const RowProblem& row, std::uint64_t seed) {
   constexpr int draws = 200000;
   const Vector p = softmax(row.scores), u = row.payoffs;
-  RandomSequence random(seed, 11);
+  RandomSequence random(seed, sampled_stream);
   Vector sum = Vector::Zero(p.size());
   for (int i = 0; i < draws; ++i) {
     Eigen::Index j = 0;

@@ -6,6 +6,8 @@
 #include <queue>
 #include <set>
 
+#include "core/json.h"
+
 namespace monge::train {
 namespace {
 
@@ -189,7 +191,7 @@ std::string BpeTokenizer::decode(const std::vector<std::int32_t>& ids) const {
   return text;
 }
 
-std::string BpeTokenizer::save() const { return nlohmann::json{{"kind", "bpe"}, {"merges", merges_}}.dump(); }
+std::string BpeTokenizer::save() const { return json_text({{"kind", "bpe"}, {"merges", merges_}}); }
 
 void BpeOptions::fields(Fields& f) {
   f("vocab", vocab, {.doc = "tokens: the 256 bytes and what is put together of them", .min = byte_tokens});
@@ -201,9 +203,8 @@ std::unique_ptr<Tokenizer> make_bpe_tokenizer(const BpeOptions& options, std::st
 
 std::unique_ptr<Tokenizer> load_bpe_tokenizer(const NoOptions&, std::string_view json) {
   try {
-    return std::make_unique<BpeTokenizer>(
-        nlohmann::json::parse(json).at("merges").get<std::vector<BpeTokenizer::Pair>>());
-  } catch (const nlohmann::json::exception&) {
+    return std::make_unique<BpeTokenizer>(parse_json(json).at("merges").get<std::vector<BpeTokenizer::Pair>>());
+  } catch (const Json::exception&) {
     throw InputError("a saved bpe tokenizer must have \"merges\", a list of pairs of token ids");
   }
 }

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "core/json.h"
 #include "train/data/utf8.h"
 
 namespace monge::train {
@@ -68,7 +69,7 @@ std::string CharTokenizer::decode(const std::vector<std::int32_t>& ids) const {
 std::string CharTokenizer::save() const {
   std::string characters;
   for (const char32_t character : vocabulary_) append_utf8(characters, character);
-  return nlohmann::json{{"kind", kind()}, {"vocabulary", characters}}.dump();
+  return json_text({{"kind", kind()}, {"vocabulary", characters}});
 }
 
 std::unique_ptr<Tokenizer> make_char_tokenizer(const NoOptions&, std::string_view text) {
@@ -92,7 +93,7 @@ std::unique_ptr<Tokenizer> make_char_tokenizer(const NoOptions&, std::string_vie
 }
 
 std::unique_ptr<Tokenizer> load_char_tokenizer(const NoOptions&, std::string_view json) {
-  const auto saved = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
+  const auto saved = parse_json(json);
   if (!saved.is_object() || !saved.contains("vocabulary") || !saved["vocabulary"].is_string()) {
     throw InputError("a saved char tokenizer must hold its characters as text in \"vocabulary\"");
   }

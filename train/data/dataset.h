@@ -7,8 +7,10 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/options/registry.h"
+#include "nn/batch.h"
 #include "train/data/tokenizer.h"
 
 namespace monge::train {
@@ -18,6 +20,9 @@ struct DatasetContext {
   std::int64_t context = 0;  // T, tokens of a sequence
   std::uint64_t seed = 0;    // of the data order
 };
+
+/// Where the fields of one sequence are written to.
+using Row = nn::PerField<std::span<std::int32_t>>;
 
 /// Immutable after construction; all members are thread-safe and throw std::invalid_argument for spans of another
 /// length and windows that do not exist.
@@ -31,15 +36,23 @@ class Dataset {
   /// One line for people: kind, size, split, entropy.
   virtual std::string description() const = 0;
 
-  /// Sequence `row` of batch `step` of the training data: T input tokens and their T targets (the next tokens;
-  /// -1 where the position does not count). Both spans hold T elements; `step` counts modulo 2^32.
-  virtual void train_sequence(std::uint64_t step, std::int64_t row, std::span<std::int32_t> inputs,
-                              std::span<std::int32_t> targets) const = 0;
+  /// The fields that it can write: T tokens, and as targets the T tokens after them (-1 where the position does not
+  /// count), unless it says otherwise.
+  virtual std::vector<std::string> fields() const { return {"tokens", "targets"}; }
+
+  /// Sequence `row` of batch `step` of the training data; `step` counts modulo 2^32.
+  virtual void train_sequence(std::uint64_t step, std::int64_t row, const Row& out) const = 0;
+  void train_sequence(std::uint64_t step, std::int64_t row, std::span<std::int32_t> tokens,
+                      std::span<std::int32_t> targets) const {
+    train_sequence(step, row, {{"tokens", tokens}, {"targets", targets}});
+  }
 
   /// The validation data as consecutive windows of T tokens, always the same ones, in a fixed order.
   virtual std::int64_t validation_windows() const = 0;
-  virtual void validation_window(std::int64_t index, std::span<std::int32_t> inputs,
-                                 std::span<std::int32_t> targets) const = 0;
+  virtual void validation_window(std::int64_t index, const Row& out) const = 0;
+  void validation_window(std::int64_t index, std::span<std::int32_t> tokens, std::span<std::int32_t> targets) const {
+    validation_window(index, {{"tokens", tokens}, {"targets", targets}});
+  }
 
   /// Exact entropy rate of the language in nats per token, where it is known.
   virtual std::optional<double> entropy_rate() const { return std::nullopt; }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "train/data/random_streams.h"
+#include "core/random_streams.h"
 
 namespace monge::train {
 namespace {
@@ -32,21 +32,19 @@ class LanguageDataset : public Dataset {
     return fmt::format("{}, {} validation windows of {}", language_->description(), windows_, context_.context);
   }
 
-  void train_sequence(std::uint64_t step, std::int64_t row, std::span<std::int32_t> inputs,
-                      std::span<std::int32_t> targets) const override {
+  void train_sequence(std::uint64_t step, std::int64_t row, const Row& out) const override {
     std::vector<std::int32_t> tokens(static_cast<std::size_t>(context_.context + 1));
     RandomSequence random(context_.seed, training_stream + static_cast<std::uint32_t>(row),
                           static_cast<std::uint32_t>(step));
     language_->generate(random, tokens);
-    split(tokens, inputs, targets);
+    split(tokens, out["tokens"], out["targets"]);
   }
 
   std::int64_t validation_windows() const override { return windows_; }
-  void validation_window(std::int64_t index, std::span<std::int32_t> inputs,
-                         std::span<std::int32_t> targets) const override {
+  void validation_window(std::int64_t index, const Row& out) const override {
     require(index >= 0 && index < windows_, "validation_window: window {} of {}", index, windows_);
     const auto length = static_cast<std::size_t>(context_.context + 1);
-    split({validation_.data() + static_cast<std::size_t>(index) * length, length}, inputs, targets);
+    split({validation_.data() + static_cast<std::size_t>(index) * length, length}, out["tokens"], out["targets"]);
   }
 
   std::optional<double> entropy_rate() const override { return language_->entropy_rate(); }

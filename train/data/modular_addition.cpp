@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "core/random.h"
+#include "core/random_streams.h"
 #include "train/data/char_tokenizer.h"
-#include "train/data/random_streams.h"
 #include "train/data/symbols.h"
 
 namespace monge::train {
@@ -40,18 +40,16 @@ class ModularAddition : public Dataset {
         modulus_, trained_, validation_windows(), std::log(modulus_));
   }
 
-  void train_sequence(std::uint64_t step, std::int64_t row, std::span<std::int32_t> inputs,
-                      std::span<std::int32_t> targets) const override {
+  void train_sequence(std::uint64_t step, std::int64_t row, const Row& out) const override {
     RandomSequence random(seed_, training_stream + static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(step));
-    write(pairs_[random.below(trained_)], inputs, targets);
+    write(pairs_[random.below(trained_)], out["tokens"], out["targets"]);
   }
 
   std::int64_t validation_windows() const override { return static_cast<std::int64_t>(pairs_.size() - trained_); }
-  void validation_window(std::int64_t index, std::span<std::int32_t> inputs,
-                         std::span<std::int32_t> targets) const override {
+  void validation_window(std::int64_t index, const Row& out) const override {
     require(index >= 0 && index < validation_windows(), "validation_window: window {} of {}", index,
             validation_windows());
-    write(pairs_[trained_ + static_cast<std::size_t>(index)], inputs, targets);
+    write(pairs_[trained_ + static_cast<std::size_t>(index)], out["tokens"], out["targets"]);
   }
 
   std::optional<double> validation_optimum(std::int64_t windows) const override {

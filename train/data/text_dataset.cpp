@@ -9,8 +9,8 @@
 
 #include "core/options/yaml.h"
 #include "core/random.h"
+#include "core/random_streams.h"
 #include "train/checksum.h"
-#include "train/data/random_streams.h"
 #include "train/data/token_store.h"
 
 namespace monge::train {
@@ -104,20 +104,18 @@ class TextDataset : public Dataset {
                        validation_windows(), context_.context);
   }
 
-  void train_sequence(std::uint64_t step, std::int64_t row, std::span<std::int32_t> inputs,
-                      std::span<std::int32_t> targets) const override {
+  void train_sequence(std::uint64_t step, std::int64_t row, const Row& out) const override {
     RandomSequence random(context_.seed, training_stream + static_cast<std::uint32_t>(row),
                           static_cast<std::uint32_t>(step));
     const std::int64_t places = training_ - context_.context;
-    window(static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(places))), inputs, targets);
+    window(static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(places))), out["tokens"], out["targets"]);
   }
 
   std::int64_t validation_windows() const override { return (tokens_.size() - training_ - 1) / context_.context; }
-  void validation_window(std::int64_t index, std::span<std::int32_t> inputs,
-                         std::span<std::int32_t> targets) const override {
+  void validation_window(std::int64_t index, const Row& out) const override {
     require(index >= 0 && index < validation_windows(), "validation_window: window {} of {}", index,
             validation_windows());
-    window(training_ + index * context_.context, inputs, targets);
+    window(training_ + index * context_.context, out["tokens"], out["targets"]);
   }
 
  private:

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/json.h"
 #include "train/data/bpe_tokenizer.h"
 #include "train/data/byte_tokenizer.h"
 #include "train/data/char_tokenizer.h"
@@ -34,7 +35,7 @@ TokenizerRegistry& saved_tokenizers() {
 }
 
 std::unique_ptr<Tokenizer> load_tokenizer(std::string_view json) {
-  const auto saved = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
+  const auto saved = parse_json(json);
   if (!saved.is_object() || !saved.contains("kind") || !saved["kind"].is_string()) {
     throw InputError("a saved tokenizer must be a JSON object with a \"kind\", such as {\"kind\": \"byte\"}");
   }

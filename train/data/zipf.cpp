@@ -4,7 +4,7 @@
 #include <numeric>
 #include <utility>
 
-#include "train/data/random_streams.h"
+#include "core/random_streams.h"
 #include "train/data/symbols.h"
 
 namespace monge::train {

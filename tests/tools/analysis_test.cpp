@@ -1,0 +1,333 @@
+// What a comparison concludes from made-up runs whose truth is known.
+#include "tools/compare/report/analysis.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "support/made_up_results.h"
+
+namespace monge::compare {
+namespace {
+
+using test::planted;
+using test::Realistic;
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+Run& run_of(Results& results, std::size_t variant, std::int64_t seed) {
+  return *std::ranges::find_if(results.runs, [&](const Run& r) { return r.variant == variant && r.seed == seed; });
+}
+
+const Row& row_of(const Analysis& analysis, std::size_t variant) { return analysis.tables.front().row_of(variant); }
+
+bool share_a_letter(const Row& one, const Row& other) {
+  return one.group.find_first_of(other.group) != std::string::npos;
+}
+
+/// Four standard deviations of a count of `trials` with this probability.
+double slack(int trials, double probability) { return 4.0 * std::sqrt(trials * probability * (1.0 - probability)); }
+
+// Claims
+
+TEST(Analysis, ATieIsRarelyDeclaredADifference) {
+  constexpr int trials = 2000;
+  int false_claims = 0, false_letters = 0;
+  for (int i = 0; i < trials; ++i) {
+    const Analysis analysis = analyse(planted({0.0, 0.0, 0.0, 0.0}, 6, i));
+    const std::vector<Row>& rows = analysis.tables.front().rows;
+    false_claims += std::ranges::any_of(rows, [](const Row& row) { return row.contrast && row.contrast->significant; });
+    false_letters += std::ranges::any_of(rows, [](const Row& row) { return row.group != "a"; });
+  }
+  EXPECT_LT(false_claims, trials * 0.05 + slack(trials, 0.05));
+  EXPECT_LT(false_letters, trials * 0.05 + slack(trials, 0.05));
+  // Three tests against one baseline: Bonferroni's bound is missed by their correlation alone.
+  EXPECT_GT(false_claims, trials * 0.03);
+}
+
+TEST(Analysis, ADifferenceThatIsCalledDetectableIsFoundAsOften) {
+  constexpr int trials = 1000;
+  constexpr std::size_t seeds = 6;
+  constexpr double spread = 0.002;
+  const double shift = detectable_paired_difference(spread * std::sqrt(2.0), seeds, 0.05 / 3.0);
+  int found = 0;
+  for (int i = 0; i < trials; ++i) {
+    const Analysis analysis = analyse(planted({0.0, -shift, 0.0, 0.0}, seeds, 10'000 + i, spread));
+    const Contrast& contrast = *row_of(analysis, 1).contrast;
+    found += contrast.significant && contrast.test.difference < 0.0;
+  }
+  EXPECT_GT(found, trials * 0.8 - slack(trials, 0.8));
+}
+
+TEST(Analysis, LettersNeverClaimMoreThanTheTests) {
+  int separate = 0, together = 0;
+  for (int i = 0; i < 200; ++i) {
+    const Analysis analysis = analyse(planted({0.0, 0.003, -0.006, 0.009}, 8, i));
+    const Row& baseline = row_of(analysis, 0);
+    for (std::size_t v = 1; v < 4; ++v) {
+      const Row& row = row_of(analysis, v);
+      if (share_a_letter(row, baseline)) {
+        ++together;
+      } else {
+        ++separate;
+        EXPECT_TRUE(row.contrast->significant);
+      }
+    }
+  }
+  EXPECT_GT(separate, 50);
+  EXPECT_GT(together, 50);
+}
+
+/// Two variants against a baseline, five seeds: the second's losses are higher by 0.01 .. 0.05, the third's are equal.
+Results by_hand() {
+  Results results = planted({0.0, 0.0, 0.0}, 5, 1);
+  for (std::int64_t seed = 1; seed <= 5; ++seed) {
+    const double loss = 2.0 + 0.1 * static_cast<double>(seed * seed);
+    run_of(results, 0, seed).final_loss = loss;
+    run_of(results, 1, seed).final_loss = loss + 0.01 * static_cast<double>(seed);
+    run_of(results, 2, seed).final_loss = loss;
+  }
+  return results;
+}
+
+TEST(Analysis, NumbersByHand) {
+  const Analysis analysis = analyse(by_hand());
+  EXPECT_EQ(analysis.comparisons, 2u);
+  const Row& row = row_of(analysis, 1);
+  const Contrast& contrast = *row.contrast;
+  EXPECT_TRUE(contrast.paired());
+  EXPECT_EQ(contrast.seeds, 5u);
+  EXPECT_NEAR(row.mean, 2.0 + 0.1 * 11.0 + 0.03, 1e-12);
+  // d = 0.01 .. 0.05: mean 0.03, sd sqrt(0.00025), t^2 = 18 with four degrees of freedom, for which
+  // P(T <= t) = 1/2 + 3/8 t / sqrt(1 + t^2/4) (1 - t^2 / (12 (1 + t^2/4))).
+  EXPECT_NEAR(contrast.test.difference, 0.03, 1e-12);
+  const double below = 0.5 + 0.375 * std::sqrt(18.0 / 5.5) * (1.0 - 18.0 / (12.0 * 5.5));
+  const double p = 2.0 * (1.0 - below);
+  EXPECT_NEAR(contrast.test.p, p, 1e-9);
+  EXPECT_NEAR(contrast.p, 2.0 * p, 1e-9) << "the lesser of two p values";
+  EXPECT_TRUE(contrast.significant);
+  const double half = 2.7764451051977987 * std::sqrt(0.00025 / 5.0);  // Student's 0.975 quantile, four degrees
+  EXPECT_NEAR(contrast.test.interval.low, 0.03 - half, 1e-9);
+  EXPECT_NEAR(contrast.test.interval.high, 0.03 + half, 1e-9);
+  EXPECT_EQ(contrast.sign_flip, 2.0 / 32.0);
+  EXPECT_EQ(contrast.corrected_sign_flip, 2.0 * 2.0 / 32.0);
+
+  EXPECT_EQ(row_of(analysis, 2).contrast->p, 1.0);
+  EXPECT_EQ(row_of(analysis, 2).group, row_of(analysis, 0).group);
+  EXPECT_FALSE(row_of(analysis, 0).contrast.has_value());
+  EXPECT_EQ(analysis.tables.front().rows.back().variant, 1u) << "least mean first";
+}
+
+TEST(Analysis, AllTablesAreCorrectedTogether) {
+  Results one = by_hand(), two = by_hand();
+  two.workloads.push_back({.name = "again"});
+  for (const compare::Run& run : one.runs) {
+    two.runs.push_back(run);
+    two.runs.back().workload = 1;
+  }
+  const Analysis analysis = analyse(two);
+  EXPECT_EQ(analysis.comparisons, 4u);
+  EXPECT_NEAR(row_of(analysis, 1).contrast->p, 2.0 * row_of(analyse(one), 1).contrast->p, 1e-12);
+}
+
+// Seeds that are missing or diverged
+
+TEST(Analysis, ADivergedRunMakesTheMeanInfiniteAndAllowsNoTest) {
+  Results results = by_hand();
+  run_of(results, 2, 3).status = compare::Run::Status::diverged;
+  const Analysis analysis = analyse(results);
+  const Row& row = row_of(analysis, 2);
+  EXPECT_EQ(row.mean, infinity);
+  EXPECT_EQ(row.diverged, 1u);
+  EXPECT_FALSE(row.interval || row.deviation || row.contrast);
+  EXPECT_EQ(row.group, "");
+  EXPECT_EQ(analysis.tables.front().rows.back().variant, 2u);
+  EXPECT_EQ(analysis.comparisons, 1u);
+  EXPECT_TRUE(row_of(analysis, 1).contrast.has_value());
+
+  results.baseline = 2;
+  EXPECT_EQ(analyse(results).comparisons, 0u);
+}
+
+TEST(Analysis, AFailedRunIsLeftOutAndPairsStayPairs) {
+  Results results = by_hand();
+  run_of(results, 1, 5).status = compare::Run::Status::failed;
+  run_of(results, 0, 1).status = compare::Run::Status::failed;
+  const Analysis analysis = analyse(results);
+  const Row& row = row_of(analysis, 1);
+  EXPECT_EQ(row.failed, 1u);
+  EXPECT_EQ(row.seeds, (std::vector<std::int64_t>{1, 2, 3, 4}));
+  EXPECT_EQ(row.contrast->seeds, 3u);
+  EXPECT_NEAR(row.contrast->test.difference, 0.03, 1e-12);  // of the seeds 2, 3, 4
+}
+
+TEST(Analysis, OtherSeedsAreIndependentSamples) {
+  Results results = by_hand();
+  for (compare::Run& run : results.runs) run.seed += run.variant == 1 ? 100 : 0;
+  const Analysis analysis = analyse(results);
+  const Contrast& contrast = *row_of(analysis, 1).contrast;
+  EXPECT_FALSE(contrast.paired());
+  EXPECT_FALSE(contrast.sign_flip.has_value());
+  const TTest welch = welch_t_test(row_of(analysis, 1).losses, row_of(analysis, 0).losses);
+  EXPECT_EQ(contrast.test.p, welch.p);
+  EXPECT_EQ(contrast.test.interval.low, welch.interval.low);
+  EXPECT_GT(welch.p, 0.5) << "what pairs would have shown is lost";
+}
+
+TEST(Analysis, OneSeedAllowsNoTest) {
+  const Analysis analysis = analyse(planted({0.0, 1.0}, 1, 1));
+  EXPECT_EQ(analysis.comparisons, 0u);
+  EXPECT_FALSE(row_of(analysis, 1).contrast || row_of(analysis, 1).interval);
+  EXPECT_EQ(row_of(analysis, 1).losses.size(), 1u);
+}
+
+// Times
+
+/// A baseline and a variant on one workload with the target 1; losses 3, 2, 1, 0 after 10, 20, 30, 40 steps, that take
+/// the variant twice the seconds.
+Results with_curves(std::int64_t seeds) {
+  Results results = planted({0.0, 0.0}, seeds, 1);
+  results.workloads.front().target = 1.0;
+  for (compare::Run& run : results.runs) {
+    const double pace = run.variant == 0 ? 1.0 : 2.0;
+    run.points.clear();
+    for (const std::int64_t step : {10, 20, 30, 40}) {
+      const auto steps = static_cast<double>(step);
+      run.points.push_back({.step = step,
+                            .seconds = 0.1 * pace * steps,
+                            .forward_backwards = 1.5 * steps,
+                            .val_loss = 4.0 - 0.1 * steps});
+    }
+    run.step_milliseconds = 100.0 * pace;
+    run.state_bytes = 8;
+    run.passes_per_step = 1.5;
+  }
+  return results;
+}
+
+TEST(Analysis, TimesToTarget) {
+  const Analysis analysis = analyse(with_curves(4));
+  const Row& row = row_of(analysis, 1);
+  EXPECT_EQ(row.reached, 4u);
+  EXPECT_EQ(row.median_to_target, (PerEffort{30.0, 6.0, 45.0}));
+  EXPECT_EQ(row.cost.slowdown, 2.0);
+  EXPECT_EQ(row.cost.step_milliseconds, 200.0);
+  EXPECT_EQ(row.cost.state_bytes, 8);
+  EXPECT_EQ(row.cost.passes_per_step, 1.5);
+}
+
+TEST(Analysis, AnAccuracyCanBeTheTarget) {
+  Results results = with_curves(4);
+  results.workloads.front().target = 0.75;
+  results.workloads.front().target_is_accuracy = true;
+  EXPECT_EQ(row_of(analyse(results), 1).reached, 0u) << "without accuracies it cannot be reached";
+  EXPECT_FALSE(row_of(analyse(results), 1).accuracy.has_value());
+  for (compare::Run& run : results.runs) {
+    for (compare::Point& point : run.points) point.val_accuracy = 0.025 * static_cast<double>(point.step);
+  }
+  Analysis analysis = analyse(results);
+  EXPECT_EQ(row_of(analysis, 1).reached, 4u);
+  EXPECT_EQ(row_of(analysis, 1).median_to_target, (PerEffort{30.0, 6.0, 45.0}));
+  EXPECT_EQ(row_of(analysis, 1).accuracy, 1.0);
+  run_of(results, 1, 1).points.back().val_accuracy = 0.8;
+  run_of(results, 0, 2).status = compare::Run::Status::diverged;
+  analysis = analyse(results);
+  EXPECT_NEAR(row_of(analysis, 1).accuracy.value(), 0.95, 1e-15);
+  EXPECT_FALSE(row_of(analysis, 0).accuracy.has_value()) << "one diverged";
+}
+
+TEST(Analysis, AMissIsInfinitelyLate) {
+  Results results = with_curves(4);
+  run_of(results, 1, 1).points.resize(2);
+  EXPECT_EQ(row_of(analyse(results), 1).reached, 3u);
+  EXPECT_EQ(row_of(analyse(results), 1).median_to_target[0], 30.0);
+  run_of(results, 1, 2).status = compare::Run::Status::diverged;  // after it had reached the target
+  const Analysis analysis = analyse(results);
+  EXPECT_EQ(row_of(analysis, 1).reached, 2u);
+  EXPECT_EQ(row_of(analysis, 1).median_to_target[0], infinity);
+  EXPECT_EQ(row_of(analysis, 0).median_to_target[0], 30.0);
+}
+
+TEST(Analysis, ProfilesOverWorkloads) {
+  Results results = with_curves(2);
+  EXPECT_FALSE(analyse(results).profiles.has_value()) << "one workload has no profile";
+  results.workloads.push_back({.name = "other", .target = 1.0});
+  const std::vector<compare::Run> first = results.runs;
+  for (compare::Run run : first) {
+    run.workload = 1;
+    if (run.variant == 0) run.points.resize(1);  // the baseline misses it
+    results.runs.push_back(run);
+  }
+  const Analysis analysis = analyse(results);
+  ASSERT_TRUE(analysis.profiles.has_value());
+  const auto seconds = static_cast<std::size_t>(Effort::seconds);
+  EXPECT_EQ(analysis.profiles->ratios[seconds], (TimeTable{{1.0, infinity}, {2.0, 1.0}}));
+  EXPECT_DOUBLE_EQ(analysis.profiles->scores[seconds][0], 0.5);
+  EXPECT_DOUBLE_EQ(analysis.profiles->scores[seconds][1], (2.0 / 3.0 + 1.0) / 2.0);
+}
+
+// Budgets and learning rates
+
+TEST(Analysis, SpeedUpThroughAPowerLaw) {
+  // The baseline follows 1 + D^-1; the variant has the loss that the baseline has at twice the budget.
+  Results results = planted({0.0, 0.0}, 3, 1);
+  results.workloads.front().budgets = {1.0, 2.0, 4.0};
+  const std::vector<compare::Run> runs = results.runs;
+  results.runs.clear();
+  for (const double budget : {1.0, 2.0, 4.0}) {
+    for (compare::Run run : runs) {
+      run.budget = budget;
+      run.final_loss = 1.0 + 1.0 / (budget * (run.variant == 0 ? 1.0 : 2.0));
+      results.runs.push_back(run);
+    }
+  }
+  const Analysis analysis = analyse(results);
+  ASSERT_EQ(analysis.tables.size(), 3u);
+  for (const Table& table : analysis.tables) {
+    const SpeedUp& speed_up = *table.row_of(1).speed_up;
+    EXPECT_NEAR(speed_up.factor, 2.0, 1e-4);
+    EXPECT_NEAR(speed_up.interval.low, 2.0, 1e-4) << "seeds that do not differ leave no doubt";
+    EXPECT_NEAR(speed_up.interval.high, 2.0, 1e-4);
+    EXPECT_FALSE(table.row_of(0).speed_up.has_value());
+  }
+  ASSERT_EQ(analysis.scalings.size(), 2u);
+  EXPECT_NEAR(analysis.scalings[1].law.floor, 1.0, 1e-4);
+  EXPECT_EQ(recipe_table(analysis, 0).budget, 1.0);
+}
+
+TEST(Analysis, EachRateCountsAtTheBestOfTheOtherSettings) {
+  Results results = planted({0.0}, 2, 1);
+  const auto tune = [&](double lr, double decay, double loss) {
+    results.runs.push_back({.axes = {{"optimizer.lr", lr}, {"optimizer.weight_decay", decay}},
+                            .status = std::isfinite(loss) ? compare::Run::Status::done : compare::Run::Status::diverged,
+                            .final_loss = loss});
+  };
+  tune(0.001, 0.0, 2.3);
+  tune(0.001, 0.1, 2.2);
+  tune(0.002, 0.0, 2.0);
+  tune(0.002, 0.1, infinity);
+  tune(0.004, 0.0, 2.1);
+  tune(0.008, 0.0, infinity);
+  const Analysis analysis = analyse(results);
+  ASSERT_EQ(analysis.sensitivities.size(), 1u);
+  const LearningRateStudy& study = *analysis.sensitivities.front().study;
+  EXPECT_EQ(study.losses, (std::vector{2.2, 2.0, 2.1, infinity}));
+  EXPECT_EQ(study.best, 1u);
+  EXPECT_EQ(study.divergence, 0.008);
+}
+
+TEST(Analysis, ARealisticComparison) {
+  const Analysis analysis = analyse(Realistic::results());
+  ASSERT_EQ(analysis.tables.size(), 5u);
+  for (const Table& table : analysis.tables) {
+    EXPECT_EQ(table.rows.front().variant, 1u);
+    EXPECT_TRUE(table.row_of(1).contrast->significant);
+    EXPECT_EQ(table.rows.back().variant, 3u);
+  }
+  EXPECT_EQ(analysis.comparisons, 14u) << "but for the one that diverged";
+  EXPECT_EQ(analysis.tables[4].row_of(2).failed, 1u);
+  EXPECT_LT(analysis.tables[0].row_of(1).excess_ratio->interval.high, 0.75);
+}
+
+}  // namespace
+}  // namespace monge::compare

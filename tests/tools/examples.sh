@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Installs Monge into a scratch prefix, builds the programs of examples/ against it as a user would, and runs them.
+# Usage: examples.sh SOURCE_DIR BINARY_DIR CXX_COMPILER GENERATOR
+set -euo pipefail
+source_dir=$1
+binary_dir=$2
+compiler=$3
+generator=$4
+
+scratch="$(mktemp -d)"
+trap 'rm -rf "$scratch"' EXIT
+fail() { echo "FAILED: $*" >&2; exit 1; }
+has() { grep -q -- "$1" "$2" || fail "$2 has no '$1': $(cat "$2")"; }
+# A configuration that a program must refuse, with this text in its message and no folder left behind.
+refuses() {
+  local text=$1
+  shift
+  if "$@" --out "$scratch/refused" 2>"$scratch/error.log"; then fail "accepted: $*"; fi
+  has "$text" "$scratch/error.log"
+  [[ ! -e "$scratch/refused" ]] || fail "a refused configuration left a run folder: $*"
+}
+
+cmake --install "$binary_dir" --prefix "$scratch/prefix" >"$scratch/install.log"
+monge="$scratch/prefix/bin/monge"
+"$monge" --help >/dev/null || fail "the installed program does not start"
+
+# Copies, so that nothing is found through the checkout.
+cp -r "$source_dir/examples" "$scratch/examples"
+for example in custom_layer custom_model; do
+  cmake -G "$generator" -S "$scratch/examples/$example" -B "$scratch/$example" -DCMAKE_PREFIX_PATH="$scratch/prefix" \
+    -DCMAKE_CXX_COMPILER="$compiler" >"$scratch/configure.log" 2>&1 ||
+    fail "$example does not configure: $(cat "$scratch/configure.log")"
+  cmake --build "$scratch/$example"
+done
+
+# Layers: an mlp and an attention, whose options are checked like any other; the built-in program does not know them.
+program="$scratch/custom_layer/custom_layer"
+recipes="$scratch/examples/custom_layer"
+"$program" train "$recipes/squared_gelu.yaml" train.steps=20 train.eval_every=10 --out "$scratch/mlp"
+"$program" train "$recipes/squared_relu.yaml" train.steps=20 train.eval_every=10 --out "$scratch/attention" >/dev/null
+for run in mlp attention; do has '"step": *20[,}]' "$scratch/$run/metrics.jsonl"; done
+has 'squared_gelu' "$scratch/mlp/config.yaml"
+refuses squared_gelu "$monge" train "$recipes/squared_gelu.yaml"
+refuses ratio "$program" train "$recipes/squared_gelu.yaml" model.mlp.ratio=0.5
+
+# A model: trained, stopped and resumed, evaluated, sampled beyond its context, measured.
+program="$scratch/custom_model/custom_model"
+recipe="$scratch/examples/custom_model/averages.yaml"
+run="$scratch/model"
+"$program" train "$recipe" train.steps=40 train.eval_every=20 --out "$run"
+has 'kind: averages' "$run/config.yaml"
+"$program" train "$recipe" train.steps=60 --out "$run" --resume >/dev/null
+loss() { grep -o '"val_loss": *[0-9.e+-]*' "$1" | tail -n 1 | tr -dc '0-9.'; }
+first=$(grep -o '"train_loss": *[0-9.]*' "$run/metrics.jsonl" | head -n 1 | tr -dc '0-9.')
+awk -v last="$(loss "$run/metrics.jsonl")" -v first="$first" 'BEGIN { exit !(last < first - 0.3) }' ||
+  fail "the loss did not fall: $(cat "$run/metrics.jsonl")"
+"$program" eval "$run" --json >"$scratch/eval.json"
+[[ "$(loss "$scratch/eval.json")" == "$(loss "$run/metrics.jsonl")" ]] || fail "eval gives another loss than the run"
+"$program" sample "$run" --tokens 300 --seed 1 >"$scratch/sample.txt"
+[[ "$(tr -d '\n' <"$scratch/sample.txt" | wc -c)" -ge 300 ]] || fail "a short sample: $(cat "$scratch/sample.txt")"
+"$program" info "$recipe" >"$scratch/info.txt"
+has 'layers.2: ' "$scratch/info.txt"
+has 'forward and backward (6 N)' "$scratch/info.txt"
+"$program" bench "$recipe" --steps 2 >"$scratch/bench.txt"
+has 'layers.0.value forward' "$scratch/bench.txt"
+refuses averages "$monge" train "$recipe"
+refuses heads "$program" train "$recipe" model.heads=2

@@ -1,0 +1,131 @@
+// Analysis: what the runs of a comparison show, as numbers.
+//
+// One table per workload and budget. Its rows are the variants, least mean loss first. A diverged run counts with an
+// infinite loss: the mean of its variant is infinite, and no t test applies. A failed run (no memory, a broken disk)
+// says nothing about the optimizer and is left out, but counted.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tools/compare/runs/results.h"
+#include "tools/compare/statistics/learning_rate.h"
+#include "tools/compare/statistics/scaling.h"
+#include "tools/compare/statistics/significance.h"
+#include "tools/compare/statistics/targets.h"
+
+namespace monge::compare {
+
+/// What training is measured in.
+enum class Effort : std::uint8_t { steps, seconds, forward_backwards };
+inline constexpr std::array efforts{Effort::steps, Effort::seconds, Effort::forward_backwards};
+std::string_view effort_name(Effort effort);
+double at(const Point& point, Effort effort);
+/// A number for each effort.
+using PerEffort = std::array<double, efforts.size()>;
+
+/// mean(loss of one variant) - mean(loss of another), tested: by seeds that both have, or, where they share fewer than
+/// two, as independent samples by Welch's test.
+struct Contrast {
+  std::vector<double> differences;            // seed by seed; empty when not paired
+  std::size_t seeds = 0;                      // pairs, or the smaller sample
+  TTest test;                                 // its interval holds 1 - level
+  double p = 1.0;                             // of the t test, after Holm's correction
+  std::optional<double> sign_flip;            // p of up to 24 pairs, before
+  std::optional<double> corrected_sign_flip;  // and after Holm's correction
+  bool significant = false;                   // p <= level
+
+  bool paired() const { return !differences.empty(); }
+};
+
+/// What the steps of a variant took: over its report runs that did not fail.
+struct Cost {
+  double step_milliseconds = 0.0;  // median
+  double slowdown = 1.0;           // relative to the baseline
+  std::int64_t state_bytes = 0;
+  double passes_per_step = 1.0;
+};
+
+/// A variant on a workload at a budget.
+struct Row {
+  std::size_t variant = 0;
+  std::vector<std::int64_t> seeds;  // of the report runs that did not fail, rising
+  std::vector<double> losses;       // their final losses; infinite: diverged
+  std::size_t diverged = 0, failed = 0;
+
+  double mean = 0.0;                        // infinite with a diverged run, and without any
+  std::optional<double> deviation;          // standard, of finite losses, two at least
+  std::optional<double> accuracy;           // mean at the end; none where a run has none
+  std::optional<Interval> interval;         // of the mean, 1 - level
+  std::optional<Contrast> contrast;         // against the baseline; none of the baseline itself
+  std::optional<ExcessRatio> excess_ratio;  // relative to the baseline, where the optimum is known
+  std::string group;                        // compact letter display: rows that share a letter are not distinguishable
+  std::optional<SpeedUp> speed_up;          // over the baseline
+
+  std::vector<PerEffort> to_target;  // of each seed; infinite: not reached, or diverged later
+  PerEffort median_to_target{};      // infinite when half of the seeds missed it; meaningless without a target
+  std::size_t reached = 0;           // seeds that did
+
+  Cost cost;
+};
+
+struct Table {
+  std::size_t workload = 0;
+  double budget = 1.0;
+  std::vector<Row> rows;
+
+  const Row& row_of(std::size_t variant) const;
+};
+
+/// Times to target over the workloads that have one, relative to the best variant's.
+struct Profiles {
+  std::vector<std::size_t> workloads;
+  std::array<TimeTable, efforts.size()> ratios;            // [variant][workload]
+  std::array<std::vector<double>, efforts.size()> scores;  // [variant]
+};
+
+/// The mean final loss of a variant by budget.
+struct Scaling {
+  std::size_t workload = 0, variant = 0;
+  std::vector<double> budgets, means;
+  PowerLaw law;
+};
+
+/// What the tuning runs of a variant show about its learning rate.
+struct Sensitivity {
+  std::size_t workload = 0, variant = 0;
+  double budget = 1.0;
+  std::vector<LearningRatePoint> points;   // rates rising, each at the best of the other settings tried with it
+  std::optional<LearningRateStudy> study;  // none when every rate diverged
+};
+
+struct Analysis {
+  std::vector<Table> tables;    // workload by workload, budgets rising
+  std::size_t comparisons = 0;  // t tests against the baseline, in all tables: corrected together
+  std::vector<Sensitivity> sensitivities;
+  std::vector<Scaling> scalings;     // where a variant has three budgets or more
+  std::optional<Profiles> profiles;  // with two workloads or more that have a target
+};
+
+Analysis analyse(const Results& results);
+
+/// "markov2", or with several budgets "markov2 at 2×".
+std::string table_name(const Results& results, const Table& table);
+
+/// Whether this is a report run of a variant at a table's workload and budget.
+bool belongs(const Run& run, const Table& table, std::size_t variant);
+/// What tuning decided, or null.
+const Tuned* tuned_for(const Results& results, std::size_t workload, std::size_t variant);
+
+/// The table whose times count for the profile: at the budget 1 where there is one, else at the least.
+const Table& recipe_table(const Analysis& analysis, std::size_t workload);
+
+/// The difference that this test finds with 80 % probability at the level that is left for the first of
+/// `comparisons` tests, level / comparisons, where the seeds spread as they did.
+double detectable(const Contrast& contrast, double level, std::size_t comparisons);
+
+}  // namespace monge::compare

@@ -1,0 +1,386 @@
+#include "tools/compare/report/figures.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "tools/compare/report/analysis_parts.h"
+#include "tools/compare/report/wording.h"
+#include "tools/plot/gnuplot.h"
+
+namespace monge::compare {
+namespace {
+
+constexpr double nothing = std::numeric_limits<double>::quiet_NaN();
+
+/// The parts of gnuplot's plot command.
+struct Drawing {
+  std::string setup, data;
+  std::vector<std::string> layers;
+
+  /// Adds a data block under this name.
+  void add_data(const std::string& name, const std::vector<std::vector<double>>& rows) {
+    data += data_block(name, rows);
+  }
+  std::string script() const { return fmt::format("{}{}plot {}\n", setup, data, fmt::join(layers, ", ")); }
+};
+
+/// The index of a variant among the series: the baseline first, the others in their order.
+std::size_t series_of(const Results& results, std::size_t variant) {
+  if (variant == results.baseline) return 0;
+  return variant < results.baseline ? variant + 1 : variant;
+}
+std::string style_of(const Results& results, std::size_t variant) { return line_style(series_of(results, variant)); }
+std::string name_of(const Results& results, std::size_t variant) { return plot_text(results.variants[variant].name); }
+
+/// Labelled tics for a logarithmic axis: at 1, 2, 5, at 1, 3 or at 1 of each decade, by how many there are.
+std::string log_tics(char axis, double low, double high) {
+  const std::vector<double> digits = high / low > 300.0  ? std::vector{1.0}
+                                     : high / low > 20.0 ? std::vector{1.0, 3.0}
+                                                         : std::vector{1.0, 2.0, 5.0};
+  std::vector<std::string> tics;
+  for (int exponent = static_cast<int>(std::floor(std::log10(low))); std::pow(10.0, exponent) <= high; ++exponent) {
+    for (const double digit : digits) {
+      const double value = digit * std::pow(10.0, exponent);
+      if (value >= 0.99 * low && value <= 1.01 * high) tics.push_back(fmt::format("'{:.4g}' {:.4g}", value, value));
+    }
+  }
+  return fmt::format("set {}tics ({})\n", axis, fmt::join(tics, ", "));
+}
+
+/// A logarithmic y axis with a small margin around the data: lines and bands do not end on its edges.
+std::string excess_axis(double low, double high) {
+  constexpr double margin = 1.2;
+  return fmt::format("set logscale y\nset yrange [{}:{}]\n", low / margin, high * margin) +
+         log_tics('y', low / margin, high * margin);
+}
+
+/// At most six tics at round numbers: gnuplot counts without regard to how long their labels are.
+std::string linear_tics(char axis, double low, double high) {
+  constexpr double most = 6.0;
+  const double least_step = std::max(high - low, 1e-12) / most,
+               decade = std::pow(10.0, std::floor(std::log10(least_step)));
+  double step = 10.0 * decade;
+  for (const double digit : {5.0, 2.0, 1.0}) {
+    if (digit * decade >= least_step) step = digit * decade;
+  }
+  return fmt::format("set {}tics {:.1g}\n", axis, step);
+}
+
+// Differences
+
+Figure difference_figure(const Results& results, const Table& table) {
+  Drawing drawing;
+  std::vector<std::string> names;
+  double low = 0.0, high = 0.0;
+  for (auto row = table.rows.rbegin(); row != table.rows.rend(); ++row) {
+    if (!row->contrast) continue;
+    const auto line = static_cast<double>(names.size());
+    const std::string ink = colour(series_of(results, row->variant)), name = fmt::format("v{}", row->variant);
+    std::vector<std::vector<double>> seeds;
+    for (const double difference : row->contrast->differences) {
+      seeds.push_back({difference, line});
+      low = std::min(low, difference);
+      high = std::max(high, difference);
+    }
+    if (!seeds.empty()) {
+      drawing.add_data(name + "_seeds", seeds);
+      drawing.layers.push_back(fmt::format("${}_seeds using 1:2 with points pt 6 ps 0.5 lc {} notitle", name, ink));
+    }
+    const TTest& test = row->contrast->test;
+    low = std::min(low, test.interval.low);
+    high = std::max(high, test.interval.high);
+    drawing.add_data(name, {{test.difference, line, test.interval.low, test.interval.high}});
+    drawing.layers.push_back(
+        fmt::format("${} using 1:2:3:4 with xerrorbars pt 7 ps 0.8 lw 2.6 lc {} notitle", name, ink));
+    names.push_back(fmt::format("{} {}", name_of(results, row->variant), line));
+  }
+  if (names.empty()) return {};
+  const std::string& baseline = results.variants[results.baseline].name;
+  const double margin = 0.03 * std::max(high - low, 1e-9);
+  drawing.setup = fmt::format(
+      "set ytics ({}) scale 0 textcolor rgb 'black'\nset yrange [-0.6:{}]\nset xrange [{}:{}]\nset xlabel {}\n"
+      "set border 1\nset grid noytics xtics\n"
+      "set arrow from first 0, graph 0 to first 0, graph 1 nohead lw 1.4 lc {}\n",
+      fmt::join(names, ", "), static_cast<double>(names.size()) - 0.4, low - margin, high + margin,
+      plot_text(fmt::format("final loss minus that of {}, nats (left is better)", baseline)), quiet_colour());
+  drawing.setup += linear_tics('x', low, high);
+  return {.caption = table_name(results, table),
+          .views = {{"",
+                     {.about = "Differences of final loss from " + baseline + " on " + table_name(results, table),
+                      .script = drawing.script(),
+                      .height = 84 + 30 * static_cast<int>(names.size())}}}};
+}
+
+// Curves
+
+/// The seeds of a variant, evaluation by evaluation.
+struct Curve {
+  std::size_t variant = 0;
+  struct Moment {
+    PerEffort at{};  // mean over the seeds
+    double mean = 0.0, low = 0.0, high = 0.0;
+  };
+  std::vector<Moment> moments;  // those that every seed has
+};
+
+Curve curve_of(const Results& results, const Table& table, std::size_t variant) {
+  const std::vector<const Run*> runs = report_runs(results, table, variant);
+  const double zero = results.workloads[table.workload].optimum.value_or(0.0);
+  std::map<std::int64_t, std::vector<const Point*>> by_step;
+  for (const Run* run : runs) {
+    for (const Point& point : run->points) {
+      if (std::isfinite(point.val_loss)) by_step[point.step].push_back(&point);
+    }
+  }
+  Curve curve{.variant = variant};
+  for (const auto& [step, points] : by_step) {
+    if (points.size() < runs.size()) continue;
+    Curve::Moment& moment = curve.moments.emplace_back();
+    std::vector<double> losses;
+    for (const Point* point : points) {
+      losses.push_back(point->val_loss - zero);
+      for (const Effort effort : efforts) {
+        moment.at[static_cast<std::size_t>(effort)] += at(*point, effort) / static_cast<double>(points.size());
+      }
+    }
+    moment.mean = mean(losses);
+    moment.low = std::ranges::min(losses);
+    moment.high = std::ranges::max(losses);
+  }
+  return curve;
+}
+
+/// Where to cut a linear axis so that the first steps do not press the rest flat: the largest mean after a tenth of
+/// the evaluations.
+double upper_limit(const std::vector<Curve>& curves) {
+  double limit = -infinity;
+  for (const Curve& curve : curves) {
+    if (!curve.moments.empty()) limit = std::max(limit, curve.moments[curve.moments.size() / 10].mean);
+  }
+  return limit;
+}
+
+Plot curve_plot(const Results& results, const Table& table, const std::vector<Curve>& curves, Effort effort) {
+  const bool excess = results.workloads[table.workload].optimum.has_value();
+  Drawing drawing;
+  double low = infinity, high = 0.0, end = 0.0;
+  const double upper = upper_limit(curves);
+  std::vector<std::string> lines;
+  for (const Curve& curve : curves) {
+    if (curve.moments.empty()) continue;
+    const std::string name = fmt::format("v{}", curve.variant);
+    std::vector<std::vector<double>> rows;
+    for (const Curve::Moment& m : curve.moments) {
+      const double x = m.at[static_cast<std::size_t>(effort)];
+      if (excess) {  // no logarithm of what is not above zero
+        const auto positive = [](double y) { return y > 0.0 ? y : nothing; };
+        rows.push_back({x, positive(m.mean), positive(m.low), positive(m.high)});
+        if (m.low > 0.0) low = std::min(low, m.low);
+        high = std::max(high, m.high);
+      } else {  // bands end at the top of the plot
+        rows.push_back({x, m.mean, std::min(m.low, upper), std::min(m.high, upper)});
+      }
+    }
+    end = std::max(end, rows.back().front());
+    drawing.add_data(name, rows);
+    const std::size_t series = series_of(results, curve.variant);
+    drawing.layers.push_back(fmt::format(
+        "${} using 1:3:4 with filledcurves fs transparent solid 0.18 noborder lc {} notitle", name, colour(series)));
+    // Some seven markers, offset for each series.
+    const std::size_t every = std::max<std::size_t>(1, curve.moments.size() / 7);
+    lines.push_back(fmt::format("${} using 1:2 with lines {} notitle", name, line_style(series)));
+    lines.push_back(fmt::format("${} using 1:2 every {}::{} with points {} notitle", name, every, series * 2 % every,
+                                line_style(series)));
+    lines.push_back(
+        fmt::format("NaN with linespoints {} title {}", line_style(series), name_of(results, curve.variant)));
+  }
+  if (lines.empty()) return {};
+  drawing.layers.insert(drawing.layers.end(), lines.begin(), lines.end());
+  drawing.setup = fmt::format("set xlabel {}\nset ylabel {}\nset xrange [0:{}]\n", plot_text(effort_name(effort)),
+                              plot_text(excess ? "excess validation loss, nats" : "validation loss, nats"), end);
+  drawing.setup += linear_tics('x', 0.0, end);
+  if (excess) {
+    drawing.setup += excess_axis(low, high);
+  } else {
+    drawing.setup += fmt::format("set yrange [:{}]\n", upper);
+  }
+  return {.about = fmt::format("Loss curves on {} by {}", table_name(results, table), effort_name(effort)),
+          .script = drawing.script()};
+}
+
+// Learning rates
+
+Plot sensitivity_plot(const Results& results, const std::vector<const Sensitivity*>& studies) {
+  const Workload& workload = results.workloads[studies.front()->workload];
+  const double zero = workload.optimum.value_or(0.0);
+  std::vector<double> finite, rates;
+  for (const Sensitivity* s : studies) {
+    for (const LearningRatePoint& point : s->points) {
+      rates.push_back(point.lr);
+      if (const double loss = mean(point.losses); std::isfinite(loss)) finite.push_back(loss - zero);
+    }
+  }
+  if (finite.empty()) return {};
+  const double least = std::ranges::min(finite);
+  const bool excess = workload.optimum && least > 0.0;
+  // Far above the least loss lie rates that no one would choose: a linear axis ends before them.
+  const double span = std::max(1e-3, std::min(std::ranges::max(finite) - least, 4.0 * (median(finite) - least)));
+  const double top = excess ? 1.1 * std::ranges::max(finite) : least + 1.1 * span;
+  Drawing drawing;
+  for (const Sensitivity* s : studies) {
+    std::vector<std::vector<double>> rows, edge;
+    for (const LearningRatePoint& point : s->points) {
+      const double loss = mean(point.losses) - zero;
+      const bool drawn = std::isfinite(loss);
+      if (!drawn) edge.push_back({point.lr, top});
+      rows.push_back({point.lr, drawn ? loss : nothing, drawn ? std::ranges::min(point.losses) - zero : nothing,
+                      drawn ? std::ranges::max(point.losses) - zero : nothing});
+    }
+    const std::string name = fmt::format("v{}", s->variant), style = style_of(results, s->variant);
+    drawing.add_data(name, rows);
+    drawing.layers.push_back(
+        fmt::format("${} using 1:3:4 with filledcurves fs transparent solid 0.18 noborder lc {} notitle", name,
+                    colour(series_of(results, s->variant))));
+    drawing.layers.push_back(
+        fmt::format("${} using 1:2 with linespoints {} title {}", name, style, name_of(results, s->variant)));
+    if (edge.empty()) continue;
+    drawing.add_data(name + "_edge", edge);
+    drawing.layers.push_back(fmt::format("${}_edge using 1:2 with points pt 2 ps 0.9 lw 2.2 lc {} notitle", name,
+                                         colour(series_of(results, s->variant))));
+  }
+  const auto [low, high] = std::ranges::minmax(rates);
+  drawing.setup = fmt::format(
+                      "set logscale x 2\nset xlabel 'learning rate'\nset ylabel 'final {}validation loss, nats'\n"
+                      "set xrange [{}:{}]\n",
+                      excess ? "excess " : "", low / 1.3, high * 1.3) +
+                  log_tics('x', low, high);
+  drawing.setup += excess ? excess_axis(least, top) : fmt::format("set yrange [{}:{}]\n", least - 0.1 * span, top);
+  return {.about = "Final loss by learning rate on " + workload.name, .script = drawing.script()};
+}
+
+// Budgets
+
+Plot budget_plot(const Results& results, const std::vector<const Scaling*>& scalings) {
+  Drawing drawing;
+  const std::vector<double>& budgets = scalings.front()->budgets;
+  for (const Scaling* s : scalings) {
+    std::vector<std::vector<double>> means, law;
+    for (std::size_t i = 0; i < s->budgets.size(); ++i) means.push_back({s->budgets[i], s->means[i]});
+    constexpr int samples = 40;
+    for (int i = 0; i <= samples; ++i) {
+      const double budget = budgets.front() * std::pow(budgets.back() / budgets.front(), i / double{samples});
+      law.push_back({budget, s->law.loss(budget)});
+    }
+    const std::string name = fmt::format("v{}", s->variant), style = style_of(results, s->variant);
+    drawing.add_data(name, means);
+    drawing.add_data(name + "_law", law);
+    drawing.layers.push_back(fmt::format("${}_law using 1:2 with lines {} notitle", name, style));
+    drawing.layers.push_back(fmt::format("${} using 1:2 with points {} notitle", name, style));
+    drawing.layers.push_back(fmt::format("NaN with linespoints {} title {}", style, name_of(results, s->variant)));
+  }
+  std::vector<std::string> tics;
+  for (const double budget : budgets) tics.push_back(fmt::format("'{}×' {}", budget, budget));
+  drawing.setup = fmt::format(
+      "set logscale x 2\nset xlabel 'budget'\nset ylabel 'mean final loss, nats'\n"
+      "set xtics ({})\nset xrange [{}:{}]\n",
+      fmt::join(tics, ", "), budgets.front() / 1.1, budgets.back() * 1.1);
+  return {.about = "Final loss by budget on " + results.workloads[scalings.front()->workload].name,
+          .script = drawing.script()};
+}
+
+// Profiles
+
+Plot profile_plot(const Results& results, const Profiles& profiles, Effort effort) {
+  constexpr double largest = 4.0;
+  Drawing drawing;
+  for (std::size_t variant = 0; variant < results.variants.size(); ++variant) {
+    std::vector<double> ratios = profiles.ratios[static_cast<std::size_t>(effort)][variant];
+    std::vector<std::vector<double>> rows = {{1.0, profile(ratios, 1.0)}};
+    std::ranges::sort(ratios);
+    for (const double ratio : ratios) {
+      if (ratio > 1.0 && ratio < largest) rows.push_back({ratio, profile(ratios, ratio)});
+    }
+    rows.push_back({largest, profile(ratios, largest)});
+    const std::string name = fmt::format("v{}", variant);
+    drawing.add_data(name, rows);
+    drawing.layers.push_back(fmt::format("${} using 1:2 with steps {} title {}", name, style_of(results, variant),
+                                         name_of(results, variant)));
+  }
+  drawing.setup =
+      fmt::format("set xlabel {}\nset ylabel 'share of workloads'\nset xrange [1:{}]\nset yrange [0:1.04]\n",
+                  plot_text(fmt::format("{} to target, relative to the best", effort_name(effort))), largest);
+  return {.about = fmt::format("Performance profile by {}", effort_name(effort)), .script = drawing.script()};
+}
+
+/// The members of `all` with the same key, in its order.
+template <class T, class Key>
+std::vector<std::vector<const T*>> grouped(const std::vector<T>& all, Key key) {
+  std::map<decltype(key(all.front())), std::vector<const T*>> groups;
+  for (const T& item : all) groups[key(item)].push_back(&item);
+  std::vector<std::vector<const T*>> result;
+  for (auto& [shared, members] : groups) result.push_back(std::move(members));
+  return result;
+}
+
+}  // namespace
+
+std::vector<Figure> difference_figures(const Results& results, const Analysis& analysis) {
+  std::vector<Figure> figures;
+  for (const Table& table : analysis.tables) {
+    if (Figure figure = difference_figure(results, table); !figure.views.empty()) figures.push_back(std::move(figure));
+  }
+  return figures;
+}
+
+std::vector<Figure> curve_figures(const Results& results, const Analysis& analysis) {
+  std::vector<Figure> figures;
+  for (const Table& table : analysis.tables) {
+    std::vector<Curve> curves;
+    for (std::size_t variant = 0; variant < results.variants.size(); ++variant) {
+      curves.push_back(curve_of(results, table, variant));
+    }
+    Figure figure{.caption = table_name(results, table)};
+    for (const Effort effort : efforts) {
+      Plot plot = curve_plot(results, table, curves, effort);
+      if (!plot.script.empty()) figure.views.push_back({std::string(effort_name(effort)), std::move(plot)});
+    }
+    if (!figure.views.empty()) figures.push_back(std::move(figure));
+  }
+  return figures;
+}
+
+std::vector<Figure> sensitivity_figures(const Results& results, const Analysis& analysis) {
+  std::vector<Figure> figures;
+  for (const auto& studies :
+       grouped(analysis.sensitivities, [](const Sensitivity& s) { return std::pair(s.workload, s.budget); })) {
+    Plot plot = sensitivity_plot(results, studies);
+    if (plot.script.empty()) continue;
+    figures.push_back({.caption = results.workloads[studies.front()->workload].name, .views = {{"", std::move(plot)}}});
+  }
+  return figures;
+}
+
+std::vector<Figure> budget_figures(const Results& results, const Analysis& analysis) {
+  std::vector<Figure> figures;
+  for (const auto& scalings : grouped(analysis.scalings, [](const Scaling& s) { return s.workload; })) {
+    figures.push_back({.caption = results.workloads[scalings.front()->workload].name,
+                       .views = {{"", budget_plot(results, scalings)}}});
+  }
+  return figures;
+}
+
+std::vector<Figure> profile_figures(const Results& results, const Analysis& analysis) {
+  if (!analysis.profiles) return {};
+  Figure figure{.caption = "Performance profile"};
+  for (const Effort effort : efforts) {
+    figure.views.push_back({std::string(effort_name(effort)), profile_plot(results, *analysis.profiles, effort)});
+  }
+  return {figure};
+}
+
+}  // namespace monge::compare

@@ -1,0 +1,84 @@
+// Page: a report before it is HTML or Markdown, so that both say the same. Texts are plain; each writer escapes them.
+#pragma once
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "tools/compare/report/lints.h"
+#include "tools/compare/report/plot.h"
+
+namespace monge::compare {
+
+struct Paragraph {
+  std::string text;
+};
+
+struct Bullets {
+  std::vector<std::string> items;
+};
+
+struct Heading {
+  std::string text;
+};
+
+enum class Tone : std::uint8_t { plain, good, bad, quiet };
+
+struct Cell {
+  Cell(std::string text_, Tone tone_ = Tone::plain) : text(std::move(text_)), tone(tone_) {}  // NOLINT: texts are cells
+  std::string text;
+  Tone tone;
+};
+
+struct Column {
+  std::string title;
+  bool numbers = true;  // to be aligned as such
+};
+
+/// Rows of as many cells as columns; the first column names the row.
+struct Grid {
+  std::string caption;
+  std::vector<Column> columns;
+  std::vector<std::vector<Cell>> rows;
+  std::string fold;  // when not empty: hidden until this is opened
+};
+
+/// The same things drawn in one or more ways, of which a reader sees one at a time.
+struct Figure {
+  struct View {
+    std::string label;
+    Plot plot;
+  };
+  std::string caption;
+  std::vector<View> views;
+};
+
+/// Drawn beside each other where there is room.
+struct Figures {
+  std::vector<Figure> figures;
+};
+
+/// Literal text, hidden until opened.
+struct Listing {
+  std::string title, text;
+};
+
+using Block = std::variant<Paragraph, Bullets, Heading, Grid, Figures, Listing, std::vector<Lint>>;
+
+struct Section {
+  std::string title;
+  std::vector<Block> blocks;
+};
+
+struct Page {
+  std::string title;
+  std::vector<Block> summary;
+  std::vector<Section> sections;
+};
+
+/// A file that needs nothing but itself. Draws the plots: throws RunError where gnuplot is missing.
+std::string to_html(const Page& page);
+/// Everything but the plots.
+std::string to_markdown(const Page& page);
+
+}  // namespace monge::compare

@@ -1,0 +1,84 @@
+#include "tools/compare/runs/child_process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "core/error.h"
+
+namespace monge::compare {
+namespace {
+
+constexpr const char* this_program = "/proc/self/exe";
+
+/// Pointers as exec wants them.
+std::vector<char*> pointers(std::vector<std::string>& texts) {
+  std::vector<char*> out;
+  for (std::string& text : texts) out.push_back(text.data());
+  out.push_back(nullptr);
+  return out;
+}
+
+/// This process's environment, but for how OpenMP uses the processor: threads that spin while they wait would take it
+/// from the other runs.
+std::vector<std::string> environment(std::int64_t threads) {
+  std::vector<std::string> out{fmt::format("OMP_NUM_THREADS={}", threads), "OMP_WAIT_POLICY=passive"};
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string text(*variable);
+    if (!text.starts_with("OMP_NUM_THREADS=") && !text.starts_with("OMP_WAIT_POLICY=")) out.push_back(text);
+  }
+  return out;
+}
+
+/// The new process from its birth to exec: system calls only, since other threads may have held locks.
+[[noreturn]] void become(char** arguments, char** variables, int log, pid_t parent) {
+  constexpr int not_started = 127;
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) ::_exit(not_started);  // the parent died before this was heard
+  ::setpgid(0, 0);
+  const int nothing = ::open("/dev/null", O_RDONLY);
+  ::dup2(nothing, STDIN_FILENO);
+  ::dup2(log, STDOUT_FILENO);
+  ::dup2(log, STDERR_FILENO);
+  ::execve(this_program, arguments, variables);
+  ::_exit(not_started);
+}
+
+}  // namespace
+
+ChildProcess::ChildProcess(const std::vector<std::string>& arguments, std::int64_t threads,
+                           const std::filesystem::path& log) {
+  std::vector<std::string> words{"monge"};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<std::string> variables = environment(threads);
+  const std::vector<char*> argv = pointers(words), envp = pointers(variables);
+  const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  const pid_t parent = ::getpid();
+  pid_ = out < 0 ? -1 : ::fork();
+  if (pid_ == 0) become(const_cast<char**>(argv.data()), const_cast<char**>(envp.data()), out, parent);
+  const int reason = errno;
+  if (out >= 0) ::close(out);
+  if (pid_ < 0)
+    throw RunError(fmt::format("cannot start a run with log '{}': {}", log.string(), std::strerror(reason)));
+}
+
+ChildProcess::~ChildProcess() {
+  if (code_) return;
+  ::kill(pid_, SIGKILL);
+  ::waitpid(pid_, nullptr, 0);
+}
+
+std::optional<int> ChildProcess::ended() {
+  int status = 0;
+  if (!code_ && ::waitpid(pid_, &status, WNOHANG) == pid_) {
+    code_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+  return code_;
+}
+
+}  // namespace monge::compare

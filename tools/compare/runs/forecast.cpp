@@ -1,0 +1,102 @@
+#include "tools/compare/runs/forecast.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "train/progress.h"
+
+namespace monge::compare {
+namespace {
+
+constexpr double probe_steps = 40.0;
+
+/// Values of all axes; the searches of two axes share a setting.
+std::int64_t sweep_of(const std::vector<Axis>& axes) {
+  std::int64_t settings = 1;
+  for (const Axis& axis : axes) settings += std::ssize(axis.values) - 1;
+  return settings;
+}
+
+std::string between(const std::string& least, const std::string& most) {
+  return least == most ? least : fmt::format("{} to {}", least, most);
+}
+
+std::string columns(std::string_view workload, std::string_view variant, std::string_view runs, std::string_view step,
+                    std::string_view time) {
+  return fmt::format("{:<18} {:<14} {:>14}  {:>9}  {}", workload, variant, runs, step, time);
+}
+
+}  // namespace
+
+Trials trials_of(const Comparison& comparison) {
+  Trials trials{.least = 1, .most = comparison.options().tune.max_trials};
+  for (std::size_t v = 0; v < comparison.variants(); ++v) {
+    trials.least = std::max(trials.least, sweep_of(comparison.axes(v)));
+  }
+  trials.least = std::min(trials.least, trials.most);
+  return trials;
+}
+
+std::vector<Forecast> make_forecast(Comparison& comparison) {
+  const std::vector<double>& budgets = comparison.options().budgets;
+  const auto tune_seeds = std::ssize(comparison.seeds(Stage::tune));
+  const auto report_seeds = std::ssize(comparison.seeds(Stage::report));
+  const double reported = static_cast<double>(report_seeds) * std::reduce(budgets.begin(), budgets.end());
+  std::vector<Forecast> forecasts;
+  for (std::size_t w = 0; w < comparison.workloads(); ++w) {
+    for (std::size_t v = 0; v < comparison.variants(); ++v) {
+      PlannedRun probe{.variant = v, .workload = w, .seed = comparison.seeds(Stage::tune).front()};
+      for (const Axis& axis : comparison.axes(v)) probe.setting.push_back(axis.values.front());
+      const auto steps = static_cast<double>(comparison.config(probe).steps);
+      probe.budget = std::min(1.0, probe_steps / steps);
+      const Trials trials = comparison.axes(v).empty() ? Trials{} : trials_of(comparison);
+      const auto runs = [&](std::int64_t count) { return count * tune_seeds + report_seeds * std::ssize(budgets); };
+      const auto all_steps = [&](std::int64_t count) {
+        return steps * (static_cast<double>(count * tune_seeds) + reported);
+      };
+      forecasts.push_back({.variant = v,
+                           .workload = w,
+                           .least_runs = runs(trials.least),
+                           .most_runs = runs(trials.most),
+                           .least_steps = all_steps(trials.least),
+                           .most_steps = all_steps(trials.most),
+                           .probe = probe});
+    }
+  }
+  return forecasts;
+}
+
+std::vector<std::string> forecast_table(Comparison& comparison, const std::vector<Forecast>& forecasts, Runs& runs) {
+  std::vector<std::string> lines{columns("workload", "variant", "runs", "step", "time")};
+  const auto jobs = static_cast<double>(comparison.options().jobs);
+  const auto count = [](std::int64_t n) { return fmt::format("{}", n); };
+  std::int64_t least_runs = 0, most_runs = 0;
+  double least_seconds = 0.0, most_seconds = 0.0;
+  for (const Forecast& f : forecasts) {
+    least_runs += f.least_runs;
+    most_runs += f.most_runs;
+    const std::string& workload = comparison.workload_name(f.workload);
+    const std::string& variant = comparison.variant_name(f.variant);
+    const std::string between_runs = between(count(f.least_runs), count(f.most_runs));
+    const RunResult* probe = runs.result(comparison.config(f.probe).yaml);
+    if (probe == nullptr || probe->status == Run::Status::failed) {
+      lines.push_back(columns(workload, variant, between_runs, "–",
+                              probe == nullptr ? "not measured" : "FAILED: " + probe->message));
+      continue;
+    }
+    const double seconds = 1e-3 * probe->step_milliseconds / jobs;
+    least_seconds += seconds * f.least_steps;
+    most_seconds += seconds * f.most_steps;
+    lines.push_back(
+        columns(workload, variant, between_runs, fmt::format("{:.1f} ms", probe->step_milliseconds),
+                between(train::duration_text(seconds * f.least_steps), train::duration_text(seconds * f.most_steps))));
+  }
+  lines.push_back(columns(
+      "all", "", between(count(least_runs), count(most_runs)), "",
+      between(train::duration_text(least_seconds), train::duration_text(most_seconds)) + ", and the evaluations"));
+  return lines;
+}
+
+}  // namespace monge::compare

@@ -1,0 +1,86 @@
+// Results: what a comparison has found, as the report reads it. `monge compare` gathers it from the folders of the
+// runs and writes it as results.json; `monge report` reads that file alone.
+//
+// Losses are in nats per token, times in seconds of training without evaluation, budgets in multiples of the steps that
+// a workload's recipe names. A forward-backward is the work of one pass forward and backward over a step's tokens.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/compare/search/tuned.h"
+
+namespace monge::compare {
+
+/// An optimizer and its settings.
+struct Variant {
+  std::string name;
+  std::string config;  // what it sets on top of the base, as YAML
+};
+
+/// A problem to train on.
+struct Workload {
+  std::string name;
+  std::string data;                  // what Dataset::description says
+  std::int64_t parameters = 0;       // of the model
+  std::optional<double> optimum;     // loss of the best possible predictor on the validation data
+  std::optional<double> target;      // validation loss, or accuracy, whose time is measured
+  bool target_is_accuracy = false;   // 0 .. 1
+  std::string target_source;         // how the target was fixed, a sentence
+  bool target_fixed_before = true;   // before any run that is reported was seen
+  std::vector<double> budgets{1.0};  // in rising order
+};
+
+/// One evaluation of a run.
+struct Point {
+  std::int64_t step = 0;
+  double seconds = 0.0;
+  double forward_backwards = 0.0;
+  std::optional<double> train_loss;
+  double val_loss = 0.0;
+  std::optional<double> val_accuracy;  // 0 .. 1, where every answer is determined
+};
+
+/// One training run.
+struct Run {
+  std::size_t variant = 0, workload = 0;  // places in Results
+  Stage stage = Stage::tune;
+  std::int64_t seed = 0;
+  double budget = 1.0;
+  std::vector<std::pair<std::string, double>> axes;  // settings that were swept, by key path; "optimizer.lr" first
+  enum class Status : std::uint8_t { done, diverged, failed } status = Status::done;
+  std::string message;  // of a run that diverged or failed
+  std::vector<Point> points;
+  double final_loss = 0.0;  // validation loss at the end of the schedule; infinite when diverged
+  double step_milliseconds = 0.0;
+  std::int64_t state_bytes = 0;  // of the optimizer
+  double passes_per_step = 1.0;  // forward-backwards, those beside the plain step included
+  std::string hash;              // of the resolved configuration and the build
+  std::string config;            // the resolved configuration, YAML
+};
+
+struct Results {
+  std::string title;
+  std::string description;
+  std::size_t baseline = 0;  // the variant that the others are tested against
+  double level = 0.05;       // of the tests, after correction
+  std::vector<Variant> variants;
+  std::vector<Workload> workloads;
+  std::vector<std::int64_t> tune_seeds, report_seeds;
+  std::vector<Tuned> tuned;
+  std::vector<Run> runs;   // finished ones, in the order of the plan
+  bool complete = true;    // every run of the plan is there
+  std::string comparison;  // the YAML that was asked for
+  std::string build;       // version, compiler, flags
+  std::string machine;     // processor, threads, jobs at a time
+};
+
+/// Non-finite numbers are written as null and read back as infinity. Throws RunError.
+void write_results(const Results& results, const std::filesystem::path& file);
+/// Throws InputError for a file that is missing or is not such results, with the key in question.
+Results read_results(const std::filesystem::path& file);
+
+}  // namespace monge::compare

@@ -1,0 +1,184 @@
+#include "tools/compare/runs/runs.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <fstream>
+#include <iterator>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "tools/compare/statistics/sample.h"
+#include "train/checksum.h"
+#include "train/run_folder.h"
+
+namespace fs = std::filesystem;
+
+namespace monge::compare {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+std::string read_text(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+std::string last_lines(const fs::path& file) {
+  constexpr std::size_t most = 5;
+  std::deque<std::string> lines;
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) {
+    lines.push_back(line);
+    if (lines.size() > most) lines.pop_front();
+  }
+  return fmt::format("{}", fmt::join(lines, "\n"));
+}
+
+/// Fills the curve from metrics.jsonl. The time of a line is that of its tokens at the rate it states, which leaves out
+/// evaluations.
+void read_metrics(const fs::path& file, double passes_per_step, RunResult& result) {
+  std::ifstream in(file);
+  std::vector<double> step_seconds;
+  double seconds = 0.0, tokens = 0.0;
+  std::int64_t step = 0;
+  for (std::string text; std::getline(in, text);) {
+    const auto line = parse_json(text);
+    const double line_seconds = (line.at("tokens").get<double>() - tokens) / line.at("tokens_per_second").get<double>();
+    const std::int64_t line_steps = line.at("step").get<std::int64_t>() - step;
+    seconds += line_seconds;
+    step_seconds.push_back(line_seconds / static_cast<double>(line_steps));
+    line.at("tokens").get_to(tokens);
+    line.at("step").get_to(step);
+    if (!line.contains("val_loss")) continue;
+    result.points.push_back({.step = step,
+                             .seconds = seconds,
+                             .forward_backwards = static_cast<double>(step) * passes_per_step,
+                             .train_loss = line.at("train_loss").get<double>(),
+                             .val_loss = line.at("val_loss").get<double>()});
+    if (line.contains("val_accuracy")) result.points.back().val_accuracy = line["val_accuracy"].get<double>();
+  }
+  if (!step_seconds.empty()) result.step_milliseconds = 1e3 * median(step_seconds);
+}
+
+/// Of a run that went through its schedule with finite numbers, but has not learned: it ends higher than it once was,
+/// and on the data it trains on it does no better than guessing.
+bool failed_to_learn(const RunResult& result) {
+  if (result.points.empty()) return false;
+  const Point& last = result.points.back();
+  const double guessing = std::log(static_cast<double>(result.summary.vocab));
+  return last.val_loss > result.points.front().val_loss && last.train_loss.value_or(0.0) > guessing;
+}
+
+RunResult read_result(const fs::path& run) {
+  RunResult result;
+  result.summary = train::read_summary(run / "summary.json");
+  read_metrics(run / "metrics.jsonl", result.summary.passes_per_step, result);
+  result.final_loss = result.summary.val_loss.value_or(infinity);
+  result.message = result.summary.message;
+  if (failed_to_learn(result)) {
+    result.message = fmt::format(
+        "the training loss ends at {:.4f}, which is worse than guessing, and the validation "
+        "loss at {:.4f}, above where it began",
+        *result.points.back().train_loss, result.final_loss);
+  }
+  if (result.summary.diverged || failed_to_learn(result)) {
+    result.status = Run::Status::diverged;
+    result.final_loss = infinity;
+  }
+  return result;
+}
+
+}  // namespace
+
+Runs::Runs(fs::path folder, std::string build, std::int64_t threads)
+    : folder_(std::move(folder)), build_(std::move(build)), threads_(threads) {
+  std::error_code error;
+  fs::create_directories(folder_, error);
+  const fs::path lock = folder_ / ".lock";
+  lock_ = ::open(lock.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+  if (lock_ < 0)
+    throw InputError(fmt::format("--out: cannot write to '{}': {}", folder_.string(), std::strerror(errno)));
+  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    ::close(lock_);
+    throw InputError(fmt::format("--out: another comparison is at work in '{}'; wait for it, or give another folder",
+                                 folder_.string()));
+  }
+}
+
+Runs::~Runs() {
+  for (auto& [hash, child] : children_) {
+    child.reset();  // kills it
+    std::error_code ignored;
+    fs::remove_all(path(hash), ignored);
+  }
+  ::close(lock_);
+}
+
+fs::path Runs::path(const std::string& hash, const char* extension) const { return folder_ / (hash + extension); }
+
+std::string Runs::hash(const std::string& config) const {
+  return train::checksum_text(train::checksum(config + build_));
+}
+
+const RunResult* Runs::result(const std::string& config) {
+  const std::string id = hash(config);
+  if (const auto known = results_.find(id); known != results_.end()) return &known->second;
+  if (children_.contains(id) || !fs::exists(path(id) / "summary.json")) return nullptr;
+  // Two texts may have one hash, if once in a world.
+  if (read_text(path(id, ".yaml")) != config) return nullptr;
+  fs::remove_all(path(id) / "checkpoints");
+  try {
+    return &results_.emplace(id, read_result(path(id))).first->second;
+  } catch (const std::exception&) {
+    return nullptr;  // damaged: it runs anew
+  }
+}
+
+void Runs::start(const std::string& config) {
+  const std::string id = hash(config);
+  fs::remove_all(path(id));
+  train::write_text_file(path(id, ".yaml"), config);
+  const std::vector<std::string> arguments{"train", path(id, ".yaml").string(), "--out", path(id).string()};
+  children_.emplace(id, std::make_unique<ChildProcess>(arguments, threads_, path(id, ".log")));
+}
+
+std::int64_t Runs::step(const std::string& config) const {
+  std::ifstream in(path(hash(config)) / "metrics.jsonl");
+  std::string last;
+  for (std::string line; std::getline(in, line) && !in.eof();) last = line;  // the end of the file may be half a line
+  const auto json = parse_json(last);
+  return json.is_object() ? json.value("step", std::int64_t{0}) : 0;
+}
+
+bool Runs::poll() {
+  const std::size_t before = children_.size();
+  for (auto child = children_.begin(); child != children_.end();) {
+    const std::optional<int> code = child->second->ended();
+    if (!code) {
+      ++child;
+      continue;
+    }
+    const std::string id = child->first;
+    child = children_.erase(child);
+    finish(id, *code);
+  }
+  return children_.size() < before;
+}
+
+void Runs::finish(const std::string& hash, int code) {
+  if (fs::exists(path(hash) / "summary.json")) return;  // result() reads it
+  const std::string end = code > 128 ? fmt::format("signal {}", code - 128) : fmt::format("exit code {}", code);
+  results_[hash] = {.status = Run::Status::failed,
+                    .message = fmt::format("{}: {}", end, last_lines(path(hash, ".log"))),
+                    .final_loss = infinity};
+}
+
+}  // namespace monge::compare

@@ -1,0 +1,71 @@
+// runs/: what is run and what came of it. Processes, their folders, progress on the terminal, and the results gathered
+// from them.
+//
+// Runs: training runs in a folder, each a process of its own, each done once.
+//
+//   runs/<hash>.yaml   the resolved configuration
+//   runs/<hash>.log    what the run printed
+//   runs/<hash>/       the run's folder (train/run_folder.h), without checkpoints
+//
+// The hash is that of configuration and program: equal ones share a run, and another build runs anew. A run is finished
+// when its summary is there; what a killed run left behind is removed when it starts again. A run that diverged is
+// finished; one that failed for another reason is not, and runs again with the next comparison.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "tools/compare/runs/child_process.h"
+#include "tools/compare/runs/results.h"
+#include "train/run_summary.h"
+
+namespace monge::compare {
+
+/// What a run has produced.
+struct RunResult {
+  Run::Status status = Run::Status::done;
+  std::string message;      // of a run that diverged or failed
+  double final_loss = 0.0;  // infinite unless done
+  std::vector<Point> points;
+  double step_milliseconds = 0.0;  // median over the lines of metrics
+  train::RunSummary summary;       // empty when the run failed
+};
+
+class Runs {
+ public:
+  /// Makes the folder and locks it until the end. `build` says which program this is, `threads` how many
+  /// processor threads a run has. Throws InputError when the folder cannot be written or is in use.
+  Runs(std::filesystem::path folder, std::string build, std::int64_t threads);
+  ~Runs();
+  Runs(const Runs&) = delete;
+  Runs& operator=(const Runs&) = delete;
+
+  /// Sixteen hexadecimal digits.
+  std::string hash(const std::string& config) const;
+
+  /// Of the run of this configuration if it is finished or has failed in this process, else null.
+  const RunResult* result(const std::string& config);
+
+  /// Throws RunError.
+  void start(const std::string& config);
+  bool running(const std::string& config) const { return children_.contains(hash(config)); }
+  std::size_t running() const { return children_.size(); }
+  /// The last step that a running run has reported; 0 before the first.
+  std::int64_t step(const std::string& config) const;
+  /// Notices which runs have ended; returns whether one has.
+  bool poll();
+
+ private:
+  std::filesystem::path path(const std::string& hash, const char* extension = "") const;
+  void finish(const std::string& hash, int code);
+
+  std::filesystem::path folder_;
+  std::string build_;
+  std::int64_t threads_;
+  int lock_ = -1;
+  std::map<std::string, std::unique_ptr<ChildProcess>> children_;  // by hash
+  std::map<std::string, RunResult> results_;                       // by hash
+};
+
+}  // namespace monge::compare

@@ -1,0 +1,257 @@
+#include "tools/compare/search/comparison.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <optional>
+
+#include "core/error.h"
+#include "core/options/suggest.h"
+#include "tools/compare/search/axes.h"
+#include "train/checksum.h"
+#include "train/config.h"
+#include "train/run.h"
+
+namespace fs = std::filesystem;
+
+namespace monge::compare {
+namespace {
+
+constexpr std::int64_t first_report_seed = 101;
+
+std::unique_ptr<train::Dataset> open_data_of(const WorkloadOptions& workload, const train::Config& recipe) {
+  try {
+    return train::make_dataset(recipe);
+  } catch (const InputError& error) {
+    throw InputError(
+        fmt::format("workload '{}': {}; its recipe, '{}', may say how to get the data, and without it a "
+                    "comparison is one line shorter",
+                    workload.name, error.what(), workload.config));
+  }
+}
+
+}  // namespace
+
+void WorkloadOptions::fields(Fields& f) {
+  f("config", config,
+    {.doc = "recipe to train by; a relative path starts at the comparison's folder", .required = true});
+  f("name", name, {.doc = "how the report calls it; empty: like the recipe's file"});
+  f("target", target,
+    {.doc = "validation loss whose time is measured; 0: the median final loss of the tuned baseline",
+     .unit = "nats per token",
+     .min = 0.0});
+  f("target_excess", target_excess,
+    {.doc = "the same as a distance from the loss of the best possible predictor; 0: not given",
+     .unit = "nats per token",
+     .min = 0.0});
+  f("target_accuracy", target_accuracy,
+    {.doc = "share of right answers whose time is measured, where every answer is determined; 0: not given",
+     .min = 0.0,
+     .max = 1.0});
+}
+
+void WorkloadOptions::check() const {
+  const auto given = std::ranges::count_if(std::array{target, target_excess, target_accuracy},
+                                           [](double value) { return value > 0.0; });
+  if (given > 1) throw KeyError("target", "give one of target, target_excess and target_accuracy");
+}
+
+void TuneOptions::fields(Fields& f) {
+  f("seeds", seeds, {.doc = "runs of each setting, from seed 1", .unit = "seeds", .min = 1, .max = 100});
+  f("max_trials", max_trials,
+    {.doc = "settings that a variant may try on a workload", .unit = "settings", .min = 1, .max = 1000});
+}
+
+void ReportOptions::fields(Fields& f) {
+  f("seeds", seeds,
+    {.doc = "runs of the tuned setting, from seed 101: others than the ones tuned on", .unit = "seeds", .min = 2});
+  f("level", level,
+    {.doc = "chance of any false difference, over all tests", .min = 0.0, .max = 0.5, .exclusive_min = true});
+}
+
+void ComparisonOptions::fields(Fields& f) {
+  f("title", title, {.doc = "of the report"});
+  f("description", description, {.doc = "what the report says first"});
+  f("baseline", baseline, {.doc = "variant that the others are tested against", .required = true});
+  f("workloads", workloads,
+    {.doc = "recipes to train by; budgets are multiples of their train.steps", .required = true});
+  f("base", base, {.doc = "settings laid over every recipe"});
+  f("variants", variants,
+    {.doc = "name: settings laid over recipe and base; a list for a key that takes one number is an axis to be swept",
+     .required = true});
+  f("budgets", budgets,
+    {.doc = "lengths of the reported runs, rising; the warmup keeps its share", .unit = "x train.steps", .min = 0.001});
+  f("tune", tune, {.doc = "how settings are found"});
+  f("report", report, {.doc = "how the settings found are measured"});
+  f("jobs", jobs, {.doc = "runs at a time; they share the processor's cores", .unit = "runs", .min = 1, .max = 1024});
+}
+
+void ComparisonOptions::check() const {
+  if (workloads.empty()) throw KeyError("workloads", "give one at least");
+  if (budgets.empty()) throw KeyError("budgets", "give one at least");
+  if (std::ranges::adjacent_find(budgets, std::greater_equal{}) != budgets.end()) {
+    throw KeyError("budgets", "they must rise");
+  }
+  if (base.kind != YamlNode::Kind::map && base.kind != YamlNode::Kind::null) {
+    fail_at(base.place, "base", fmt::format("expected a map of settings, got {}", base.found()));
+  }
+  if (variants.kind != YamlNode::Kind::map || variants.entries.empty()) {
+    fail_at(variants.place, "variants", fmt::format("expected a map from names to settings, got {}", variants.found()));
+  }
+  for (const YamlEntry& variant : variants.entries) {
+    if (variant.value.kind == YamlNode::Kind::map || variant.value.kind == YamlNode::Kind::null) continue;
+    fail_at(variant.value.place, "variants." + variant.key,
+            fmt::format("expected a map of settings, got {}", variant.value.found()));
+  }
+  if (variants.find(baseline) == nullptr) {
+    std::vector<std::string> names;
+    for (const YamlEntry& variant : variants.entries) names.push_back(variant.key);
+    throw KeyError("baseline", fmt::format("no variant is called '{}'; allowed: {}{}", baseline, fmt::join(names, ", "),
+                                           did_you_mean(baseline, names)));
+  }
+}
+
+Comparison::Comparison(const fs::path& file, const std::vector<std::string>& overrides, std::int64_t cores) {
+  read_yaml_file(file.string(), overrides, options_);
+  threads_ = std::max<std::int64_t>(1, cores / options_.jobs);
+  std::ifstream in(file, std::ios::binary);
+  text_.assign(std::istreambuf_iterator<char>(in), {});
+  if (!text_.ends_with('\n')) text_ += '\n';
+  for (const std::string& text : overrides) text_ += fmt::format("# with {}\n", text);
+  if (options_.title.empty()) options_.title = file.stem().string();
+  read_workloads(file.parent_path());
+  read_variants();
+  try_configs();
+  open_data();
+}
+
+void Comparison::read_workloads(const fs::path& folder) {
+  for (WorkloadOptions& workload : options_.workloads) {
+    const fs::path recipe = folder / workload.config;
+    if (workload.name.empty()) workload.name = recipe.stem().string();
+    const auto same = [&](const WorkloadOptions& other) { return other.name == workload.name; };
+    if (std::ranges::count_if(options_.workloads, same) > 1) {
+      throw InputError(fmt::format("workloads: two are called '{}'; give one another name", workload.name));
+    }
+    recipes_.push_back(parse_yaml_file(recipe.string()));
+  }
+}
+
+void Comparison::read_variants() {
+  for (const YamlEntry& variant : options_.variants.entries) {
+    if (variant.key == options_.baseline) baseline_ = variants_.size();
+    variants_.push_back({variant.key, variant.value, find_axes(variant.value)});
+  }
+}
+
+void Comparison::try_configs() {
+  for (std::size_t v = 0; v < variants(); ++v) {
+    for (std::size_t w = 0; w < workloads(); ++w) {
+      PlannedRun run{.variant = v, .workload = w, .seed = seeds(Stage::tune).front()};
+      for (const Axis& axis : axes(v)) run.setting.push_back(axis.values.front());
+      for (std::size_t a = 0; a < axes(v).size(); ++a) {
+        for (const double value : axes(v)[a].values) {
+          PlannedRun other = run;
+          other.setting[a] = value;
+          resolve(other);
+        }
+      }
+      for (const double budget : options_.budgets) {
+        run.budget = budget;
+        resolve(run);
+      }
+    }
+  }
+}
+
+void Comparison::open_data() {
+  for (std::size_t w = 0; w < workloads(); ++w) {
+    const WorkloadOptions& workload = options_.workloads[w];
+    PlannedRun run{.variant = baseline_, .workload = w, .seed = seeds(Stage::tune).front()};
+    for (const Axis& axis : axes(baseline_)) run.setting.push_back(axis.values.front());
+    train::Config recipe;
+    read_yaml_text(config(run).yaml, workload.config, {}, recipe);
+    const std::optional<double> optimum = open_data_of(workload, recipe)->validation_optimum(1);
+    const auto refuse = [&](const char* problem) {
+      throw InputError(fmt::format("workload '{}': {}", workload.name, problem));
+    };
+    if (workload.target_excess > 0.0 && !optimum) {
+      refuse("target_excess: the best possible loss of this data is not known; give target");
+    }
+    if (workload.target_accuracy > 0.0 && optimum != 0.0) {
+      refuse("target_accuracy: not every answer of this data is determined; give target or target_excess");
+    }
+  }
+}
+
+std::vector<std::int64_t> Comparison::seeds(Stage stage) const {
+  const bool tuning = stage == Stage::tune;
+  std::vector<std::int64_t> seeds;
+  for (std::int64_t i = 0; i < (tuning ? options_.tune.seeds : options_.report.seeds); ++i) {
+    seeds.push_back((tuning ? 1 : first_report_seed) + i);
+  }
+  return seeds;
+}
+
+const RunConfig& Comparison::config(const PlannedRun& run) {
+  const auto known = configs_.find(run);
+  return known != configs_.end() ? known->second : configs_.emplace(run, resolve(run)).first->second;
+}
+
+bool Comparison::allowed(const PlannedRun& run) {
+  try {
+    config(run);
+    return true;
+  } catch (const InputError&) {
+    return false;
+  }
+}
+
+RunConfig Comparison::resolve(const PlannedRun& run) {
+  const NamedVariant& variant = variants_[run.variant];
+  std::vector<YamlNode> layers{recipes_[run.workload]};
+  if (options_.base.kind == YamlNode::Kind::map) layers.push_back(options_.base);
+  if (variant.node.kind == YamlNode::Kind::map) {
+    layers.push_back(at_setting(variant.node, variant.axes, run.setting));
+  }
+  train::Config recipe;
+  read_yaml_layers(layers, recipe);
+
+  const auto override_with = [&layers](const std::string& text) { layers.push_back(YamlOverride(text).root); };
+  const auto times_budget = [&run](double steps) { return std::llround(steps * run.budget); };
+  override_with(fmt::format("train.seed={}", run.seed));
+  override_with(fmt::format("train.steps={}", std::max(1LL, times_budget(static_cast<double>(recipe.train.steps)))));
+  const YamlNode schedule = parse_yaml(write_yaml(recipe.optimizer), "optimizer");
+  if (const YamlNode* warmup = schedule.find("schedule")->find("warmup")) {
+    override_with(fmt::format("optimizer.schedule.warmup={}", times_budget(std::stod(warmup->text))));
+  }
+  if (recipe.train.threads == 0) override_with(fmt::format("train.threads={}", threads_));
+  // A run leaves its curve and its summary, no model.
+  for (const char* text : {"train.checkpoint_every=0", "train.keep_checkpoints=1", "train.sample_tokens=0"}) {
+    override_with(text);
+  }
+  train::Config config;
+  read_yaml_layers(std::move(layers), config);
+  const std::string yaml = write_yaml(config);
+  const YamlNode tree = parse_yaml(yaml, "configuration");
+  return {data_checksums(*tree.find("data")) + yaml, config.train.steps};
+}
+
+/// A comment for every value below `data` that is the name of a file.
+std::string Comparison::data_checksums(const YamlNode& data) {
+  std::string text;
+  for (const YamlEntry& entry : data.entries) text += data_checksums(entry.value);
+  for (const YamlNode& item : data.items) text += data_checksums(item);
+  std::error_code ignored;
+  if (data.kind != YamlNode::Kind::scalar || !fs::is_regular_file(data.text, ignored)) return text;
+  const auto [known, is_new] = checksums_.try_emplace(data.text);
+  if (is_new) known->second = train::file_checksum(data.text);
+  return fmt::format("# {} has checksum {}\n", data.text, train::checksum_text(known->second));
+}
+
+}  // namespace monge::compare

@@ -1,0 +1,144 @@
+// Comparison: what `monge compare` is asked for, and the configuration of every run that it can lead to.
+//
+//   title: AdamW against Muon
+//   baseline: adamw
+//   workloads:
+//     - {config: markov.yaml, target_excess: 0.05}
+//   base: {train: {batch: 32}}
+//   variants:
+//     adamw: {optimizer: {name: adamw, lr: [2.0e-3, 4.0e-3, 8.0e-3]}}
+//     muon:  {optimizer: {name: muon, lr: [0.01, 0.02, 0.04]}}
+//
+// A run's configuration is the workload's recipe, `base` laid over it, then the variant, in which every list for a key
+// that takes one number is an axis to be swept.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "core/options/yaml.h"
+#include "tools/compare/search/tuned.h"
+
+namespace monge::compare {
+
+struct WorkloadOptions : Options {
+  std::string config;
+  std::string name;              // empty: that of the recipe's file
+  double target = 0.0;           // nats per token; 0: none
+  double target_excess = 0.0;    // nats per token above the optimum; 0: none
+  double target_accuracy = 0.0;  // 0 .. 1; 0: none
+  void fields(Fields& f) override;
+  void check() const override;
+};
+
+struct TuneOptions : Options {
+  std::int64_t seeds = 1;
+  std::int64_t max_trials = 12;
+  void fields(Fields& f) override;
+};
+
+struct ReportOptions : Options {
+  std::int64_t seeds = 5;
+  double level = 0.05;
+  void fields(Fields& f) override;
+};
+
+struct ComparisonOptions : Options {
+  std::string title, description;
+  std::string baseline;
+  std::vector<WorkloadOptions> workloads;
+  YamlNode base, variants;
+  std::vector<double> budgets{1.0};
+  TuneOptions tune;
+  ReportOptions report;
+  std::int64_t jobs = 1;
+  void fields(Fields& f) override;
+  void check() const override;
+};
+
+/// A setting that is swept, and the values to begin with, in rising order.
+struct Axis {
+  std::string key;  // "optimizer.lr"
+  std::vector<double> values;
+};
+
+/// One value for each axis of a variant.
+using Setting = std::vector<double>;
+
+/// One run that a comparison asks for.
+struct PlannedRun {
+  std::size_t variant = 0, workload = 0;
+  Stage stage = Stage::tune;
+  std::int64_t seed = 0;
+  double budget = 1.0;
+  Setting setting;
+  auto operator<=>(const PlannedRun&) const = default;
+};
+
+/// What a run is made from: its resolved configuration as YAML, with a comment that holds the checksum of every data
+/// file it names, and the steps that this says.
+struct RunConfig {
+  std::string yaml;
+  std::int64_t steps = 0;
+};
+
+class Comparison {
+ public:
+  /// Reads the comparison, lays `overrides` ("key.path=value") over it, reads its recipes, tries the configuration of
+  /// every variant on every workload and opens the data. Runs share the `cores` of this machine. Throws InputError.
+  Comparison(const std::filesystem::path& file, const std::vector<std::string>& overrides, std::int64_t cores);
+
+  const ComparisonOptions& options() const { return options_; }
+  /// The file, and the overrides in comments.
+  const std::string& text() const { return text_; }
+
+  /// Processor threads of a run whose recipe does not say.
+  std::int64_t threads() const { return threads_; }
+
+  std::size_t variants() const { return variants_.size(); }
+  const std::string& variant_name(std::size_t variant) const { return variants_[variant].name; }
+  /// What it sets on top of the base, as YAML.
+  std::string variant_config(std::size_t variant) const { return variants_[variant].node.str(); }
+  /// "optimizer.lr" first.
+  const std::vector<Axis>& axes(std::size_t variant) const { return variants_[variant].axes; }
+  std::size_t baseline() const { return baseline_; }
+
+  std::size_t workloads() const { return recipes_.size(); }
+  const std::string& workload_name(std::size_t workload) const { return options_.workloads[workload].name; }
+
+  /// 1, 2, ... and 101, 102, ...
+  std::vector<std::int64_t> seeds(Stage stage) const;
+
+  /// Throws InputError when a value is not allowed.
+  const RunConfig& config(const PlannedRun& run);
+  /// Whether config() throws nothing.
+  bool allowed(const PlannedRun& run);
+
+ private:
+  struct NamedVariant {
+    std::string name;
+    YamlNode node;
+    std::vector<Axis> axes;
+  };
+
+  void read_workloads(const std::filesystem::path& folder);
+  void read_variants();
+  void try_configs();
+  void open_data();
+  RunConfig resolve(const PlannedRun& run);
+  std::string data_checksums(const YamlNode& data);
+
+  std::string text_;
+  std::int64_t threads_ = 1;
+  ComparisonOptions options_;
+  std::vector<NamedVariant> variants_;
+  std::vector<YamlNode> recipes_;  // of the workloads
+  std::size_t baseline_ = 0;
+  std::map<PlannedRun, RunConfig> configs_;
+  std::map<std::string, std::uint64_t> checksums_;  // of data files, as they were when first asked for
+};
+
+}  // namespace monge::compare

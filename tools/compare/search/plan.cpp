@@ -1,0 +1,152 @@
+#include "tools/compare/search/plan.h"
+
+#include <fmt/format.h>
+#include <algorithm>
+#include <memory>
+
+#include "core/options/yaml_node.h"
+#include "tools/compare/search/search.h"
+#include "tools/compare/statistics/sample.h"
+
+namespace monge::compare {
+namespace {
+
+/// The tuning of one variant on one workload.
+class Tuning {
+ public:
+  Tuning(Comparison& comparison, std::size_t variant, std::size_t workload)
+      : comparison_(comparison),
+        axes_(comparison.axes(variant)),
+        allowed_([this](const Setting& setting) { return comparison_.allowed(run_of(setting, first_seed())); }),
+        variant_(variant),
+        workload_(workload) {}
+  Tuning(const Tuning&) = delete;
+  Tuning& operator=(const Tuning&) = delete;
+
+  /// Searches as far as the runs that have ended allow.
+  void search(const FinishedRuns& finished) {
+    const auto most = static_cast<std::size_t>(comparison_.options().tune.max_trials);
+    follow(finished, [&] { return next_settings(axes_, trials_, most, allowed_); });
+  }
+
+  /// The same, around the best, up to `count` trials.
+  void refine(std::size_t count, const FinishedRuns& finished) {
+    follow(finished, [&] { return refinements(axes_, trials_, count - std::min(count, trials_.size()), allowed_); });
+  }
+
+  const std::vector<PlannedRun>& runs() const { return runs_; }
+  /// Whether runs are asked for that have not ended.
+  bool waiting() const { return waiting_; }
+  /// Whether a run failed: then no more are asked for.
+  bool dropped() const { return dropped_; }
+  std::size_t trials() const { return trials_.size(); }
+  const Setting& best() const { return best_of(trials_).setting; }
+
+  Tuned tuned() const {
+    Tuned tuned{.variant = variant_, .workload = workload_, .trials = std::ssize(trials_)};
+    tuned.fixed = fixed_rates();
+    if (trials_.empty()) return tuned;
+    for (std::size_t a = 0; a < axes_.size(); ++a) tuned.axes.emplace_back(axes_[a].key, best()[a]);
+    tuned.on_edge = open_axes(axes_, trials_);
+    return tuned;
+  }
+
+ private:
+  std::int64_t first_seed() const { return comparison_.seeds(Stage::tune).front(); }
+
+  PlannedRun run_of(const Setting& setting, std::int64_t seed) const {
+    return {variant_, workload_, Stage::tune, seed, 1.0, setting};
+  }
+
+  template <class Next>
+  void follow(const FinishedRuns& finished, const Next& next) {
+    while (!waiting_ && !dropped_) {
+      const std::vector<Setting> settings = next();
+      if (settings.empty()) return;
+      for (std::size_t i = 0; i < settings.size() && !dropped_; ++i) try_setting(settings[i], finished);
+    }
+  }
+
+  /// A setting with runs that have not ended is no trial yet.
+  void try_setting(const Setting& setting, const FinishedRuns& finished) {
+    std::vector<double> losses;
+    for (const std::int64_t seed : comparison_.seeds(Stage::tune)) {
+      runs_.push_back(run_of(setting, seed));
+      const std::optional<FinishedRun> end = finished(runs_.back());
+      if (end && end->failed) {
+        dropped_ = true;
+        return;
+      }
+      if (end) losses.push_back(end->loss);
+    }
+    const bool all_ended = losses.size() == comparison_.seeds(Stage::tune).size();
+    if (all_ended) trials_.push_back({setting, mean(losses)});
+    waiting_ = waiting_ || !all_ended;
+  }
+
+  /// Learning rates inside the optimizer's settings that no axis sweeps.
+  std::vector<std::string> fixed_rates() const {
+    Setting setting;
+    for (const Axis& axis : axes_) setting.push_back(axis.values.front());
+    const YamlNode config = parse_yaml(comparison_.config(run_of(setting, first_seed())).yaml, "configuration");
+    std::vector<std::string> keys;
+    for (const YamlEntry& entry : config.find("optimizer")->entries) {
+      if (entry.value.find("lr") == nullptr) continue;
+      const std::string key = fmt::format("optimizer.{}.lr", entry.key);
+      if (std::ranges::find(axes_, key, &Axis::key) == axes_.end()) keys.push_back(key);
+    }
+    return keys;
+  }
+
+  Comparison& comparison_;
+  const std::vector<Axis>& axes_;
+  Allowed allowed_;
+  std::size_t variant_, workload_;
+  std::vector<Trial> trials_;
+  std::vector<PlannedRun> runs_;
+  bool waiting_ = false, dropped_ = false;
+};
+
+/// Whether a tuning still runs.
+bool any_waiting(const std::vector<std::unique_ptr<Tuning>>& tunings) {
+  return std::ranges::any_of(tunings, [](const auto& tuning) { return tuning->waiting(); });
+}
+
+}  // namespace
+
+RunPlan plan_runs(Comparison& comparison, const FinishedRuns& finished) {
+  RunPlan plan;
+  for (std::size_t w = 0; w < comparison.workloads(); ++w) {
+    std::vector<std::unique_ptr<Tuning>> tunings;
+    for (std::size_t v = 0; v < comparison.variants(); ++v) {
+      tunings.push_back(std::make_unique<Tuning>(comparison, v, w));
+      tunings.back()->search(finished);
+    }
+    // How many trials are due to each variant shows when the last search has ended.
+    if (!any_waiting(tunings)) {
+      std::size_t most = 0;
+      for (const auto& tuning : tunings) most = std::max(most, tuning->trials());
+      for (const auto& tuning : tunings) tuning->refine(most, finished);
+    }
+    for (const auto& tuning : tunings) {
+      plan.runs.insert(plan.runs.end(), tuning->runs().begin(), tuning->runs().end());
+      if (!tuning->dropped()) plan.tuned.push_back(tuning->tuned());
+    }
+    if (any_waiting(tunings)) {
+      plan.complete = false;
+      continue;
+    }
+    for (const double budget : comparison.options().budgets) {
+      for (const std::int64_t seed : comparison.seeds(Stage::report)) {
+        for (std::size_t v = 0; v < comparison.variants(); ++v) {
+          if (tunings[v]->dropped()) continue;
+          plan.runs.push_back({v, w, Stage::report, seed, budget, tunings[v]->best()});
+          plan.complete = plan.complete && finished(plan.runs.back()).has_value();
+        }
+      }
+    }
+  }
+  return plan;
+}
+
+}  // namespace monge::compare

@@ -1,0 +1,126 @@
+#include "tools/compare/statistics/scaling.h"
+
+#include <Eigen/Core>
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <set>
+
+#include "core/error.h"
+
+namespace monge::compare {
+namespace {
+
+struct Fit {
+  PowerLaw law;
+  double squares = 0.0;  // of the residuals
+};
+
+/// The best law with this exponent.
+Fit fit_linear_part(std::span<const double> budgets, std::span<const double> losses, std::optional<double> floor,
+                    double exponent) {
+  const auto n = std::ssize(budgets);
+  const Eigen::Map<const Eigen::ArrayXd> loss(losses.data(), n);
+  // Relative to the least budget, so that no power under- or overflows.
+  const double unit = std::ranges::min(budgets);
+  const Eigen::ArrayXd power = (Eigen::Map<const Eigen::ArrayXd>(budgets.data(), n) / unit).pow(-exponent);
+  PowerLaw law{.floor = floor.value_or(loss.mean()), .scale = 0.0, .exponent = exponent};
+  if (floor) {
+    law.scale = std::max(0.0, (power * (loss - *floor)).sum() / power.square().sum());
+  } else {
+    const Eigen::ArrayXd centred = power - power.mean();
+    const double slope = (centred * loss).sum() / centred.square().sum();
+    if (slope > 0.0) {
+      law.scale = slope;
+      law.floor = loss.mean() - slope * power.mean();
+    }
+  }
+  const double squares = (loss - law.floor - law.scale * power).square().sum();
+  law.scale *= std::pow(unit, exponent);
+  return {law, squares};
+}
+
+}  // namespace
+
+double PowerLaw::loss(double budget) const { return floor + scale * std::pow(budget, -exponent); }
+
+double PowerLaw::budget(double loss) const {
+  if (loss <= floor) return std::numeric_limits<double>::infinity();
+  return std::pow(scale / (loss - floor), 1.0 / exponent);
+}
+
+PowerLaw fit_power_law(std::span<const double> budgets, std::span<const double> losses, std::optional<double> floor) {
+  require(budgets.size() == losses.size(), "power law: {} budgets and {} losses", budgets.size(), losses.size());
+  for (std::size_t i = 0; i < budgets.size(); ++i) {
+    require(budgets[i] > 0.0 && std::isfinite(budgets[i]) && std::isfinite(losses[i]),
+            "power law: budget {} with loss {}", budgets[i], losses[i]);
+  }
+  const std::size_t unknowns = floor ? 2 : 3;
+  require(std::set(budgets.begin(), budgets.end()).size() >= unknowns, "power law: {} different budgets are needed",
+          unknowns);
+
+  // A scan over the logarithm of the exponent, then golden sections around its best point: Kiefer, "Sequential minimax
+  // search for a maximum", Proc. AMS 1953.
+  const double low = std::log(0.01), high = std::log(10.0);
+  constexpr int steps = 100;
+  const double step = (high - low) / steps;
+  const auto fit_at = [&](double log_exponent) {
+    return fit_linear_part(budgets, losses, floor, std::exp(log_exponent));
+  };
+  double center = low;
+  double least = std::numeric_limits<double>::infinity();
+  for (int i = 0; i <= steps; ++i) {
+    const double squares = fit_at(low + i * step).squares;
+    if (squares < least) {
+      least = squares;
+      center = low + i * step;
+    }
+  }
+  const double golden = 0.5 * (std::sqrt(5.0) - 1.0);
+  double from = std::max(low, center - step), to = std::min(high, center + step);
+  while (to - from > 1e-9) {
+    const double left = to - golden * (to - from), right = from + golden * (to - from);
+    if (fit_at(left).squares < fit_at(right).squares) {
+      to = right;
+    } else {
+      from = left;
+    }
+  }
+  return fit_at(0.5 * (from + to)).law;
+}
+
+SpeedUp speed_up(std::span<const double> budgets, const LossTable& baseline, std::size_t at,
+                 std::span<const double> challenger, RandomSequence& random, std::optional<double> floor,
+                 const BootstrapOptions& options) {
+  require(at < budgets.size() && baseline.size() == budgets.size(), "speed-up: {} rows of losses for {} budgets",
+          baseline.size(), budgets.size());
+  const std::size_t seeds = challenger.size();
+  for (const auto& row : baseline) {
+    require(row.size() == seeds, "speed-up: {} seeds of the baseline and {} of the challenger", row.size(), seeds);
+  }
+  const auto factor = [&](std::span<const std::size_t> chosen) {
+    std::vector<double> means;
+    for (const auto& row : baseline) means.push_back(mean(values_at(row, chosen)));
+    return fit_power_law(budgets, means, floor).budget(mean(values_at(challenger, chosen))) / budgets[at];
+  };
+  std::vector<std::size_t> all(seeds);
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  const auto statistic = [&](const Resample& resample) { return factor(resample[0]); };
+  const std::size_t sizes[] = {seeds};
+  return {.factor = factor(all), .interval = bootstrap_interval(sizes, statistic, random, options)};
+}
+
+ExcessRatio excess_ratio(std::span<const double> a, std::span<const double> b, double optimum, double level) {
+  require(a.size() == b.size(), "excess ratio: {} and {} losses", a.size(), b.size());
+  std::vector<double> logs;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    require(a[i] > optimum && b[i] > optimum, "excess ratio: losses {} and {} must lie above the optimum {}", a[i],
+            b[i], optimum);
+    logs.push_back(std::log((a[i] - optimum) / (b[i] - optimum)));
+  }
+  const Interval interval = mean_interval(logs, level);
+  return {.ratio = std::exp(mean(logs)), .interval = {std::exp(interval.low), std::exp(interval.high)}};
+}
+
+}  // namespace monge::compare

@@ -1,0 +1,61 @@
+#include "train/run.h"
+
+#include <fmt/ranges.h>
+#include <omp.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace monge::train {
+
+std::unique_ptr<Dataset> make_dataset(const Config& config) {
+  const std::unique_ptr<nn::Model> model = nn::models().make(config.model, 1);  // to be asked only
+  auto dataset = datasets().make(config.data,
+                                 {.context = model->context(), .seed = static_cast<std::uint64_t>(config.train.seed)});
+  const std::vector<std::string> given = dataset->fields();
+  for (const nn::BatchField& field : model->batch_fields()) {
+    if (std::ranges::count(given, field.name) > 0) continue;
+    throw InputError(
+        fmt::format("model.kind {} reads '{}', and data.kind {} has {} only; choose other data or another model",
+                    config.model.kind, field.name, config.data.kind, fmt::join(given, ", ")));
+  }
+  return dataset;
+}
+
+Run::Run(Config given) : config(std::move(given)), device(parse_device(config.device)) {
+  const Turn turn(*this);
+  dataset = make_dataset(config);
+  make_model(dataset->vocab(), /*trainable=*/true);
+  optimizer = std::make_unique<optim::Optimizer>(config.optimizer, *model, *store, config.train.steps);
+}
+
+Run::Run(Config given, std::int64_t vocab) : config(std::move(given)), device(parse_device(config.device)) {
+  const Turn turn(*this);
+  make_model(vocab, /*trainable=*/false);
+}
+
+void Run::make_model(std::int64_t vocab, bool trainable) {
+  model = nn::models().make(config.model, vocab);
+  model->set_recompute(config.train.recompute);
+  model->set_head_chunk(config.train.head_chunk);
+  store = std::make_unique<nn::ParameterStore>(*model, device, precision_of(config), seed(), trainable);
+}
+
+std::unique_ptr<TrainingStep> Run::training_step(std::int64_t record) const {
+  return std::make_unique<TrainingStep>(TrainingStep::Options{.batch = config.train.batch,
+                                                              .accumulate = config.train.accumulate,
+                                                              .seed = seed(),
+                                                              .record = record,
+                                                              .replay = config.cuda.graph},
+                                        *model, *store, *optimizer);
+}
+
+Run::Turn::Turn(const Run& run) : threads_before_(omp_get_max_threads()) {
+  if (run.config.train.threads > 0) omp_set_num_threads(static_cast<int>(run.config.train.threads));
+  run.backend().configure(gpu_settings_of(run.config));
+}
+
+Run::Turn::~Turn() { omp_set_num_threads(threads_before_); }
+
+}  // namespace monge::train
