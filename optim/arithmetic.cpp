@@ -159,6 +159,13 @@ Tensor transpose(const Tensor& x) {
   return out;
 }
 
+Tensor slice_columns(const Tensor& x, std::int64_t begin, std::int64_t end) {
+  if (begin == 0 && end == x.size(1)) return x;
+  Tensor out = Tensor::empty({x.size(0), end - begin}, x.dtype(), x.device());
+  out.backend().strided_copy({.from = StridedView(x).slice(1, begin, end), .to = out});
+  return out;
+}
+
 Tensor gather_rows(const Tensor& x, const std::vector<std::int32_t>& order) {
   Tensor out = Tensor::like(x);
   out.backend().embedding({.ids = Tensor::from(order, {x.size(0)}, x.device()), .table = x, .out = out});

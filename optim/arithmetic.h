@@ -91,6 +91,8 @@ void matmul(const Factor& left, const Tensor& x, const Factor& right, const Tens
 
 Tensor transpose(const Tensor& x);
 void transpose(const Tensor& x, const Tensor& out);
+/// Columns [begin, end) of x; x itself when these are all.
+Tensor slice_columns(const Tensor& x, std::int64_t begin, std::int64_t end);
 /// The rows of x in this order.
 Tensor gather_rows(const Tensor& x, const std::vector<std::int32_t>& order);
 /// I of shape (n, n), or N of them (N, n, n), in the optimizer's memory.

@@ -66,10 +66,10 @@ struct KfacOptions : MatrixRuleOptions {
   }
 };
 
-/// x (N, K) as (K, N), in the floats of `like`.
-Tensor positions_last(const Tensor& x, const Tensor& like) {
+/// x (..., K) as a matrix (N, K), in the floats of `like`.
+Tensor as_matrix(const Tensor& x, const Tensor& like) {
   const Tensor wide = x.dtype() == like.dtype() ? x : x.to(like.dtype(), like.device());
-  return transpose(wide.reshape({x.shape().rows(), x.shape().last()}));
+  return wide.reshape({x.shape().rows(), x.shape().last()});
 }
 
 class Kfac : public MatrixRule {
@@ -210,10 +210,10 @@ class Kfac : public MatrixRule {
   };
 
   static Tensor zeros_like(const Tensor& x) { return Tensor::zeros(x.shape(), x.dtype(), x.device()); }
-  /// (basis^T x)^2
+  /// (x basis)^2
   static Tensor squares(const Tensor& x, const Tensor& basis) {
     const Tensor along = Tensor::like(x);
-    matmul(transposed(basis), x, Tensor(), along);
+    matmul(Tensor(), x, basis, along);
     return square(along);
   }
 
@@ -231,18 +231,18 @@ class Kfac : public MatrixRule {
 
   void observe(Layer& layer, const Tensor& x, const Tensor& dy) {
     const Tensor& like = weights_[layer.first].m;
-    const Tensor inputs = positions_last(x, like), gradients = positions_last(dy, like);  // (in, N), (out, N)
-    layer.positions += inputs.size(1);
-    if (layer.input.seen.defined()) add_matmul(inputs, transposed(inputs), layer.input.seen);
+    const Tensor inputs = as_matrix(x, like), gradients = as_matrix(dy, like);  // (N, in), (N, out)
+    layer.positions += inputs.size(0);
+    if (layer.input.seen.defined()) add_matmul(transposed(inputs), inputs, layer.input.seen);
     const bool sees_spectrum = weights_[layer.first].seen.defined();
     const Tensor input_squares = sees_spectrum ? squares(inputs, layer.input.factor) : Tensor();
     std::int64_t row = 0;
     for (std::size_t i = layer.first; i < layer.first + layer.count; ++i) {
       Weight& w = weights_[i];
-      const Tensor g = gradients.slice(row, row + matrices()[i].rows);
+      const Tensor g = slice_columns(gradients, row, row + matrices()[i].rows);
       row += matrices()[i].rows;
-      if (w.output.seen.defined()) add_matmul(g, transposed(g), w.output.seen);
-      if (sees_spectrum) add_matmul(squares(g, w.output.factor), transposed(input_squares), w.seen);
+      if (w.output.seen.defined()) add_matmul(transposed(g), g, w.output.seen);
+      if (sees_spectrum) add_matmul(transposed(squares(g, w.output.factor)), input_squares, w.seen);
     }
   }
 

@@ -1,5 +1,5 @@
 // Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"): the averaged gradient,
-// approximately orthogonalized.
+// approximately orthogonalised.
 //
 //   B = b B + (1 - b) G        M = b B + (1 - b) G  (Nesterov), else B        u = s polar(M)
 //
@@ -13,7 +13,7 @@
 //   spectral    sqrt(rows / cols)                a change of the output that does not depend on the width
 //                                                (Pethick et al. 2025, arXiv:2502.07529)
 //
-// NorMuon (Li et al. 2025, arXiv:2510.05491) normalizes the rows of O = polar(M) over time and keeps the norm of O:
+// NorMuon (Li et al. 2025, arXiv:2510.05491) normalises the rows of O = polar(M) over time and keeps the norm of O:
 //
 //   r_i = b2 r_i + (1 - b2) mean over j of O_ij^2        O'_i = O_i / sqrt(r_i)        u = s O' |O| / |O'|
 #include <algorithm>
@@ -91,12 +91,12 @@ class Muon : public MatrixRule {
     // The precision of the model's products, unless the iteration has to converge.
     const bool bf16 = store().copies().defined() && options_.iterations > 0;
     polar(m, options_.iterations, bf16 ? DType::bf16 : u.dtype(), u);
-    normalize(i, u);
+    normalise(i, u);
     scale(u, options_.scale_of(static_cast<double>(matrix.rows), static_cast<double>(matrix.cols)), u);
   }
 
   /// What a variant of Muon does to O = polar(M).
-  virtual void normalize(std::size_t i, const Tensor& o) {
+  virtual void normalise(std::size_t i, const Tensor& o) {
     (void)i;
     (void)o;
   }
@@ -119,7 +119,7 @@ class NorMuon : public Muon {
   }
 
  private:
-  void normalize(std::size_t i, const Tensor& o) override {
+  void normalise(std::size_t i, const Tensor& o) override {
     const Tensor &r = rows_[i], length = norm(o), second = Tensor::like(r);
     row_means(square(o), second);
     update_average(r, row_decay_, second);
@@ -135,12 +135,12 @@ class NorMuon : public Muon {
 
 void add_normuon(RuleRegistry& registry) {
   registry.add<NorMuonOptions>(
-      "normuon", "muon with rows normalized over time",
+      "normuon", "muon with rows normalised over time",
       [](const NorMuonOptions& o, const RuleContext& c) { return std::make_unique<NorMuon>(o, c); });
 }
 
 void add_muon(RuleRegistry& registry) {
-  registry.add<MuonOptions>("muon", "momentum, orthogonalized, for matrices",
+  registry.add<MuonOptions>("muon", "momentum, orthogonalised, for matrices",
                             [](const MuonOptions& o, const RuleContext& c) { return std::make_unique<Muon>(o, c); });
 }
 

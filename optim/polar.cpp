@@ -79,13 +79,13 @@ void polar(const Tensor& m, std::int64_t iterations, DType precision, const Tens
   const std::int64_t rows = m.size(0), cols = m.size(1), small = std::min(rows, cols), large = std::max(rows, cols);
 
   // m / |m|: a root mean square of 1 is a Frobenius norm of sqrt(rows cols).
-  const Tensor row = m.reshape({1, m.numel()}), normalized = Tensor::like(row);
+  const Tensor row = m.reshape({1, m.numel()}), normalised = Tensor::like(row);
   const Tensor rstd = Tensor::empty({1}, m.dtype(), m.device());
-  m.backend().norm({.kind = NormKind::rms, .eps = 1e-30, .x = row, .y = normalized, .rstd = rstd});
-  scale(normalized, 1.0 / std::sqrt(static_cast<double>(m.numel())), normalized);
+  m.backend().norm({.kind = NormKind::rms, .eps = 1e-30, .x = row, .y = normalised, .rstd = rstd});
+  scale(normalised, 1.0 / std::sqrt(static_cast<double>(m.numel())), normalised);
 
   const Tensor x = Tensor::empty(m.shape(), precision, m.device());
-  copy(normalized, x);
+  copy(normalised, x);
   const bool tall = rows > cols;
   if (iterations == 0) {
     const Quintic convergent{15.0 / 8.0, -10.0 / 8.0, 3.0 / 8.0};

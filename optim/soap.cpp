@@ -3,10 +3,10 @@
 //   G' = Q_L^T G Q_R        u = Q_L AdamW(G') Q_R^T
 //   L = b3 L + (1 - b3) G G^T        R = b3 R + (1 - b3) G^T G
 //
-// The first step only initializes: L = G G^T, R = G^T G and their eigenvectors, in order of falling eigenvalues; the
+// The first step only initialises: L = G G^T, R = G^T G and their eigenvectors, in order of falling eigenvalues; the
 // parameters do not change. Every few steps the bases follow L and R by one power iteration, Q = QR(L Q) with the
 // columns sorted again, and AdamW's moments with them: the first is rotated, the second reordered. A side longer than
-// max_dim keeps the basis I. The factorizations run on the host, for all matrices at once, at the start of the next
+// max_dim keeps the basis I. The factorisations run on the host, for all matrices at once, at the start of the next
 // step.
 #include <algorithm>
 #include <numeric>
@@ -103,7 +103,7 @@ class Soap : public MatrixRule {
   bool rotates(std::int64_t number) const { return number > 2 && (number - 2) % options_.every == 0; }
 
   void prepare(const Step& step) override {
-    if (step.number == 2) diagonalize();
+    if (step.number == 2) diagonalise();
     if (rotates(step.number)) rotate();
   }
 
@@ -132,7 +132,7 @@ class Soap : public MatrixRule {
   }
 
   /// Bases of eigenvectors, by falling eigenvalue. Waits for the device, as does rotate().
-  void diagonalize() const {
+  void diagonalise() const {
     std::vector<SquareMatrix> covariances;
     for (const Side* side : sides()) covariances.push_back(download(side->covariance));
     if (!all_finite(covariances)) return;  // the loss is not finite either, which ends the run

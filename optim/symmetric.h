@@ -1,4 +1,4 @@
-// Factorizations of square matrices on the host, in double precision, by LAPACK: of symmetric ones, and QR.
+// Factorisations of square matrices on the host, in double precision, by LAPACK: of symmetric ones, and QR.
 //
 // Calls for several matrices distribute them over the threads, each matrix to one thread, so that results do not depend
 // on the number of threads. Matrices are row-major. All throw std::invalid_argument for matrices that are not finite.

@@ -89,8 +89,9 @@ Var concat(const std::vector<Var>& parts, int dim) {
   }
   const Tensor y =
       Tensor::empty(first.with(dim, ends.back()), parts.front().value().dtype(), parts.front().value().device());
-  for (std::size_t i = 0; i < parts.size(); ++i)
+  for (std::size_t i = 0; i < parts.size(); ++i) {
     copy(parts[i].value(), StridedView(y).slice(dim, ends[i], ends[i + 1]));
+  }
   return Tape::record(op_concat, y, parts, [=](Gradients& g) {
     for (std::size_t i = 0; i + 1 < ends.size(); ++i) {
       if (!g.wants(i)) continue;

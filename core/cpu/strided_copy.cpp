@@ -53,11 +53,10 @@ void copy_tiles(const Plane& p, const T* from, T* to) {
 
 template <bool accumulate, class T>
 void copy_all(kernel::StridedLoops loops, const T* from, T* to) {
-  auto& [n, x, y] = loops;
+  auto &n = loops.sizes, &x = loops.from, &y = loops.to;
   // The planes of a transpose are those of the two dimensions that are contiguous on either side.
-  for (std::size_t i = 0; x[4] != 1 && i < 3; ++i) {
-    if (x[i] == 1) std::swap(n[i], n[3]), std::swap(x[i], x[3]), std::swap(y[i], y[3]);
-  }
+  const auto at = static_cast<std::size_t>(std::ranges::find(x, 1) - x.begin());
+  if (at < 3) std::swap(n[at], n[3]), std::swap(x[at], x[3]), std::swap(y[at], y[3]);
   const std::int64_t strips = chunk_count(n[3], side), runs = chunk_count(n[4], longest_run);
   const std::int64_t blocks = n[0] * n[1] * n[2] * strips * runs;
   parallel_rows(blocks, std::min(n[3], side) * std::min(n[4], longest_run), [&](std::int64_t begin, std::int64_t end) {
@@ -66,12 +65,12 @@ void copy_all(kernel::StridedLoops loops, const T* from, T* to) {
       const auto next = [&rest](std::int64_t count) { return std::exchange(rest, rest / count) % count; };
       const std::int64_t column = next(runs) * longest_run, row = next(strips) * side;
       const std::int64_t i2 = next(n[2]), i1 = next(n[1]), i0 = rest;
-      const auto at = [&](const auto& steps) {
+      const auto start = [&](const auto& steps) {
         return i0 * steps[0] + i1 * steps[1] + i2 * steps[2] + row * steps[3] + column * steps[4];
       };
       const Plane plane{std::min(side, n[3] - row), std::min(longest_run, n[4] - column), x[3], x[4], y[3], y[4]};
       const bool rows = x[4] == 1 && y[4] == 1;
-      (rows ? copy_rows<accumulate, T> : copy_tiles<accumulate, T>)(plane, from + at(x), to + at(y));
+      (rows ? copy_rows<accumulate, T> : copy_tiles<accumulate, T>)(plane, from + start(x), to + start(y));
     }
   });
 }

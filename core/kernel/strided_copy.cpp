@@ -1,7 +1,7 @@
 #include "core/kernel/strided_copy.h"
 
 #include <algorithm>
-#include <vector>
+#include <span>
 
 namespace monge::kernel {
 
@@ -24,22 +24,23 @@ StridedLoops::StridedLoops(const StridedCopy& args) {
   struct Loop {
     std::int64_t size, from, to;
   };
-  std::vector<Loop> loops;
-  for (int i = 0; i < args.to.shape().rank(); ++i) {
-    const std::int64_t size = args.to.shape()[i];
-    if (size != 1) loops.push_back({size, args.from.stride(i), args.to.stride(i)});
+  std::array<Loop, Shape::max_rank> loops;
+  const int rank = args.to.shape().rank();
+  for (int i = 0; i < rank; ++i) {
+    loops[static_cast<std::size_t>(i)] = {args.to.shape()[i], args.from.stride(i), args.to.stride(i)};
   }
-  std::ranges::stable_sort(loops, std::ranges::greater(), &Loop::to);
+  const std::span<Loop> used(loops.data(), static_cast<std::size_t>(rank));
+  std::ranges::sort(used, std::ranges::less(), &Loop::to);
   std::size_t at = sizes.size();
-  for (auto loop = loops.rbegin(); loop != loops.rend(); ++loop) {
-    const bool joins = at < sizes.size() && loop->from == from[at] * sizes[at] && loop->to == to[at] * sizes[at];
-    if (joins) {
-      sizes[at] *= loop->size;
+  for (const Loop& loop : used) {
+    if (loop.size == 1) continue;
+    if (at < sizes.size() && loop.from == from[at] * sizes[at] && loop.to == to[at] * sizes[at]) {
+      sizes[at] *= loop.size;
     } else {
       --at;
-      sizes[at] = loop->size;
-      from[at] = loop->from;
-      to[at] = loop->to;
+      sizes[at] = loop.size;
+      from[at] = loop.from;
+      to[at] = loop.to;
     }
   }
 }

@@ -25,40 +25,21 @@ class QueryKeyNorm : public Module {
         gain_(add_parameter("gain", {2, head_dim}, Role::gain, Init::constant(1.0))) {}
 
   /// qkv (B, T, (H + 2 G) D). With `trains_gain` false the gain is a constant.
-  Var forward(const Var& qkv, bool trains_gain) {
-    const Tensor& value = qkv.value();
-    if (!spread_.defined() || !(spread_.device() == value.device()) || spread_.dtype() != value.dtype()) make(value);
+  Var forward(const Var& qkv, bool trains_gain) const {
     const Var gain = trains_gain ? gain_.var() : Var(gain_.var().value());
-    const std::int64_t all_heads = heads_ + 2 * kv_heads_, rows = qkv.shape().rows();
-    const Var gains = autograd::reshape(autograd::matmul(autograd::reshape(gain, {1, 2 * head_dim_}), Var(spread_)),
-                                        {all_heads, head_dim_});
-    const Var heads = autograd::reshape(qkv, {rows, all_heads, head_dim_});
-    const Var normalised = autograd::mul(autograd::layer_norm(heads, {}, {}), gains);
-    return autograd::reshape(autograd::add(normalised, autograd::mul(heads, Var(values_))), qkv.shape());
+    const auto normalised = [&](std::int64_t which, std::int64_t first, std::int64_t heads) {
+      const Var part = autograd::slice(qkv, -1, first * head_dim_, (first + heads) * head_dim_);
+      const Var by_head = autograd::reshape(part, {part.shape().rows(), heads, head_dim_});
+      const Var own_gain = autograd::reshape(autograd::slice(gain, which, which + 1), {head_dim_});
+      return autograd::reshape(autograd::layer_norm(by_head, own_gain, {}), part.shape());
+    };
+    const Var values = autograd::slice(qkv, -1, (heads_ + kv_heads_) * head_dim_, qkv.size(-1));
+    return autograd::concat({normalised(0, 0, heads_), normalised(1, heads_, kv_heads_), values}, -1);
   }
 
  private:
-  /// Constants: what repeats the two gains over the heads, and ones where the values stand.
-  void make(const Tensor& like) {
-    const std::int64_t width = (heads_ + 2 * kv_heads_) * head_dim_;
-    std::vector<double> spread(static_cast<std::size_t>(2 * head_dim_ * width), 0.0);
-    std::vector<double> values(static_cast<std::size_t>(width), 0.0);
-    for (std::int64_t column = 0; column < width; ++column) {
-      const std::int64_t head = column / head_dim_, d = column % head_dim_;
-      if (head < heads_ + kv_heads_) {
-        spread[static_cast<std::size_t>(((head < heads_ ? 0 : head_dim_) + d) * width + column)] = 1.0;
-      } else {
-        values[static_cast<std::size_t>(column)] = 1.0;
-      }
-    }
-    spread_ = Tensor::from(spread, {2 * head_dim_, width}, like.dtype(), like.device(), Pool::parameters);
-    values_ = Tensor::from(values, {width / head_dim_, head_dim_}, like.dtype(), like.device(), Pool::parameters);
-  }
-
   std::int64_t heads_, kv_heads_, head_dim_;
   Parameter& gain_;  // (2, D): of queries and of keys
-  Tensor spread_;    // (2 D, (H + 2 G) D)
-  Tensor values_;    // (H + 2 G, D)
 };
 
 void AttentionOptions::fields(Fields& f) {

@@ -83,9 +83,12 @@ TEST(ParameterStore, IsSortedByRoleAlignedAndBound) {
   for (const auto& [name, parameter] : model.parameters()) {
     EXPECT_TRUE(parameter->var().value().same_memory(store.value(store.entry(name)))) << name;
     EXPECT_TRUE(parameter->var().wants_grad()) << name;
+    EXPECT_EQ(&store.entry(*parameter), &store.entry(name));
   }
   EXPECT_EQ(store.entry("head.weight").role, Role::head);
   EXPECT_THROW(store.entry("nothing"), std::invalid_argument);
+  const Parameter of_another_model({2}, Role::gain, Init::constant(1.0));
+  EXPECT_THROW(store.entry(of_another_model), std::invalid_argument);
 }
 
 TEST(ParameterStore, InitialisesLikeGpt2) {

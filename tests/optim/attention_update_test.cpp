@@ -1,4 +1,5 @@
-// What every update of W_q and W_k keeps to: it touches nothing else, composes with any rule and keeps its step length.
+// What holds for every update of W_q and W_k: it changes nothing else, composes with any rule and keeps the norm of its
+// step.
 #include "optim/attention_update.h"
 
 #include <gtest/gtest.h>

@@ -10,8 +10,8 @@ using test::RuleSteps;
 
 constexpr int steps = 6;
 
-/// Where `yaml` takes a matrix of two parts, one of an odd size and a vector. Matrices are square: of others, G^T G or
-/// G G^T has directions of no curvature in the first steps, which rounding decides about.
+/// The values of a matrix of two parts, one of an odd size and a vector after some steps of `yaml`. The matrices are
+/// square: otherwise G^T G or G G^T is singular in the first steps, and rounding determines the null directions.
 std::vector<std::vector<double>> path(const std::string& yaml, Device device) {
   const std::vector<test::OneParameter> parameters{
       {.name = "joint", .shape = {32, 16}, .parts = {{"q", 16, 2}, {"k", 16, 2}}},

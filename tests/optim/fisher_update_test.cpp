@@ -1,4 +1,4 @@
-// The natural updates of W_q and W_k, as an optimizer takes them, against dense solves.
+// Steps of an optimizer with the natural updates of W_q and W_k, against dense solves.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -88,7 +88,7 @@ Vector flat(const Matrix& m) { return Eigen::Map<const Vector>(m.data(), m.size(
 double cosine(const Vector& a, const Vector& b) { return a.dot(b) / (a.norm() * b.norm()); }
 double mean_eigenvalue(const Matrix& m) { return m.trace() / static_cast<double>(m.rows()); }
 
-/// The width of a model is that of its heads together.
+/// The width of a model is the sum of the widths of its heads.
 DenseAttention sizes(std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim, RowMap map = {},
                      double rope = 0.0) {
   return {.batch = 2,
@@ -168,7 +168,7 @@ TEST(Fisher, StepIsCloseToTheExactNaturalGradientOfEachMatrix) {
   EXPECT_GT(natural, plain);
 }
 
-// A loss summed over more terms gives a larger gradient; a step grafted onto that of AdamW does not grow with it.
+// A loss summed over more terms has a larger gradient, but a step grafted onto AdamW's does not grow with it.
 TEST(Fisher, GraftedStepDoesNotDependOnTheScaleOfTheLoss) {
   const std::string yaml = "name: adamw, eps: 1.0e-12, attention: {update: fisher, graft: 2}";
   const DenseAttention d = random_attention(sizes(2, 2, 3), 3);
@@ -219,7 +219,7 @@ TEST(FisherCg, AClippedStepMovesTheRowsByHalfTheClip) {
   }
 }
 
-// The clip of `fisher` holds under its own damped factors, which stand for the Fisher.
+// kl_clip of `fisher` holds in the metric of its own damped factors.
 TEST(Fisher, AClippedStepHasTheSquaredLengthOfTheClip) {
   const DenseAttention d = random_attention(sizes(4, 2, 3), 6);
   const Step step = take_step(d, plain_fisher + "damping: 0.1, kl_clip: 1.0e-3}", 6, 1e3);
@@ -269,8 +269,9 @@ TEST(Symmetric, DampingMakesASingularMatrixPositiveDefinite) {
   EXPECT_THROW(damped_inverse(values(m * std::nan("")), 6, shift), std::invalid_argument);
 }
 
-// Newton's iteration on the device agrees with Cholesky on the host: over condition numbers up to 1 / relative, in
-// double and in float, for several matrices that share one shift, and for none but the shift.
+// Newton's iteration on the device agrees with Cholesky on the host: for condition numbers up to 1 / relative, in
+// double and in float, for several matrices that share one shift, and for the zero matrix, which has nothing but the
+// shift.
 TEST(DeviceInverse, IsThatOfTheHost) {
   for (const auto& [device, dtype, tolerance] :
        {std::tuple{test::reference, DType::f64, 1e-9}, {test::cpu, DType::f32, 2e-3}}) {

@@ -37,11 +37,11 @@ Dense dense(const Tensor& x) {
   const std::vector<double> values = x.values();
   return Eigen::Map<const Dense>(values.data(), x.size(0), x.size(1));
 }
-/// Rows after each other.
+/// All rows, one after another.
 Eigen::VectorXd flat(const Dense& x) { return Eigen::Map<const Eigen::VectorXd>(x.data(), x.size()); }
 double difference(const Dense& a, const Dense& b) { return (a - b).cwiseAbs().maxCoeff() / b.cwiseAbs().maxCoeff(); }
 
-/// Linear layers on each other, an activation after all but the last.
+/// Stacked linear layers, with an activation after all but the last.
 struct Net : nn::Module {
   Net(const std::vector<std::int64_t>& widths, Activation activation) {
     for (std::size_t i = 0; i + 1 < widths.size(); ++i) {
@@ -93,7 +93,7 @@ class Rig {
     optimizer.sampled(
         steps + 1, Tensor::from(std::vector<double>{1.0 / static_cast<double>(x.rows())}, {1}, DType::f64, reference));
   }
-  /// How far a step along gradient `g` of each weight moves it: u times the rate.
+  /// The change of each weight in a step with gradient `g`: u times the rate.
   std::vector<Dense> step(const std::vector<Dense>& g) {
     std::vector<Dense> before, moved;
     for (std::size_t i = 0; i < g.size(); ++i) {
@@ -219,7 +219,7 @@ TEST(Kfac, IsExactForOneInput) { EXPECT_LT(error_against_dense({3, 4, 5}, Activa
 
 TEST(Kfac, IsExactForDeepLinearNets) { EXPECT_LT(error_against_dense({3, 4, 2, 5}, Activation::none, 9, false), 1e-9); }
 
-// What the two tests before are worth: where K-FAC is an approximation, the same comparison sees it.
+// The comparison of the two tests above can fail: it finds the error where K-FAC is only an approximation.
 TEST(Kfac, IsAnApproximationOtherwise) {
   EXPECT_GT(error_against_dense({3, 4, 5}, Activation::gelu, 9, true), 1e-2);
   EXPECT_GT(error_against_dense({3, 4, 5}, Activation::gelu, 9, false), 1e-3);
@@ -239,7 +239,7 @@ TEST(Kfac, OneFactorAlone) {
   EXPECT_LT(difference(step("output"), by_output), 1e-10);
 }
 
-// A side beyond max_dim has no factor: here the output.
+// A side longer than max_dim has no factor: here the output.
 TEST(Kfac, LongSidesHaveNoFactor) {
   const Dense x = random_matrix(20, 3, 7), seed = random_matrix(20, 5, 8) / 20.0, g = random_matrix(5, 3, 9);
   Rig all(plain + ", factors: input", {3, 5}), some(plain + ", max_dim: 4", {3, 5});
@@ -256,7 +256,8 @@ TEST(Kfac, MuchDampingIsGradientDescent) {
   EXPECT_LT(difference(u * (g.norm() / u.norm()), g), 1e-8);
 }
 
-// A shift of all logits changes no prediction: G has no curvature along it, and the damping alone decides there.
+// A shift of all logits changes no prediction: G has no curvature in this direction, so the damping alone matters
+// there.
 TEST(Kfac, DampingDecidesWhereThereIsNoCurvature) {
   Rig rig(plain + ", damping: 0.1", {3, 5});
   const Dense x = random_matrix(9, 3, 7), g = Dense::Ones(5, 1) * random_matrix(1, 3, 9);
@@ -268,7 +269,7 @@ TEST(Kfac, DampingDecidesWhereThereIsNoCurvature) {
   EXPECT_LT(difference(u, g / (0.1 * curvature)), 1e-9);
 }
 
-// The layer N W M^-1 on inputs M x computes N (W x): without damping both move to the same function.
+// The layer N W M^-1 on inputs M x computes N (W x): without damping a step leads to the same function for both.
 TEST(Kfac, DoesNotDependOnTheBasis) {
   const Dense m = random_matrix(3, 3, 1) + 3.0 * Dense::Identity(3, 3);
   const Dense n = random_matrix(5, 5, 2) + 3.0 * Dense::Identity(5, 5);
@@ -395,7 +396,7 @@ TEST(Kfac, ComputesBasesAsOftenAsAsked) {
   EXPECT_DOUBLE_EQ(rig.optimizer.passes_per_step(), 1.5);
 }
 
-// Averages over measurements are without bias: the same measurement again changes nothing.
+// Averages over measurements are bias-corrected: repeating the same measurement changes nothing.
 TEST(Kfac, AveragesAreWithoutBias) {
   const Dense x = random_matrix(20, 3, 7), seed = random_matrix(20, 5, 8), g = random_matrix(5, 3, 9);
   Rig rig("name: kfac, lr: 1, weight_decay: 0, betas: [0, 0.95], graft: false, every: 1, refresh: 1, decay: 0.9",
@@ -409,8 +410,8 @@ TEST(Kfac, AveragesAreWithoutBias) {
   EXPECT_LT(difference(steps[2], steps[0]), 1e-9);
 }
 
-// 25,000 targets drawn from the predictions of a layer give its G = mean of diag(p) - p p^T, within what so many
-// draws allow: five standard deviations of at most 0.5 / sqrt(25000).
+// 25,000 targets drawn from the predictions of a layer give its G = mean of diag(p) - p p^T, within five
+// standard deviations of at most 0.5 / sqrt(25000).
 TEST(Kfac, DrawnTargetsEstimateTheExactFactor) {
   constexpr std::int64_t N = 25000;
   Rig rig(plain, {3, 5});
@@ -424,7 +425,8 @@ TEST(Kfac, DrawnTargetsEstimateTheExactFactor) {
     const Tape::Recording recording(tape);
     const Var logits = rig.net.forward(tensor(x));
     const Tensor targets = Tensor::zeros({N}, DType::i32, reference, Pool::data);
-    targets.backend().sample_targets({.logits = logits.value(), .random = {.seed = 1, .stream = 2}, .targets = targets});
+    targets.backend().sample_targets(
+        {.logits = logits.value(), .random = {.seed = 1, .stream = 2}, .targets = targets});
     loss = autograd::cross_entropy(logits, targets);
   }
   tape.backward(loss);

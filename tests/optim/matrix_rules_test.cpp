@@ -87,7 +87,7 @@ TEST(Polar, WithoutACountItConvergesToTheOrthogonalFactor) {
   EXPECT_EQ(polar_of(Dense::Zero(3, 4), 5).values(), std::vector<double>(12, 0.0));
 }
 
-// Long matrices take another way to the same polynomial of their singular values, in floats too.
+// Long matrices use another algorithm for the same polynomial of the singular values; also in f32.
 TEST(Polar, LongMatricesFollowThePolynomial) {
   for (const auto& [m, n] : {std::pair{5, 9}, {9, 5}, {3, 40}, {40, 3}, {1, 9}}) {
     Dense x = dense(test::random_values(m * n, 3), m, n);
@@ -104,7 +104,8 @@ TEST(Polar, LongMatricesFollowThePolynomial) {
   }
 }
 
-// The band of f64 is [0.68, 1.14]; a product in eight bits moves a singular value by some percent of the largest.
+// The band of f64 is [0.68, 1.14]; a product with eight bits of mantissa changes a singular value by some percent of
+// the largest.
 TEST(Polar, ProductsInBf16StayInTheBand) {
   for (const auto& [m, n] : {std::pair{32, 40}, {16, 48}, {48, 16}}) {
     const Dense x = dense(test::random_values(m * n, 3), m, n);
@@ -251,7 +252,7 @@ class SoapOracle {
   static Dense descending(const Dense& x) {
     return Eigen::SelfAdjointEigenSolver<Dense>(x).eigenvectors().rowwise().reverse();
   }
-  /// Turns q by one power iteration and returns the rows of v in the new order.
+  /// Updates q by one power iteration and returns the rows of v in the new order.
   static Dense follow(const Dense& l, Dense& q, const Dense& v) {
     const Eigen::VectorXd sizes = (q.transpose() * l * q).diagonal();
     std::vector<int> order(static_cast<std::size_t>(q.cols()));
@@ -262,7 +263,7 @@ class SoapOracle {
       sorted.col(j) = q.col(order[static_cast<std::size_t>(j)]);
       moved.row(j) = v.row(order[static_cast<std::size_t>(j)]);
     }
-    // Gram and Schmidt, so that no factorisation is shared with the code under test.
+    // Gram-Schmidt, so that no factorisation is shared with the code under test.
     q = l * sorted;
     for (int j = 0; j < q.cols(); ++j) {
       for (int pass = 0; pass < 2; ++pass) {
@@ -277,7 +278,7 @@ class SoapOracle {
   Dense l_, r_, ql_, qr_, m_, v_;
 };
 
-// A square matrix: G^T G of a wide one has null directions, and any basis of them is as good as another.
+// A square matrix: G^T G of a wide one has a null space, whose basis is arbitrary.
 TEST(Soap, FollowsItsFormula) {
   for (const int every : {1, 3}) {
     expect_path(
@@ -300,8 +301,8 @@ TEST(Soap, WithoutBasesIsAdamWAStepLate) {
   }
 }
 
-// With inputs turned by an orthogonal Q, weights W Q^T have gradients G Q^T. What sees the matrix as a whole makes the
-// same function of both; what sees its elements does not.
+// With inputs rotated by an orthogonal Q, weights W Q^T have gradients G Q^T. Rules for whole matrices are invariant:
+// both models remain the same function. Elementwise rules are not.
 TEST(MatrixRules, DoNotSeeTheBasisOfTheInput) {
   const Dense q = polar_factor(dense(test::random_values(cols * cols, 5), cols, cols));
   for (const auto& [rule, sees] :
@@ -376,7 +377,7 @@ TEST(MatrixRules, RefuseModelsWithoutMatrices) {
 }
 
 TEST(MatrixRules, AgreeBetweenDevices) {
-  // A gradient of full rank: the null directions of one have no basis of their own, and rounding chooses one.
+  // A gradient of full rank: otherwise rounding would choose the basis of its null space.
   const std::vector<OneParameter> square{{.shape = {4, 4}}};
   for (const char* rule :
        {"muon", "normuon", "psgd_kron", "shampoo, every: 2", "soap, every: 2", "adafactor", "lamb", "schedule_free"}) {

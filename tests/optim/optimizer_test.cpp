@@ -44,7 +44,8 @@ std::map<std::string, std::vector<double>> run(const std::string& yaml, Device d
     for (const auto& e : store.entries()) {
       auto g = test::random_values(e.shape.numel(), static_cast<std::uint64_t>(step * 100 + e.shape.numel()));
       for (double& x : g) x *= gradient_scale;
-      store.grad(e).backend().copy({.from = Tensor::from(g, e.shape, store.grads().dtype(), device), .to = store.grad(e)});
+      store.grad(e).backend().copy(
+          {.from = Tensor::from(g, e.shape, store.grads().dtype(), device), .to = store.grad(e)});
     }
     optimizer.step(step);
   }

@@ -1,4 +1,4 @@
-// PSGD Kron against a plain double oracle, its fixed points, and what it does where there is no gradient.
+// PSGD Kron against a plain double oracle, its fixed points, and its behaviour without a gradient.
 #include <gtest/gtest.h>
 
 #include <Eigen/Dense>

@@ -1,4 +1,4 @@
-// What the rules are to each other and to PyTorch: identities, learning, names of state, settings.
+// Identities between rules, agreement with PyTorch, learning, names of state, settings.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -30,7 +30,7 @@ class Toy : public nn::Module {
   Toy() { add_parameter("weight", {4, 6}, nn::Role::matrix, nn::Init::normal(1.0)); }
 };
 
-/// The parameters before and after each step, all below each other. `gradient(p, step)` is asked for each step.
+/// The parameters before and after each step, concatenated. `gradient(p, step)` gives the gradient of each step.
 using Gradient = std::function<std::vector<double>(const std::vector<double>& p, int step)>;
 std::vector<double> path_of(const std::string& rule, Device device, int steps, const Gradient& gradient) {
   Toy toy;
@@ -42,7 +42,8 @@ std::vector<double> path_of(const std::string& rule, Device device, int steps, c
   store.clear_grads();
   for (int step = 1; step <= steps; ++step) {
     const std::vector<double> g = gradient({path.end() - size, path.end()}, step);
-    store.grads().backend().copy({.from = Tensor::from(g, entry.shape, store.grads().dtype(), device), .to = store.grad(entry)});
+    store.grads().backend().copy(
+        {.from = Tensor::from(g, entry.shape, store.grads().dtype(), device), .to = store.grad(entry)});
     optimizer.step(step);
     const std::vector<double> p = store.value(entry).values();
     path.insert(path.end(), p.begin(), p.end());
@@ -57,7 +58,7 @@ std::vector<double> random_path(const std::string& rule, Device device, double s
   });
 }
 
-/// A setting of each rule that learns the quadratic below, the names of its state, and how many numbers that is.
+/// For each rule a setting that minimises the quadratic below, the names of its state, and the elements in it.
 struct Known {
   std::string yaml;
   std::vector<std::string> state;
@@ -106,7 +107,7 @@ const std::map<std::string, Known>& known() {
   return all;
 }
 
-// Those that measure curvature in passes of their own have files of their own: kfac_test, sophia_test.
+// Rules that need extra passes are tested in kfac_test and sophia_test.
 TEST(Rules, AllAreKnownHere) {
   std::vector<std::string> names{"ekfac", "kfac", "sophia"};
   for (const auto& [name, rule] : known()) names.push_back(name);
@@ -130,7 +131,7 @@ TEST(Rules, NameTheirStateAndHaveItFromTheStart) {
   }
 }
 
-// --- identities: the same numbers by two rules; where the operations are the same, the same bits ---
+// --- identities: two rules give the same numbers, and the same bits where their operations are the same ---
 
 class Identities : public testing::TestWithParam<Device> {};
 INSTANTIATE_TEST_SUITE_P(Devices, Identities, testing::Values(cpu, reference),

@@ -1,4 +1,4 @@
-// Schedules at their corners, against the formulas.
+// Schedules against the formulas, at their corners.
 #include "optim/schedule.h"
 
 #include <gtest/gtest.h>

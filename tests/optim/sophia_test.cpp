@@ -1,4 +1,4 @@
-// Sophia-G against its formula, and beside a rule for matrices.
+// Sophia-G against its formula, and as the base of a matrix rule.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -16,7 +16,7 @@ using Values = std::vector<double>;
 constexpr std::size_t n = 24;
 
 Values gradient(int step) { return test::random_gradient(step, n); }
-/// Of a pass under drawn targets: smaller for some elements, none for one.
+/// Gradients of a pass with drawn targets: smaller for some elements, zero for one.
 Values drawn(int step) {
   Values s = test::random_values(n, static_cast<std::uint64_t>(2000 + step));
   for (std::size_t i = 0; i < n; ++i) s[i] *= 0.02 * static_cast<double>(i);
@@ -47,7 +47,7 @@ TEST(Sophia, FollowsItsFormula) {
   EXPECT_DOUBLE_EQ(run.optimizer().passes_per_step(), 1.34);
 }
 
-// Its passes reach it when it is the base of another rule, and the other rule's when that has some.
+// As the base of another rule it gets its extra passes, and the other rule gets its own.
 TEST(Sophia, MeasuresAsABaseRule) {
   const std::vector<test::OneParameter> parameters{{}, {.name = "gain", .shape = {n}, .role = nn::Role::gain}};
   RuleSteps base("name: muon, lr: 0.02, base: {name: sophia, lr: 0.02, every: 3}", reference, parameters);

@@ -1,4 +1,4 @@
-// The factorisations of the host against their definitions, Eigen, and themselves on other numbers of threads.
+// The factorisations on the host against their definitions, Eigen, and the results of other numbers of threads.
 #include "optim/symmetric.h"
 
 #include <gtest/gtest.h>
@@ -15,7 +15,7 @@ namespace {
 
 using Dense = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-// Around the blocks of LAPACK and of our transpose, and large enough for divide and conquer.
+// Sizes around the blocks of LAPACK and of our transpose, and large enough for divide and conquer.
 const std::vector<std::int64_t> sizes{1, 2, 15, 16, 17, 40, 130};
 
 Dense random_matrix(std::int64_t n, std::uint64_t seed) {
@@ -101,7 +101,7 @@ TEST(Symmetric, InversesBelongToTheirShifts) {
   }
 }
 
-// Sixteen at once, so that threads meet in the library.
+// Sixteen at once, so that several threads are in the library at the same time.
 TEST(Symmetric, ResultsDoNotDependOnTheNumberOfThreads) {
   std::vector<SquareMatrix> matrices;
   for (std::uint64_t seed = 1; seed <= 16; ++seed) matrices.push_back(host(covariance(100 + 5 * seed, seed)));

@@ -1,4 +1,4 @@
-// The rules that treat a parameter as a whole but need no matrix, against plain loops, PyTorch and each other.
+// The rules that treat a parameter as a whole, matrix or not, against plain loops, PyTorch and each other.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -89,7 +89,8 @@ TEST(Adafactor, FollowsPyTorch) {
   EXPECT_TRUE(test::close(run.value(), expected, 1e-12));
 }
 
-// With squares a_i b_j at every step the factors hold all of them, and the direction is the gradient's sign.
+// With squared gradients a_i b_j at every step the factors represent them exactly, and the direction is the sign of the
+// gradient.
 TEST(Adafactor, IsExactForSquaresOfRankOne) {
   RuleSteps run("name: adafactor, lr: 0.01, momentum: 0, weight_decay: 0", reference);
   Values p = run.value(), g(n);
@@ -126,7 +127,7 @@ TEST(Adafactor, KeepsTheSecondMomentOfAVectorAndLimitsItsDirection) {
   }
 }
 
-/// Schedule-Free AdamW by its three sequences, x kept.
+/// Schedule-Free AdamW by its three sequences, with x stored.
 struct ScheduleFreeOracle {
   double beta;
   Values x, y, z, v = Values(n, 0.0);

@@ -1,4 +1,4 @@
-// A model of given parameters under an optimizer, and its steps one by one.
+// A model of given parameters and an optimizer, step by step.
 #pragma once
 
 #include <cmath>
@@ -20,7 +20,7 @@ struct OneParameter {
   std::vector<nn::Part> parts = {};
 };
 
-/// A random gradient of step `step`, and the norm of a list of numbers: what oracles share.
+/// A random gradient for step `step`, and the norm of a list of numbers, for oracles.
 inline std::vector<double> random_gradient(int step, std::int64_t n, double stddev = 1.0) {
   return random_values(n, static_cast<std::uint64_t>(1000 + step), 0.0, stddev);
 }
@@ -44,7 +44,7 @@ class RuleSteps {
     optimizer_.step(++steps_);
   }
 
-  /// The pass before the next step under targets drawn from the model, `count` of them: the gradients it left.
+  /// The extra pass before the next step, with `count` targets drawn from the model and these gradients.
   void sampled(const std::vector<std::vector<double>>& gradients, double count) {
     for (std::size_t i = 0; i < gradients.size(); ++i) set(store_.grad(store_.entries()[i]), gradients[i]);
     optimizer_.sampled(steps_ + 1, Tensor::from(std::vector<double>{1.0 / count}, {1}, store_.values().dtype(),
