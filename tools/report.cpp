@@ -1,7 +1,7 @@
 // monge report RESULTS [--out DIR]
 
-#include "tools/commands.h"
 #include "tools/compare/report/report.h"
+#include "tools/commands.h"
 
 namespace fs = std::filesystem;
 

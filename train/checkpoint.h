@@ -17,8 +17,8 @@
 
 #include "nn/parameter_store.h"
 #include "optim/optimizer.h"
-#include "train/config.h"
 #include "train/checksum.h"
+#include "train/config.h"
 #include "train/training_step.h"
 
 namespace monge::train {

@@ -98,14 +98,14 @@ Var attention(const Var& qkv, const AttentionSpec& spec, const Var& row_qkv) {
       return g.wants(input) ? Tensor::like(table) : Tensor();
     };
     kernel::AttentionBackward back{.forward = args,
-                           .dout = heads_at(g.out(), 0),
-                           .dq = heads_at(dx, args.q.offset),
-                           .dk = heads_at(dx, args.k.offset),
-                           .dv = heads_at(dx, args.v.offset),
-                           .dprior = {.head = like(2, args.prior.head),
-                                      .distance = like(3, args.prior.distance),
-                                      .key = like(4, args.prior.key)},
-                           .damping = damping};
+                                   .dout = heads_at(g.out(), 0),
+                                   .dq = heads_at(dx, args.q.offset),
+                                   .dk = heads_at(dx, args.k.offset),
+                                   .dv = heads_at(dx, args.v.offset),
+                                   .dprior = {.head = like(2, args.prior.head),
+                                              .distance = like(3, args.prior.distance),
+                                              .key = like(4, args.prior.key)},
+                                   .damping = damping};
     if (row_dx.defined()) {
       back.row_dq = heads_at(row_dx, args.q.offset);
       back.row_dk = heads_at(row_dx, args.k.offset);

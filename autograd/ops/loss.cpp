@@ -21,7 +21,8 @@ Var embedding(const Tensor& ids, const Var& table) {
   y.backend().embedding({.ids = flat_ids, .table = table.value(), .out = as_rows(y)});
   return Tape::record(op_embedding, y, {table}, [flat_ids](Gradients& g) {
     const auto [dtable, accumulate] = g.slot(0);
-    dtable.backend().embedding_backward({.ids = flat_ids, .dout = as_rows(g.out()), .dtable = dtable, .accumulate = accumulate});
+    dtable.backend().embedding_backward(
+        {.ids = flat_ids, .dout = as_rows(g.out()), .dtable = dtable, .accumulate = accumulate});
   });
 }
 
@@ -32,11 +33,11 @@ Var cross_entropy(const Var& logits, const Tensor& targets, const Tensor& share)
           "[cross_entropy] {} targets for logits {}: one for each row", targets.numel(), logits.shape());
   const auto statistic = [&](std::int64_t n) { return Tensor::empty({n}, stat_dtype(z), z.device()); };
   const kernel::CrossEntropy args{.logits = z,
-                          .targets = targets.reshape({rows}),
-                          .losses = statistic(rows),
-                          .lse = statistic(rows),
-                          .summary = statistic(2),
-                          .share = share};
+                                  .targets = targets.reshape({rows}),
+                                  .losses = statistic(rows),
+                                  .lse = statistic(rows),
+                                  .summary = statistic(2),
+                                  .share = share};
   z.backend().cross_entropy(args);
 
   kernel::CrossEntropyBackward saved{

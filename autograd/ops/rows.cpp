@@ -18,20 +18,20 @@ void require_per_column(const Op& op, const char* what, const Var& v, const Shap
 
 /// Allocates the outputs and runs the kernel; what it returns is all that backward needs.
 kernel::Norm run_norm(const Op& op, NormKind kind, const Var& x, const Var& residual, const Var& gain, const Var& bias,
-              double eps) {
+                      double eps) {
   require(x.shape().rank() >= 1, "[{}] of a scalar", op.name());
   require_per_column(op, "gain", gain, x.shape());
   require_per_column(op, "bias", bias, x.shape());
   const Tensor& rows = x.value();
   const auto statistic = [&] { return Tensor::empty({x.shape().rows()}, stat_dtype(rows), rows.device()); };
   kernel::Norm norm{.kind = kind,
-            .eps = eps,
-            .x = rows,
-            .residual = residual.value(),
-            .gain = gain.value(),
-            .bias = bias.value(),
-            .y = Tensor::like(rows),
-            .rstd = statistic()};
+                    .eps = eps,
+                    .x = rows,
+                    .residual = residual.value(),
+                    .gain = gain.value(),
+                    .bias = bias.value(),
+                    .y = Tensor::like(rows),
+                    .rstd = statistic()};
   if (residual.defined()) norm.sum = Tensor::like(rows);
   if (kind == NormKind::layer) norm.mean = statistic();
   rows.backend().norm(norm);

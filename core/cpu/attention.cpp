@@ -118,9 +118,7 @@ namespace monge::cpu {
 
 HWY_EXPORT(Forward);
 
-void CpuBackend::compute(const kernel::Attention& args) {
-  HWY_DYNAMIC_DISPATCH(Forward)(args);
-}
+void CpuBackend::compute(const kernel::Attention& args) { HWY_DYNAMIC_DISPATCH(Forward)(args); }
 
 }  // namespace monge::cpu
 #endif

@@ -138,8 +138,8 @@ HWY_INLINE void differentiate_row(const Map& row_map, const RowDamping& damping,
 
 /// Scores become weights and u becomes dz, row by row.
 template <class Map, class T>
-HWY_INLINE void differentiate(const Map& row_map, const kernel::AttentionBackward& args, const Plan& plan, const Tile& tile,
-                              const BackwardScratch<T>& to) {
+HWY_INLINE void differentiate(const Map& row_map, const kernel::AttentionBackward& args, const Plan& plan,
+                              const Tile& tile, const BackwardScratch<T>& to) {
   const kernel::Attention& a = plan.a;
   const bool solves_rows = args.row_dq.data.defined();
   for (std::int64_t r = 0; r < tile.rows; ++r) {
@@ -304,9 +304,7 @@ namespace monge::cpu {
 
 HWY_EXPORT(Backward);
 
-void CpuBackend::compute(const kernel::AttentionBackward& args) {
-  HWY_DYNAMIC_DISPATCH(Backward)(args);
-}
+void CpuBackend::compute(const kernel::AttentionBackward& args) { HWY_DYNAMIC_DISPATCH(Backward)(args); }
 
 }  // namespace monge::cpu
 #endif

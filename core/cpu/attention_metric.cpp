@@ -106,9 +106,7 @@ namespace monge::cpu {
 
 HWY_EXPORT(MetricOfHead);
 
-void CpuBackend::compute(const kernel::AttentionMetric& args) {
-  HWY_DYNAMIC_DISPATCH(MetricOfHead)(args);
-}
+void CpuBackend::compute(const kernel::AttentionMetric& args) { HWY_DYNAMIC_DISPATCH(MetricOfHead)(args); }
 
 }  // namespace monge::cpu
 #endif

@@ -44,7 +44,8 @@ std::string CpuBackend::description() const {
 
 std::vector<std::string> CpuBackend::notes() const {
   if (!has_widened_products_) return {};
-  return {"this processor has no bf16 arithmetic: products are computed in f32, on copies. That is slower than float32"};
+  return {
+      "this processor has no bf16 arithmetic: products are computed in f32, on copies. That is slower than float32"};
 }
 
 }  // namespace monge::cpu

@@ -1,5 +1,5 @@
-// The cpu backend: the contract of core/backend.h on a processor. The methods are spread over the files of this folder by
-// theme, each below the SIMD code that it runs.
+// The cpu backend: the contract of core/backend.h on a processor. The methods are spread over the files of this folder
+// by theme, each below the SIMD code that it runs.
 #pragma once
 
 #include <memory>

@@ -173,17 +173,11 @@ HWY_EXPORT(Calculate);
 HWY_EXPORT(Activate);
 HWY_EXPORT(ActivateBackward);
 
-void CpuBackend::compute(const kernel::Add& args) {
-  HWY_DYNAMIC_DISPATCH(Add)(args.a, args.b, args.out);
-}
+void CpuBackend::compute(const kernel::Add& args) { HWY_DYNAMIC_DISPATCH(Add)(args.a, args.b, args.out); }
 
-void CpuBackend::compute(const kernel::Mul& args) {
-  HWY_DYNAMIC_DISPATCH(Mul)(args.a, args.b, args.out);
-}
+void CpuBackend::compute(const kernel::Mul& args) { HWY_DYNAMIC_DISPATCH(Mul)(args.a, args.b, args.out); }
 
-void CpuBackend::compute(const kernel::Scale& args) {
-  HWY_DYNAMIC_DISPATCH(Scale)(args.x, args.factor, args.out);
-}
+void CpuBackend::compute(const kernel::Scale& args) { HWY_DYNAMIC_DISPATCH(Scale)(args.x, args.factor, args.out); }
 
 void CpuBackend::compute(const kernel::AddScaled& args) {
   HWY_DYNAMIC_DISPATCH(AddScaled)(args.x, args.factor, args.y);

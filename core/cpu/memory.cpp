@@ -49,7 +49,8 @@ void CpuBackend::compute(const kernel::CopyToHost& args) {
 
 void CpuBackend::compute(const kernel::Copy& args) {
   if (args.from.dtype() != args.to.dtype()) {
-    return args.to.dtype() == DType::bf16 ? HWY_DYNAMIC_DISPATCH(Narrow)(args.from, args.to) : HWY_DYNAMIC_DISPATCH(Widen)(args.from, args.to);
+    return args.to.dtype() == DType::bf16 ? HWY_DYNAMIC_DISPATCH(Narrow)(args.from, args.to)
+                                          : HWY_DYNAMIC_DISPATCH(Widen)(args.from, args.to);
   }
   const auto size = static_cast<std::int64_t>(size_of(args.from.dtype()));
   parallel_elements(args.from.numel(), [&](std::int64_t begin, std::int64_t end) {
@@ -69,7 +70,8 @@ void fill_with(T value, const Tensor& x) {
 }  // namespace
 
 void CpuBackend::compute(const kernel::Fill& args) {
-  if (args.value == 0.0) {  // the bits of zero are the same in every dtype, and memset is faster than a loop over elements
+  if (args.value ==
+      0.0) {  // the bits of zero are the same in every dtype, and memset is faster than a loop over elements
     parallel_elements(static_cast<std::int64_t>(args.x.bytes()), [&](std::int64_t begin, std::int64_t end) {
       std::memset(args.x.data_as<std::byte>() + begin, 0, static_cast<std::size_t>(end - begin));
     });

@@ -89,9 +89,7 @@ Tensor rope_angles(const kernel::Rope& args) {
 
 }  // namespace
 
-void CpuBackend::compute(const kernel::Rope& args) {
-  HWY_DYNAMIC_DISPATCH(Rotate)(args, rope_angles(args));
-}
+void CpuBackend::compute(const kernel::Rope& args) { HWY_DYNAMIC_DISPATCH(Rotate)(args, rope_angles(args)); }
 
 }  // namespace monge::cpu
 #endif

@@ -164,17 +164,13 @@ HWY_EXPORT(SoftmaxBackward);
 HWY_EXPORT(NormForward);
 HWY_EXPORT(NormBackwardRows);
 
-void CpuBackend::compute(const kernel::Softmax& args) {
-  HWY_DYNAMIC_DISPATCH(Softmax)(args.x, args.y);
-}
+void CpuBackend::compute(const kernel::Softmax& args) { HWY_DYNAMIC_DISPATCH(Softmax)(args.x, args.y); }
 
 void CpuBackend::compute(const kernel::SoftmaxBackward& args) {
   HWY_DYNAMIC_DISPATCH(SoftmaxBackward)(args.y, args.dy, args.dx);
 }
 
-void CpuBackend::compute(const kernel::Norm& args) {
-  HWY_DYNAMIC_DISPATCH(NormForward)(args);
-}
+void CpuBackend::compute(const kernel::Norm& args) { HWY_DYNAMIC_DISPATCH(NormForward)(args); }
 
 void CpuBackend::compute(const kernel::NormBackward& args) {
   const std::int64_t C = args.x.shape().last();

@@ -16,7 +16,8 @@ using Path = GpuSettings::AttentionPath;
 }  // namespace
 
 /// Says once for each kind of call which way it takes, and why not a faster one.
-void CudaBackend::note_path(const char* pass, const kernel::Attention& args, const char* path, const std::string& reasons) {
+void CudaBackend::note_path(const char* pass, const kernel::Attention& args, const char* path,
+                            const std::string& reasons) {
   notes_.insert(fmt::format("attention {} of {} {}, {} heads of {}: {}{}", pass, name_of(args.map),
                             name_of(args.q.data.dtype()), args.heads, args.head_dim, path, reasons));
 }

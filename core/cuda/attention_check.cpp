@@ -119,7 +119,8 @@ void compare(const char* name, const HeadView& got, const HeadView& expected, st
 
 }  // namespace
 
-std::string disagreement(const kernel::Attention& like, const AttentionCall& candidate, const AttentionCall& reference) {
+std::string disagreement(const kernel::Attention& like, const AttentionCall& candidate,
+                         const AttentionCall& reference) {
   const kernel::Attention mine = rehearsal(like);
   kernel::Attention theirs = first_sequence(mine);
   theirs.out = Copies()(mine.out);

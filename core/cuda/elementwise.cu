@@ -102,13 +102,9 @@ void combine(Stream stream, const Tensor& a, const Tensor& b, const Tensor& out,
 
 }  // namespace
 
-void CudaBackend::compute(const kernel::Add& args) {
-  combine(runtime_.stream(), args.a, args.b, args.out, Add());
-}
+void CudaBackend::compute(const kernel::Add& args) { combine(runtime_.stream(), args.a, args.b, args.out, Add()); }
 
-void CudaBackend::compute(const kernel::Mul& args) {
-  combine(runtime_.stream(), args.a, args.b, args.out, Multiply());
-}
+void CudaBackend::compute(const kernel::Mul& args) { combine(runtime_.stream(), args.a, args.b, args.out, Multiply()); }
 
 void CudaBackend::compute(const kernel::Scale& args) {
   map(runtime_.stream(), args.x, args.out, Scale{static_cast<float>(args.factor)});
@@ -119,7 +115,8 @@ void CudaBackend::compute(const kernel::AddScaled& args) {
   if (args.x.dtype() == args.y.dtype()) return combine(runtime_.stream(), args.x, args.y, args.y, f);
   visit_width<float>(aligned_to({&args.x, &args.y}, 4), [&](auto width) {
     launch(combine_kernel<width, bf16, float, AddScaled>, elementwise_grid(args.x.numel(), width), elementwise_block, 0,
-           runtime_.stream(), args.x.data_as<bf16>(), args.y.data_as<float>(), args.y.data_as<float>(), args.x.numel(), f);
+           runtime_.stream(), args.x.data_as<bf16>(), args.y.data_as<float>(), args.y.data_as<float>(), args.x.numel(),
+           f);
   });
 }
 
@@ -145,8 +142,8 @@ void CudaBackend::compute(const kernel::ActivateBackward& args) {
       using T = typename decltype(type)::type;
       visit_width<T>(aligned_to({&args.x, &args.dy, &args.dx, &args.y}, 16 / sizeof(T)), [&](auto width) {
         launch(activation_backward_kernel<width, T, decltype(function)>, elementwise_grid(n, width), elementwise_block,
-               0, runtime_.stream(), args.x.data_as<T>(), args.dy.data_as<T>(), args.dx.data_as<T>(), args.y ? args.y.data_as<T>() : nullptr, n,
-               function);
+               0, runtime_.stream(), args.x.data_as<T>(), args.dy.data_as<T>(), args.dx.data_as<T>(),
+               args.y ? args.y.data_as<T>() : nullptr, n, function);
       });
     });
   });

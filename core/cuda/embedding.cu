@@ -79,8 +79,9 @@ void CudaBackend::compute(const kernel::Embedding& args) {
   visit_float(args.table.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
     visit_width<T>(aligned_to({&args.table, &args.out}, 16 / sizeof(T), C), [&](auto width) {
-      launch(embedding_kernel<width, T>, elementwise_grid(args.out.numel(), width), elementwise_block, 0, runtime_.stream(),
-             args.ids.data_as<std::int32_t>(), args.table.data_as<T>(), args.out.data_as<T>(), args.ids.numel(), args.table.size(0), C);
+      launch(embedding_kernel<width, T>, elementwise_grid(args.out.numel(), width), elementwise_block, 0,
+             runtime_.stream(), args.ids.data_as<std::int32_t>(), args.table.data_as<T>(), args.out.data_as<T>(),
+             args.ids.numel(), args.table.size(0), C);
     });
   });
 }

@@ -45,8 +45,8 @@ void CudaBackend::compute(const kernel::Fill& args) {
   if (args.value == 0.0) return runtime_.zero(args.x.data(), args.x.bytes());
   const auto set = [&](auto element) {
     using T = decltype(element);
-    launch(fill_kernel<T>, elementwise_grid(args.x.numel(), 1), elementwise_block, 0, runtime_.stream(), args.x.data_as<T>(),
-           args.x.numel(), element);
+    launch(fill_kernel<T>, elementwise_grid(args.x.numel(), 1), elementwise_block, 0, runtime_.stream(),
+           args.x.data_as<T>(), args.x.numel(), element);
   };
   if (args.x.dtype() == DType::i32) return set(static_cast<std::int32_t>(args.value));
   if (args.x.dtype() == DType::bf16) return set(bf16(static_cast<float>(args.value)));

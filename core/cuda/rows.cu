@@ -42,8 +42,8 @@ __global__ void softmax_backward_kernel(const T* y, const T* dy, T* dx, std::int
 void CudaBackend::compute(const kernel::Softmax& args) {
   visit_float(args.x.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
-    launch(softmax_kernel<T>, dim3(static_cast<unsigned>(args.x.shape().rows())), row_block, reduce_bytes, runtime_.stream(),
-           args.x.data_as<T>(), args.y.data_as<T>(), args.x.shape().last());
+    launch(softmax_kernel<T>, dim3(static_cast<unsigned>(args.x.shape().rows())), row_block, reduce_bytes,
+           runtime_.stream(), args.x.data_as<T>(), args.y.data_as<T>(), args.x.shape().last());
   });
 }
 

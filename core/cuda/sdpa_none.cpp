@@ -14,7 +14,8 @@ Sdpa::~Sdpa() = default;
 std::string Sdpa::refusal(const kernel::Attention&, const AttentionCall&) {
   return "this build has no cuDNN (install it and configure with -DMONGE_CUDNN=ON)";
 }
-std::string Sdpa::refusal(const kernel::AttentionBackward& args, const AttentionCall& forward, const AttentionBackwardCall&) {
+std::string Sdpa::refusal(const kernel::AttentionBackward& args, const AttentionCall& forward,
+                          const AttentionBackwardCall&) {
   return refusal(args.forward, forward);
 }
 void Sdpa::forward(const kernel::Attention&) { throw std::logic_error("[sdpa] a refused call was made"); }

@@ -165,7 +165,8 @@ void sum_over(Runtime& runtime, const Tensor& x, std::int64_t outer, std::int64_
 }
 
 void CudaBackend::compute(const kernel::Sum& args) {
-  sum_over(runtime_, args.x, args.outer, args.n, args.inner, static_cast<float>(args.factor), args.out, args.accumulate);
+  sum_over(runtime_, args.x, args.outer, args.n, args.inner, static_cast<float>(args.factor), args.out,
+           args.accumulate);
 }
 
 void CudaBackend::compute(const kernel::Dot& args) {

@@ -88,7 +88,6 @@ std::vector<profile::Operand> operands_of(const Attention& a) {
 
 }  // namespace
 
-
 Call check(const Attention& args, Device device) {
   const Call call("attention", device,
                   {{"q", &args.q.data},

@@ -83,8 +83,8 @@ void Call::fail(const std::string& reason) const {
   for (std::size_t i = 0; i < size_; ++i) {
     const Tensor& tensor = *args_[i].tensor;
     if (!tensor.defined()) continue;
-    tensors += fmt::format("{}{} {} {}", tensors.empty() ? "" : ", ", args_[i].name, tensor.shape(),
-                           name_of(tensor.dtype()));
+    tensors +=
+        fmt::format("{}{} {} {}", tensors.empty() ? "" : ", ", args_[i].name, tensor.shape(), name_of(tensor.dtype()));
     if (tensor.device() != device_) tensors += " on " + tensor.device().str();
   }
   throw std::invalid_argument(fmt::format("[{}] {}: {} on {}", name_, reason, tensors, device_.str()));

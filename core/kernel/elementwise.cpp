@@ -59,9 +59,7 @@ Call check(const Pointwise& args, Device device) {
   return unary("pointwise", device, {"a", &args.a, Type::f32}, {"out", &args.out, Type::f32});
 }
 
-Call check(const Activate& args, Device device) {
-  return unary("activate", device, {"x", &args.x}, {"y", &args.y});
-}
+Call check(const Activate& args, Device device) { return unary("activate", device, {"x", &args.x}, {"y", &args.y}); }
 
 Call check(const ActivateBackward& args, Device device) {
   const auto& [function, x, dy, dx, y] = args;

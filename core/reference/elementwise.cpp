@@ -52,7 +52,8 @@ void ReferenceBackend::compute(const kernel::Activate& args) {
 }
 
 void ReferenceBackend::compute(const kernel::ActivateBackward& args) {
-  combine(args.x, args.dy, args.dx, [&](double value, double upstream) { return activation_slope(args.function, value) * upstream; });
+  combine(args.x, args.dy, args.dx,
+          [&](double value, double upstream) { return activation_slope(args.function, value) * upstream; });
   if (args.y) compute(kernel::Activate{args.function, args.x, args.y});
 }
 

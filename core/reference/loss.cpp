@@ -26,7 +26,8 @@ void ReferenceBackend::compute(const kernel::EmbeddingBackward& args) {
   for (std::int64_t n = 0; n < args.ids.numel(); ++n) {
     const std::int32_t id = args.ids.data_as<std::int32_t>()[n];
     if (id < 0 || id >= V) continue;
-    for (std::int64_t c = 0; c < C; ++c) args.dtable.data_as<double>()[id * C + c] += args.dout.data_as<double>()[n * C + c];
+    for (std::int64_t c = 0; c < C; ++c)
+      args.dtable.data_as<double>()[id * C + c] += args.dout.data_as<double>()[n * C + c];
   }
 }
 

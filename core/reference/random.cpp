@@ -5,7 +5,8 @@ namespace monge {
 
 void ReferenceBackend::compute(const kernel::Uniform& args) {
   double* const values = args.x.data_as<double>();
-  for (std::int64_t i = 0; i < args.x.numel(); ++i) values[i] = args.low + (args.high - args.low) * to_unit(word_of(args.random, i));
+  for (std::int64_t i = 0; i < args.x.numel(); ++i)
+    values[i] = args.low + (args.high - args.low) * to_unit(word_of(args.random, i));
 }
 
 void ReferenceBackend::compute(const kernel::Normal& args) {

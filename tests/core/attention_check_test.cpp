@@ -120,7 +120,9 @@ TEST_P(AttentionCheck, FaultsOfAForwardAreFound) {
             }).find("out is off by"),
             std::string::npos);
   // A log-sum-exp in base 2 is right for its own backward and wrong for everybody else.
-  const std::string base = found([](const kernel::Attention& a) { backend_of(cpu).scale({.x = a.row_stat, .factor = 1.4427, .out = a.row_stat}); });
+  const std::string base = found([](const kernel::Attention& a) {
+    backend_of(cpu).scale({.x = a.row_stat, .factor = 1.4427, .out = a.row_stat});
+  });
   EXPECT_EQ(base.find("row_stat is off by"), 0U) << base;
 }
 
@@ -144,9 +146,10 @@ TEST_P(AttentionCheck, FaultsOfABackwardAreFound) {
               }
             }),
             "dq has an element nan");
-  EXPECT_NE(
-      found([](const kernel::AttentionBackward& a) { backend_of(cpu).scale({.x = a.dv.data, .factor = 2.0, .out = a.dv.data}); }).find("dq is off by"),
-      std::string::npos);
+  EXPECT_NE(found([](const kernel::AttentionBackward& a) {
+              backend_of(cpu).scale({.x = a.dv.data, .factor = 2.0, .out = a.dv.data});
+            }).find("dq is off by"),
+            std::string::npos);
   // Only keys, only values: the packed gradients are told apart.
   const auto worst = [](const HeadView& x) {
     const auto values = x.data.values();
@@ -159,10 +162,12 @@ TEST_P(AttentionCheck, FaultsOfABackwardAreFound) {
     }
     return at;
   };
-  EXPECT_EQ(found([&](const kernel::AttentionBackward& a) { change(a.dk.data, worst(a.dk), doubled); }).find("dk is off by"),
-            0U);
-  EXPECT_EQ(found([&](const kernel::AttentionBackward& a) { change(a.dv.data, worst(a.dv), doubled); }).find("dv is off by"),
-            0U);
+  EXPECT_EQ(
+      found([&](const kernel::AttentionBackward& a) { change(a.dk.data, worst(a.dk), doubled); }).find("dk is off by"),
+      0U);
+  EXPECT_EQ(
+      found([&](const kernel::AttentionBackward& a) { change(a.dv.data, worst(a.dv), doubled); }).find("dv is off by"),
+      0U);
 }
 
 }  // namespace

@@ -57,8 +57,10 @@ TEST_P(ElementwiseKernels, CopyAndFillOfEveryLength) {
 TEST_P(ElementwiseKernels, AddAndMulRepeatTheSecondArgument) {
   const auto run = [&](const Shape& shape, const Shape& b_shape) {
     const Tensor a = random(shape, 1), b = random(b_shape, 2);
-    compare({a, b, blank(shape)}, {2}, [](Backend& d, const Tensors& t) { d.add({.a = t[0], .b = t[1], .out = t[2]}); });
-    compare({a, b, blank(shape)}, {2}, [](Backend& d, const Tensors& t) { d.mul({.a = t[0], .b = t[1], .out = t[2]}); });
+    compare({a, b, blank(shape)}, {2},
+            [](Backend& d, const Tensors& t) { d.add({.a = t[0], .b = t[1], .out = t[2]}); });
+    compare({a, b, blank(shape)}, {2},
+            [](Backend& d, const Tensors& t) { d.mul({.a = t[0], .b = t[1], .out = t[2]}); });
     compare({a, b}, {0}, [](Backend& d, const Tensors& t) { d.add({.a = t[0], .b = t[1], .out = t[0]}); });
   };
   for (const std::int64_t r : some_rows) {
@@ -88,7 +90,9 @@ TEST(Pointwise, EveryFunctionMatchesReference) {
     for (const Device device : {tested, test::reference}) {
       const DType dtype = backend_of(device).default_float();
       const Tensor a = Tensor::from(a_values, shape, dtype, device);
-      const Tensor b = kernel::Pointwise{.function = function}.takes_two() ? Tensor::from(numbers(b_shape, 2), b_shape, dtype, device) : Tensor();
+      const Tensor b = kernel::Pointwise{.function = function}.takes_two()
+                           ? Tensor::from(numbers(b_shape, 2), b_shape, dtype, device)
+                           : Tensor();
       const Tensor out = Tensor::empty(shape, dtype, device);
       backend_of(device).pointwise({.function = function, .a = a, .b = b, .out = out});
       backend_of(device).pointwise({.function = function, .a = a, .b = b, .out = a});  // in place
@@ -97,8 +101,9 @@ TEST(Pointwise, EveryFunctionMatchesReference) {
     }
     EXPECT_TRUE(test::close(results[0], results[1], 1e-6)) << static_cast<int>(function) << shape.str();
   };
-  for (const kernel::Pointwise::Function function : {kernel::Pointwise::divide, kernel::Pointwise::minimum, kernel::Pointwise::maximum, kernel::Pointwise::root,
-                                   kernel::Pointwise::sign, kernel::Pointwise::positive}) {
+  for (const kernel::Pointwise::Function function :
+       {kernel::Pointwise::divide, kernel::Pointwise::minimum, kernel::Pointwise::maximum, kernel::Pointwise::root,
+        kernel::Pointwise::sign, kernel::Pointwise::positive}) {
     for (const std::int64_t r : some_rows) {
       for (const std::int64_t c : some_widths) {
         expect_same(function, {r, c}, {r, c});
@@ -113,9 +118,11 @@ TEST(Pointwise, EveryFunctionMatchesReference) {
 TEST_P(ElementwiseKernels, ScaleAndAddScaled) {
   for (const std::int64_t n : {1, 2, 7, 16, 33, 65, 257, 40001}) {
     const Tensor x = random({n}, 1);
-    compare({x, blank({n})}, {1}, [](Backend& d, const Tensors& t) { d.scale({.x = t[0], .factor = -0.3, .out = t[1]}); });
+    compare({x, blank({n})}, {1},
+            [](Backend& d, const Tensors& t) { d.scale({.x = t[0], .factor = -0.3, .out = t[1]}); });
     compare({x.clone()}, {0}, [](Backend& d, const Tensors& t) { d.scale({.x = t[0], .factor = 3.0, .out = t[0]}); });
-    compare({x, random({n}, 2)}, {1}, [](Backend& d, const Tensors& t) { d.add_scaled({.x = t[0], .factor = 0.7, .y = t[1]}); });
+    compare({x, random({n}, 2)}, {1},
+            [](Backend& d, const Tensors& t) { d.add_scaled({.x = t[0], .factor = 0.7, .y = t[1]}); });
     const Tensor wide = test::random_tensor({n}, 3, DType::f32, tested);
     compare({x, wide}, {1}, [](Backend& d, const Tensors& t) { d.add_scaled({.x = t[0], .factor = 0.7, .y = t[1]}); });
   }
@@ -127,15 +134,20 @@ TEST_P(ElementwiseKernels, ActivationsForwardAndBackward) {
   for (const Activation kind : activations) {
     for (const std::int64_t n : {1, 2, 7, 16, 33, 65, 257, 40001}) {
       const Tensor x = random({n}, 1, 3.0), dy = random({n}, 2);
-      compare({x, blank({n})}, {1}, [&](Backend& d, const Tensors& t) { d.activate({.function = kind, .x = t[0], .y = t[1]}); });
-      compare({x, dy, blank({n})}, {2},
-              [&](Backend& d, const Tensors& t) { d.activate_backward({.function = kind, .x = t[0], .dy = t[1], .dx = t[2]}); });
-      compare({x, dy.clone()}, {1},
-              [&](Backend& d, const Tensors& t) { d.activate_backward({.function = kind, .x = t[0], .dy = t[1], .dx = t[1]}); });
-      compare({x, dy, blank({n}), blank({n})}, {2, 3},
-              [&](Backend& d, const Tensors& t) { d.activate_backward({.function = kind, .x = t[0], .dy = t[1], .dx = t[2], .y = t[3]}); });
-      compare({x.clone(), dy.clone()}, {0, 1},
-              [&](Backend& d, const Tensors& t) { d.activate_backward({.function = kind, .x = t[0], .dy = t[1], .dx = t[1], .y = t[0]}); });
+      compare({x, blank({n})}, {1},
+              [&](Backend& d, const Tensors& t) { d.activate({.function = kind, .x = t[0], .y = t[1]}); });
+      compare({x, dy, blank({n})}, {2}, [&](Backend& d, const Tensors& t) {
+        d.activate_backward({.function = kind, .x = t[0], .dy = t[1], .dx = t[2]});
+      });
+      compare({x, dy.clone()}, {1}, [&](Backend& d, const Tensors& t) {
+        d.activate_backward({.function = kind, .x = t[0], .dy = t[1], .dx = t[1]});
+      });
+      compare({x, dy, blank({n}), blank({n})}, {2, 3}, [&](Backend& d, const Tensors& t) {
+        d.activate_backward({.function = kind, .x = t[0], .dy = t[1], .dx = t[2], .y = t[3]});
+      });
+      compare({x.clone(), dy.clone()}, {0, 1}, [&](Backend& d, const Tensors& t) {
+        d.activate_backward({.function = kind, .x = t[0], .dy = t[1], .dx = t[1], .y = t[0]});
+      });
     }
   }
 }

@@ -31,7 +31,9 @@ TEST_P(LossKernels, EmbeddingForwardAndBackward) {
             [](Backend& d, const Tensors& t) { d.embedding({.ids = t[0], .table = t[1], .out = t[2]}); });
     const Tensor dout = random({N, C}, 3);
     for (const bool accumulate : {false, true}) {
-      const auto kernel = [=](Backend& d, const Tensors& t) { d.embedding_backward({.ids = t[0], .dout = t[1], .dtable = t[2], .accumulate = accumulate}); };
+      const auto kernel = [=](Backend& d, const Tensors& t) {
+        d.embedding_backward({.ids = t[0], .dout = t[1], .dtable = t[2], .accumulate = accumulate});
+      };
       compare({ids, dout, random({V, C}, 4)}, {2}, kernel);
       compare({ids, dout, test::random_tensor({V, C}, 5, DType::f32, tested)}, {2}, kernel);
     }
@@ -87,7 +89,8 @@ TEST_P(LossKernels, CrossEntropyForwardAndBackward) {
 TEST_P(LossKernels, CrossEntropyOfAPart) {
   constexpr std::int64_t V = 33;
   const Tensor targets = ids_around(65, V, 1), share = blank({1}, DType::f32);
-  compare({targets, share}, {1}, [](Backend& d, const Tensors& t) { d.target_share({.targets = t[0], .vocab = V, .share = t[1]}); });
+  compare({targets, share}, {1},
+          [](Backend& d, const Tensors& t) { d.target_share({.targets = t[0], .vocab = V, .share = t[1]}); });
   const auto counted = [&](std::int32_t t) { return t >= 0 && t < V; };
   std::int64_t rows = 0;
   for (const double t : targets.values()) rows += counted(static_cast<std::int32_t>(t));
@@ -132,7 +135,10 @@ TEST_P(LossKernels, SampleTargetsFollowsTheProbabilities) {
     std::vector<std::int32_t> given(N, 1);
     given[3] = -1;
     const Tensor targets = Tensor::from(given, {N}, tested);
-    backend_of(tested).sample_targets({.logits = logits, .random = {.seed = 1, .stream = 2, .step = Tensor::from(std::vector<std::int32_t>{step}, {1}, tested)}, .targets = targets});
+    backend_of(tested).sample_targets(
+        {.logits = logits,
+         .random = {.seed = 1, .stream = 2, .step = Tensor::from(std::vector<std::int32_t>{step}, {1}, tested)},
+         .targets = targets});
     return targets.values();
   };
   const std::vector<double> drawn = sample(0);

@@ -26,14 +26,18 @@ constexpr std::int64_t lengths[] = {1, 2, 3, 5, 7, 64, 1023, 1025, 16384, 16389,
 
 TEST_P(RandomKernels, Uniform) {
   for (const std::int64_t n : lengths) {
-    compare({blank({n})}, {0}, [](Backend& d, const Tensors& t) { d.uniform({.x = t[0], .low = -0.25, .high = 0.75, .random = random_with_step(d)}); });
+    compare({blank({n})}, {0}, [](Backend& d, const Tensors& t) {
+      d.uniform({.x = t[0], .low = -0.25, .high = 0.75, .random = random_with_step(d)});
+    });
     compare({blank({n})}, {0}, [](Backend& d, const Tensors& t) { d.uniform({.x = t[0], .random = stream(3)}); });
   }
 }
 
 TEST_P(RandomKernels, Normal) {
   for (const std::int64_t n : lengths) {
-    compare({blank({n})}, {0}, [](Backend& d, const Tensors& t) { d.normal({.x = t[0], .mean = 0.5, .stddev = 2.0, .random = random_with_step(d)}); });
+    compare({blank({n})}, {0}, [](Backend& d, const Tensors& t) {
+      d.normal({.x = t[0], .mean = 0.5, .stddev = 2.0, .random = random_with_step(d)});
+    });
   }
 }
 
@@ -41,9 +45,12 @@ TEST_P(RandomKernels, Dropout) {
   for (const std::int64_t n : lengths) {
     for (const double p : {0.0, 0.1, 0.5}) {
       const Tensor x = random({n}, 1);
-      compare({x, blank({n})}, {1},
-              [&](Backend& d, const Tensors& t) { d.dropout({.x = t[0], .y = t[1], .p = p, .random = random_with_step(d)}); });
-      compare({x}, {0}, [&](Backend& d, const Tensors& t) { d.dropout({.x = t[0], .y = t[0], .p = p, .random = random_with_step(d)}); });
+      compare({x, blank({n})}, {1}, [&](Backend& d, const Tensors& t) {
+        d.dropout({.x = t[0], .y = t[1], .p = p, .random = random_with_step(d)});
+      });
+      compare({x}, {0}, [&](Backend& d, const Tensors& t) {
+        d.dropout({.x = t[0], .y = t[0], .p = p, .random = random_with_step(d)});
+      });
     }
   }
 }

@@ -28,7 +28,9 @@ TEST_P(ReduceKernels, Sum) {
     SCOPED_TRACE(testing::Message() << outer << ' ' << n << ' ' << inner);
     const Tensor x = random({outer, n, inner}, 1);
     const auto sum = [&, o = outer, k = n, i = inner](bool accumulate) {
-      return [=](Backend& d, const Tensors& t) { d.sum({.x = t[0], .outer = o, .n = k, .inner = i, .factor = 0.5, .out = t[1], .accumulate = accumulate}); };
+      return [=](Backend& d, const Tensors& t) {
+        d.sum({.x = t[0], .outer = o, .n = k, .inner = i, .factor = 0.5, .out = t[1], .accumulate = accumulate});
+      };
     };
     const Shape out{outer, inner};
     compare({x, blank(out)}, {1}, sum(false));
@@ -67,8 +69,9 @@ TEST_P(ReduceKernels, Dot) {
 TEST_P(ReduceKernels, Repeat) {
   for (const auto& [outer, n, inner] : sizes) {
     const Tensor x = random({outer, inner}, 1);
-    compare({x, blank({outer, n, inner})}, {1},
-            [o = outer, k = n, i = inner](Backend& d, const Tensors& t) { d.repeat({.x = t[0], .outer = o, .n = k, .inner = i, .factor = -1.5, .out = t[1]}); });
+    compare({x, blank({outer, n, inner})}, {1}, [o = outer, k = n, i = inner](Backend& d, const Tensors& t) {
+      d.repeat({.x = t[0], .outer = o, .n = k, .inner = i, .factor = -1.5, .out = t[1]});
+    });
   }
 }
 

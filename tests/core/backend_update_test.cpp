@@ -98,7 +98,9 @@ TEST_P(UpdateKernels, ClipFactor) {
     for (const double stddev : {1e-20, 1.0, 1e25}) {  // 1e25 squared overflows a float
       for (const double max_norm : {0.0, 1.0, 1e30}) {
         const Tensors t{f32({n}, 1, stddev), control(1.0)};
-        const auto kernel = [=](Backend& d, const Tensors& x) { d.clip_factor({.grads = x[0], .max_norm = max_norm, .control = x[1]}); };
+        const auto kernel = [=](Backend& d, const Tensors& x) {
+          d.clip_factor({.grads = x[0], .max_norm = max_norm, .control = x[1]});
+        };
         const auto expected = expected_of(t, kernel)[1].values();
         kernel(backend_of(tested), t);
         const auto got = t[1].values();

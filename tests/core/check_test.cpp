@@ -90,14 +90,23 @@ TEST(Check, OtherDevicesComputeInOneStorageWithF32Statistics) {
 }
 
 TEST(Check, Elementwise) {
-  expect_refused("b must have the shape of a", [] { backend().add({.a = f64({2, 3}), .b = f64({2}), .out = f64({2, 3})}); });
-  expect_refused("b must have the shape of a", [] { backend().mul({.a = f64({3}), .b = f64({2, 3}), .out = f64({3})}); });
-  expect_refused("out has the wrong shape", [] { backend().add({.a = f64({2, 3}), .b = f64({3}), .out = f64({3, 2})}); });
+  expect_refused("b must have the shape of a", [] {
+    backend().add({.a = f64({2, 3}), .b = f64({2}), .out = f64({2, 3})});
+  });
+  expect_refused("b must have the shape of a", [] {
+    backend().mul({.a = f64({3}), .b = f64({2, 3}), .out = f64({3})});
+  });
+  expect_refused("out has the wrong shape", [] {
+    backend().add({.a = f64({2, 3}), .b = f64({3}), .out = f64({3, 2})});
+  });
   expect_refused("[add_scaled] y has", [] { backend().add_scaled({.x = f64({2}), .y = f64({3})}); });
-  expect_refused("[activate_backward] dy has",
-                 [] { backend().activate_backward({.function = Activation::gelu, .x = f64({2}), .dy = f64({3}), .dx = f64({2})}); });
+  expect_refused("[activate_backward] dy has", [] {
+    backend().activate_backward({.function = Activation::gelu, .x = f64({2}), .dy = f64({3}), .dx = f64({2})});
+  });
   expect_refused("p must be in [0, 1), got 1", [] { backend().dropout({.x = f64({2}), .y = f64({2}), .p = 1.0}); });
-  expect_refused("random.step must have 1 elements", [] { backend().uniform({.x = f64({2}), .random = {0, 0, i32({2})}}); });
+  expect_refused("random.step must have 1 elements", [] {
+    backend().uniform({.x = f64({2}), .random = {0, 0, i32({2})}});
+  });
 }
 
 TEST(Check, Overlap) {
@@ -133,15 +142,19 @@ TEST(Check, Products) {
 }
 
 TEST(Check, ShapesAndReductions) {
-  expect_refused("(2, 3) of from for (3, 2) of to",
-                 [] { backend().strided_copy({.from = f64({2, 3}), .to = f64({3, 2})}); });
+  expect_refused("(2, 3) of from for (3, 2) of to", [] {
+    backend().strided_copy({.from = f64({2, 3}), .to = f64({3, 2})});
+  });
   expect_refused("to overlaps an input", [] {
     const Tensor x = f64({4, 3});
     backend().strided_copy({.from = x.slice(0, 2), .to = StridedView(x).slice(0, 1, 3)});
   });
-  expect_refused("x does not read as (2, 3, 2)", [] { backend().sum({.x = f64({6}), .outer = 2, .n = 3, .inner = 2, .out = f64({4})}); });
-  expect_refused("out must have 2 elements", [] { backend().sum({.x = f64({6}), .outer = 2, .n = 3, .out = f64({3})}); });
-  expect_refused("x must have 2 elements", [] { backend().repeat({.x = f64({3}), .outer = 2, .n = 3, .out = f64({6})}); });
+  expect_refused("x does not read as (2, 3, 2)",
+                 [] { backend().sum({.x = f64({6}), .outer = 2, .n = 3, .inner = 2, .out = f64({4})}); });
+  expect_refused("out must have 2 elements",
+                 [] { backend().sum({.x = f64({6}), .outer = 2, .n = 3, .out = f64({3})}); });
+  expect_refused("x must have 2 elements",
+                 [] { backend().repeat({.x = f64({3}), .outer = 2, .n = 3, .out = f64({6})}); });
 }
 
 TEST(Check, Rows) {
@@ -171,9 +184,15 @@ TEST(Check, Rows) {
 }
 
 TEST(Check, EmbeddingAndLoss) {
-  expect_refused("[embedding] ids must be i32", [] { backend().embedding({.ids = f64({2}), .table = f64({5, 3}), .out = f64({2, 3})}); });
-  expect_refused("out must be (2, 3)", [] { backend().embedding({.ids = i32({2}), .table = f64({5, 3}), .out = f64({3, 2})}); });
-  expect_refused("dout must be (2, 3)", [] { backend().embedding_backward({.ids = i32({2}), .dout = f64({2, 4}), .dtable = f64({5, 3}), .accumulate = true}); });
+  expect_refused("[embedding] ids must be i32", [] {
+    backend().embedding({.ids = f64({2}), .table = f64({5, 3}), .out = f64({2, 3})});
+  });
+  expect_refused("out must be (2, 3)", [] {
+    backend().embedding({.ids = i32({2}), .table = f64({5, 3}), .out = f64({3, 2})});
+  });
+  expect_refused("dout must be (2, 3)", [] {
+    backend().embedding_backward({.ids = i32({2}), .dout = f64({2, 4}), .dtable = f64({5, 3}), .accumulate = true});
+  });
   expect_refused("targets must have 4 elements", [] {
     backend().cross_entropy({f64({2, 2, 7}), i32({2}), f64({4}), f64({4}), f64({2})});
   });
@@ -231,10 +250,10 @@ TEST(Check, Attention) {
 TEST(Check, AttentionBackward) {
   const kernel::Attention a = attention();
   kernel::AttentionBackward args{a,
-                         {f64({2, 3, 8}), 0, 8, 24},
-                         {f64({2, 3, 8}), 0, 8, 24},
-                         {f64({2, 3, 4}), 0, 4, 12},
-                         {f64({2, 3, 4}), 0, 4, 12}};
+                                 {f64({2, 3, 8}), 0, 8, 24},
+                                 {f64({2, 3, 8}), 0, 8, 24},
+                                 {f64({2, 3, 4}), 0, 4, 12},
+                                 {f64({2, 3, 4}), 0, 4, 12}};
   EXPECT_EQ(refusal([&] { backend().attention_backward(args); }), "");
   args.dk.data = f64({2, 3, 3});
   expect_refused("dk reads up to element 24 of 18", [&] { backend().attention_backward(args); });
@@ -244,10 +263,10 @@ TEST(Check, AttentionBackward) {
 
 TEST(Check, AttentionBackwardWithPriorsAndSolvedRows) {
   kernel::AttentionBackward args{attention(),
-                         {f64({2, 3, 8}), 0, 8, 24},
-                         {f64({2, 3, 8}), 0, 8, 24},
-                         {f64({2, 3, 4}), 0, 4, 12},
-                         {f64({2, 3, 4}), 0, 4, 12}};
+                                 {f64({2, 3, 8}), 0, 8, 24},
+                                 {f64({2, 3, 8}), 0, 8, 24},
+                                 {f64({2, 3, 4}), 0, 4, 12},
+                                 {f64({2, 3, 4}), 0, 4, 12}};
   const auto refused = [&](const std::string& part, const std::function<void(kernel::AttentionBackward&)>& spoil) {
     kernel::AttentionBackward spoiled = args;
     spoil(spoiled);
@@ -285,8 +304,10 @@ TEST(Check, AttentionMetric) {
 
 TEST(Check, Updates) {
   const Tensor n = f64({4}), control = f64({Control::size});
-  expect_refused("control must have 5 elements", [&] { backend().clip_factor({.grads = n, .max_norm = 1.0, .control = f64({4})}); });
-  expect_refused("max_norm must not be negative", [&] { backend().clip_factor({.grads = n, .max_norm = -1.0, .control = control}); });
+  expect_refused("control must have 5 elements",
+                 [&] { backend().clip_factor({.grads = n, .max_norm = 1.0, .control = f64({4})}); });
+  expect_refused("max_norm must not be negative",
+                 [&] { backend().clip_factor({.grads = n, .max_norm = -1.0, .control = control}); });
   const auto update = [&](const UpdateRule& rule, const Tensor& first, const Tensor& second) {
     backend().update({.rule = rule, .param = n, .grad = n, .states = {first, second}, .control = control});
   };
@@ -302,7 +323,8 @@ TEST(Check, Updates) {
 }
 
 TEST(Check, HostAddresses) {
-  expect_refused("[copy_from_host] the host address is null", [] { backend().copy_from_host({.from = nullptr, .to = f64({1})}); });
+  expect_refused("[copy_from_host] the host address is null",
+                 [] { backend().copy_from_host({.from = nullptr, .to = f64({1})}); });
   expect_refused("[copy_to_host] from is missing", [] { backend().copy_to_host({.from = {}, .to = nullptr}); });
   EXPECT_EQ(refusal([] { backend().copy_from_host({.from = nullptr, .to = f64({0})}); }), "");
 }

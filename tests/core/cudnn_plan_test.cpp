@@ -190,8 +190,11 @@ TEST(SdpaLimitTest, NamesWhatItDoesNotTake) {
     change(args);
     return sdpa_limit(args, version, 90);
   };
-  const auto forward_limit = [&](auto change) { return limit([&](kernel::AttentionBackward& args) { change(args.forward); }); };
-  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.map = SparsemaxMap(); }), "cuDNN knows softmax only, not sparsemax");
+  const auto forward_limit = [&](auto change) {
+    return limit([&](kernel::AttentionBackward& args) { change(args.forward); });
+  };
+  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.map = SparsemaxMap(); }),
+            "cuDNN knows softmax only, not sparsemax");
   EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.q.data = a.q.data.to(DType::f32, test::cpu); }),
             "cuDNN needs bf16, not f32");
   EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.prior.head = Tensor::zeros({4}, DType::f32, test::cpu); }),
@@ -210,18 +213,24 @@ TEST(SdpaLimitTest, NamesWhatItDoesNotTake) {
               a.row_stat = numbers.slice(1, 2 * 4 * 128 + 1).reshape({2, 4, 128});
             }),
             "the row statistics are not aligned to 16 bytes");
-  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.dropout = 0.1; }), "cuDNN draws other random numbers for dropout");
+  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.dropout = 0.1; }),
+            "cuDNN draws other random numbers for dropout");
   EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.head_dim = 80; }), "head_dim 80 is neither 64 nor 128");
-  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.queries = 1; }), "cuDNN is used for whole sequences, not for decoding");
-  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.start = 3; }), "cuDNN is used for whole sequences, not for decoding");
-  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.queries = a.keys = 192; }), "192 tokens are not a multiple of 128");
+  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.queries = 1; }),
+            "cuDNN is used for whole sequences, not for decoding");
+  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.start = 3; }),
+            "cuDNN is used for whole sequences, not for decoding");
+  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.queries = a.keys = 192; }),
+            "192 tokens are not a multiple of 128");
   EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.queries = a.keys = 1; }), "1 tokens are not a multiple of 128");
   EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.batch = 0; }), "there is nothing to do");
   EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.scale = 0.0; }), "the scale 0 is not positive");
   EXPECT_EQ(forward_limit([](kernel::Attention& a) { ++a.k.offset; }), "the heads are not aligned to 16 bytes");
-  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.v.token_stride += 4; }), "the heads are not aligned to 16 bytes");
+  EXPECT_EQ(forward_limit([](kernel::Attention& a) { a.v.token_stride += 4; }),
+            "the heads are not aligned to 16 bytes");
   EXPECT_EQ(limit([](kernel::AttentionBackward& a) { a.dq.offset += 4; }), "the heads are not aligned to 16 bytes");
-  EXPECT_EQ(limit([](kernel::AttentionBackward& a) { a.row_dq = a.dq; }), "cuDNN does not know the row natural gradient");
+  EXPECT_EQ(limit([](kernel::AttentionBackward& a) { a.row_dq = a.dq; }),
+            "cuDNN does not know the row natural gradient");
 }
 
 }  // namespace

@@ -86,7 +86,8 @@ TEST(Gradient, Norm) {
         return inner(w, args.y) + inner(u, args.sum);
       };
       forward();
-      kernel::NormBackward back{.kind = kind, .x = args.sum, .gain = args.gain, .mean = args.mean, .rstd = args.rstd, .dy = w};
+      kernel::NormBackward back{
+          .kind = kind, .x = args.sum, .gain = args.gain, .mean = args.mean, .rstd = args.rstd, .dy = w};
       back.dsum = u.clone();
       back.dx = back.dsum;  // in place
       back.dbias = empty({9});
@@ -199,7 +200,7 @@ TEST_P(AttentionGradient, MatchesCentralDifferences) {
   };
   forward();
   const kernel::AttentionBackward back{a, heads_of(w), heads_of(random_tensor(q.shape(), 5)),
-                               heads_of(random_tensor(k.shape(), 6)), heads_of(random_tensor(v.shape(), 7))};
+                                       heads_of(random_tensor(k.shape(), 6)), heads_of(random_tensor(v.shape(), 7))};
   backend().attention_backward(back);
   EXPECT_TRUE(close(back.dq.data.values(), central_differences(q, forward), tolerance));
   EXPECT_TRUE(close(back.dk.data.values(), central_differences(k, forward), tolerance));

@@ -23,7 +23,9 @@ Tensor empty(const Shape& shape) { return Tensor::empty(shape, DType::f64, refer
 TEST(Embedding, TakesRowsOfTheTable) {
   const Tensor longer = Tensor::from(std::vector<double>{1, 2, 3, 4, 5, 6, 7, 8}, {4, 2}, DType::f64, reference);
   const Tensor out = empty({5, 2});
-  backend().embedding({.ids = ids({2, 0, 2, -1, 3}), .table = longer.slice(0, 3), .out = out});  // id 3 is outside, though there is memory
+  backend().embedding({.ids = ids({2, 0, 2, -1, 3}),
+                       .table = longer.slice(0, 3),
+                       .out = out});  // id 3 is outside, though there is memory
   EXPECT_EQ(out.values(), (std::vector<double>{5, 6, 1, 2, 5, 6, 0, 0, 0, 0}));
 }
 

@@ -54,12 +54,12 @@ TEST(AdamW, TwoStepsByHand) {
   // Step 2: m = 3/2, v = 7/4; unbiased 2 and 4: p = 0.95 * 2.75 - 0.1 = 2.5125.
   const Tensor param = tensor({3}), m = tensor({0}), v = tensor({0});
   kernel::Update args{.rule = AdamWRule{.beta1 = 0.5, .beta2 = 0.75, .eps = 0.0},
-              .param = param,
-              .grad = tensor({4}),
-              .states = {m, v},
-              .control = control(0.2, 1, 0.5),
-              .lr_scale = 0.5,
-              .weight_decay = 0.5};
+                      .param = param,
+                      .grad = tensor({4}),
+                      .states = {m, v},
+                      .control = control(0.2, 1, 0.5),
+                      .lr_scale = 0.5,
+                      .weight_decay = 0.5};
   backend().update(args);
   EXPECT_NEAR(param.item(), 2.75, 1e-15);
   EXPECT_EQ(m.item(), 1.0);
@@ -92,10 +92,10 @@ TEST(Sgd, MomentumAndNesterovByHand) {
   for (const bool nesterov : {false, true}) {
     const Tensor param = tensor({0}), buffer = tensor({1e9});  // the first step overwrites the buffer
     kernel::Update args{.rule = MomentumRule{0.5, nesterov},
-                .param = param,
-                .grad = tensor({1}),
-                .states = {buffer},
-                .control = control(1.0, 1)};
+                        .param = param,
+                        .grad = tensor({1}),
+                        .states = {buffer},
+                        .control = control(1.0, 1)};
     backend().update(args);
     EXPECT_EQ(param.item(), nesterov ? -1.5 : -1.0);
     args.control = control(1.0, 2);
@@ -107,7 +107,7 @@ TEST(Sgd, MomentumAndNesterovByHand) {
 
 /// One matrix of a kernel::DirectedStep: `before` the base rule, and `param` after it.
 kernel::DirectedStep::Matrix matrix(const std::vector<double>& before, const std::vector<double>& param,
-                            const std::vector<double>& direction, const std::vector<double>& gradient) {
+                                    const std::vector<double>& direction, const std::vector<double>& gradient) {
   return {
       .param = tensor(param), .before = tensor(before), .direction = tensor(direction), .gradient = tensor(gradient)};
 }
@@ -124,7 +124,7 @@ TEST(DirectedStep, GoesAlongTheDirectionInsteadOfWhatTheRuleDid) {
 TEST(DirectedStep, GraftsTheLengthOfTheRulesStepWithoutItsDecay) {
   for (const double graft : {1.0, 0.5}) {
     kernel::DirectedStep args{.matrices = {matrix({1, -2}, {0.9 - 0.3, -1.8 - 0.4}, {0, 7}, {0, 1})},
-                      .control = control(0.2, 1)};
+                              .control = control(0.2, 1)};
     args.matrices[0].weight_decay = 0.5;
     args.graft = graft;
     backend().directed_step(args);
@@ -136,7 +136,7 @@ TEST(DirectedStep, TheDivergenceOfAllMatricesTogetherIsCapped) {
   // f = 0.1 for both, <v, gradient> = 3 and 5: sum f^2 <v, gradient> = 0.08.
   for (const double kl : {0.02, 0.08, 1.0}) {
     kernel::DirectedStep args{.matrices = {matrix({0}, {9}, {3}, {1}), matrix({0, 0}, {9, 9}, {1, 2}, {1, 2})},
-                      .control = control(0.1, 1)};
+                              .control = control(0.1, 1)};
     args.kl = kl;
     backend().directed_step(args);
     const double kept = kl == 0.02 ? 0.5 : 1.0;  // sqrt(0.02 / 0.08)

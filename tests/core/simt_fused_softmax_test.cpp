@@ -152,7 +152,8 @@ TEST(Fused, CallsThatDoNotFitAreRefusedWithTheReason) {
   EXPECT_HAS(refusal([](kernel::Attention& a) { a.scale = -1.0; }), "scale is -1");
   EXPECT_HAS(refusal([](kernel::Attention& a) { a.k.offset = 68; }), "the heads of k do not start");
   EXPECT_HAS(refusal([](kernel::Attention& a) { a.v.data = a.v.data.to(DType::f32, cpu); }), "v is f32, not bf16");
-  EXPECT_HAS(simt::fused_refusal(kernel::AttentionBackward{good, view(x, 4), view(x, 0), view(x, 0), view(x, 0)}), "dout");
+  EXPECT_HAS(simt::fused_refusal(kernel::AttentionBackward{good, view(x, 4), view(x, 0), view(x, 0), view(x, 0)}),
+             "dout");
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ constexpr std::int64_t layers = 4, width = 128, context = 64, batch = 12, symbol
 class StepCalls : public testing::TestWithParam<const char*> {
  protected:
   const train::Run parts{load_config(MONGE_SOURCE_DIR "/configs/bench/0.8m.yaml",
-                              {std::string("train.precision=") + GetParam(), "train.threads=2"})};
+                                     {std::string("train.precision=") + GetParam(), "train.threads=2"})};
   const train::Run::Turn turn{parts};
   std::unique_ptr<TrainingStep> step = parts.training_step(/*record=*/20);
 
