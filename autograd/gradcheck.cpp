@@ -61,12 +61,12 @@ GradcheckResult gradcheck(const std::function<Var(const std::vector<Var>&)>& f, 
     const Values analytic = grad.defined() ? grad.values() : Values(x.size(), 0.0);
     Values numeric(x.size());
     for (std::size_t j = 0; j < x.size(); ++j) {
-      const double here = x[j];
-      x[j] = here + options.step;
+      const double x_j = x[j];
+      x[j] = x_j + options.step;
       const double above = scalar();
-      x[j] = here - options.step;
+      x[j] = x_j - options.step;
       const double below = scalar();
-      x[j] = here;
+      x[j] = x_j;
       numeric[j] = (above - below) / (2.0 * options.step);
     }
     double largest = 1.0;

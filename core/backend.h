@@ -54,10 +54,10 @@ struct GpuSettings {
   bool operator==(const GpuSettings&) const = default;
 };
 
-/// Kernel calls that a backend has kept, to be made again on the same memory.
-class Recording {
+/// Kernel calls that a device has captured, to be replayed on the same memory.
+class CapturedCalls {
  public:
-  virtual ~Recording() = default;
+  virtual ~CapturedCalls() = default;
   virtual void replay() = 0;
 };
 
@@ -81,10 +81,10 @@ class Backend {
   virtual void configure(const GpuSettings&) {}
   /// What a user should know of the choices made so far, a sentence each: which way attention takes, and why.
   virtual std::vector<std::string> notes() const { return {}; }
-  /// Runs `calls`, kernel calls without transfers from or to the host, and keeps them where the device can; null where
-  /// it cannot. They must have run before, so that memory is there and choices are made. What they allocated is kept
-  /// for the recording alone.
-  virtual std::unique_ptr<Recording> record(const std::function<void()>& calls) {
+  /// Runs `calls`, kernel calls without transfers from or to the host, and captures them where the device can; null
+  /// where it cannot. They must have run before, so that memory is allocated and algorithms are chosen. The result keeps
+  /// the memory that they allocated.
+  virtual std::unique_ptr<CapturedCalls> capture(const std::function<void()>& calls) {
     calls();
     return nullptr;
   }
@@ -202,7 +202,7 @@ class Backend {
   void run(const Args& args) {
     const kernel::Call call = check(args, device());
     std::optional<profile::Span> span;
-    if (profile::recording() && computes_at_once()) span.emplace(describe(call, args));
+    if (profile::active() && computes_at_once()) span.emplace(describe(call, args));
     compute(args);
   }
 };

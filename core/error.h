@@ -1,8 +1,8 @@
 // The errors of Monge and the exit codes they become.
 //
 //   InputError   what the user gave is wrong (a key, a file, a value): exit code 2, nothing was written
-//   RunError     a run could not go on (non-finite loss, no memory, disk full): exit code 3, the last checkpoint is
-//   kept std::invalid_argument  a programmer called an op with the wrong shapes, dtypes or devices
+//   RunError     a run could not go on (non-finite loss, no memory, disk full): exit code 3, the last checkpoint stays
+//   std::invalid_argument   a programmer called an op with the wrong shapes, dtypes or devices
 //
 // A message says what was wrong, where (file, line, key, tensor), what is allowed and what to do.
 #pragma once

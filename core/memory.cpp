@@ -114,7 +114,7 @@ void* MemoryPools::take(FreeBlocks& blocks, std::size_t size_class) {
   return block;
 }
 
-MemoryPools::Recording::Recording(MemoryPools& pools)
+MemoryPools::Capture::Capture(MemoryPools& pools)
     : pools_(pools), apart_(new FreeBlocks, [&pools](FreeBlocks* apart) {
         const std::lock_guard lock(pools.mutex_);
         for (auto& [size, blocks] : *apart) {
@@ -127,12 +127,12 @@ MemoryPools::Recording::Recording(MemoryPools& pools)
   pools_.apart_ = apart_.get();
 }
 
-MemoryPools::Recording::~Recording() {
+MemoryPools::Capture::~Capture() {
   const std::lock_guard lock(pools_.mutex_);
   pools_.apart_ = nullptr;
 }
 
-std::shared_ptr<void> MemoryPools::Recording::blocks() const { return apart_; }
+std::shared_ptr<void> MemoryPools::Capture::blocks() const { return apart_; }
 
 void MemoryPools::trim_locked() {
   const auto from_reserve = [this](const void* block) {

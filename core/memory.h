@@ -62,14 +62,14 @@ class MemoryPools {
   void set_limit(std::size_t bytes);
 
   /// While it lives, blocks that are given back are set apart, and handed out before others: for kernel calls that will
-  /// be replayed on the same memory. What was taken and not given back by its end is not part of it. blocks() keeps
-  /// them apart from then on; dropping it gives them back.
-  class Recording {
+  /// be replayed on the same memory. A block that is still in use at its end stays an ordinary block. The result of
+  /// blocks() owns those set apart; dropping it returns them to the pool.
+  class Capture {
    public:
-    explicit Recording(MemoryPools& pools);
-    ~Recording();
-    Recording(const Recording&) = delete;
-    Recording& operator=(const Recording&) = delete;
+    explicit Capture(MemoryPools& pools);
+    ~Capture();
+    Capture(const Capture&) = delete;
+    Capture& operator=(const Capture&) = delete;
     std::shared_ptr<void> blocks() const;
 
    private:
@@ -96,7 +96,7 @@ class MemoryPools {
   std::byte* reserved_begin_ = nullptr;  // what is left of the reserve
   std::byte* reserved_end_ = nullptr;
   std::vector<std::pair<std::byte*, std::byte*>> reserves_;
-  FreeBlocks* apart_ = nullptr;  // of the recording under way
+  FreeBlocks* apart_ = nullptr;  // of the capture under way
   MemoryUsage usage_;
   std::size_t limit_ = 0;
 };

@@ -50,20 +50,20 @@ StepProfile::StepProfile(ProfileOptions options) : options_(std::move(options)) 
 }
 
 StepProfile::~StepProfile() {
-  if (profile::recording()) profile::stop();  // the run has failed
+  if (profile::active()) profile::stop();  // the run has failed
 }
 
 void StepProfile::begin_step() {
   ++step_;
-  if (within() && !profile::recording()) profile::start();
+  if (within() && !profile::active()) profile::start();
 }
 
 void StepProfile::end_step() {
-  if (profile::recording() && step_ + 1 == options_.first + options_.steps) events_ = profile::stop();
+  if (profile::active() && step_ + 1 == options_.first + options_.steps) events_ = profile::stop();
 }
 
 std::string StepProfile::finish() {
-  if (profile::recording()) events_ = profile::stop();
+  if (profile::active()) events_ = profile::stop();
   write_text_file(options_.file, chrome_trace(events_));
   if (events_.empty()) {
     return fmt::format("profile  {} is empty: the run had {} steps, and the profile starts at step {} of it",

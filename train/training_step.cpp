@@ -104,10 +104,10 @@ void TrainingStep::run(std::int64_t step, const std::function<HostBatch()>& next
     optimizer_.prepare(step);
   }
   const bool repeats = options_.replay && optimizer_.repeats(step);
-  if (repeats && recording_ != nullptr) {
-    recording_->replay();
+  if (repeats && captured_ != nullptr) {
+    captured_->replay();
   } else if (repeats && computed_ == eager_steps) {
-    recording_ = backend.record([&] { compute(step); });
+    captured_ = backend.capture([&] { compute(step); });
     ++computed_;
   } else {
     compute(step);

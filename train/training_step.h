@@ -33,7 +33,7 @@ class TrainingStep {
     std::int64_t accumulate = 1;  // micro-batches in a step
     std::uint64_t seed = 0;       // of dropout
     std::int64_t record = 1;      // how many steps may pass between two clear_record()
-    bool replay = true;           // steps that repeat each other, from a recording of their kernel calls
+    bool replay = true;           // steps that repeat each other, from their captured kernel calls
   };
   /// Everything passed outlives this.
   TrainingStep(const Options& options, nn::Model& model, nn::ParameterStore& store, optim::Optimizer& optimizer);
@@ -75,7 +75,7 @@ class TrainingStep {
   Tensor losses_, norms_;  // (record)
   std::int64_t recorded_ = 0;
   std::int64_t computed_ = 0;             // steps that repeat each other, so far
-  std::unique_ptr<Recording> recording_;  // of such a step
+  std::unique_ptr<CapturedCalls> captured_;  // of such a step
 };
 
 /// Says which tensor is not finite: the first parameter value, else the first gradient by name, else the loss.

@@ -20,8 +20,8 @@ namespace monge::cpu::HWY_NAMESPACE {
 /// Rows of the tile are left factors of scores and right factors of sums over the rows: for f32 that is the same.
 template <class T>
 struct BackwardScratch {
-  BackwardScratch(const Plan& plan, bool solves_rows, Carver carver)
-      : BackwardScratch(plan, solves_rows, row_words<T>(plan.a.head_dim), carver) {}
+  BackwardScratch(const Tiling& tiling, bool solves_rows, ScratchArena arena)
+      : BackwardScratch(tiling, solves_rows, row_words<T>(tiling.a.head_dim), arena) {}
 
   float *four_rows, *k, *k_transposed, *v_transposed, *q, *q_right, *dout, *dout_right, *dq, *weights, *dscores,
       *solved, *pairs, *mask, *s;
@@ -30,32 +30,32 @@ struct BackwardScratch {
  private:
   static constexpr bool paired = per_word<T> == 2;
 
-  BackwardScratch(const Plan& plan, bool solves_rows, std::int64_t row, Carver carver)
-      : four_rows(carver.take(4 * row)),
-        k(carver.take(words<T>(plan.keys) * plan.width)),
-        k_transposed(carver.take(plan.keys * row)),
-        v_transposed(carver.take(plan.keys * row)),
-        q(carver.take(plan.tile_rows * row)),
-        q_right(paired ? carver.take(words<T>(plan.tile_rows) * plan.width) : q),
-        dout(carver.take(plan.tile_rows * row)),
-        dout_right(paired ? carver.take(words<T>(plan.tile_rows) * plan.width) : dout),
-        dq(carver.take(plan.tile_rows * plan.width)),
-        weights(carver.take(plan.tile_rows * plan.stride)),
-        dscores(carver.take(plan.tile_rows * plan.stride)),
-        solved(carver.take(solves_rows ? plan.tile_rows * plan.stride : 0)),
-        pairs(carver.take(paired ? words<T>(plan.tile_rows) * plan.stride : 0)),
-        mask(carver.take(mask_size(plan.keys))),
-        s(carver.take(plan.keys)),
-        size(carver.used()) {}
+  BackwardScratch(const Tiling& tiling, bool solves_rows, std::int64_t row, ScratchArena arena)
+      : four_rows(arena.take(4 * row)),
+        k(arena.take(words<T>(tiling.keys) * tiling.width)),
+        k_transposed(arena.take(tiling.keys * row)),
+        v_transposed(arena.take(tiling.keys * row)),
+        q(arena.take(tiling.tile_rows * row)),
+        q_right(paired ? arena.take(words<T>(tiling.tile_rows) * tiling.width) : q),
+        dout(arena.take(tiling.tile_rows * row)),
+        dout_right(paired ? arena.take(words<T>(tiling.tile_rows) * tiling.width) : dout),
+        dq(arena.take(tiling.tile_rows * tiling.width)),
+        weights(arena.take(tiling.tile_rows * tiling.stride)),
+        dscores(arena.take(tiling.tile_rows * tiling.stride)),
+        solved(arena.take(solves_rows ? tiling.tile_rows * tiling.stride : 0)),
+        pairs(arena.take(paired ? words<T>(tiling.tile_rows) * tiling.stride : 0)),
+        mask(arena.take(mask_size(tiling.keys))),
+        s(arena.take(tiling.keys)),
+        size(arena.used()) {}
 };
 
 /// What one item adds up: the gradients of its keys and values, (keys, width) each.
 struct ItemSums {
-  ItemSums(const kernel::AttentionBackward& args, const Plan& plan, Carver carver)
-      : dk(carver.take(plan.a.keys * plan.width)),
-        dv(carver.take(plan.a.keys * plan.width)),
-        row_dk(carver.take(args.row_dq.data.defined() ? plan.a.keys * plan.width : 0)),
-        size(carver.used()) {}
+  ItemSums(const kernel::AttentionBackward& args, const Tiling& tiling, ScratchArena arena)
+      : dk(arena.take(tiling.a.keys * tiling.width)),
+        dv(arena.take(tiling.a.keys * tiling.width)),
+        row_dk(arena.take(args.row_dq.data.defined() ? tiling.a.keys * tiling.width : 0)),
+        size(arena.used()) {}
 
   float *dk, *dv, *row_dk;
   std::int64_t size;
@@ -63,11 +63,11 @@ struct ItemSums {
 
 /// The gradients of one head's prior, side by side.
 struct PriorSums {
-  PriorSums(const LogPrior& dprior, Carver carver)
-      : head(carver.take(dprior.head ? 1 : 0)),
-        distance(carver.take(dprior.distance ? dprior.distance.shape().last() : 0)),
-        key(carver.take(dprior.key ? dprior.key.shape().last() : 0)),
-        size(carver.used()) {}
+  PriorSums(const LogPrior& dprior, ScratchArena arena)
+      : head(arena.take(dprior.head ? 1 : 0)),
+        distance(arena.take(dprior.distance ? dprior.distance.shape().last() : 0)),
+        key(arena.take(dprior.key ? dprior.key.shape().last() : 0)),
+        size(arena.used()) {}
 
   float *head, *distance, *key;
   std::int64_t size;
@@ -138,15 +138,15 @@ HWY_INLINE void differentiate_row(const Map& row_map, const RowDamping& damping,
 
 /// Scores become weights and u becomes dz, row by row.
 template <class Map, class T>
-HWY_INLINE void differentiate(const Map& row_map, const kernel::AttentionBackward& args, const Plan& plan,
+HWY_INLINE void differentiate(const Map& row_map, const kernel::AttentionBackward& args, const Tiling& tiling,
                               const Tile& tile, const BackwardScratch<T>& to) {
-  const kernel::Attention& a = plan.a;
+  const kernel::Attention& a = tiling.a;
   const bool solves_rows = args.row_dq.data.defined();
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const std::int64_t n = plan.visible(tile.first + r), index = row_index(plan, tile, r);
-    float* const weights = to.weights + r * plan.stride;
-    float* const u = to.dscores + r * plan.stride;
-    float* const solved = solves_rows ? to.solved + r * plan.stride : nullptr;
+    const std::int64_t n = tiling.visible(tile.first + r), index = row_index(tiling, tile, r);
+    float* const weights = to.weights + r * tiling.stride;
+    float* const u = to.dscores + r * tiling.stride;
+    float* const solved = solves_rows ? to.solved + r * tiling.stride : nullptr;
     const float stat = a.row_stat.data_as<float>()[index];
     const float* const mask = a.dropout > 0.0 ? draw_mask(a, index, n, to.mask) : nullptr;
     if (mask != nullptr) multiply_by(u, mask, n);
@@ -170,31 +170,31 @@ HWY_INLINE void differentiate(const Map& row_map, const kernel::AttentionBackwar
   }
 }
 
-HWY_INLINE void add_prior_gradient(const Plan& plan, const Tile& tile, const float* dscores, const PriorSums& to) {
+HWY_INLINE void add_prior_gradient(const Tiling& tiling, const Tile& tile, const float* dscores, const PriorSums& to) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const std::int64_t n = plan.visible(tile.first + r);
-    const float* const dz = dscores + r * plan.stride;
+    const std::int64_t n = tiling.visible(tile.first + r);
+    const float* const dz = dscores + r * tiling.stride;
     if (to.head) *to.head += total(dz, n);
     if (to.key) add_row(dz, n, to.key);
-    if (to.distance) add_to_distances(dz, plan.a.start + tile.first + r, n, to.distance);
+    if (to.distance) add_to_distances(dz, tiling.a.start + tile.first + r, n, to.distance);
   }
 }
 
 /// What the gradients of a tile's scores give: dq = scale dscores k, and dscores^T q to add to dk / scale.
 template <class T>
-HWY_INLINE void pass_on(const Plan& plan, const Tile& tile, float* dscores, const BackwardScratch<T>& to,
+HWY_INLINE void pass_on(const Tiling& tiling, const Tile& tile, float* dscores, const BackwardScratch<T>& to,
                         const HeadView& dq, float* dk) {
-  make_factor<T>(plan, tile, dscores);
-  add_transposed<T>(plan, tile, dscores, to.q_right, to.pairs, dk);
-  multiply_values<T>(plan, tile, plan.a.scale, dscores, to.k, plan.width, to.dq);
-  store_rows(to.dq, plan.width, tile.rows, plan.a.head_dim, 1.0,
-             head<T>(dq, tile.b, tile.first, tile.h, plan.a.head_dim), dq.token_stride);
+  make_factor<T>(tiling, tile, dscores);
+  add_transposed<T>(tiling, tile, dscores, to.q_right, to.pairs, dk);
+  multiply_values<T>(tiling, tile, tiling.a.scale, dscores, to.k, tiling.width, to.dq);
+  store_rows(to.dq, tiling.width, tile.rows, tiling.a.head_dim, 1.0,
+             head<T>(dq, tile.b, tile.first, tile.h, tiling.a.head_dim), dq.token_stride);
 }
 
 template <class T>
-HWY_INLINE void backward_tile(const kernel::AttentionBackward& args, const Plan& plan, const Tile& tile,
+HWY_INLINE void backward_tile(const kernel::AttentionBackward& args, const Tiling& tiling, const Tile& tile,
                               const BackwardScratch<T>& to, const ItemSums& sums, const PriorSums& prior) {
-  const kernel::Attention& a = plan.a;
+  const kernel::Attention& a = tiling.a;
   const T* const q = head<T>(a.q, tile.b, tile.first, tile.h, a.head_dim);
   const T* const dout = head<T>(args.dout, tile.b, tile.first, tile.h, a.head_dim);
   load_rows<T>(q, a.q.token_stride, tile.rows, a.head_dim, to.q);
@@ -202,42 +202,42 @@ HWY_INLINE void backward_tile(const kernel::AttentionBackward& args, const Plan&
   if (to.q_right != to.q) load_right(q, a.q.token_stride, tile.rows, a.head_dim, to.q_right);
   if (to.dout_right != to.dout) load_right(dout, args.dout.token_stride, tile.rows, a.head_dim, to.dout_right);
 
-  compute_scores<T>(plan, tile, to.q, to.k_transposed, to.weights);
-  multiply_scores<T>(plan, tile, 1.0, to.dout, to.v_transposed, to.dscores);
+  compute_scores<T>(tiling, tile, to.q, to.k_transposed, to.weights);
+  multiply_scores<T>(tiling, tile, 1.0, to.dout, to.v_transposed, to.dscores);
   HWY_NAMESPACE::visit_row_map(a.map, [&](const auto& row_map) HWY_ATTR {
-    differentiate<std::decay_t<decltype(row_map)>, T>(row_map, args, plan, tile, to);
+    differentiate<std::decay_t<decltype(row_map)>, T>(row_map, args, tiling, tile, to);
   });
-  if (prior.size > 0) add_prior_gradient(plan, tile, to.dscores, prior);
+  if (prior.size > 0) add_prior_gradient(tiling, tile, to.dscores, prior);
 
-  make_factor<T>(plan, tile, to.weights);
-  add_transposed<T>(plan, tile, to.weights, to.dout_right, to.pairs, sums.dv);
-  pass_on(plan, tile, to.dscores, to, args.dq, sums.dk);
-  if (args.row_dq.data.defined()) pass_on(plan, tile, to.solved, to, args.row_dq, sums.row_dk);
+  make_factor<T>(tiling, tile, to.weights);
+  add_transposed<T>(tiling, tile, to.weights, to.dout_right, to.pairs, sums.dv);
+  pass_on(tiling, tile, to.dscores, to, args.dq, sums.dk);
+  if (args.row_dq.data.defined()) pass_on(tiling, tile, to.solved, to, args.row_dq, sums.row_dk);
 }
 
 template <class T>
-void backward(const kernel::AttentionBackward& args, const Plan& plan) {
-  const kernel::Attention& a = plan.a;
+void backward(const kernel::AttentionBackward& args, const Tiling& tiling) {
+  const kernel::Attention& a = tiling.a;
   const bool solves_rows = args.row_dq.data.defined();
-  const std::int64_t size = BackwardScratch<T>(plan, solves_rows, Carver(nullptr)).size;
+  const std::int64_t size = BackwardScratch<T>(tiling, solves_rows, ScratchArena(nullptr)).size;
   const Tensor space = scratch(thread_count() * size);
   // Items that share a key/value head keep their sums apart until all are done; otherwise one place per thread will do.
-  const bool shared = plan.parts > 1;
-  const std::int64_t sums_size = ItemSums(args, plan, Carver(nullptr)).size;
-  const Tensor sums_space = scratch((shared ? plan.items() : thread_count()) * sums_size);
+  const bool shared = tiling.parts > 1;
+  const std::int64_t sums_size = ItemSums(args, tiling, ScratchArena(nullptr)).size;
+  const Tensor sums_space = scratch((shared ? tiling.items() : thread_count()) * sums_size);
   // The prior is shared by the sequences too, so every item keeps its part of that gradient.
-  const std::int64_t prior_size = PriorSums(args.dprior, Carver(nullptr)).size;
-  const Tensor prior_space = scratch(plan.items() * plan.group * prior_size);
+  const std::int64_t prior_size = PriorSums(args.dprior, ScratchArena(nullptr)).size;
+  const Tensor prior_space = scratch(tiling.items() * tiling.group * prior_size);
 
   const auto sums_at = [&](std::int64_t place) HWY_ATTR {
-    return ItemSums(args, plan, Carver(sums_space.data_as<float>() + place * sums_size));
+    return ItemSums(args, tiling, ScratchArena(sums_space.data_as<float>() + place * sums_size));
   };
   const auto prior_at = [&](std::int64_t index, std::int64_t member) HWY_ATTR {
-    return PriorSums(args.dprior, Carver(prior_space.data_as<float>() + (index * plan.group + member) * prior_size));
+    return PriorSums(args.dprior, ScratchArena(prior_space.data_as<float>() + (index * tiling.group + member) * prior_size));
   };
   const auto store_gradients = [&](const Item& item, const ItemSums& sums) HWY_ATTR {
     const auto store_one = [&](const float* from, double factor, const HeadView& to) HWY_ATTR {
-      store_rows(from, plan.width, a.keys, a.head_dim, factor, head<T>(to, item.b, 0, item.g, a.head_dim),
+      store_rows(from, tiling.width, a.keys, a.head_dim, factor, head<T>(to, item.b, 0, item.g, a.head_dim),
                  to.token_stride);
     };
     store_one(sums.dk, a.scale, args.dk);
@@ -247,29 +247,29 @@ void backward(const kernel::AttentionBackward& args, const Plan& plan) {
     store_one(sums.dv, 1.0, args.row_dv);
   };
 
-  parallel_items(plan.items(), [&](std::int64_t index, int worker) HWY_ATTR {
-    const Item item(plan, index);
-    const BackwardScratch<T> to(plan, solves_rows, Carver(space.data_as<float>() + worker * size));
+  parallel_items(tiling.items(), [&](std::int64_t index, int worker) HWY_ATTR {
+    const Item item(tiling, index);
+    const BackwardScratch<T> to(tiling, solves_rows, ScratchArena(space.data_as<float>() + worker * size));
     const ItemSums sums = sums_at(shared ? index : worker);
     std::fill_n(sums.dk, sums_size, 0.0f);
-    std::fill_n(prior_space.data_as<float>() + index * plan.group * prior_size, plan.group * prior_size, 0.0f);
+    std::fill_n(prior_space.data_as<float>() + index * tiling.group * prior_size, tiling.group * prior_size, 0.0f);
     const T* const k = head<T>(a.k, item.b, 0, item.g, a.head_dim);
     load_right(k, a.k.token_stride, a.keys, a.head_dim, to.k);
-    load_transposed<T>(plan, k, a.k.token_stride, to.four_rows, to.k_transposed);
-    load_transposed<T>(plan, head<T>(a.v, item.b, 0, item.g, a.head_dim), a.v.token_stride, to.four_rows,
+    load_transposed<T>(tiling, k, a.k.token_stride, to.four_rows, to.k_transposed);
+    load_transposed<T>(tiling, head<T>(a.v, item.b, 0, item.g, a.head_dim), a.v.token_stride, to.four_rows,
                        to.v_transposed);
-    for_each_tile(plan, item, [&](const Tile& tile) HWY_ATTR {
-      backward_tile<T>(args, plan, tile, to, sums, prior_at(index, tile.h % plan.group));
+    for_each_tile(tiling, item, [&](const Tile& tile) HWY_ATTR {
+      backward_tile<T>(args, tiling, tile, to, sums, prior_at(index, tile.h % tiling.group));
     });
     if (!shared) store_gradients(item, sums);
   });
   if (shared) {
     parallel_items(a.batch * a.kv_heads, [&](std::int64_t index, int) HWY_ATTR {
-      const ItemSums sums = sums_at(index * plan.parts);
-      for (std::int64_t part = 1; part < plan.parts; ++part) {
-        add_row(sums_at(index * plan.parts + part).dk, sums_size, sums.dk);
+      const ItemSums sums = sums_at(index * tiling.parts);
+      for (std::int64_t part = 1; part < tiling.parts; ++part) {
+        add_row(sums_at(index * tiling.parts + part).dk, sums_size, sums.dk);
       }
-      store_gradients(Item(plan, index * plan.parts), sums);
+      store_gradients(Item(tiling, index * tiling.parts), sums);
     });
   }
   if (prior_size == 0) return;
@@ -281,8 +281,8 @@ void backward(const kernel::AttentionBackward& args, const Plan& plan) {
       const std::int64_t n = to.shape().last();
       std::fill_n(row, n, 0.0f);
       for (std::int64_t b = 0; b < a.batch; ++b) {
-        const std::int64_t first = (b * a.kv_heads + h / plan.group) * plan.parts;
-        for (std::int64_t p = 0; p < plan.parts; ++p) add_row(prior_at(first + p, h % plan.group).*part, n, row);
+        const std::int64_t first = (b * a.kv_heads + h / tiling.group) * tiling.parts;
+        for (std::int64_t p = 0; p < tiling.parts; ++p) add_row(prior_at(first + p, h % tiling.group).*part, n, row);
       }
     };
     put(args.dprior.distance, &PriorSums::distance);
@@ -292,8 +292,8 @@ void backward(const kernel::AttentionBackward& args, const Plan& plan) {
 }
 
 void Backward(const kernel::AttentionBackward& args) {
-  const Plan plan(args.forward);
-  with_storage(args.forward.q.data.dtype(), [&](auto zero) HWY_ATTR { backward<decltype(zero)>(args, plan); });
+  const Tiling tiling(args.forward);
+  with_storage(args.forward.q.data.dtype(), [&](auto zero) HWY_ATTR { backward<decltype(zero)>(args, tiling); });
 }
 
 }  // namespace monge::cpu::HWY_NAMESPACE

@@ -26,14 +26,14 @@ kernel::Attention head_call(const kernel::Attention& a, std::int64_t h) {
 }
 
 struct MetricScratch {
-  MetricScratch(const Plan& plan, std::int64_t row, std::int64_t y_width, Carver carver)
-      : four_rows(carver.take(4 * row)),
-        k_transposed(carver.take(plan.keys * row)),
-        q(carver.take(plan.tile_rows * row)),
-        y(carver.take(plan.keys * y_width)),
-        products(carver.take(plan.tile_rows * y_width)),
-        scores(carver.take(plan.tile_rows * plan.stride)),
-        size(carver.used()) {}
+  MetricScratch(const Tiling& tiling, std::int64_t row, std::int64_t y_width, ScratchArena arena)
+      : four_rows(arena.take(4 * row)),
+        k_transposed(arena.take(tiling.keys * row)),
+        q(arena.take(tiling.tile_rows * row)),
+        y(arena.take(tiling.keys * y_width)),
+        products(arena.take(tiling.tile_rows * y_width)),
+        scores(arena.take(tiling.tile_rows * tiling.stride)),
+        size(arena.used()) {}
 
   float *four_rows, *k_transposed, *q, *y, *products, *scores;
   std::int64_t size;
@@ -41,11 +41,11 @@ struct MetricScratch {
 
 /// Scores become s / sqrt(c), row by row; s is added to column_sums.
 template <class Map>
-HWY_INLINE void measure(const Map& row_map, const Plan& plan, const Tile& tile, float* scores, float* column_sums) {
+HWY_INLINE void measure(const Map& row_map, const Tiling& tiling, const Tile& tile, float* scores, float* column_sums) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const std::int64_t keys = plan.visible(tile.first + r);
+    const std::int64_t keys = tiling.visible(tile.first + r);
     const auto n = static_cast<float>(keys);
-    float* const s = scores + r * plan.stride;
+    float* const s = scores + r * tiling.stride;
     if constexpr (Map::metric != Metric::none) {
       SimdRow row(s, keys);
       const float stat = row_map.weights(row);
@@ -59,26 +59,26 @@ HWY_INLINE void measure(const Map& row_map, const Plan& plan, const Tile& tile, 
 }
 
 template <class T>
-void metric(const kernel::Attention& a, const Plan& plan, const kernel::AttentionMetric& args) {
+void metric(const kernel::Attention& a, const Tiling& tiling, const kernel::AttentionMetric& args) {
   const std::int64_t E = args.y.shape().last(), y_width = round_up(E, lanes()), row = row_words<float>(a.head_dim);
-  const std::int64_t size = MetricScratch(plan, row, y_width, Carver(nullptr)).size;
+  const std::int64_t size = MetricScratch(tiling, row, y_width, ScratchArena(nullptr)).size;
   const Tensor space = scratch(thread_count() * size);
-  const Tensor sums = scratch(plan.items() * a.keys);
-  parallel_items(plan.items(), [&](std::int64_t index, int worker) HWY_ATTR {
-    const Item item(plan, index);
-    const MetricScratch to(plan, row, y_width, Carver(space.data_as<float>() + worker * size));
+  const Tensor sums = scratch(tiling.items() * a.keys);
+  parallel_items(tiling.items(), [&](std::int64_t index, int worker) HWY_ATTR {
+    const Item item(tiling, index);
+    const MetricScratch to(tiling, row, y_width, ScratchArena(space.data_as<float>() + worker * size));
     float* const column_sums = sums.data_as<float>() + index * a.keys;
     std::fill_n(column_sums, a.keys, 0.0f);
-    load_transposed<float>(plan, head<T>(a.k, item.b, 0, 0, a.head_dim), a.k.token_stride, to.four_rows,
+    load_transposed<float>(tiling, head<T>(a.k, item.b, 0, 0, a.head_dim), a.k.token_stride, to.four_rows,
                            to.k_transposed);
     load_right(args.y.data_as<float>() + item.b * a.keys * E, E, a.keys, E, to.y);
-    for_each_tile(plan, item, [&](const Tile& tile) HWY_ATTR {
+    for_each_tile(tiling, item, [&](const Tile& tile) HWY_ATTR {
       load_rows<float>(head<T>(a.q, tile.b, tile.first, 0, a.head_dim), a.q.token_stride, tile.rows, a.head_dim, to.q);
-      compute_scores<float>(plan, tile, to.q, to.k_transposed, to.scores);
+      compute_scores<float>(tiling, tile, to.q, to.k_transposed, to.scores);
       HWY_NAMESPACE::visit_row_map(
-          a.map, [&](const auto& row_map) HWY_ATTR { measure(row_map, plan, tile, to.scores, column_sums); });
-      make_factor<float>(plan, tile, to.scores);
-      multiply_values<float>(plan, tile, 1.0, to.scores, to.y, y_width, to.products);
+          a.map, [&](const auto& row_map) HWY_ATTR { measure(row_map, tiling, tile, to.scores, column_sums); });
+      make_factor<float>(tiling, tile, to.scores);
+      multiply_values<float>(tiling, tile, 1.0, to.scores, to.y, y_width, to.products);
       store_rows(to.products, y_width, tile.rows, E, 1.0,
                  args.products.data_as<float>() + (tile.b * a.queries + tile.first) * E, E);
     });
@@ -86,16 +86,16 @@ void metric(const kernel::Attention& a, const Plan& plan, const kernel::Attentio
   parallel_items(a.batch, [&](std::int64_t b, int) HWY_ATTR {
     float* const to = args.column_sums.data_as<float>() + b * a.keys;
     std::fill_n(to, a.keys, 0.0f);
-    for (std::int64_t part = 0; part < plan.parts; ++part) {
-      add_row(sums.data_as<float>() + (b * plan.parts + part) * a.keys, a.keys, to);
+    for (std::int64_t part = 0; part < tiling.parts; ++part) {
+      add_row(sums.data_as<float>() + (b * tiling.parts + part) * a.keys, a.keys, to);
     }
   });
 }
 
 void MetricOfHead(const kernel::AttentionMetric& args) {
   const kernel::Attention a = head_call(args.forward, args.head);
-  const Plan plan(a);
-  with_storage(a.q.data.dtype(), [&](auto zero) HWY_ATTR { metric<decltype(zero)>(a, plan, args); });
+  const Tiling tiling(a);
+  with_storage(a.q.data.dtype(), [&](auto zero) HWY_ATTR { metric<decltype(zero)>(a, tiling, args); });
 }
 
 }  // namespace monge::cpu::HWY_NAMESPACE

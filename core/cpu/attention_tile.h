@@ -40,8 +40,8 @@ HWY_INLINE std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n 
 
 /// How an attention call is cut into work items. The cut depends on the shapes only, so the result does not depend on
 /// the number of threads.
-struct Plan {
-  explicit Plan(const kernel::Attention& args)
+struct Tiling {
+  explicit Tiling(const kernel::Attention& args)
       : a(args),
         group(args.heads / args.kv_heads),
         width(round_up(args.head_dim, lanes())),
@@ -73,8 +73,8 @@ struct Plan {
 
 /// One work item: every parts-th tile of one key/value head of one sequence, which evens out the causal triangle.
 struct Item {
-  Item(const Plan& plan, std::int64_t index)
-      : part(index % plan.parts), g(index / plan.parts % plan.a.kv_heads), b(index / plan.parts / plan.a.kv_heads) {}
+  Item(const Tiling& tiling, std::int64_t index)
+      : part(index % tiling.parts), g(index / tiling.parts % tiling.a.kv_heads), b(index / tiling.parts / tiling.a.kv_heads) {}
 
   std::int64_t part, g, b;
 };
@@ -85,18 +85,18 @@ struct Tile {
 };
 
 template <class F>
-HWY_INLINE void for_each_tile(const Plan& plan, const Item& item, const F& f) {
-  for (std::int64_t t = item.part; t < plan.group * plan.tiles; t += plan.parts) {
-    const std::int64_t first = t % plan.tiles * plan.tile_rows;
-    f(Tile{item.b, item.g * plan.group + t / plan.tiles, first, std::min(plan.tile_rows, plan.a.queries - first)});
+HWY_INLINE void for_each_tile(const Tiling& tiling, const Item& item, const F& f) {
+  for (std::int64_t t = item.part; t < tiling.group * tiling.tiles; t += tiling.parts) {
+    const std::int64_t first = t % tiling.tiles * tiling.tile_rows;
+    f(Tile{item.b, item.g * tiling.group + t / tiling.tiles, first, std::min(tiling.tile_rows, tiling.a.queries - first)});
   }
 }
 
 /// Hands out parts of a buffer of floats, cache line by cache line; over a null buffer it only counts. A part of no
 /// elements is null.
-class Carver {
+class ScratchArena {
  public:
-  explicit Carver(float* base) : base_(base) {}
+  explicit ScratchArena(float* base) : base_(base) {}
   float* take(std::int64_t n) {
     float* const part = base_ == nullptr || n == 0 ? nullptr : base_ + used_;
     used_ += (n + 15) / 16 * 16;
@@ -219,21 +219,21 @@ HWY_INLINE void transpose_four(const float* from, std::int64_t width, float* to,
 /// The transpose of the rows of a head as a RightFactor: (words of head_dim, keys) in panels, the keys that fill up the
 /// last panel being 0. `four_rows` is room for four rows.
 template <class T, class Number>
-HWY_INLINE void load_transposed(const Plan& plan, const Number* from, std::int64_t from_stride, float* four_rows,
+HWY_INLINE void load_transposed(const Tiling& tiling, const Number* from, std::int64_t from_stride, float* four_rows,
                                 float* to) {
-  const std::int64_t panel = panel_width(), width = row_words<T>(plan.a.head_dim);
-  for (std::int64_t j = 0; j < plan.keys; j += 4) {
-    const std::int64_t count = std::clamp<std::int64_t>(plan.a.keys - j, 0, 4);
+  const std::int64_t panel = panel_width(), width = row_words<T>(tiling.a.head_dim);
+  for (std::int64_t j = 0; j < tiling.keys; j += 4) {
+    const std::int64_t count = std::clamp<std::int64_t>(tiling.a.keys - j, 0, 4);
     if (count < 4) std::fill_n(four_rows, 4 * width, 0.0f);
-    if (count > 0) load_rows<T>(from + j * from_stride, from_stride, count, plan.a.head_dim, four_rows);
+    if (count > 0) load_rows<T>(from + j * from_stride, from_stride, count, tiling.a.head_dim, four_rows);
     transpose_four(four_rows, width, to + j / panel * panel * width + j % panel, panel);
   }
 }
 
 /// What load_transposed wrote.
 template <class T>
-HWY_INLINE RightFactor transposed(const Plan& plan, const float* data) {
-  return {data, panel_width(), row_words<T>(plan.a.head_dim) * panel_width()};
+HWY_INLINE RightFactor transposed(const Tiling& tiling, const float* data) {
+  return {data, panel_width(), row_words<T>(tiling.a.head_dim) * panel_width()};
 }
 /// What load_right wrote, `width` columns wide.
 HWY_INLINE RightFactor row_major(std::int64_t width, const float* data) { return {data, width, panel_width()}; }
@@ -242,53 +242,53 @@ HWY_INLINE RightFactor row_major(std::int64_t width, const float* data) { return
 
 /// c (rows, keys) = factor a (rows, head_dim) b: scores, or dO v^T.
 template <class T>
-HWY_INLINE void multiply_scores(const Plan& plan, const Tile& tile, double factor, const float* a, const float* b,
+HWY_INLINE void multiply_scores(const Tiling& tiling, const Tile& tile, double factor, const float* a, const float* b,
                                 float* c) {
-  multiply<T>(tile.rows, plan.keys, {a, row_words<T>(plan.a.head_dim), 1}, transposed<T>(plan, b), c, plan.stride,
+  multiply<T>(tile.rows, tiling.keys, {a, row_words<T>(tiling.a.head_dim), 1}, transposed<T>(tiling, b), c, tiling.stride,
               {.factor = factor}, Extents([&](std::int64_t, std::int64_t end) HWY_ATTR {
-                return Extent{round_up(plan.visible(tile.first + end - 1), lanes()), 0, words<T>(plan.a.head_dim)};
+                return Extent{round_up(tiling.visible(tile.first + end - 1), lanes()), 0, words<T>(tiling.a.head_dim)};
               }));
 }
 
 /// c (rows, width) = factor weights (rows, keys) b: outputs, or dq.
 template <class T>
-HWY_INLINE void multiply_values(const Plan& plan, const Tile& tile, double factor, const float* weights, const float* b,
+HWY_INLINE void multiply_values(const Tiling& tiling, const Tile& tile, double factor, const float* weights, const float* b,
                                 std::int64_t width, float* c) {
-  multiply<T>(tile.rows, width, {weights, plan.stride, 1}, row_major(width, b), c, width, {.factor = factor},
+  multiply<T>(tile.rows, width, {weights, tiling.stride, 1}, row_major(width, b), c, width, {.factor = factor},
               Extents([&](std::int64_t, std::int64_t end) HWY_ATTR {
-                return Extent{width, 0, words<T>(plan.visible(tile.first + end - 1))};
+                return Extent{width, 0, words<T>(tiling.visible(tile.first + end - 1))};
               }));
 }
 
 /// c (keys, width) += weights^T (keys, rows) b: dk and dv. `pairs` is room for the weights once more if T is bf16.
 template <class T>
-HWY_INLINE void add_transposed(const Plan& plan, const Tile& tile, const float* weights, const float* b, float* pairs,
+HWY_INLINE void add_transposed(const Tiling& tiling, const Tile& tile, const float* weights, const float* b, float* pairs,
                                float* c) {
   if constexpr (per_word<T> == 2) {
     for (std::int64_t r = 0; r < tile.rows; r += 2) {
-      const float *const first = weights + r * plan.stride, *const second = first + plan.stride;
+      const float *const first = weights + r * tiling.stride, *const second = first + tiling.stride;
       pair_rows(reinterpret_cast<const bf16*>(first),
                 r + 1 < tile.rows ? reinterpret_cast<const bf16*>(second) : nullptr,
-                plan.visible(tile.first + r) + block_rows, pairs + r / 2 * plan.stride);
+                tiling.visible(tile.first + r) + block_rows, pairs + r / 2 * tiling.stride);
     }
     weights = pairs;
   }
-  const std::int64_t seen = plan.visible(tile.first + tile.rows - 1);
-  multiply<T>(seen, plan.width, {weights, 1, plan.stride}, row_major(plan.width, b), c, plan.width,
+  const std::int64_t seen = tiling.visible(tile.first + tile.rows - 1);
+  multiply<T>(seen, tiling.width, {weights, 1, tiling.stride}, row_major(tiling.width, b), c, tiling.width,
               {.accumulate = true}, Extents([&](std::int64_t begin, std::int64_t) HWY_ATTR {
                 const std::int64_t first =
-                    plan.a.causal ? std::max<std::int64_t>(0, begin - plan.a.start - tile.first) : 0;
-                return Extent{plan.width, first / per_word<T>, words<T>(tile.rows)};
+                    tiling.a.causal ? std::max<std::int64_t>(0, begin - tiling.a.start - tile.first) : 0;
+                return Extent{tiling.width, first / per_word<T>, words<T>(tile.rows)};
               }));
 }
 
 /// A tile of weights becomes a factor of type T, in place. A product reads a block of rows or keys up to the last of
 /// the block: what the causal mask hides there is 0.
 template <class T>
-HWY_INLINE void make_factor(const Plan& plan, const Tile& tile, float* weights) {
+HWY_INLINE void make_factor(const Tiling& tiling, const Tile& tile, float* weights) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    float* const row = weights + r * plan.stride;
-    const std::int64_t n = plan.visible(tile.first + r), end = n + block_rows;
+    float* const row = weights + r * tiling.stride;
+    const std::int64_t n = tiling.visible(tile.first + r), end = n + block_rows;
     std::fill(row + n, row + end, 0.0f);
     if constexpr (!std::is_same_v<T, float>) {
       T* const narrow = reinterpret_cast<T*>(row);
@@ -330,9 +330,9 @@ HWY_INLINE float* table_row(const Tensor& table, std::int64_t h) {
   return table.data_as<float>() + h * table.shape().last();
 }
 
-HWY_INLINE void add_prior(const Plan& plan, std::int64_t h, std::int64_t query, float* row) {
-  const LogPrior& prior = plan.a.prior;
-  const std::int64_t position = plan.a.start + query, n = plan.visible(query);
+HWY_INLINE void add_prior(const Tiling& tiling, std::int64_t h, std::int64_t query, float* row) {
+  const LogPrior& prior = tiling.a.prior;
+  const std::int64_t position = tiling.a.start + query, n = tiling.visible(query);
   if (prior.slopes || prior.head) {
     const double slope = prior.slopes ? prior.slopes.data_as<float>()[h] : 0.0;
     const double bias = prior.head ? prior.head.data_as<float>()[h] : 0.0;
@@ -347,23 +347,23 @@ HWY_INLINE void add_prior(const Plan& plan, std::int64_t h, std::int64_t query, 
 }
 
 /// scores += prior.
-HWY_INLINE void add_priors(const Plan& plan, const Tile& tile, float* scores) {
-  const LogPrior& prior = plan.a.prior;
+HWY_INLINE void add_priors(const Tiling& tiling, const Tile& tile, float* scores) {
+  const LogPrior& prior = tiling.a.prior;
   if (!prior.slopes && !prior.head && !prior.key && !prior.distance) return;
-  for (std::int64_t r = 0; r < tile.rows; ++r) add_prior(plan, tile.h, tile.first + r, scores + r * plan.stride);
+  for (std::int64_t r = 0; r < tile.rows; ++r) add_prior(tiling, tile.h, tile.first + r, scores + r * tiling.stride);
 }
 
 /// The scores of a tile: scale <q_i, k_j> + prior_ij.
 template <class T>
-HWY_INLINE void compute_scores(const Plan& plan, const Tile& tile, const float* q, const float* k_transposed,
+HWY_INLINE void compute_scores(const Tiling& tiling, const Tile& tile, const float* q, const float* k_transposed,
                                float* scores) {
-  multiply_scores<T>(plan, tile, plan.a.scale, q, k_transposed, scores);
-  add_priors(plan, tile, scores);
+  multiply_scores<T>(tiling, tile, tiling.a.scale, q, k_transposed, scores);
+  add_priors(tiling, tile, scores);
 }
 
 /// The place of row (b, h, i) in row_stat.
-HWY_INLINE std::int64_t row_index(const Plan& plan, const Tile& tile, std::int64_t r) {
-  return (tile.b * plan.a.heads + tile.h) * plan.a.queries + tile.first + r;
+HWY_INLINE std::int64_t row_index(const Tiling& tiling, const Tile& tile, std::int64_t r) {
+  return (tile.b * tiling.a.heads + tile.h) * tiling.a.queries + tile.first + r;
 }
 
 /// Room that draw_mask needs for a row of `keys`.

@@ -8,9 +8,9 @@
 namespace monge::MONGE_GPU {
 namespace {
 
-class CudaRecording final : public Recording {
+class CudaGraphCalls final : public CapturedCalls {
  public:
-  CudaRecording(std::unique_ptr<Graph> graph, std::shared_ptr<void> memory)
+  CudaGraphCalls(std::unique_ptr<Graph> graph, std::shared_ptr<void> memory)
       : graph_(std::move(graph)), memory_(std::move(memory)) {}
   void replay() override { graph_->launch(); }
 
@@ -54,11 +54,11 @@ std::vector<std::string> CudaBackend::notes() const {
   return out;
 }
 
-std::unique_ptr<Recording> CudaBackend::record(const std::function<void()>& calls) {
-  const MemoryPools::Recording memory(memory_);
-  std::unique_ptr<Graph> graph = runtime_.record(calls);
+std::unique_ptr<CapturedCalls> CudaBackend::capture(const std::function<void()>& calls) {
+  const MemoryPools::Capture memory(memory_);
+  std::unique_ptr<Graph> graph = runtime_.capture(calls);
   graph->launch();
-  return std::make_unique<CudaRecording>(std::move(graph), memory.blocks());
+  return std::make_unique<CudaGraphCalls>(std::move(graph), memory.blocks());
 }
 
 std::unique_ptr<Backend> make_backend(int index) { return std::make_unique<CudaBackend>(index); }

@@ -28,7 +28,7 @@ class CudaBackend final : public Backend {
   MemoryPools& memory() override { return memory_; }
   void configure(const GpuSettings& settings) override;
   std::vector<std::string> notes() const override;
-  std::unique_ptr<Recording> record(const std::function<void()>& calls) override;
+  std::unique_ptr<CapturedCalls> capture(const std::function<void()>& calls) override;
   void synchronize() override { runtime_.synchronize(); }
 
  protected:

@@ -145,7 +145,7 @@ std::optional<cublasLtMatmulAlgo_t> from_text(const std::string& text) {
 }
 
 /// A described product: row-major out = a b is column-major out^T = b^T a^T, so the operands change places.
-struct Plan {
+struct ProductPlan {
   Operation operation;
   Layout first, second, out;
   std::optional<cublasLtMatmulAlgo_t> algorithm;  // none: cuBLASLt cannot do it
@@ -156,12 +156,12 @@ struct Plan {
   }
 };
 
-Plan describe_for_cublas(const Product& p, bool allow_tf32) {
+ProductPlan describe_for_cublas(const Product& p, bool allow_tf32) {
   const bool tf32 = p.type == DType::f32 && allow_tf32;
   cublasLtMatmulDesc_t made = nullptr;
   check_cublas(cublasLtMatmulDescCreate(&made, tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F),
                "describe a product");
-  Plan plan{
+  ProductPlan plan{
       .operation = Operation(made),
       .first = layout_of(p.type, p.transpose_b ? p.k : p.n, p.transpose_b ? p.n : p.k, p.ldb, p.batch, p.stride_b),
       .second = layout_of(p.type, p.transpose_a ? p.m : p.k, p.transpose_a ? p.k : p.m, p.lda, p.batch, p.stride_a),
@@ -212,23 +212,23 @@ struct Products::Implementation {
   }
 
   /// The plan of a product, made at its first use.
-  const Plan& plan_for(const Product& p) {
+  const ProductPlan& plan_for(const Product& p) {
     const Key key = key_of(p);
     const auto found = plans.find(key);
     if (found != plans.end()) return found->second;
-    Plan plan = describe_for_cublas(p, options.allow_tf32);
+    ProductPlan plan = describe_for_cublas(p, options.allow_tf32);
     choose(p, plan);
     return plans.emplace(key, std::move(plan)).first->second;
   }
 
-  void choose(const Product& p, Plan& plan) {
+  void choose(const Product& p, ProductPlan& plan) {
     runtime.make_current();
     const std::string key = text_of(p);
     if (options.tune) {
       plan.algorithm = remembered(key, plan);
       if (plan.algorithm) return;
     }
-    const bool timing = options.tune && !runtime.recording();
+    const bool timing = options.tune && !runtime.capturing();
     const std::vector<cublasLtMatmulAlgo_t> algorithms = proposals(p, plan, timing ? 8 : 1);
     if (algorithms.empty()) return;
     plan.algorithm = algorithms.front();
@@ -237,7 +237,7 @@ struct Products::Implementation {
     file.remember(key, to_text(*plan.algorithm));
   }
 
-  std::optional<cublasLtMatmulAlgo_t> remembered(const std::string& key, const Plan& plan) const {
+  std::optional<cublasLtMatmulAlgo_t> remembered(const std::string& key, const ProductPlan& plan) const {
     const auto text = file.find(key);
     const auto algorithm = text ? from_text(*text) : std::nullopt;
     if (!algorithm) return std::nullopt;
@@ -249,7 +249,7 @@ struct Products::Implementation {
   }
 
   /// cuBLASLt's algorithms, what it believes to be the fastest first.
-  std::vector<cublasLtMatmulAlgo_t> proposals(const Product& p, const Plan& plan, int most) const {
+  std::vector<cublasLtMatmulAlgo_t> proposals(const Product& p, const ProductPlan& plan, int most) const {
     cublasLtMatmulPreference_t made = nullptr;
     check_cublas(cublasLtMatmulPreferenceCreate(&made), "describe the choice");
     const Preference preference(made);
@@ -276,7 +276,7 @@ struct Products::Implementation {
     return algorithms;
   }
 
-  cublasLtMatmulAlgo_t fastest(const Product& p, const Plan& plan,
+  cublasLtMatmulAlgo_t fastest(const Product& p, const ProductPlan& plan,
                                const std::vector<cublasLtMatmulAlgo_t>& algorithms) {
     Product trial = p;
     std::shared_ptr<void> beside;
@@ -298,7 +298,7 @@ struct Products::Implementation {
     return algorithms[best];
   }
 
-  void enqueue(const Product& p, const Plan& plan, const cublasLtMatmulAlgo_t& algorithm) const {
+  void enqueue(const Product& p, const ProductPlan& plan, const cublasLtMatmulAlgo_t& algorithm) const {
     plan.point_to(p.bias, p.pre_activation);
     check_cublas(cublasLtMatmul(handle.get(), plan.operation.get(), &p.alpha, p.b, plan.first.get(), p.a,
                                 plan.second.get(), &p.beta, p.out, plan.out.get(), p.out, plan.out.get(), &algorithm,
@@ -321,14 +321,14 @@ struct Products::Implementation {
   }
 
   bool decide_fusion(const Product& p, const std::function<void()>& separate) {
-    const Plan& fused = plan_for(p);
+    const ProductPlan& fused = plan_for(p);
     if (!fused.algorithm) return false;
     if (!options.tune) return p.epilogue == Epilogue::bias;
     const std::string key = text_of(p) + " fused";
     if (const auto choice = file.find(key)) return *choice == "yes";
-    if (runtime.recording()) return p.epilogue == Epilogue::bias;
+    if (runtime.capturing()) return p.epilogue == Epilogue::bias;
     const Product bare = without_epilogue(p);
-    const Plan& plain = plan_for(bare);
+    const ProductPlan& plain = plan_for(bare);
     if (!plain.algorithm) return true;
     const Stopwatch watch(runtime.stream());
     const float together = watch.time([&] { enqueue(p, fused, *fused.algorithm); });
@@ -347,7 +347,7 @@ struct Products::Implementation {
   Handle handle;
   ProductOptions options;
   TuningFile file;
-  std::map<Key, Plan> plans;
+  std::map<Key, ProductPlan> plans;
   std::map<Key, bool> fusions;
 };
 
@@ -375,7 +375,7 @@ void Products::run(const Product& p) {
     require(p.epilogue == Epilogue::none, "[product] {}: a sum over nothing fuses no epilogue", describe(p));
     return implementation_->clear(p);
   }
-  const Plan& plan = implementation_->plan_for(p);
+  const ProductPlan& plan = implementation_->plan_for(p);
   if (!plan.algorithm) throw RunError(fmt::format("cublasLt: no algorithm can do the product {}", describe(p)));
   implementation_->enqueue(p, plan, *plan.algorithm);
 }

@@ -163,7 +163,7 @@ void Runtime::release(void* block) {
 }
 
 void Runtime::upload(const void* from, void* to, std::size_t bytes) {
-  require(!recording_, "[copy_from_host] host data cannot be part of a recorded step");
+  require(!capturing_, "[copy_from_host] host data cannot be part of a recorded step");
   const auto* source = static_cast<const std::byte*>(from);
   auto* target = static_cast<std::byte*>(to);
   for (std::size_t sent = 0; sent < bytes;) {
@@ -187,21 +187,21 @@ void Runtime::zero(void* to, std::size_t bytes) { check(cudaMemsetAsync(to, 0, b
 
 void Runtime::synchronize() { check(cudaStreamSynchronize(stream())); }
 
-std::unique_ptr<Graph> Runtime::record(const std::function<void()>& enqueue) {
+std::unique_ptr<Graph> Runtime::capture(const std::function<void()>& enqueue) {
   cudaGraph_t graph = nullptr;
-  // Global mode: any call that would wait for the device or take memory from it makes the recording fail.
+  // Global mode: any call that would wait for the device or take memory from it makes the capture fail.
   check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeGlobal));
-  recording_ = true;
+  capturing_ = true;
   try {
     enqueue();
   } catch (...) {
-    recording_ = false;
+    capturing_ = false;
     cudaStreamEndCapture(stream(), &graph);
     if (graph != nullptr) cudaGraphDestroy(graph);
     cudaGetLastError();
     throw;
   }
-  recording_ = false;
+  capturing_ = false;
   check(cudaStreamEndCapture(stream(), &graph));
   return std::make_unique<CapturedGraph>(graph, *this);
 }

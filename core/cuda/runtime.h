@@ -48,14 +48,14 @@ class Runtime {
   void synchronize();
 
   /// Records what `enqueue` puts on the stream, without running it. Uploads cannot be recorded.
-  std::unique_ptr<Graph> record(const std::function<void()>& enqueue);
-  bool recording() const { return recording_; }
+  std::unique_ptr<Graph> capture(const std::function<void()>& enqueue);
+  bool capturing() const { return capturing_; }
 
  private:
   struct Implementation;
   std::unique_ptr<Implementation> implementation_;
   int architecture_ = 0;
-  bool recording_ = false;
+  bool capturing_ = false;
 };
 
 }  // namespace monge::MONGE_GPU

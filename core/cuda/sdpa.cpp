@@ -38,7 +38,7 @@ std::map<std::int64_t, void*> memory_of(const kernel::Attention& a) {
 }
 
 /// A plan or why there is none.
-struct Verdict {
+struct Support {
   std::optional<CudnnPlan> plan;
   std::string refusal;
 };
@@ -64,19 +64,19 @@ struct Sdpa::Implementation {
     return handle;
   }
 
-  /// The verdict on a shape; at its first use `compare` is asked whether the plan computes what it should.
+  /// Whether a shape is supported; at its first use `compare` is asked whether the plan computes what it should.
   template <class Shape>
-  const Verdict& judge(std::map<Shape, Verdict>& verdicts, const Shape& shape,
+  const Support& support_for(std::map<Shape, Support>& known, const Shape& shape,
                        const std::function<std::string(const CudnnPlan&)>& compare) {
-    Verdict verdict;
+    Support support;
     try {
-      verdict.plan.emplace(sdpa_graph(shape), CudnnDevice(on_stream()));
-      const std::string differs = compare(*verdict.plan);
-      verdict.refusal = differs.empty() ? "" : fmt::format("{} gives other results: {}", version(), differs);
+      support.plan.emplace(sdpa_graph(shape), CudnnDevice(on_stream()));
+      const std::string differs = compare(*support.plan);
+      support.refusal = differs.empty() ? "" : fmt::format("{} gives other results: {}", version(), differs);
     } catch (const CudnnError& e) {
-      verdict.refusal = e.what();
+      support.refusal = e.what();
     }
-    return verdicts.emplace(shape, std::move(verdict)).first->second;
+    return known.emplace(shape, std::move(support)).first->second;
   }
 
   /// Sequences that one backward takes at a time: a divisor of the batch.
@@ -118,8 +118,8 @@ struct Sdpa::Implementation {
   const std::int64_t most_score_bytes;
   cudnnHandle_t handle = nullptr;
   std::string problem;
-  std::map<SdpaForward, Verdict> forwards;
-  std::map<SdpaBackward, Verdict> backwards;
+  std::map<SdpaForward, Support> forwards;
+  std::map<SdpaBackward, Support> backwards;
 };
 
 Sdpa::Sdpa(Runtime& runtime, MemoryPools& memory, std::int64_t most_score_bytes)
@@ -132,12 +132,12 @@ std::string Sdpa::refusal(const kernel::Attention& args, const AttentionCall& re
   if (auto limit = sdpa_limit(args, cudnnGetVersion()); !limit.empty()) return limit;
   const SdpaForward shape = sdpa_forward(args);
   if (const auto found = self.forwards.find(shape); found != self.forwards.end()) return found->second.refusal;
-  if (self.runtime.recording()) return "this shape was not planned before the recording";
+  if (self.runtime.capturing()) return "this shape was not planned before the capture";
   const auto compare = [&](const CudnnPlan& plan) {
     return disagreement(
         args, [&](const kernel::Attention& call) { self.run(plan, call); }, reference);
   };
-  return self.judge<SdpaForward>(self.forwards, shape, compare).refusal;
+  return self.support_for<SdpaForward>(self.forwards, shape, compare).refusal;
 }
 
 std::string Sdpa::refusal(const kernel::AttentionBackward& args, const AttentionCall& forward,
@@ -148,12 +148,12 @@ std::string Sdpa::refusal(const kernel::AttentionBackward& args, const Attention
   const kernel::AttentionBackward first = part(args, 0, self.part_of(args.forward));
   const SdpaBackward shape = sdpa_backward(first);
   if (const auto found = self.backwards.find(shape); found != self.backwards.end()) return found->second.refusal;
-  if (self.runtime.recording()) return "this shape was not planned before the recording";
+  if (self.runtime.capturing()) return "this shape was not planned before the capture";
   const auto compare = [&](const CudnnPlan& plan) {
     return disagreement(
         first, forward, [&](const kernel::AttentionBackward& call) { self.run(plan, call); }, reference);
   };
-  return self.judge<SdpaBackward>(self.backwards, shape, compare).refusal;
+  return self.support_for<SdpaBackward>(self.backwards, shape, compare).refusal;
 }
 
 void Sdpa::forward(const kernel::Attention& args) {

@@ -38,7 +38,7 @@ class Reader : public Fields {
     if (!kind_key.empty()) reader.know(kind_key);
     options.fields(reader);
     reader.refuse_unknown_keys();
-    reader.judge(options);
+    reader.check(options);
   }
 
  protected:
@@ -344,7 +344,7 @@ class Reader : public Fields {
     return place;
   }
 
-  void judge(const Options& options) {
+  void check(const Options& options) {
     if (!judged_) return;
     if (!missing_.empty()) fail_at(place_, missing_, missing_problem_);
     to_check_.push_back(&options);

@@ -53,7 +53,7 @@ void start() {
   under_way = true;
 }
 
-bool recording() { return under_way.load(std::memory_order_relaxed); }
+bool active() { return under_way.load(std::memory_order_relaxed); }
 
 std::vector<Event> stop() {
   Record& r = record();
@@ -63,7 +63,7 @@ std::vector<Event> stop() {
 }
 
 Span::Span(const char* name, KernelCall&& call) {
-  if (!recording()) return;
+  if (!active()) return;
   name_ = name;
   call_ = std::move(call);
   begin_ = Clock::now();

@@ -53,7 +53,7 @@ struct Event {
 
 /// Throws std::invalid_argument when a profile is under way.
 void start();
-bool recording();
+bool active();
 /// Ends the profile under way and gives its events, in the order in which they ended.
 std::vector<Event> stop();
 

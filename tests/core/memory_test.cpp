@@ -202,10 +202,10 @@ TEST(Memory, WhatARecordingFreedIsItsOwnUntilItGoes) {
   const void* const cached = memory.allocate(4096, Pool::activations).get();  // back in the cache at once
   std::shared_ptr<void> kept;
   {
-    const MemoryPools::Recording recording(memory);
+    const MemoryPools::Capture capture(memory);
     EXPECT_EQ(memory.allocate(4096, Pool::activations).get(), cached);  // from the cache of before,
     EXPECT_EQ(memory.allocate(4096, Pool::activations).get(), cached);  // then from the recording's own
-    kept = recording.blocks();
+    kept = capture.blocks();
   }
   EXPECT_NE(memory.allocate(4096, Pool::activations).get(), cached);
   kept.reset();

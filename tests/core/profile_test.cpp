@@ -45,20 +45,20 @@ TEST(Profile, HoldsWhatBeginsAndEndsInIt) {
     start();
     { const Span inside("inside"); }
   }
-  EXPECT_TRUE(recording());
+  EXPECT_TRUE(active());
   EXPECT_THROW(start(), std::invalid_argument);
   std::vector<Event> events;
   {
     const Span across("ends after");
     events = stop();
-    EXPECT_FALSE(recording());
+    EXPECT_FALSE(active());
     start();  // a span of an earlier profile is none of the next
   }
   EXPECT_EQ(names(events), std::vector<std::string>{"inside"});
   EXPECT_TRUE(stop().empty());
 }
 
-TEST(Profile, ThreadsAreTold) {
+TEST(Profile, ThreadsAreNumbered) {
   start();
   std::thread other([] { const Span span("other"); });
   other.join();

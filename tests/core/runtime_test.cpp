@@ -77,8 +77,8 @@ TEST_F(RuntimeTest, ARecordingRunsWhenItIsLaunched) {
     constexpr std::size_t bytes = 64;
     auto* const a = static_cast<std::byte*>(runtime.allocate(2 * bytes));
     runtime.zero(a, 2 * bytes);
-    const auto graph = runtime.record([&] { runtime.copy(a, a + bytes, bytes); });
-    EXPECT_FALSE(runtime.recording());
+    const auto graph = runtime.capture([&] { runtime.copy(a, a + bytes, bytes); });
+    EXPECT_FALSE(runtime.capturing());
     std::vector<char> text(bytes, 'x'), got(bytes);
     runtime.upload(text.data(), a, bytes);
     runtime.download(a + bytes, got.data(), bytes);
@@ -94,14 +94,14 @@ TEST_F(RuntimeTest, WhatCannotBeRecordedIsAnErrorAndTheRuntimeLivesOn) {
   Runtime& runtime = the_runtime();
   void* const block = runtime.allocate(64);
   std::vector<std::byte> host(64);
-  EXPECT_THROW(runtime.record([&] { runtime.upload(host.data(), block, 64); }), std::invalid_argument);
-  EXPECT_THROW(runtime.record([&] { runtime.allocate(64); }), RunError);
-  EXPECT_THROW(runtime.record([&] { runtime.synchronize(); }), RunError);
-  EXPECT_THROW(runtime.record([&] { runtime.download(block, host.data(), 64); }), RunError);
-  EXPECT_THROW(runtime.record([&] { throw std::runtime_error("its own"); }), std::runtime_error);
-  EXPECT_FALSE(runtime.recording());
+  EXPECT_THROW(runtime.capture([&] { runtime.upload(host.data(), block, 64); }), std::invalid_argument);
+  EXPECT_THROW(runtime.capture([&] { runtime.allocate(64); }), RunError);
+  EXPECT_THROW(runtime.capture([&] { runtime.synchronize(); }), RunError);
+  EXPECT_THROW(runtime.capture([&] { runtime.download(block, host.data(), 64); }), RunError);
+  EXPECT_THROW(runtime.capture([&] { throw std::runtime_error("its own"); }), std::runtime_error);
+  EXPECT_FALSE(runtime.capturing());
   runtime.zero(block, 64);  // a launch after an error is none
-  runtime.record([&] { runtime.zero(block, 64); })->launch();
+  runtime.capture([&] { runtime.zero(block, 64); })->launch();
   runtime.download(block, host.data(), 64);
   EXPECT_EQ(host, std::vector<std::byte>(64));
   runtime.release(block);

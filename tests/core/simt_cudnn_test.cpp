@@ -165,12 +165,12 @@ TEST(Cudnn, ARecordedStepReplaysToTheSameBits) {
   step.run();
   const std::vector<double> eager = step.values();
   const int before = cudnn_library().executed;
-  const auto recording = backend.record([&] { step.run(); });
+  const auto captured = backend.capture([&] { step.run(); });
   EXPECT_EQ(cudnn_library().executed - before, 5);
   EXPECT_EQ(step.values(), eager);
   for (int i = 0; i < 2; ++i) {
     step.forget();
-    recording->replay();
+    captured->replay();
     EXPECT_EQ(step.values(), eager);
   }
   EXPECT_EQ(cudnn_library().executed - before, 5) << "a replay asks nobody";
@@ -184,10 +184,10 @@ TEST(Cudnn, AShapeThatIsFirstSeenWhileRecordingGoesAnotherWayUntilItIsPlanned) {
   const std::vector<double> fused = step.values();
 
   backend.configure({});
-  const auto recording = backend.record([&] { step.run(); });
-  expect_notes(ordinary, "fused kernels (not cuDNN: this shape was not planned before the recording)");
+  const auto captured = backend.capture([&] { step.run(); });
+  expect_notes(ordinary, "fused kernels (not cuDNN: this shape was not planned before the capture)");
   step.forget();
-  recording->replay();
+  captured->replay();
   EXPECT_EQ(step.values(), fused);
 
   backend.configure({});

@@ -13,7 +13,7 @@
 #include <memory>
 #include <utility>
 
-#include "simt/dice.h"
+#include "simt/xorshift.h"
 #include "simt/fiber.h"
 #include "simt/shared_memory.h"
 
@@ -79,7 +79,7 @@ class Device {
 
   const Launch* launch_ = nullptr;
   const std::function<void()>* body_ = nullptr;
-  Dice dice_{0};
+  Xorshift random_{0};
   SharedMemory shared_;
   std::vector<Thread> threads_;
   std::vector<std::uint32_t> ready_;  // of each warp, its lanes that can go on
@@ -115,7 +115,7 @@ void Device::run(const Launch& launch, const std::function<void()>& body) {
   }
   blockDim = block;
   gridDim = grid;
-  dice_ = Dice(current_seed + 1000003 * launches++);
+  random_ = Xorshift(current_seed + 1000003 * launches++);
   threads_.resize(size);
   ready_.resize((size + warpSize - 1) / warpSize);
   for (unsigned n = 0; n < size; ++n) {
@@ -212,9 +212,9 @@ void Device::make_ready(Thread& thread) {
 
 Thread* Device::take() {
   if (ready_warps_ == 0) return nullptr;
-  const bool other_turn = dice_.roll() % 256 == 0;  // a warp goes on for about eight of its operations
-  if (other_turn || (ready_warps_ >> warp_ & 1) == 0) warp_ = static_cast<unsigned>(dice_.bit_of(ready_warps_));
-  const int lane = dice_.bit_of(ready_[warp_]);
+  const bool other_turn = random_.next() % 256 == 0;  // a warp goes on for about eight of its operations
+  if (other_turn || (ready_warps_ >> warp_ & 1) == 0) warp_ = static_cast<unsigned>(random_.bit_of(ready_warps_));
+  const int lane = random_.bit_of(ready_[warp_]);
   ready_[warp_] &= ~(1u << lane);
   if (ready_[warp_] == 0) ready_warps_ &= ~(1u << warp_);
   return &threads_[warp_ * warpSize + static_cast<unsigned>(lane)];

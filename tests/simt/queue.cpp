@@ -6,7 +6,7 @@
 #include <stdexcept>
 
 #include "simt/device_memory.h"
-#include "simt/dice.h"
+#include "simt/xorshift.h"
 #include "simt/emulator.h"
 
 namespace monge::simt {
@@ -18,10 +18,10 @@ std::vector<Queue*>& all_queues() {
 }
 
 /// Of one seed as long as that is in force.
-Dice& dice() {
-  static std::uint64_t thrown_with = seed();
-  static Dice one(thrown_with);
-  if (seed() != thrown_with) one = Dice(thrown_with = seed());
+Xorshift& random() {
+  static std::uint64_t seeded_with = seed();
+  static Xorshift one(seeded_with);
+  if (seed() != seeded_with) one = Xorshift(seeded_with = seed());
   return one;
 }
 
@@ -49,7 +49,7 @@ void Queue::push(Item item) {
   items_.push_back(std::move(item));
   static const bool blocking = std::getenv("CUDA_LAUNCH_BLOCKING") != nullptr;
   if (blocking) return finish_all();
-  while (dice().roll() % 2 == 0) all_queues()[dice().roll() % all_queues().size()]->step();
+  while (random().next() % 2 == 0) all_queues()[random().next() % all_queues().size()]->step();
 }
 
 void Queue::enqueue(Work work) {

@@ -1,5 +1,5 @@
 // Queue: a stream of the emulated device. Work is done in the order of its queue, at any time after it was asked for:
-// some of it at once, some of it when somebody waits, as the dice fall. A result that is right for several seeds does
+// some of it at once, some of it when somebody waits, at random. A result that is right for several seeds does
 // not need the device to be quick or slow.
 #pragma once
 
