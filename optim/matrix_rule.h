@@ -60,7 +60,7 @@ class MatrixRule : public Rule {
   const std::vector<Target>& matrix_targets() const { return matrix_context_.targets; }
   const std::string& name() const { return name_; }
   /// Appends the state of matrix `i` to `out`, as "muon.blocks.0.mlp.up.weight.<name>"; undefined tensors are left out.
-  void add_state(std::size_t i, std::initialiser_list<std::pair<const char*, Tensor>> named,
+  void add_state(std::size_t i, std::initializer_list<std::pair<const char*, Tensor>> named,
                  std::vector<NamedTensor>& out) const;
 
   /// The gradient of matrix `i` (rows, cols), clipped, in new memory.
