@@ -1,24 +1,3 @@
-# What most sources include and the compiler reads slowly, precompiled once for all libraries and once for all tests.
-# Only headers of other libraries, so that a change of Monge's own rebuilds what includes it and nothing else. A source
-# names what it uses all the same: -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON shows whether it does.
-file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/precompiled.cpp CONTENT "")
-function(monge_precompile target)
-  add_library(${target} OBJECT ${PROJECT_BINARY_DIR}/precompiled.cpp)
-  target_precompile_headers(${target} PRIVATE
-    <algorithm> <array> <cmath> <cstdint> <filesystem> <fstream> <functional> <limits> <map> <memory> <numeric> <optional>
-    <set> <span> <stdexcept> <string> <string_view> <utility> <vector> <fmt/format.h> ${ARGN})
-  target_link_libraries(${target} PRIVATE fmt::fmt OpenMP::OpenMP_CXX)
-endfunction()
-# ccache takes precompiled headers on these conditions alone.
-if(CMAKE_CXX_COMPILER_LAUNCHER MATCHES "ccache$")
-  list(PREPEND CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros)
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
-  endif()
-endif()
-monge_precompile(monge_precompiled)
-set_target_properties(monge_precompiled PROPERTIES POSITION_INDEPENDENT_CODE ON)
-
 # monge_library(NAME [WITHOUT folder] [PUBLIC libs...] [PRIVATE libs...])
 #
 # The library of one folder: all its sources, and an include directory that shows this folder alone. A target sees the

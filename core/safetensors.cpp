@@ -163,7 +163,8 @@ void SafeTensors::parse(std::span<const std::byte> content) {
   const auto* text = reinterpret_cast<const char*>(rest.data());
   const auto data = rest.subspan(length);
   const auto header = parse_json({text, length});
-  if (!header.is_object()) throw InputError("the header is not a JSON object");
+  if (header.is_discarded()) throw InputError("its header is not JSON");
+  if (!header.is_object()) throw InputError("its header is not a JSON object");
 
   for (const auto& [name, description] : header.items()) {
     if (name == metadata_key) {

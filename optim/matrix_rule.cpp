@@ -71,7 +71,7 @@ MatrixRule::MatrixRule(std::string name, const MatrixRuleOptions& options, const
   }
 }
 
-void MatrixRule::add_state(std::size_t i, std::initialiser_list<std::pair<const char*, Tensor>> named,
+void MatrixRule::add_state(std::size_t i, std::initializer_list<std::pair<const char*, Tensor>> named,
                            std::vector<NamedTensor>& out) const {
   for (const auto& [name, tensor] : named) {
     if (tensor.defined()) out.push_back({fmt::format("{}.{}.{}", name_, matrices_[i].name, name), tensor});

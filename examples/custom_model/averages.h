@@ -7,7 +7,7 @@
 // all that is kept, so that a sample may be as long as one likes.
 #pragma once
 
-#include <tools/monge.h>
+#include <monge.h>
 
 #include <cmath>
 #include <memory>
@@ -56,10 +56,7 @@ class AveragesLayer : public nn::Module {
   Var average(const Var& v, Tensor* state) const {
     const std::int64_t batch = v.size(0), tokens = v.size(1), width = v.size(2);
     // Time first, so that one product serves all sequences and channels: (T, T) times (T, B C).
-    const auto swapped = [width](const Var& x, std::int64_t first, std::int64_t second) {
-      return autograd::swap_middle(autograd::reshape(x, {1, first, second, width}));
-    };
-    const Var by_time = autograd::reshape(swapped(v, batch, tokens), {tokens, batch * width});
+    const Var by_time = autograd::reshape(autograd::transpose(v, 0, 1), {tokens, batch * width});
     Var m = autograd::matmul(constant(tokens, tokens, v.value(),
                                       [this](std::int64_t t, std::int64_t s) {
                                         return s > t ? 0.0 : (1.0 - decay_) * std::pow(decay_, t - s);
@@ -71,7 +68,7 @@ class AveragesLayer : public nn::Module {
       m = autograd::add(m, autograd::matmul(fading, Var(state->reshape({1, batch * width}))));
       *state = m.value().slice(tokens - 1, tokens).reshape({batch, width}).clone();
     }
-    return autograd::reshape(swapped(m, tokens, batch), {batch, tokens, width});
+    return autograd::transpose(autograd::reshape(m, {tokens, batch, width}), 0, 1);
   }
 
   template <class F>

@@ -79,7 +79,7 @@ TEST(Pointwise, EveryFunctionMatchesReference) {
     for (std::size_t i = 0; i < values.size(); i += 3) values[i] = i % 2 == 0 ? 0.0 : -0.0;
     return values;
   };
-  const auto expect_same = [&](Pointwise function, const Shape& shape, const Shape& b_shape) {
+  const auto expect_same = [&](kernel::Pointwise::Function function, const Shape& shape, const Shape& b_shape) {
     std::vector<double> a_values = numbers(shape, 1);
     if (function == kernel::Pointwise::root) {
       for (double& v : a_values) v = std::abs(v);
@@ -88,7 +88,7 @@ TEST(Pointwise, EveryFunctionMatchesReference) {
     for (const Device device : {tested, test::reference}) {
       const DType dtype = backend_of(device).default_float();
       const Tensor a = Tensor::from(a_values, shape, dtype, device);
-      const Tensor b = takes_two(function) ? Tensor::from(numbers(b_shape, 2), b_shape, dtype, device) : Tensor();
+      const Tensor b = kernel::Pointwise{.function = function}.takes_two() ? Tensor::from(numbers(b_shape, 2), b_shape, dtype, device) : Tensor();
       const Tensor out = Tensor::empty(shape, dtype, device);
       backend_of(device).pointwise({.function = function, .a = a, .b = b, .out = out});
       backend_of(device).pointwise({.function = function, .a = a, .b = b, .out = a});  // in place
@@ -97,12 +97,12 @@ TEST(Pointwise, EveryFunctionMatchesReference) {
     }
     EXPECT_TRUE(test::close(results[0], results[1], 1e-6)) << static_cast<int>(function) << shape.str();
   };
-  for (const Pointwise function : {kernel::Pointwise::divide, kernel::Pointwise::minimum, kernel::Pointwise::maximum, kernel::Pointwise::root,
+  for (const kernel::Pointwise::Function function : {kernel::Pointwise::divide, kernel::Pointwise::minimum, kernel::Pointwise::maximum, kernel::Pointwise::root,
                                    kernel::Pointwise::sign, kernel::Pointwise::positive}) {
     for (const std::int64_t r : some_rows) {
       for (const std::int64_t c : some_widths) {
         expect_same(function, {r, c}, {r, c});
-        if (!takes_two(function)) continue;
+        if (!kernel::Pointwise{.function = function}.takes_two()) continue;
         expect_same(function, {r, c}, {c});
         expect_same(function, {r, c}, {1});
       }

@@ -184,7 +184,7 @@ TEST(Attention, ThePriorIsTheSumOfItsTables) {
 }
 
 // sum_i Y^T H_i Y = Y^T diag(column_sums) Y - products^T products, with H_i dense.
-TEST(kernel::AttentionMetric, GivesTheCovarianceOfWhatKeysCarry) {
+TEST(AttentionMetric, GivesTheCovarianceOfWhatKeysCarry) {
   const std::int64_t B = 2, T = 4, H = 2, D = 3, E = 2, head = 1;
   const Tensor q = random_tensor({B, T, H * D}, 1), k = random_tensor({B, T, D}, 2), y = random_tensor({B, T, E}, 3);
   for (const RowMap& map : std::vector<RowMap>{SoftmaxMap(), Softmax1Map(), SparsemaxMap(), SigmoidMap()}) {
@@ -271,7 +271,7 @@ TEST(Attention, WithoutKeysTheOutputIsZero) {
 
 // Attention is unchanged when all keys move by one vector, so the gradients of the keys sum to zero; and dv, summed
 // over keys, is dO summed over queries, because weights sum to one.
-TEST(kernel::AttentionBackward, ConservationLaws) {
+TEST(AttentionBackward, ConservationLaws) {
   const std::int64_t T = 5, D = 4;
   const Tensor q = random_tensor({1, T, D}, 1), k = random_tensor({1, T, D}, 2), v = random_tensor({1, T, D}, 3);
   kernel::AttentionBackward args{.forward = call(q, k, v, 1, 1)};

@@ -112,7 +112,7 @@ kernel::DirectedStep::Matrix matrix(const std::vector<double>& before, const std
       .param = tensor(param), .before = tensor(before), .direction = tensor(direction), .gradient = tensor(gradient)};
 }
 
-TEST(kernel::DirectedStep, GoesAlongTheDirectionInsteadOfWhatTheRuleDid) {
+TEST(DirectedStep, GoesAlongTheDirectionInsteadOfWhatTheRuleDid) {
   kernel::DirectedStep args{.matrices = {matrix({1, -2}, {50, 60}, {3, 4}, {1, 1})}, .control = control(0.2, 1)};
   args.matrices[0].lr_scale = 0.5;
   args.matrices[0].weight_decay = 0.5;
@@ -121,7 +121,7 @@ TEST(kernel::DirectedStep, GoesAlongTheDirectionInsteadOfWhatTheRuleDid) {
 }
 
 // The rule moved the parameter by (0.3, 0.4) and let it decay by a tenth: the step is as long as the first alone.
-TEST(kernel::DirectedStep, GraftsTheLengthOfTheRulesStepWithoutItsDecay) {
+TEST(DirectedStep, GraftsTheLengthOfTheRulesStepWithoutItsDecay) {
   for (const double graft : {1.0, 0.5}) {
     kernel::DirectedStep args{.matrices = {matrix({1, -2}, {0.9 - 0.3, -1.8 - 0.4}, {0, 7}, {0, 1})},
                       .control = control(0.2, 1)};
@@ -132,7 +132,7 @@ TEST(kernel::DirectedStep, GraftsTheLengthOfTheRulesStepWithoutItsDecay) {
   }
 }
 
-TEST(kernel::DirectedStep, TheDivergenceOfAllMatricesTogetherIsCapped) {
+TEST(DirectedStep, TheDivergenceOfAllMatricesTogetherIsCapped) {
   // f = 0.1 for both, <v, gradient> = 3 and 5: sum f^2 <v, gradient> = 0.08.
   for (const double kl : {0.02, 0.08, 1.0}) {
     kernel::DirectedStep args{.matrices = {matrix({0}, {9}, {3}, {1}), matrix({0, 0}, {9, 9}, {1, 2}, {1, 2})},
@@ -145,7 +145,7 @@ TEST(kernel::DirectedStep, TheDivergenceOfAllMatricesTogetherIsCapped) {
   }
 }
 
-TEST(kernel::DirectedStep, WithoutADirectionAMatrixOnlyDecays) {
+TEST(DirectedStep, WithoutADirectionAMatrixOnlyDecays) {
   for (const double graft : {0.0, 1.0}) {
     kernel::DirectedStep args{.matrices = {matrix({2, 4}, {7, 7}, {0, 0}, {1, 1})}, .control = control(0.1, 1)};
     args.matrices[0].weight_decay = 5.0;
@@ -164,7 +164,7 @@ TEST(Dot, IsTheSumOfProducts) {
   EXPECT_EQ(out.item(), 0.0);
 }
 
-TEST(kernel::DirectedStep, ANonFiniteGradientChangesNothing) {
+TEST(DirectedStep, ANonFiniteGradientChangesNothing) {
   const Tensor param = tensor({1}), grad = tensor({std::numeric_limits<double>::quiet_NaN()});
   backend().directed_step(
       {.matrices = {{.param = param, .before = tensor({2}), .direction = tensor({3}), .gradient = grad}},

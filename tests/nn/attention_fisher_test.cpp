@@ -182,7 +182,7 @@ TEST(AttentionFisherBlocks, AreSumsOfKroneckerProducts) {
 }
 
 // sum_i Y^T H_i Y = Y^T diag(column sums) Y - products^T products, for any vectors y.
-TEST(kernel::AttentionMetric, SumsTheCovariancesOfAllRows) {
+TEST(AttentionMetric, SumsTheCovariancesOfAllRows) {
   for (const Case& c : cases) {
     const DenseAttention d = random_attention(c.sizes, 8);
     const auto shipped = layer_call(d);
@@ -210,7 +210,7 @@ TEST(kernel::AttentionMetric, SumsTheCovariancesOfAllRows) {
 }
 
 // Keys and inputs far from the origin: centred they lose nothing in f32, raw they do.
-TEST(kernel::AttentionMetric, CentringKeepsFloatAccurate) {
+TEST(AttentionMetric, CentringKeepsFloatAccurate) {
   DenseAttention d =
       random_attention({.batch = 2, .tokens = 32, .heads = 1, .kv_heads = 1, .head_dim = 4, .width = 6}, 9);
   d.x.array() += 100.0;

@@ -55,8 +55,8 @@ std::map<std::string, std::vector<double>> run(const std::string& yaml, Device d
 }
 
 /// The same by the formulas, element by element. `update(p, g, m, v, step)` returns the new p.
-template <class kernel::Update>
-std::map<std::string, std::vector<double>> by_hand(int steps, kernel::Update update) {
+template <class Formula>
+std::map<std::string, std::vector<double>> by_hand(int steps, Formula update) {
   Toy toy;
   nn::ParameterStore store(toy, reference, nn::Precision::float32, 1);
   std::map<std::string, std::vector<double>> out;

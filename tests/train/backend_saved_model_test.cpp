@@ -22,7 +22,7 @@ class SavedModelTest : public testing::Test {
   };
   Seen evaluate_with(const std::vector<std::string>& overrides) {
     const SavedModel saved = load_model(dir_ / "run", overrides);
-    const Run::Turn turn(saved);
+    const train::Run::Turn turn(saved);
     const auto data = data_of(saved);
     MemoryPools& memory = saved.backend().memory();
     memory.reset_peak();

@@ -139,7 +139,7 @@ TEST_F(CheckpointTest, AConfigurationWithoutAKindOfModelIsThatOfAGpt) {
   const TempDirectory dir;
   train_tiny(dir / "whole");
   {
-    Run run(test::tiny_config());
+    train::Run run(test::tiny_config());
     const Checkpoint checkpoint(checkpoint_dir(dir / "whole", 16));
     CheckpointState state = checkpoint.state();
     const std::size_t line = state.config.find("  kind: gpt\n");

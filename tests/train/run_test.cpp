@@ -38,10 +38,8 @@ class PairModel : public nn::Model {
   autograd::Var hidden(const nn::Batch& batch) override {
     const auto firsts = autograd::sum(table_.forward(batch["source"]), 1);  // (B, C)
     const std::int64_t rows = batch["tokens"].size(0);
-    const auto tokens =
-        autograd::swap_middle(autograd::reshape(table_.forward(batch["tokens"]), {1, rows, context(), 8}));
-    const auto both = autograd::add(tokens, autograd::reshape(firsts, {rows, 8}));
-    return autograd::reshape(autograd::swap_middle(both), {rows, context(), 8});
+    const auto tokens = autograd::transpose(table_.forward(batch["tokens"]), 0, 1);  // (T, B, C)
+    return autograd::transpose(autograd::add(tokens, autograd::reshape(firsts, {rows, 8})), 0, 1);
   }
   autograd::Var head(const autograd::Var& hidden) override { return head_.forward(hidden); }
 
@@ -97,7 +95,7 @@ TEST_F(Runs, AModelReadsFieldsOfItsOwn) {
 }
 
 TEST_F(Runs, DataWithoutAFieldThatTheModelReadsIsRefused) {
-  EXPECT_HAS(error_of([] { Run(test::tiny_config({"model={kind: pairs}"})); }),
+  EXPECT_HAS(error_of([] { train::Run(test::tiny_config({"model={kind: pairs}"})); }),
              "model.kind pairs reads 'source', and data.kind markov has tokens, targets only");
 }
 

@@ -13,9 +13,9 @@ constexpr std::int64_t layers = 4, width = 128, context = 64, batch = 12, symbol
 
 class StepCalls : public testing::TestWithParam<const char*> {
  protected:
-  const Run parts{load_config(MONGE_SOURCE_DIR "/configs/bench/0.8m.yaml",
+  const train::Run parts{load_config(MONGE_SOURCE_DIR "/configs/bench/0.8m.yaml",
                               {std::string("train.precision=") + GetParam(), "train.threads=2"})};
-  const Run::Turn turn{parts};
+  const train::Run::Turn turn{parts};
   std::unique_ptr<TrainingStep> step = parts.training_step(/*record=*/20);
 
   void run(std::int64_t number) {

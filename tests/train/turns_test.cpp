@@ -55,10 +55,10 @@ TEST(Turns, GiveTheBitsOfProcessesOfTheirOwn) {
 TEST(Turns, EndWithTheThreadsThatWereThere) {
   const Backend& cpu = backend_of({DeviceKind::cpu, 0});
   const std::string before = cpu.description();
-  const Run run(test::tiny_config({"train.threads=3"}));
+  const train::Run run(test::tiny_config({"train.threads=3"}));
   EXPECT_EQ(cpu.description(), before);
   {
-    const Run::Turn turn(run);
+    const train::Run::Turn turn(run);
     EXPECT_NE(cpu.description().find("3 threads"), std::string::npos) << cpu.description();
   }
   EXPECT_EQ(cpu.description(), before);
