@@ -103,11 +103,8 @@ class Adafactor : public Rule {
       update_average(m.all, decay, q);
       return sqrt(m.all);
     }
-    const Tensor row_mean = Tensor::like(m.rows), col_mean = Tensor::like(m.cols);
-    row_means(q, row_mean);
-    column_means(q, col_mean);
-    update_average(m.rows, decay, row_mean);
-    update_average(m.cols, decay, col_mean);
+    update_average(m.rows, decay, row_means(q).reshape(m.rows.shape()));
+    update_average(m.cols, decay, column_means(q).reshape(m.cols.shape()));
     Tensor out = Tensor::like(q);
     matmul(sqrt(div(m.rows, mean(m.rows))), sqrt(m.cols), out);
     return out;

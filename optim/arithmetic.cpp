@@ -1,5 +1,7 @@
 #include "optim/arithmetic.h"
 
+#include <utility>
+
 #include "core/backend.h"
 #include "core/error.h"
 
@@ -8,25 +10,25 @@ namespace {
 
 Tensor empty_scalar(const Tensor& like) { return Tensor::empty({1}, like.dtype(), like.device()); }
 
-Tensor of_one(kernel::Pointwise::Function function, const Tensor& a) {
-  Tensor out = Tensor::like(a);
+Tensor or_like(Tensor out, const Tensor& x) { return out.defined() ? out : Tensor::like(x); }
+
+Tensor of_one(kernel::Pointwise::Function function, const Tensor& a, Tensor out = {}) {
+  out = or_like(std::move(out), a);
   out.backend().pointwise({.function = function, .a = a, .out = out});
   return out;
 }
 
-void of_two(kernel::Pointwise::Function function, const Tensor& a, const Operand& b, const Tensor& out) {
+Tensor of_two(kernel::Pointwise::Function function, const Tensor& a, const Operand& b, Tensor out) {
+  out = or_like(std::move(out), a);
   out.backend().pointwise({.function = function, .a = a, .b = b.beside(a), .out = out});
-}
-
-Tensor of_two(kernel::Pointwise::Function function, const Tensor& a, const Operand& b) {
-  Tensor out = Tensor::like(a);
-  of_two(function, a, b, out);
   return out;
 }
 
-/// out = [out +] factor * sum over n of x (outer, n, inner).
-void sum(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor, const Tensor& out) {
+/// out = factor * the sum of x (outer, n, inner) over n.
+Tensor sum(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor) {
+  Tensor out = Tensor::empty({outer * inner}, x.dtype(), x.device());
   out.backend().sum({.x = x, .outer = outer, .n = n, .inner = inner, .factor = factor, .out = out});
+  return out;
 }
 
 double one_over(std::int64_t n) { return 1.0 / static_cast<double>(n); }
@@ -42,33 +44,29 @@ void multiply(const Factor& a, const Factor& b, const Tensor& out, bool accumula
 
 }  // namespace
 
-Tensor Operand::beside(const Tensor& a) const { return tensor_.defined() ? tensor_ : scalar(constant_, a); }
+Tensor Operand::beside(const Tensor& a) const { return constant_ ? scalar(*constant_, a) : tensor_; }
 
-Tensor add(const Tensor& a, const Operand& b) {
-  Tensor out = Tensor::like(a);
-  add(a, b, out);
-  return out;
-}
-void add(const Tensor& a, const Operand& b, const Tensor& out) {
+Tensor add(const Tensor& a, const Operand& b, Tensor out) {
+  out = or_like(std::move(out), a);
   out.backend().add({.a = a, .b = b.beside(a), .out = out});
-}
-
-Tensor mul(const Tensor& a, const Operand& b) {
-  Tensor out = Tensor::like(a);
-  mul(a, b, out);
   return out;
 }
-void mul(const Tensor& a, const Operand& b, const Tensor& out) {
+Tensor mul(const Tensor& a, const Operand& b, Tensor out) {
+  out = or_like(std::move(out), a);
   out.backend().mul({.a = a, .b = b.beside(a), .out = out});
+  return out;
 }
-
-Tensor div(const Tensor& a, const Operand& b) { return of_two(kernel::Pointwise::divide, a, b); }
-void div(const Tensor& a, const Operand& b, const Tensor& out) { of_two(kernel::Pointwise::divide, a, b, out); }
-Tensor min(const Tensor& a, const Operand& b) { return of_two(kernel::Pointwise::minimum, a, b); }
-Tensor max(const Tensor& a, const Operand& b) { return of_two(kernel::Pointwise::maximum, a, b); }
-void max(const Tensor& a, const Operand& b, const Tensor& out) { of_two(kernel::Pointwise::maximum, a, b, out); }
-Tensor sqrt(const Tensor& a) { return of_one(kernel::Pointwise::root, a); }
 Tensor square(const Tensor& a) { return mul(a, a); }
+Tensor div(const Tensor& a, const Operand& b, Tensor out) {
+  return of_two(kernel::Pointwise::divide, a, b, std::move(out));
+}
+Tensor min(const Tensor& a, const Operand& b, Tensor out) {
+  return of_two(kernel::Pointwise::minimum, a, b, std::move(out));
+}
+Tensor max(const Tensor& a, const Operand& b, Tensor out) {
+  return of_two(kernel::Pointwise::maximum, a, b, std::move(out));
+}
+Tensor sqrt(const Tensor& a, Tensor out) { return of_one(kernel::Pointwise::root, a, std::move(out)); }
 Tensor sign(const Tensor& a) { return of_one(kernel::Pointwise::sign, a); }
 Tensor is_positive(const Tensor& a) { return of_one(kernel::Pointwise::positive, a); }
 
@@ -81,12 +79,11 @@ Tensor scalar(double value, const Tensor& like) {
   return out;
 }
 
-Tensor scale(const Tensor& x, double a) {
-  Tensor out = Tensor::like(x);
-  scale(x, a, out);
+Tensor scale(const Tensor& x, double a, Tensor out) {
+  out = or_like(std::move(out), x);
+  out.backend().scale({.x = x, .factor = a, .out = out});
   return out;
 }
-void scale(const Tensor& x, double a, const Tensor& out) { out.backend().scale({.x = x, .factor = a, .out = out}); }
 void axpy(double a, const Tensor& x, const Tensor& y) { y.backend().add_scaled({.x = x, .factor = a, .y = y}); }
 
 void axpby(double a, const Tensor& x, double b, const Tensor& y) {
@@ -103,28 +100,17 @@ Tensor dot(const Tensor& a, const Tensor& b) {
 }
 
 Tensor norm(const Tensor& x) {
-  Tensor out = dot(x, x);
-  out.backend().pointwise({.function = kernel::Pointwise::root, .a = out, .out = out});
-  return out;
+  const Tensor out = dot(x, x);
+  return sqrt(out, out);
 }
 
-Tensor mean(const Tensor& x) {
-  Tensor out = empty_scalar(x);
-  sum(x, 1, x.numel(), 1, one_over(x.numel()), out);
-  return out;
-}
-
+Tensor mean(const Tensor& x) { return sum(x, 1, x.numel(), 1, one_over(x.numel())); }
 Tensor rms(const Tensor& x) { return sqrt(mean(square(x))); }
 Tensor clip_factor(double most, const Tensor& size) { return min(div(scalar(most, size), size), 1.0); }
 
-void row_means(const Tensor& x, const Tensor& out) { sum(x, x.size(0), x.size(1), 1, one_over(x.size(1)), out); }
-void column_means(const Tensor& x, const Tensor& out) { sum(x, 1, x.size(0), x.size(1), one_over(x.size(0)), out); }
-
-Tensor column_sums(const Tensor& x) {
-  Tensor out = Tensor::empty({x.size(1)}, x.dtype(), x.device());
-  sum(x, 1, x.size(0), x.size(1), 1.0, out);
-  return out;
-}
+Tensor row_means(const Tensor& x) { return sum(x, x.size(0), x.size(1), 1, one_over(x.size(1))); }
+Tensor column_means(const Tensor& x) { return sum(x, 1, x.size(0), x.size(1), one_over(x.size(0))); }
+Tensor column_sums(const Tensor& x) { return sum(x, 1, x.size(0), x.size(1), 1.0); }
 
 Tensor repeat_columns(const Tensor& x, std::int64_t columns) {
   Tensor out = Tensor::empty({x.numel(), columns}, x.dtype(), x.device());
@@ -150,12 +136,9 @@ void matmul(const Factor& left, const Tensor& x, const Factor& right, const Tens
   }
 }
 
-void transpose(const Tensor& x, const Tensor& out) {
+Tensor transpose(const Tensor& x, Tensor out) {
+  if (!out.defined()) out = Tensor::empty({x.size(1), x.size(0)}, x.dtype(), x.device());
   out.backend().strided_copy({.from = StridedView(x).transpose(0, 1), .to = out});
-}
-Tensor transpose(const Tensor& x) {
-  Tensor out = Tensor::empty({x.size(1), x.size(0)}, x.dtype(), x.device());
-  transpose(x, out);
   return out;
 }
 

@@ -1,11 +1,12 @@
 // Arithmetic on the tensors of a device, so that rules read like their formulas. Every function is a kernel call or
 // two; none waits for the device.
 //
-// A result goes into the last argument, `out` or `y`, which may be one of the operands except in matrix products and
-// transposes. Without `out` it is a new tensor. A scalar that the device computes is a tensor of one element.
+// A result goes into `out`, which may be an operand except in matrix products and transposes, and is a new tensor where
+// `out` is left out. A scalar that the device computes is a tensor of one element.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "core/tensor.h"
@@ -23,21 +24,17 @@ class Operand {
 
  private:
   Tensor tensor_;
-  double constant_ = 0.0;
+  std::optional<double> constant_;
 };
 
-Tensor add(const Tensor& a, const Operand& b);
-void add(const Tensor& a, const Operand& b, const Tensor& out);
-Tensor mul(const Tensor& a, const Operand& b);
-void mul(const Tensor& a, const Operand& b, const Tensor& out);
-/// a / b, and 0 where b is 0. All f32 (reference: f64), as in the functions after this one.
-Tensor div(const Tensor& a, const Operand& b);
-void div(const Tensor& a, const Operand& b, const Tensor& out);
-Tensor min(const Tensor& a, const Operand& b);
-Tensor max(const Tensor& a, const Operand& b);
-void max(const Tensor& a, const Operand& b, const Tensor& out);
-Tensor sqrt(const Tensor& a);
+Tensor add(const Tensor& a, const Operand& b, Tensor out = {});
+Tensor mul(const Tensor& a, const Operand& b, Tensor out = {});
 Tensor square(const Tensor& a);
+/// a / b, and 0 where b is 0. All f32 (reference: f64), as in the functions after this one.
+Tensor div(const Tensor& a, const Operand& b, Tensor out = {});
+Tensor min(const Tensor& a, const Operand& b, Tensor out = {});
+Tensor max(const Tensor& a, const Operand& b, Tensor out = {});
+Tensor sqrt(const Tensor& a, Tensor out = {});
 /// 1, 0 or -1.
 Tensor sign(const Tensor& a);
 /// 1 where a > 0, else 0.
@@ -48,8 +45,7 @@ void copy(const Tensor& x, const Tensor& out);
 void fill(const Tensor& out, double value);
 /// A tensor of one element, with the dtype and device of `like`.
 Tensor scalar(double value, const Tensor& like);
-Tensor scale(const Tensor& x, double a);
-void scale(const Tensor& x, double a, const Tensor& out);
+Tensor scale(const Tensor& x, double a, Tensor out = {});
 /// y = a x + y. y must not be x, here and below.
 void axpy(double a, const Tensor& x, const Tensor& y);
 /// y = a x + b y.
@@ -66,11 +62,11 @@ Tensor mean(const Tensor& x);
 Tensor rms(const Tensor& x);
 /// min(1, most / size): what brings something of this size, a scalar, down to `most`.
 Tensor clip_factor(double most, const Tensor& size);
-/// The mean of each row of x (R, C) into R elements, and the mean and sum of each column into C.
-void row_means(const Tensor& x, const Tensor& out);
-void column_means(const Tensor& x, const Tensor& out);
+/// The mean of each row of x (R, C), (R), and the mean and sum of each column, (C).
+Tensor row_means(const Tensor& x);
+Tensor column_means(const Tensor& x);
 Tensor column_sums(const Tensor& x);
-/// R elements, each repeated over a row of (R, columns).
+/// Element r of x (R) repeated over row r of (R, columns).
 Tensor repeat_columns(const Tensor& x, std::int64_t columns);
 
 // --- matrices (R, C) ---
@@ -89,8 +85,7 @@ void add_matmul(const Factor& a, const Factor& b, const Tensor& out);
 /// out = left x right.
 void matmul(const Factor& left, const Tensor& x, const Factor& right, const Tensor& out);
 
-Tensor transpose(const Tensor& x);
-void transpose(const Tensor& x, const Tensor& out);
+Tensor transpose(const Tensor& x, Tensor out = {});
 /// Columns [begin, end) of x; x itself when these are all.
 Tensor slice_columns(const Tensor& x, std::int64_t begin, std::int64_t end);
 /// The rows of x in this order.

@@ -120,9 +120,8 @@ class NorMuon : public Muon {
 
  private:
   void normalise(std::size_t i, const Tensor& o) override {
-    const Tensor &r = rows_[i], length = norm(o), second = Tensor::like(r);
-    row_means(square(o), second);
-    update_average(r, row_decay_, second);
+    const Tensor &r = rows_[i], length = norm(o);
+    update_average(r, row_decay_, row_means(square(o)));
     div(o, repeat_columns(sqrt(r), o.size(1)), o);
     mul(o, div(length, norm(o)), o);
   }
