@@ -82,8 +82,8 @@ class Backend {
   /// What a user should know of the choices made so far, a sentence each: which way attention takes, and why.
   virtual std::vector<std::string> notes() const { return {}; }
   /// Runs `calls`, kernel calls without transfers from or to the host, and captures them where the device can; null
-  /// where it cannot. They must have run before, so that memory is allocated and algorithms are chosen. The result keeps
-  /// the memory that they allocated.
+  /// where it cannot. They must have run before, so that memory is allocated and algorithms are chosen. The result
+  /// keeps the memory that they allocated.
   virtual std::unique_ptr<CapturedCalls> capture(const std::function<void()>& calls) {
     calls();
     return nullptr;

@@ -1,8 +1,8 @@
 #include "core/cuda/cuda_backend.h"
 
+#include "core/cuda/cudnn/sdpa.h"
 #include "core/cuda/make_backend.h"
-#include "core/cuda/products.h"
-#include "core/cuda/sdpa.h"
+#include "core/cuda/products/products.h"
 #include "core/error.h"
 
 namespace monge::MONGE_GPU {
