@@ -23,7 +23,7 @@ function(monge_library name)
   # g++ 12 sees copies inside std::string that cannot happen (GCC bug 105651).
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     target_compile_options(monge_${name} PRIVATE
-      "$<$<COMPILE_LANGUAGE:CXX>:-Wno-array-bounds;-Wno-restrict;-Wno-stringop-overflow>")
+      "$<$<COMPILE_LANGUAGE:CXX>:-Wno-array-bounds;-Wno-restrict;-Wno-stringop-overflow;-Wno-stringop-overread>")
   endif()
   target_link_libraries(monge_${name} PUBLIC ${arg_PUBLIC} PRIVATE ${arg_PRIVATE})
   target_precompile_headers(monge_${name} REUSE_FROM monge_precompiled)

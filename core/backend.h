@@ -5,7 +5,7 @@
 // (learning rate, step number, clip factor) are device scalars, so that a whole step can be recorded and replayed.
 //
 // Each kernel is declared in core/kernel: a struct of named arguments that says what it computes, and the check of
-// these arguments. A call is checked, then marked in the profile under way, then computed by the device:
+// these arguments. A call is checked, then marked in the active profile, then computed by the device:
 //
 //   backend.sum({.x = x, .outer = B, .n = T, .inner = C, .out = out});
 //

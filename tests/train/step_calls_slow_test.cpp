@@ -42,7 +42,7 @@ TEST_P(StepCalls, AreThoseOfTheModel) {
                        {"attention", layers},
                        {"attention_backward", layers},
                        {"activate_backward", layers},  // forward it is the epilogue of a product
-                       {"norm", 2 * layers + 1},         // the sum before it included
+                       {"norm", 2 * layers + 1},       // the sum before it included
                        {"norm_backward", 2 * layers + 1},
                        {"embedding", 1},
                        {"embedding_backward", 1},
