@@ -5,7 +5,7 @@
 // (learning rate, step number, clip factor) are device scalars, so that a whole step can be recorded and replayed.
 //
 // Each kernel is declared in core/kernel: a struct of named arguments that says what it computes, and the check of
-// these arguments. A call is checked, then marked in the profile under way, then computed by the device:
+// these arguments. A call is checked, then marked in the active profile, then computed by the device:
 //
 //   backend.sum({.x = x, .outer = B, .n = T, .inner = C, .out = out});
 //
@@ -82,8 +82,8 @@ class Backend {
   /// What a user should know of the choices made so far, a sentence each: which way attention takes, and why.
   virtual std::vector<std::string> notes() const { return {}; }
   /// Runs `calls`, kernel calls without transfers from or to the host, and captures them where the device can; null
-  /// where it cannot. They must have run before, so that memory is allocated and algorithms are chosen. The result keeps
-  /// the memory that they allocated.
+  /// where it cannot. They must have run before, so that memory is allocated and algorithms are chosen. The result
+  /// keeps the memory that they allocated.
   virtual std::unique_ptr<CapturedCalls> capture(const std::function<void()>& calls) {
     calls();
     return nullptr;

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "optim/attention_update.h"
+#include "optim/attention/attention_update.h"
 #include "optim/rule.h"
 #include "optim/schedule.h"
 #include "optim/transform.h"

@@ -1,4 +1,4 @@
-#include "optim/transforms.h"
+#include "optim/transforms/transforms.h"
 
 namespace monge::optim {
 

@@ -74,7 +74,7 @@ class TrainingStep {
   Tensor share_;           // (1): 1 / targets of a step
   Tensor losses_, norms_;  // (record)
   std::int64_t recorded_ = 0;
-  std::int64_t computed_ = 0;             // steps that repeat each other, so far
+  std::int64_t computed_ = 0;                // steps that repeat each other, so far
   std::unique_ptr<CapturedCalls> captured_;  // of such a step
 };
 

@@ -99,8 +99,8 @@ void forward(const Tiling& tiling) {
     }
     for_each_tile(tiling, item, [&](const Tile& tile) HWY_ATTR {
       packs ? attend<T>(tiling, tile, to) : attend_unpacked<T>(tiling, tile, item, to);
-      store_rows(to.out, tiling.width, tile.rows, a.head_dim, 1.0, head<T>(a.out, tile.b, tile.first, tile.h, a.head_dim),
-                 a.out.token_stride);
+      store_rows(to.out, tiling.width, tile.rows, a.head_dim, 1.0,
+                 head<T>(a.out, tile.b, tile.first, tile.h, a.head_dim), a.out.token_stride);
     });
   });
 }

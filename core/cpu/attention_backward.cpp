@@ -233,7 +233,8 @@ void backward(const kernel::AttentionBackward& args, const Tiling& tiling) {
     return ItemSums(args, tiling, ScratchArena(sums_space.data_as<float>() + place * sums_size));
   };
   const auto prior_at = [&](std::int64_t index, std::int64_t member) HWY_ATTR {
-    return PriorSums(args.dprior, ScratchArena(prior_space.data_as<float>() + (index * tiling.group + member) * prior_size));
+    return PriorSums(args.dprior,
+                     ScratchArena(prior_space.data_as<float>() + (index * tiling.group + member) * prior_size));
   };
   const auto store_gradients = [&](const Item& item, const ItemSums& sums) HWY_ATTR {
     const auto store_one = [&](const float* from, double factor, const HeadView& to) HWY_ATTR {

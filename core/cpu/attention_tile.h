@@ -74,7 +74,9 @@ struct Tiling {
 /// One work item: every parts-th tile of one key/value head of one sequence, which evens out the causal triangle.
 struct Item {
   Item(const Tiling& tiling, std::int64_t index)
-      : part(index % tiling.parts), g(index / tiling.parts % tiling.a.kv_heads), b(index / tiling.parts / tiling.a.kv_heads) {}
+      : part(index % tiling.parts),
+        g(index / tiling.parts % tiling.a.kv_heads),
+        b(index / tiling.parts / tiling.a.kv_heads) {}
 
   std::int64_t part, g, b;
 };
@@ -88,7 +90,8 @@ template <class F>
 HWY_INLINE void for_each_tile(const Tiling& tiling, const Item& item, const F& f) {
   for (std::int64_t t = item.part; t < tiling.group * tiling.tiles; t += tiling.parts) {
     const std::int64_t first = t % tiling.tiles * tiling.tile_rows;
-    f(Tile{item.b, item.g * tiling.group + t / tiling.tiles, first, std::min(tiling.tile_rows, tiling.a.queries - first)});
+    f(Tile{item.b, item.g * tiling.group + t / tiling.tiles, first,
+           std::min(tiling.tile_rows, tiling.a.queries - first)});
   }
 }
 
@@ -244,16 +247,16 @@ HWY_INLINE RightFactor row_major(std::int64_t width, const float* data) { return
 template <class T>
 HWY_INLINE void multiply_scores(const Tiling& tiling, const Tile& tile, double factor, const float* a, const float* b,
                                 float* c) {
-  multiply<T>(tile.rows, tiling.keys, {a, row_words<T>(tiling.a.head_dim), 1}, transposed<T>(tiling, b), c, tiling.stride,
-              {.factor = factor}, Extents([&](std::int64_t, std::int64_t end) HWY_ATTR {
+  multiply<T>(tile.rows, tiling.keys, {a, row_words<T>(tiling.a.head_dim), 1}, transposed<T>(tiling, b), c,
+              tiling.stride, {.factor = factor}, Extents([&](std::int64_t, std::int64_t end) HWY_ATTR {
                 return Extent{round_up(tiling.visible(tile.first + end - 1), lanes()), 0, words<T>(tiling.a.head_dim)};
               }));
 }
 
 /// c (rows, width) = factor weights (rows, keys) b: outputs, or dq.
 template <class T>
-HWY_INLINE void multiply_values(const Tiling& tiling, const Tile& tile, double factor, const float* weights, const float* b,
-                                std::int64_t width, float* c) {
+HWY_INLINE void multiply_values(const Tiling& tiling, const Tile& tile, double factor, const float* weights,
+                                const float* b, std::int64_t width, float* c) {
   multiply<T>(tile.rows, width, {weights, tiling.stride, 1}, row_major(width, b), c, width, {.factor = factor},
               Extents([&](std::int64_t, std::int64_t end) HWY_ATTR {
                 return Extent{width, 0, words<T>(tiling.visible(tile.first + end - 1))};
@@ -262,8 +265,8 @@ HWY_INLINE void multiply_values(const Tiling& tiling, const Tile& tile, double f
 
 /// c (keys, width) += weights^T (keys, rows) b: dk and dv. `pairs` is room for the weights once more if T is bf16.
 template <class T>
-HWY_INLINE void add_transposed(const Tiling& tiling, const Tile& tile, const float* weights, const float* b, float* pairs,
-                               float* c) {
+HWY_INLINE void add_transposed(const Tiling& tiling, const Tile& tile, const float* weights, const float* b,
+                               float* pairs, float* c) {
   if constexpr (per_word<T> == 2) {
     for (std::int64_t r = 0; r < tile.rows; r += 2) {
       const float *const first = weights + r * tiling.stride, *const second = first + tiling.stride;

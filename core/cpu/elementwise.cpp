@@ -32,15 +32,15 @@ void binary(const Tensor& a, const Tensor& b, const Tensor& out, const F& f) {
   }
 }
 
-void Add(const Tensor& a, const Tensor& b, const Tensor& out) {
-  with_storage(a.dtype(), [&](auto zero) HWY_ATTR {
-    binary<decltype(zero)>(a, b, out, [](Floats x, Floats y) HWY_ATTR { return hn::Add(x, y); });
+void Add(const kernel::Add& args) {
+  with_storage(args.a.dtype(), [&](auto zero) HWY_ATTR {
+    binary<decltype(zero)>(args.a, args.b, args.out, [](Floats x, Floats y) HWY_ATTR { return hn::Add(x, y); });
   });
 }
 
-void Mul(const Tensor& a, const Tensor& b, const Tensor& out) {
-  with_storage(a.dtype(), [&](auto zero) HWY_ATTR {
-    binary<decltype(zero)>(a, b, out, [](Floats x, Floats y) HWY_ATTR { return hn::Mul(x, y); });
+void Mul(const kernel::Mul& args) {
+  with_storage(args.a.dtype(), [&](auto zero) HWY_ATTR {
+    binary<decltype(zero)>(args.a, args.b, args.out, [](Floats x, Floats y) HWY_ATTR { return hn::Mul(x, y); });
   });
 }
 
@@ -52,38 +52,41 @@ void pointwise(const Tensor& y, const F& f, const X*... x) {
       y.numel(), [&](std::int64_t begin, std::int64_t end) HWY_ATTR { map(end - begin, py + begin, f, x + begin...); });
 }
 
-void Scale(const Tensor& x, double factor, const Tensor& out) {
-  const Floats k = splat(factor);
-  with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
+void Scale(const kernel::Scale& args) {
+  const Floats k = splat(args.factor);
+  with_storage(args.x.dtype(), [&](auto zero) HWY_ATTR {
     using T = decltype(zero);
     pointwise<T>(
-        out, [&](Floats v) HWY_ATTR { return hn::Mul(k, v); }, x.data_as<T>());
+        args.out, [&](Floats v) HWY_ATTR { return hn::Mul(k, v); }, args.x.data_as<T>());
   });
 }
 
-void AddScaled(const Tensor& x, double factor, const Tensor& y) {
-  const Floats k = splat(factor);
-  with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
+void AddScaled(const kernel::AddScaled& args) {
+  const Floats k = splat(args.factor);
+  with_storage(args.x.dtype(), [&](auto zero) HWY_ATTR {
     using X = decltype(zero);
-    with_storage(y.dtype(), [&](auto y_zero) HWY_ATTR {
+    with_storage(args.y.dtype(), [&](auto y_zero) HWY_ATTR {
       using Y = decltype(y_zero);
       const auto f = [&](Floats vx, Floats vy) HWY_ATTR { return hn::MulAdd(k, vx, vy); };
-      pointwise<Y>(y, f, x.data_as<X>(), y.data_as<const Y>());
+      pointwise<Y>(args.y, f, args.x.data_as<X>(), args.y.data_as<const Y>());
     });
   });
 }
 
-void Calculate(kernel::Pointwise::Function function, const Tensor& a, const Tensor& b, const Tensor& out) {
+void Calculate(const kernel::Pointwise& args) {
   const Floats zero = splat(0.0), one = splat(1.0);
-  const auto of_one = [&](const auto& f) HWY_ATTR { pointwise<float>(out, f, a.data_as<const float>()); };
-  switch (function) {
+  const auto of_one = [&](const auto& f) HWY_ATTR { pointwise<float>(args.out, f, args.a.data_as<const float>()); };
+  switch (args.function) {
     case kernel::Pointwise::divide:
-      return binary<float>(
-          a, b, out, [&](Floats x, Floats y) HWY_ATTR { return hn::IfThenZeroElse(hn::Eq(y, zero), hn::Div(x, y)); });
+      return binary<float>(args.a, args.b, args.out, [&](Floats x, Floats y) HWY_ATTR {
+        return hn::IfThenZeroElse(hn::Eq(y, zero), hn::Div(x, y));
+      });
     case kernel::Pointwise::minimum:
-      return binary<float>(a, b, out, [](Floats x, Floats y) HWY_ATTR { return hn::IfThenElse(hn::Lt(y, x), y, x); });
+      return binary<float>(args.a, args.b, args.out,
+                           [](Floats x, Floats y) HWY_ATTR { return hn::IfThenElse(hn::Lt(y, x), y, x); });
     case kernel::Pointwise::maximum:
-      return binary<float>(a, b, out, [](Floats x, Floats y) HWY_ATTR { return hn::IfThenElse(hn::Lt(x, y), y, x); });
+      return binary<float>(args.a, args.b, args.out,
+                           [](Floats x, Floats y) HWY_ATTR { return hn::IfThenElse(hn::Lt(x, y), y, x); });
     case kernel::Pointwise::root: return of_one([](Floats x) HWY_ATTR { return hn::Sqrt(x); });
     case kernel::Pointwise::sign:
       return of_one([&](Floats x) HWY_ATTR {
@@ -132,23 +135,23 @@ HWY_INLINE void with_activation(Activation kind, const F& f) {
   }
 }
 
-void Activate(Activation kind, const Tensor& x, const Tensor& y) {
-  with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
+void Activate(const kernel::Activate& args) {
+  with_storage(args.x.dtype(), [&](auto zero) HWY_ATTR {
     using T = decltype(zero);
-    with_activation(kind, [&](auto function) HWY_ATTR {
+    with_activation(args.function, [&](auto function) HWY_ATTR {
       pointwise<T>(
-          y, [&](Floats v) HWY_ATTR { return function(v).value; }, x.data_as<const T>());
+          args.y, [&](Floats v) HWY_ATTR { return function(v).value; }, args.x.data_as<const T>());
     });
   });
 }
 
-void ActivateBackward(Activation kind, const Tensor& x, const Tensor& dy, const Tensor& dx, const Tensor& y) {
-  with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
+void ActivateBackward(const kernel::ActivateBackward& args) {
+  with_storage(args.x.dtype(), [&](auto zero) HWY_ATTR {
     using T = decltype(zero);
-    const T *const px = x.data_as<T>(), *const pdy = dy.data_as<T>();
-    T *const pdx = dx.data_as<T>(), *const py = y ? y.data_as<T>() : nullptr;
-    with_activation(kind, [&](auto function) HWY_ATTR {
-      parallel_elements(x.numel(), [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+    const T *const px = args.x.data_as<T>(), *const pdy = args.dy.data_as<T>();
+    T *const pdx = args.dx.data_as<T>(), *const py = args.y ? args.y.data_as<T>() : nullptr;
+    with_activation(args.function, [&](auto function) HWY_ATTR {
+      parallel_elements(args.x.numel(), [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
         each_vector(begin, end, [&](auto read, auto write) HWY_ATTR {
           const ValueAndSlope at = function(read(px));
           write(hn::Mul(at.slope, read(pdy)), pdx);
@@ -173,27 +176,19 @@ HWY_EXPORT(Calculate);
 HWY_EXPORT(Activate);
 HWY_EXPORT(ActivateBackward);
 
-void CpuBackend::compute(const kernel::Add& args) { HWY_DYNAMIC_DISPATCH(Add)(args.a, args.b, args.out); }
+void CpuBackend::compute(const kernel::Add& args) { HWY_DYNAMIC_DISPATCH(Add)(args); }
 
-void CpuBackend::compute(const kernel::Mul& args) { HWY_DYNAMIC_DISPATCH(Mul)(args.a, args.b, args.out); }
+void CpuBackend::compute(const kernel::Mul& args) { HWY_DYNAMIC_DISPATCH(Mul)(args); }
 
-void CpuBackend::compute(const kernel::Scale& args) { HWY_DYNAMIC_DISPATCH(Scale)(args.x, args.factor, args.out); }
+void CpuBackend::compute(const kernel::Scale& args) { HWY_DYNAMIC_DISPATCH(Scale)(args); }
 
-void CpuBackend::compute(const kernel::AddScaled& args) {
-  HWY_DYNAMIC_DISPATCH(AddScaled)(args.x, args.factor, args.y);
-}
+void CpuBackend::compute(const kernel::AddScaled& args) { HWY_DYNAMIC_DISPATCH(AddScaled)(args); }
 
-void CpuBackend::compute(const kernel::Pointwise& args) {
-  HWY_DYNAMIC_DISPATCH(Calculate)(args.function, args.a, args.b, args.out);
-}
+void CpuBackend::compute(const kernel::Pointwise& args) { HWY_DYNAMIC_DISPATCH(Calculate)(args); }
 
-void CpuBackend::compute(const kernel::Activate& args) {
-  HWY_DYNAMIC_DISPATCH(Activate)(args.function, args.x, args.y);
-}
+void CpuBackend::compute(const kernel::Activate& args) { HWY_DYNAMIC_DISPATCH(Activate)(args); }
 
-void CpuBackend::compute(const kernel::ActivateBackward& args) {
-  HWY_DYNAMIC_DISPATCH(ActivateBackward)(args.function, args.x, args.dy, args.dx, args.y);
-}
+void CpuBackend::compute(const kernel::ActivateBackward& args) { HWY_DYNAMIC_DISPATCH(ActivateBackward)(args); }
 
 }  // namespace monge::cpu
 #endif

@@ -49,15 +49,15 @@ void ScatterAdd(const Tensor& sorted, const Tensor& id_end, const Tensor& ids, c
 }
 
 /// Finds the tile of the row in which the summed probabilities pass the drawn number, then the class in it.
-void Sample(const Tensor& logits, const Random& random, const Tensor& targets) {
+void Sample(const kernel::SampleTargets& args) {
   constexpr std::int64_t tile = 256;
-  const std::int64_t N = logits.shape().rows(), V = logits.shape().last();
-  const std::uint32_t step = step_of(random);
-  with_storage(logits.dtype(), [&](auto zero) HWY_ATTR {
-    const auto* values = logits.data_as<const decltype(zero)>();
+  const std::int64_t N = args.logits.shape().rows(), V = args.logits.shape().last();
+  const std::uint32_t step = step_of(args.random);
+  with_storage(args.logits.dtype(), [&](auto zero) HWY_ATTR {
+    const auto* values = args.logits.data_as<const decltype(zero)>();
     parallel_rows(N, V, [&](std::int64_t first, std::int64_t last) HWY_ATTR {
       for (std::int64_t r = first; r < last; ++r) {
-        std::int32_t& target = targets.data_as<std::int32_t>()[r];
+        std::int32_t& target = args.targets.data_as<std::int32_t>()[r];
         if (target < 0 || target >= V) continue;
         const auto* z = values + r * V;
         const float largest = max_of(V, z);
@@ -67,7 +67,8 @@ void Sample(const Tensor& logits, const Random& random, const Tensor& targets) {
               count, [&](Floats v) HWY_ATTR { return exp(hn::Sub(v, shift)); }, z + begin));
         };
         const auto index = static_cast<std::uint64_t>(r);
-        double left = to_unit(random_words(random.seed, random.stream, step, index / 4)[index % 4]) * mass(0, V);
+        double left =
+            to_unit(random_words(args.random.seed, args.random.stream, step, index / 4)[index % 4]) * mass(0, V);
         std::int64_t v = 0, end = std::min(V, tile);  // of a tile
         for (double in_tile = 0.0; end < V && left >= (in_tile = mass(v, end - v)); end = std::min(V, v + tile)) {
           left -= in_tile;
@@ -196,9 +197,7 @@ void CpuBackend::compute(const kernel::TargetShare& args) {
   args.share.data_as<float>()[0] = counted == 0 ? 0.0f : static_cast<float>(1.0 / static_cast<double>(counted));
 }
 
-void CpuBackend::compute(const kernel::SampleTargets& args) {
-  HWY_DYNAMIC_DISPATCH(Sample)(args.logits, args.random, args.targets);
-}
+void CpuBackend::compute(const kernel::SampleTargets& args) { HWY_DYNAMIC_DISPATCH(Sample)(args); }
 
 void CpuBackend::compute(const kernel::CrossEntropy& args) {
   HWY_DYNAMIC_DISPATCH(CrossEntropyRows)(args);

@@ -37,11 +37,11 @@ HWY_INLINE Floats unit(V words) {
   return hn::Mul(hn::ConvertTo(f32_tag, upper), splat(0x1.0p-24));
 }
 
-void Uniform(const Tensor& x, double low, double high, const Random& random) {
-  const Floats offset = splat(low), range = splat(high - low);
-  with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
-    auto* p = x.data_as<decltype(zero)>();
-    draw(x.numel(), random, [&](std::int64_t i, std::int64_t count, std::uint32_t* words) HWY_ATTR {
+void Uniform(const kernel::Uniform& args) {
+  const Floats offset = splat(args.low), range = splat(args.high - args.low);
+  with_storage(args.x.dtype(), [&](auto zero) HWY_ATTR {
+    auto* p = args.x.data_as<decltype(zero)>();
+    draw(args.x.numel(), args.random, [&](std::int64_t i, std::int64_t count, std::uint32_t* words) HWY_ATTR {
       HWY_ALIGN float values[batch_size];
       for (std::int64_t j = 0; j < batch_size; j += lanes()) {
         store(hn::MulAdd(unit(hn::Load(u32_tag, words + j)), range, offset), values + j);
@@ -52,11 +52,11 @@ void Uniform(const Tensor& x, double low, double high, const Random& random) {
   });
 }
 
-void Normal(const Tensor& x, double mean, double stddev, const Random& random) {
-  const Floats offset = splat(mean), factor = splat(stddev);
-  with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
-    auto* p = x.data_as<decltype(zero)>();
-    draw(x.numel(), random, [&](std::int64_t i, std::int64_t count, std::uint32_t* words) HWY_ATTR {
+void Normal(const kernel::Normal& args) {
+  const Floats offset = splat(args.mean), factor = splat(args.stddev);
+  with_storage(args.x.dtype(), [&](auto zero) HWY_ATTR {
+    auto* p = args.x.data_as<decltype(zero)>();
+    draw(args.x.numel(), args.random, [&](std::int64_t i, std::int64_t count, std::uint32_t* words) HWY_ATTR {
       HWY_ALIGN float values[batch_size];
       for (std::int64_t j = 0; j < batch_size; j += 2 * lanes()) {
         auto word0 = hn::Zero(u32_tag), word1 = word0;
@@ -73,13 +73,13 @@ void Normal(const Tensor& x, double mean, double stddev, const Random& random) {
   });
 }
 
-void Dropout(const Tensor& x, const Tensor& y, double p, const Random& random) {
-  with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
-    const auto* px = x.data_as<const decltype(zero)>();
-    auto* py = y.data_as<decltype(zero)>();
-    draw(x.numel(), random, [&](std::int64_t i, std::int64_t count, std::uint32_t* words) HWY_ATTR {
+void Dropout(const kernel::Dropout& args) {
+  with_storage(args.x.dtype(), [&](auto zero) HWY_ATTR {
+    const auto* px = args.x.data_as<const decltype(zero)>();
+    auto* py = args.y.data_as<decltype(zero)>();
+    draw(args.x.numel(), args.random, [&](std::int64_t i, std::int64_t count, std::uint32_t* words) HWY_ATTR {
       HWY_ALIGN float factors[batch_size];
-      dropout_factors(words, batch_size, p, factors);
+      dropout_factors(words, batch_size, args.p, factors);
       const auto apply = [](Floats v, Floats m) HWY_ATTR { return hn::Mul(v, m); };
       map(count, py + i, apply, px + i, static_cast<const float*>(factors));
     });
@@ -96,17 +96,11 @@ HWY_EXPORT(Uniform);
 HWY_EXPORT(Normal);
 HWY_EXPORT(Dropout);
 
-void CpuBackend::compute(const kernel::Uniform& args) {
-  HWY_DYNAMIC_DISPATCH(Uniform)(args.x, args.low, args.high, args.random);
-}
+void CpuBackend::compute(const kernel::Uniform& args) { HWY_DYNAMIC_DISPATCH(Uniform)(args); }
 
-void CpuBackend::compute(const kernel::Normal& args) {
-  HWY_DYNAMIC_DISPATCH(Normal)(args.x, args.mean, args.stddev, args.random);
-}
+void CpuBackend::compute(const kernel::Normal& args) { HWY_DYNAMIC_DISPATCH(Normal)(args); }
 
-void CpuBackend::compute(const kernel::Dropout& args) {
-  HWY_DYNAMIC_DISPATCH(Dropout)(args.x, args.y, args.p, args.random);
-}
+void CpuBackend::compute(const kernel::Dropout& args) { HWY_DYNAMIC_DISPATCH(Dropout)(args); }
 
 }  // namespace monge::cpu
 #endif

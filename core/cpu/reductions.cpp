@@ -84,49 +84,50 @@ void sum_chunks(const X* x, std::int64_t outer, std::int64_t n, std::int64_t inn
   });
 }
 
-void Sum(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor, const Tensor& out,
-         bool accumulate) {
+void Sum(const kernel::Sum& args) {
   // Long enough that the parts are a small share of x, short enough to share one long sum among threads.
-  const std::int64_t chunk = 4 * rows_per_chunk(std::min(inner, tile_width));
-  with_storage(x.dtype(), [&](auto x_zero) HWY_ATTR {
-    const auto* px = x.data_as<const decltype(x_zero)>();
-    if (n > chunk) {
-      const Tensor parts = Tensor::empty({chunk_count(n, chunk), outer * inner}, DType::f32, x.device(), Pool::scratch);
+  const std::int64_t chunk = 4 * rows_per_chunk(std::min(args.inner, tile_width));
+  with_storage(args.x.dtype(), [&](auto x_zero) HWY_ATTR {
+    const auto* px = args.x.data_as<const decltype(x_zero)>();
+    if (args.n > chunk) {
+      const Tensor parts = Tensor::empty({chunk_count(args.n, chunk), args.outer * args.inner}, DType::f32,
+                                         args.x.device(), Pool::scratch);
       float* p = parts.data_as<float>();
-      sum_chunks(px, outer, n, inner, chunk,
+      sum_chunks(px, args.outer, args.n, args.inner, chunk,
                  [&](std::int64_t o, std::int64_t c, std::int64_t column, const float* acc, std::int64_t w)
-                     HWY_ATTR { std::copy_n(acc, w, p + (c * outer + o) * inner + column); });
-      AddParts(parts, factor, out, accumulate);
+                     HWY_ATTR { std::copy_n(acc, w, p + (c * args.outer + o) * args.inner + column); });
+      AddParts(parts, args.factor, args.out, args.accumulate);
       return;
     }
-    with_storage(out.dtype(), [&](auto y_zero) HWY_ATTR {
-      auto* y = out.data_as<decltype(y_zero)>();
-      sum_chunks(px, outer, n, inner, chunk,
+    with_storage(args.out.dtype(), [&](auto y_zero) HWY_ATTR {
+      auto* y = args.out.data_as<decltype(y_zero)>();
+      sum_chunks(px, args.outer, args.n, args.inner, chunk,
                  [&](std::int64_t o, std::int64_t, std::int64_t column, const float* acc, std::int64_t w)
-                     HWY_ATTR { write_sum(acc, w, factor, accumulate, y + o * inner + column); });
+                     HWY_ATTR { write_sum(acc, w, args.factor, args.accumulate, y + o * args.inner + column); });
     });
   });
 }
 
-void Repeat(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, double factor, const Tensor& out) {
-  const Floats k = splat(factor);
-  with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
+void Repeat(const kernel::Repeat& args) {
+  const Floats k = splat(args.factor);
+  with_storage(args.x.dtype(), [&](auto zero) HWY_ATTR {
     using T = decltype(zero);
-    const T* px = x.data_as<T>();
-    T* y = out.data_as<T>();
-    if (inner == 1) {
-      parallel_elements(outer * n, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+    const T* px = args.x.data_as<T>();
+    T* y = args.out.data_as<T>();
+    if (args.inner == 1) {
+      parallel_elements(args.outer * args.n, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
         while (begin < end) {
-          const std::int64_t o = begin / n, stop = std::min(end, (o + 1) * n);
-          std::fill(y + begin, y + stop, T(static_cast<float>(px[o]) * static_cast<float>(factor)));
+          const std::int64_t o = begin / args.n, stop = std::min(end, (o + 1) * args.n);
+          std::fill(y + begin, y + stop, T(static_cast<float>(px[o]) * static_cast<float>(args.factor)));
           begin = stop;
         }
       });
     } else {
-      parallel_rows(outer * n, inner, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+      parallel_rows(args.outer * args.n, args.inner, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
         for (std::int64_t r = begin; r < end; ++r) {
           map(
-              inner, y + r * inner, [&](Floats v) HWY_ATTR { return hn::Mul(k, v); }, px + r / n * inner);
+              args.inner, y + r * args.inner, [&](Floats v) HWY_ATTR { return hn::Mul(k, v); },
+              px + r / args.n * args.inner);
         }
       });
     }
@@ -171,13 +172,9 @@ void add_parts(const Tensor& parts, double factor, const Tensor& out, bool accum
   HWY_DYNAMIC_DISPATCH(AddParts)(parts, factor, out, accumulate);
 }
 
-void CpuBackend::compute(const kernel::Sum& args) {
-  HWY_DYNAMIC_DISPATCH(Sum)(args.x, args.outer, args.n, args.inner, args.factor, args.out, args.accumulate);
-}
+void CpuBackend::compute(const kernel::Sum& args) { HWY_DYNAMIC_DISPATCH(Sum)(args); }
 
-void CpuBackend::compute(const kernel::Repeat& args) {
-  HWY_DYNAMIC_DISPATCH(Repeat)(args.x, args.outer, args.n, args.inner, args.factor, args.out);
-}
+void CpuBackend::compute(const kernel::Repeat& args) { HWY_DYNAMIC_DISPATCH(Repeat)(args); }
 
 double dot_product(const float* a, const float* b, std::int64_t n) {
   std::vector<double> parts(static_cast<std::size_t>(chunk_count(n, elements_per_chunk)));

@@ -12,35 +12,35 @@
 HWY_BEFORE_NAMESPACE();
 namespace monge::cpu::HWY_NAMESPACE {
 
-void Softmax(const Tensor& x, const Tensor& y) {
-  const std::int64_t C = x.shape().last();
-  with_storage(x.dtype(), [&](auto zero) HWY_ATTR {
+void Softmax(const kernel::Softmax& args) {
+  const std::int64_t C = args.x.shape().last();
+  with_storage(args.x.dtype(), [&](auto zero) HWY_ATTR {
     using T = decltype(zero);
-    parallel_rows(x.shape().rows(), C, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+    parallel_rows(args.x.shape().rows(), C, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
       for (std::int64_t r = begin; r < end; ++r) {
-        const T* row = x.data_as<T>() + r * C;
+        const T* row = args.x.data_as<T>() + r * C;
         const Floats largest = splat(max_of(C, row));
         const auto weight = [&](Floats v) HWY_ATTR { return exp(hn::Sub(v, largest)); };
         const Floats scale = splat(1.0f / sum_of(C, weight, row));
         map(
-            C, y.data_as<T>() + r * C, [&](Floats v) HWY_ATTR { return hn::Mul(weight(v), scale); }, row);
+            C, args.y.data_as<T>() + r * C, [&](Floats v) HWY_ATTR { return hn::Mul(weight(v), scale); }, row);
       }
     });
   });
 }
 
-void SoftmaxBackward(const Tensor& y, const Tensor& dy, const Tensor& dx) {
-  const std::int64_t C = y.shape().last();
-  with_storage(y.dtype(), [&](auto zero) HWY_ATTR {
+void SoftmaxBackward(const kernel::SoftmaxBackward& args) {
+  const std::int64_t C = args.y.shape().last();
+  with_storage(args.y.dtype(), [&](auto zero) HWY_ATTR {
     using T = decltype(zero);
-    parallel_rows(y.shape().rows(), C, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+    parallel_rows(args.y.shape().rows(), C, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
       for (std::int64_t r = begin; r < end; ++r) {
-        const T* p = y.data_as<T>() + r * C;
-        const T* d = dy.data_as<T>() + r * C;
+        const T* p = args.y.data_as<T>() + r * C;
+        const T* d = args.dy.data_as<T>() + r * C;
         const Floats mean = splat(sum_of(
             C, [](Floats a, Floats b) HWY_ATTR { return hn::Mul(a, b); }, p, d));
         const auto f = [&](Floats a, Floats b) HWY_ATTR { return hn::Mul(a, hn::Sub(b, mean)); };
-        map(C, dx.data_as<T>() + r * C, f, p, d);
+        map(C, args.dx.data_as<T>() + r * C, f, p, d);
       }
     });
   });
@@ -164,11 +164,9 @@ HWY_EXPORT(SoftmaxBackward);
 HWY_EXPORT(NormForward);
 HWY_EXPORT(NormBackwardRows);
 
-void CpuBackend::compute(const kernel::Softmax& args) { HWY_DYNAMIC_DISPATCH(Softmax)(args.x, args.y); }
+void CpuBackend::compute(const kernel::Softmax& args) { HWY_DYNAMIC_DISPATCH(Softmax)(args); }
 
-void CpuBackend::compute(const kernel::SoftmaxBackward& args) {
-  HWY_DYNAMIC_DISPATCH(SoftmaxBackward)(args.y, args.dy, args.dx);
-}
+void CpuBackend::compute(const kernel::SoftmaxBackward& args) { HWY_DYNAMIC_DISPATCH(SoftmaxBackward)(args); }
 
 void CpuBackend::compute(const kernel::Norm& args) { HWY_DYNAMIC_DISPATCH(NormForward)(args); }
 

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include "core/cuda/cuda_backend.h"
-#include "core/cuda/fused_attention.h"
-#include "core/cuda/products.h"
-#include "core/cuda/sdpa.h"
-#include "core/cuda/unfused.h"
+#include "core/cuda/cudnn/sdpa.h"
+#include "core/cuda/fused/attention.h"
+#include "core/cuda/products/products.h"
+#include "core/cuda/unfused/attention.h"
 
 namespace monge::MONGE_GPU {
 namespace {

@@ -19,7 +19,7 @@ class CudaBackend final : public Backend {
  public:
   /// Throws InputError when the device cannot be used.
   explicit CudaBackend(int index);
-  /// With an Sdpa of its own limit (core/cuda/sdpa.h).
+  /// With an Sdpa of its own limit (core/cuda/cudnn/sdpa.h).
   CudaBackend(int index, std::int64_t most_score_bytes);
   ~CudaBackend() override;
 

@@ -2,7 +2,7 @@
 #include "core/cuda/activation.h"
 #include "core/cuda/cuda_backend.h"
 #include "core/cuda/pack.h"
-#include "core/cuda/products.h"
+#include "core/cuda/products/products.h"
 
 namespace monge::MONGE_GPU {
 namespace {

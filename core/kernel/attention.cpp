@@ -1,5 +1,7 @@
 #include "core/kernel/attention.h"
 
+#include "core/kernel/need.h"
+
 namespace monge::kernel {
 namespace {
 
@@ -7,18 +9,18 @@ namespace {
 void check_view(const Call& call, const char* name, const HeadView& view, std::int64_t batch, std::int64_t tokens,
                 std::int64_t heads, std::int64_t head_dim) {
   const auto row = heads * head_dim;
-  call.need(view.offset >= 0 && view.token_stride >= row && (batch <= 1 || view.batch_stride >= row),
-            "{} has offset {}, token stride {} and batch stride {}; a row of heads has {} elements", name, view.offset,
-            view.token_stride, view.batch_stride, row);
+  need(call, view.offset >= 0 && view.token_stride >= row && (batch <= 1 || view.batch_stride >= row),
+       "{} has offset {}, token stride {} and batch stride {}; a row of heads has {} elements", name, view.offset,
+       view.token_stride, view.batch_stride, row);
   if (batch == 0 || tokens == 0) return;
   const auto end = view.offset + (batch - 1) * view.batch_stride + (tokens - 1) * view.token_stride + row;
-  call.need(end <= view.data.numel(), "{} reads up to element {} of {} ({} sequences, {} tokens, {} heads of {})", name,
-            end, view.data.numel(), batch, tokens, heads, head_dim);
+  need(call, end <= view.data.numel(), "{} reads up to element {} of {} ({} sequences, {} tokens, {} heads of {})",
+       name, end, view.data.numel(), batch, tokens, heads, head_dim);
 }
 
 void check_map(const Call& call, Device device, const RowMap& map) {
   const std::string wrong = wrong_setting(map);
-  call.need(wrong.empty(), "{}", wrong);
+  need(call, wrong.empty(), "{}", wrong);
   if (custom_of(map) != nullptr && device.kind == DeviceKind::cuda) {
     throw InputError(
         fmt::format("the row map '{}' is the program's own and runs on the devices cpu and reference; write "
@@ -29,22 +31,22 @@ void check_map(const Call& call, Device device, const RowMap& map) {
 
 /// What the scores and the map read.
 void check_scores(const Call& call, const Attention& a) {
-  call.need(a.batch >= 0 && a.queries >= 0 && a.keys >= 0 && a.start >= 0,
-            "batch {}, queries {}, keys {} and start {} must not be negative", a.batch, a.queries, a.keys, a.start);
-  call.need(a.head_dim > 0 && a.kv_heads > 0 && a.heads > 0 && a.heads % a.kv_heads == 0,
-            "{} heads of {} cannot share {} key/value heads", a.heads, a.head_dim, a.kv_heads);
+  need(call, a.batch >= 0 && a.queries >= 0 && a.keys >= 0 && a.start >= 0,
+       "batch {}, queries {}, keys {} and start {} must not be negative", a.batch, a.queries, a.keys, a.start);
+  need(call, a.head_dim > 0 && a.kv_heads > 0 && a.heads > 0 && a.heads % a.kv_heads == 0,
+       "{} heads of {} cannot share {} key/value heads", a.heads, a.head_dim, a.kv_heads);
   call.count("prior.head", a.prior.head, a.heads);
   call.count("prior.slopes", a.prior.slopes, a.heads);
   if (a.prior.distance) {
     const auto longest = a.causal ? a.start + a.queries : std::max(a.start + a.queries, a.keys);
     call.matrix("prior.distance", a.prior.distance, a.heads, a.prior.distance.shape().last());
-    call.need(a.prior.distance.shape().last() >= longest, "prior.distance knows {} distances of {}",
-              a.prior.distance.shape().last(), longest);
+    need(call, a.prior.distance.shape().last() >= longest, "prior.distance knows {} distances of {}",
+         a.prior.distance.shape().last(), longest);
   }
   if (a.prior.key) {
     call.matrix("prior.key", a.prior.key, a.heads, a.prior.key.shape().last());
-    call.need(a.prior.key.shape().last() >= a.keys, "prior.key knows {} keys of {}", a.prior.key.shape().last(),
-              a.keys);
+    need(call, a.prior.key.shape().last() >= a.keys, "prior.key knows {} keys of {}", a.prior.key.shape().last(),
+         a.keys);
   }
   check_map(call, a.q.data.device(), a.map);
   check_view(call, "q", a.q, a.batch, a.queries, a.heads, a.head_dim);
@@ -53,7 +55,7 @@ void check_scores(const Call& call, const Attention& a) {
 
 void check_attention(const Call& call, const Attention& a) {
   check_scores(call, a);
-  call.need(a.dropout >= 0.0 && a.dropout < 1.0, "dropout must be in [0, 1), got {}", a.dropout);
+  need(call, a.dropout >= 0.0 && a.dropout < 1.0, "dropout must be in [0, 1), got {}", a.dropout);
   call.count("random.step", a.random.step, 1);
   call.count("row_stat", a.row_stat, a.batch * a.heads * a.queries);
   check_view(call, "v", a.v, a.batch, a.keys, a.kv_heads, a.head_dim);
@@ -62,7 +64,7 @@ void check_attention(const Call& call, const Attention& a) {
 
 /// A gradient is asked for only where there is a table, and has its size.
 void check_prior_gradient(const Call& call, const char* name, const Tensor& gradient, const Tensor& table) {
-  call.need(!gradient || table, "{} is the gradient of a prior that is none", name);
+  need(call, !gradient || table, "{} is the gradient of a prior that is none", name);
   if (gradient) call.count(name, gradient, table.numel());
 }
 
@@ -133,11 +135,12 @@ Call check(const AttentionBackward& args, Device device) {
   check_prior_gradient(call, "dprior.distance", args.dprior.distance, a.prior.distance);
   check_prior_gradient(call, "dprior.key", args.dprior.key, a.prior.key);
   const bool solves_rows = args.row_dq.data.defined();
-  call.need(solves_rows == args.row_dk.data.defined() && solves_rows == args.row_dv.data.defined(),
-            "row_dq, row_dk and row_dv come together");
+  need(call, solves_rows == args.row_dk.data.defined() && solves_rows == args.row_dv.data.defined(),
+       "row_dq, row_dk and row_dv come together");
   if (solves_rows) {
-    call.need(args.damping.lambda > 0.0, "the damping of rows must be greater than 0, got {}", args.damping.lambda);
-    call.need(metric_of(a.map) != Metric::none, "{} has no symmetric Jacobian, so no natural gradient", name_of(a.map));
+    need(call, args.damping.lambda > 0.0, "the damping of rows must be greater than 0, got {}", args.damping.lambda);
+    need(call, metric_of(a.map) != Metric::none, "{} has no symmetric Jacobian, so no natural gradient",
+         name_of(a.map));
     check_view(call, "row_dq", args.row_dq, a.batch, a.queries, a.heads, a.head_dim);
     check_view(call, "row_dk", args.row_dk, a.batch, a.keys, a.kv_heads, a.head_dim);
     check_view(call, "row_dv", args.row_dv, a.batch, a.keys, a.kv_heads, a.head_dim);
@@ -167,8 +170,8 @@ Call check(const AttentionMetric& args, Device device) {
                    {"column_sums", &args.column_sums, Type::f32},
                    {"products", &args.products, Type::f32}});
   check_scores(call, a);
-  call.need(metric_of(a.map) != Metric::none, "{} has no symmetric Jacobian, so no metric", name_of(a.map));
-  call.need(args.head >= 0 && args.head < a.heads, "head {} of {}", args.head, a.heads);
+  need(call, metric_of(a.map) != Metric::none, "{} has no symmetric Jacobian, so no metric", name_of(a.map));
+  need(call, args.head >= 0 && args.head < a.heads, "head {} of {}", args.head, a.heads);
   const auto width = args.y.shape().last();
   call.matrix("y", args.y, a.batch * a.keys, width);
   call.count("column_sums", args.column_sums, a.batch * a.keys);

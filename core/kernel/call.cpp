@@ -1,7 +1,10 @@
 #include "core/kernel/call.h"
 
+#include <algorithm>
 #include <functional>
 #include <stdexcept>
+
+#include "core/kernel/need.h"
 
 namespace monge::kernel {
 namespace {
@@ -28,20 +31,33 @@ Call::Call(const char* name, Device device, std::initializer_list<Arg> args)
   DType number = DType::i32;  // until the first number is seen
   for (const Arg& arg : args) {
     if (arg.tensor->defined()) {
-      need(arg.tensor->device() == device, "{} is on another device", arg.name);
+      need(*this, arg.tensor->device() == device, "{} is on another device", arg.name);
       check_dtype(arg, number);
     } else {
-      need(arg.optional, "{} is missing", arg.name);
+      need(*this, arg.optional, "{} is missing", arg.name);
     }
   }
 }
 
 void Call::apart(const char* name, const Tensor& out, const Tensor& in) const {
-  need(!overlap(out, in), "{} overlaps an input or another output", name);
+  need(*this, !overlap(out, in), "{} overlaps an input or another output", name);
 }
 
 void Call::apart_or_same(const char* name, const Tensor& out, const Tensor& in) const {
-  need(out.same_memory(in) || !overlap(out, in), "{} overlaps an input without being the same tensor", name);
+  need(*this, out.same_memory(in) || !overlap(out, in), "{} overlaps an input without being the same tensor", name);
+}
+
+void Call::same_shape(const char* name, const Tensor& t, const Tensor& as) const {
+  need(*this, !t.defined() || t.shape() == as.shape(), "{} has the wrong shape", name);
+}
+
+void Call::matrix(const char* name, const Tensor& t, std::int64_t rows, std::int64_t columns) const {
+  need(*this, !t.defined() || (t.shape().rows() == rows && t.shape().last() == columns), "{} must be ({}, {})", name,
+       rows, columns);
+}
+
+void Call::count(const char* name, const Tensor& t, std::int64_t n) const {
+  need(*this, !t.defined() || t.numel() == n, "{} must have {} elements", name, n);
 }
 
 profile::KernelCall Call::description() const {
@@ -60,20 +76,20 @@ void Call::check_dtype(const Arg& arg, DType& number) const {
   switch (arg.type) {
     case Type::number:
     case Type::wide_number:
-      need(is_number(t, device_), "{} must be {}", arg.name,
+      need(*this, is_number(t, device_), "{} must be {}", arg.name,
            device_.kind == DeviceKind::reference ? "f64" : "f32 or bf16");
       if (number == DType::i32) number = t;
-      need(t == number || (arg.type == Type::wide_number && t == f32_of(device_)), "{} must be {}", arg.name,
+      need(*this, t == number || (arg.type == Type::wide_number && t == f32_of(device_)), "{} must be {}", arg.name,
            name_of(number));
       return;
-    case Type::f32: need(t == f32_of(device_), "{} must be {}", arg.name, name_of(f32_of(device_))); return;
+    case Type::f32: need(*this, t == f32_of(device_), "{} must be {}", arg.name, name_of(f32_of(device_))); return;
     case Type::bf16:
-      need(t == DType::bf16 && device_.kind != DeviceKind::reference, "{} must be bf16, or none on reference",
+      need(*this, t == DType::bf16 && device_.kind != DeviceKind::reference, "{} must be bf16, or none on reference",
            arg.name);
       return;
-    case Type::i32: need(t == DType::i32, "{} must be i32", arg.name); return;
+    case Type::i32: need(*this, t == DType::i32, "{} must be i32", arg.name); return;
     case Type::any:
-      need(t == DType::i32 || is_number(t, device_), "{} has a dtype this device lacks", arg.name);
+      need(*this, t == DType::i32 || is_number(t, device_), "{} has a dtype this device lacks", arg.name);
       return;
   }
 }

@@ -11,13 +11,11 @@
 // there. Backend (core/backend.h) checks every call before the device sees it.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
 
-#include "core/error.h"
 #include "core/profile/profile.h"
 #include "core/tensor.h"
 
@@ -58,31 +56,19 @@ inline Arg optional(const char* name, const Tensor* tensor, Type type = Type::nu
   return {name, tensor, type, true};
 }
 
-/// Construction checks presence, devices and dtypes.
+/// Construction checks presence, devices and dtypes; core/kernel/need.h checks whatever else a kernel asks for.
 class Call {
  public:
   Call(const char* name, Device device, std::initializer_list<Arg> args);
 
-  /// Throws unless `ok`: the reason, then every tensor of the call.
-  template <class... Values>
-  void need(bool ok, fmt::format_string<Values...> reason, Values&&... values) const {
-    if (!ok) [[unlikely]] {
-      fail(fmt::format(reason, std::forward<Values>(values)...));
-    }
-  }
   void apart(const char* name, const Tensor& out, const Tensor& in) const;
   void apart_or_same(const char* name, const Tensor& out, const Tensor& in) const;
-  void same_shape(const char* name, const Tensor& t, const Tensor& as) const {
-    need(!t.defined() || t.shape() == as.shape(), "{} has the wrong shape", name);
-  }
+  void same_shape(const char* name, const Tensor& t, const Tensor& as) const;
   /// `t` read as a matrix is (rows, columns).
-  void matrix(const char* name, const Tensor& t, std::int64_t rows, std::int64_t columns) const {
-    need(!t.defined() || (t.shape().rows() == rows && t.shape().last() == columns), "{} must be ({}, {})", name, rows,
-         columns);
-  }
-  void count(const char* name, const Tensor& t, std::int64_t n) const {
-    need(!t.defined() || t.numel() == n, "{} must have {} elements", name, n);
-  }
+  void matrix(const char* name, const Tensor& t, std::int64_t rows, std::int64_t columns) const;
+  void count(const char* name, const Tensor& t, std::int64_t n) const;
+  /// Throws: the reason, then every tensor of the call.
+  [[noreturn]] void fail(const std::string& reason) const;
 
   const char* name() const { return name_; }
   /// What a profile shows of the call; no FLOP.
@@ -90,7 +76,6 @@ class Call {
 
  private:
   void check_dtype(const Arg& arg, DType& number) const;
-  [[noreturn]] void fail(const std::string& reason) const;
 
   static constexpr std::size_t most_args = 24;
 

@@ -1,5 +1,7 @@
 #include "core/kernel/elementwise.h"
 
+#include "core/kernel/need.h"
+
 namespace monge {
 
 std::string_view name_of(Activation activation) {
@@ -24,8 +26,8 @@ bool is_suffix(const Shape& b, const Shape& a) {
 Call binary(const char* name, Device device, const Tensor& a, const Tensor& b, const Tensor& out,
             Type type = Type::number) {
   const Call call(name, device, {{"a", &a, type}, {"b", &b, type}, {"out", &out, type}});
-  call.need(b.numel() == 1 || is_suffix(b.shape(), a.shape()),
-            "b must have the shape of a, a suffix of it or one element");
+  need(call, b.numel() == 1 || is_suffix(b.shape(), a.shape()),
+       "b must have the shape of a, a suffix of it or one element");
   call.same_shape("out", out, a);
   call.apart_or_same("out", out, a);
   if (!b.same_memory(a)) call.apart("out", out, b);

@@ -1,5 +1,7 @@
 #include "core/kernel/loss.h"
 
+#include "core/kernel/need.h"
+
 namespace monge::kernel {
 
 Call check(const Embedding& args, Device device) {
@@ -8,7 +10,7 @@ Call check(const Embedding& args, Device device) {
                   {{"ids", &ids, Type::i32},
                    Arg{"table", &table}.uncounted(),
                    Arg{"out", &out}.updated()});  // as many elements of the table are read
-  call.need(table.rank() == 2, "table must be (V, C)");
+  need(call, table.rank() == 2, "table must be (V, C)");
   call.matrix("out", out, ids.numel(), table.size(1));
   call.apart("out", out, table);
   return call;
@@ -19,7 +21,7 @@ Call check(const EmbeddingBackward& args, Device device) {
   const Call call(
       "embedding_backward", device,
       {{"ids", &ids, Type::i32}, {"dout", &dout}, Arg{"dtable", &dtable, Type::wide_number}.updated(accumulate)});
-  call.need(dtable.rank() == 2, "dtable must be (V, C)");
+  need(call, dtable.rank() == 2, "dtable must be (V, C)");
   call.matrix("dout", dout, ids.numel(), dtable.size(1));
   call.apart("dtable", dtable, dout);
   return call;
@@ -38,7 +40,7 @@ Call check(const SampleTargets& args, Device device) {
                    {"targets", &args.targets, Type::i32},
                    optional("random.step", &args.random.step, Type::i32).uncounted()});
   call.count("random.step", args.random.step, 1);
-  call.need(args.logits.shape().last() > 0, "the vocabulary is empty");
+  need(call, args.logits.shape().last() > 0, "the vocabulary is empty");
   call.count("targets", args.targets, args.logits.shape().rows());
   return call;
 }
@@ -52,7 +54,7 @@ Call check(const CrossEntropy& args, Device device) {
                    Arg{"lse", &args.lse, Type::f32}.uncounted(),
                    Arg{"summary", &args.summary, Type::f32}.uncounted()});
   const auto rows = args.logits.shape().rows();
-  call.need(args.logits.shape().last() > 0, "the vocabulary is empty");
+  need(call, args.logits.shape().last() > 0, "the vocabulary is empty");
   call.count("targets", args.targets, rows);
   call.count("share", args.share, 1);
   call.count("losses", args.losses, rows);

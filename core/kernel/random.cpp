@@ -1,5 +1,7 @@
 #include "core/kernel/random.h"
 
+#include "core/kernel/need.h"
+
 namespace monge::kernel {
 namespace {
 
@@ -19,7 +21,7 @@ Call check(const Normal& args, Device device) { return check_draw("normal", args
 Call check(const Dropout& args, Device device) {
   const Call call("dropout", device, {{"x", &args.x}, {"y", &args.y}, step_of(args.random)});
   call.count("random.step", args.random.step, 1);
-  call.need(args.p >= 0.0 && args.p < 1.0, "p must be in [0, 1), got {}", args.p);
+  need(call, args.p >= 0.0 && args.p < 1.0, "p must be in [0, 1), got {}", args.p);
   call.same_shape("y", args.y, args.x);
   call.apart_or_same("y", args.y, args.x);
   return call;

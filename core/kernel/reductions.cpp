@@ -1,12 +1,14 @@
 #include "core/kernel/reductions.h"
 
+#include "core/kernel/need.h"
+
 namespace monge::kernel {
 namespace {
 
 void check_dimensions(const Call& call, const char* name, const Tensor& t, std::int64_t outer, std::int64_t n,
                       std::int64_t inner) {
-  call.need(outer >= 0 && n >= 0 && inner >= 0 && t.numel() == outer * n * inner, "{} does not read as ({}, {}, {})",
-            name, outer, n, inner);
+  need(call, outer >= 0 && n >= 0 && inner >= 0 && t.numel() == outer * n * inner, "{} does not read as ({}, {}, {})",
+       name, outer, n, inner);
 }
 
 }  // namespace

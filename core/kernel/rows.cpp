@@ -1,5 +1,7 @@
 #include "core/kernel/rows.h"
 
+#include "core/kernel/need.h"
+
 namespace monge::kernel {
 
 Call check(const Softmax& args, Device device) {
@@ -32,9 +34,9 @@ Call check(const Norm& args, Device device) {
                    Arg{"mean", &args.mean, Type::f32, rms}.uncounted(),
                    Arg{"rstd", &args.rstd, Type::f32}.uncounted()});
   const auto rows = args.x.shape().rows(), columns = args.x.shape().last();
-  call.need(columns > 0, "the last dimension is empty");
-  call.need(!args.sum || args.residual, "sum goes with residual");
-  call.need(!rms || !args.mean, "rms has no mean");
+  need(call, columns > 0, "the last dimension is empty");
+  need(call, !args.sum || args.residual, "sum goes with residual");
+  need(call, !rms || !args.mean, "rms has no mean");
   call.matrix("residual", args.residual, rows, columns);
   call.matrix("sum", args.sum, rows, columns);
   call.matrix("y", args.y, rows, columns);
@@ -63,8 +65,8 @@ Call check(const NormBackward& args, Device device) {
                    optional("dgain", &args.dgain, Type::wide_number).uncounted(),
                    optional("dbias", &args.dbias, Type::wide_number).uncounted()});
   const auto rows = args.x.shape().rows(), columns = args.x.shape().last();
-  call.need(columns > 0, "the last dimension is empty");
-  call.need(!rms || !args.mean, "rms has no mean");
+  need(call, columns > 0, "the last dimension is empty");
+  need(call, !rms || !args.mean, "rms has no mean");
   call.matrix("dy", args.dy, rows, columns);
   call.matrix("dsum", args.dsum, rows, columns);
   call.matrix("dx", args.dx, rows, columns);
@@ -81,14 +83,14 @@ Call check(const NormBackward& args, Device device) {
 
 Call check(const Rope& args, Device device) {
   const Call call("rope", device, {{"x", &args.x}, {"y", &args.y}});
-  call.need(args.x.rank() == 3, "x must be (B, T, W)");
+  need(call, args.x.rank() == 3, "x must be (B, T, W)");
   call.same_shape("y", args.y, args.x);
-  call.need(args.heads >= 0 && args.head_dim > 0 && args.head_dim % 2 == 0,
-            "head_dim must be even and positive, got {}", args.head_dim);
-  call.need(args.heads * args.head_dim <= args.x.shape().last(), "{} heads of {} do not fit in a row", args.heads,
-            args.head_dim);
-  call.need(args.start >= 0 && args.base > 0.0, "start must not be negative and base must be positive, got {} and {}",
-            args.start, args.base);
+  need(call, args.heads >= 0 && args.head_dim > 0 && args.head_dim % 2 == 0,
+       "head_dim must be even and positive, got {}", args.head_dim);
+  need(call, args.heads * args.head_dim <= args.x.shape().last(), "{} heads of {} do not fit in a row", args.heads,
+       args.head_dim);
+  need(call, args.start >= 0 && args.base > 0.0, "start must not be negative and base must be positive, got {} and {}",
+       args.start, args.base);
   call.apart_or_same("y", args.y, args.x);
   return call;
 }

@@ -1,5 +1,7 @@
 #include "core/kernel/strided_copy.h"
 
+#include "core/kernel/need.h"
+
 #include <algorithm>
 #include <span>
 
@@ -8,7 +10,7 @@ namespace monge::kernel {
 Call check(const StridedCopy& args, Device device) {
   const Tensor &from = args.from.tensor(), &to = args.to.tensor();
   const Call call("strided_copy", device, {Arg{"from", &from}.uncounted(), Arg{"to", &to}.uncounted()});
-  call.need(args.from.shape() == args.to.shape(), "{} of from for {} of to", args.from.shape(), args.to.shape());
+  need(call, args.from.shape() == args.to.shape(), "{} of from for {} of to", args.from.shape(), args.to.shape());
   call.apart("to", to, from);
   return call;
 }

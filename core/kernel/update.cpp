@@ -1,11 +1,13 @@
 #include "core/kernel/update.h"
 
+#include "core/kernel/need.h"
+
 namespace monge::kernel {
 
 Call check(const ClipFactor& args, Device device) {
   const Call call("clip_factor", device,
                   {{"grads", &args.grads, Type::f32}, Arg{"control", &args.control, Type::f32}.uncounted()});
-  call.need(args.max_norm >= 0.0, "max_norm must not be negative, got {}", args.max_norm);
+  need(call, args.max_norm >= 0.0, "max_norm must not be negative, got {}", args.max_norm);
   call.count("control", args.control, Control::size);
   return call;
 }
@@ -29,7 +31,7 @@ Call check(const Update& args, Device device) {
   call.count("grad", args.grad, n);
   for (std::size_t k = 0; k < names.size(); ++k) call.count(names[k], args.states[k], n);
   for (std::size_t k = names.size(); k < max_update_states; ++k) {
-    call.need(!args.states[k].defined(), "more states than the rule's {}", names.size());
+    need(call, !args.states[k].defined(), "more states than the rule's {}", names.size());
   }
   call.count("copy", args.copy, n);
   call.count("control", args.control, Control::size);
@@ -39,7 +41,7 @@ Call check(const Update& args, Device device) {
 Call check(const DirectedStep& args, Device device) {
   const Call all("directed_step", device, {{"control", &args.control, Type::f32}});
   all.count("control", args.control, Control::size);
-  all.need(args.graft >= 0.0 && args.kl >= 0.0, "graft ({}) and kl ({}) must not be negative", args.graft, args.kl);
+  need(all, args.graft >= 0.0 && args.kl >= 0.0, "graft ({}) and kl ({}) must not be negative", args.graft, args.kl);
   for (const auto& m : args.matrices) {
     const Call call("directed_step", device,
                     {{"param", &m.param, Type::f32},

@@ -21,7 +21,7 @@
 namespace monge {
 namespace {
 
-YamlNode make_node(YamlNode::Kind kind, const Place& place) {
+YamlNode make_node(YamlNode::Kind kind, const Location& place) {
   YamlNode node;
   node.kind = kind;
   node.place = place;
@@ -35,13 +35,13 @@ using Style = decltype(YAML::EmitterStyle::Default);
 class Builder : public YAML::EventHandler {
  public:
   /// The document stands at `origin`, under the key path `path`.
-  Builder(Place origin, std::string path)
+  Builder(Location origin, std::string path)
       : origin_(std::move(origin)), path_(std::move(path)), root_(make_node(YamlNode::Kind::null, origin_)) {}
 
   YamlNode take() { return std::move(root_); }
 
   /// Nodes of an override all stand at its origin.
-  Place place(const YAML::Mark& mark) const {
+  Location place(const YAML::Mark& mark) const {
     if (origin_.is_override() || mark.is_null()) return origin_;
     return {origin_.source, mark.line + 1, mark.column + 1};
   }
@@ -132,7 +132,7 @@ class Builder : public YAML::EventHandler {
     return fmt::format("{}", fmt::join(keys, "."));
   }
 
-  Place origin_;
+  Location origin_;
   std::string path_;
   YamlNode root_;
   bool started_ = false;
@@ -141,7 +141,7 @@ class Builder : public YAML::EventHandler {
   std::size_t copied_ = 0;  // values that stand for aliases
 };
 
-YamlNode parse(std::string_view text, const Place& origin, const std::string& path) {
+YamlNode parse(std::string_view text, const Location& origin, const std::string& path) {
   Builder builder(origin, path);
   try {
     std::istringstream stream{std::string(text)};
@@ -165,7 +165,7 @@ std::string_view trim(std::string_view text) {
 
 }  // namespace
 
-std::string Place::str() const { return is_override() ? source : fmt::format("{}:{}:{}", source, line, column); }
+std::string Location::str() const { return is_override() ? source : fmt::format("{}:{}:{}", source, line, column); }
 
 const YamlEntry* YamlNode::find_entry(std::string_view key) const {
   const auto found = std::find_if(entries.begin(), entries.end(), [&](const YamlEntry& e) { return e.key == key; });
@@ -212,7 +212,7 @@ std::string YamlNode::str() const {
   return "";
 }
 
-void fail_at(const Place& place, const std::string& path, const std::string& problem) {
+void fail_at(const Location& place, const std::string& path, const std::string& problem) {
   if (path.empty()) throw InputError(fmt::format("{}: {}", place.str(), problem));
   throw InputError(fmt::format("{}: {}: {}", place.str(), path, problem));
 }
@@ -232,7 +232,7 @@ YamlNode parse_yaml_file(const std::string& path) {
 }
 
 YamlOverride::YamlOverride(const std::string& text) {
-  const Place place{.source = fmt::format("override '{}'", text), .laid_over = true};
+  const Location place{.source = fmt::format("override '{}'", text), .laid_over = true};
   constexpr std::string_view form = "write key.path=value, for example train.steps=100";
   const std::size_t equals = text.find('=');
   if (equals == std::string::npos) fail_at(place, "", fmt::format("there is no '='; {}", form));

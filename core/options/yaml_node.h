@@ -8,7 +8,7 @@
 namespace monge {
 
 /// Where something was written: a place in a file, or an override on the command line.
-struct Place {
+struct Location {
   std::string source;  // file name, or "override 'a.b=1'"
   int line = 0;        // from 1; 0 for an override
   int column = 0;
@@ -24,7 +24,7 @@ struct YamlNode {
   enum class Kind { null, scalar, list, map };
 
   Kind kind = Kind::null;
-  Place place;
+  Location place;
   std::string text;                // of a scalar
   bool quoted = false;             // a quoted scalar is text, whatever it looks like
   std::vector<YamlNode> items;     // of a list
@@ -43,12 +43,12 @@ struct YamlNode {
 
 struct YamlEntry {
   std::string key;
-  Place place;
+  Location place;
   YamlNode value;
 };
 
 /// Throws InputError for `path` at `place`: "file:3:5: model.layers: <problem>".
-[[noreturn]] void fail_at(const Place& place, const std::string& path, const std::string& problem);
+[[noreturn]] void fail_at(const Location& place, const std::string& path, const std::string& problem);
 
 /// Parses one document. Throws InputError for bad syntax, several documents, repeated keys, keys that are no names,
 /// and aliases that lead in a circle or multiply the document beyond reason.

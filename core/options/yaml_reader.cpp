@@ -26,7 +26,7 @@ class Reader : public Fields {
   /// Fills `options` from the maps `layers`, found under `path`. `kind_key` is a legal key that the caller has read.
   /// `parent` is the place to name when no layer has the section. A section is `judged` (required keys, check()) unless
   /// it belongs to a kind that an override replaces.
-  static void read(Options& options, const std::string& path, const Place& parent, const Layers& layers, bool judged,
+  static void read(Options& options, const std::string& path, const Location& parent, const Layers& layers, bool judged,
                    std::string_view kind_key = "") {
     for (const YamlNode* layer : layers) {
       // A section whose keys are all commented out is null: it keeps its defaults.
@@ -177,12 +177,12 @@ class Reader : public Fields {
 
   /// How one layer names the kind of a choice.
   struct Naming {
-    Place place;           // of the layer
+    Location place;        // of the layer
     const YamlNode* kind;  // null when it does not say
     std::string path;      // of `kind`
   };
 
-  Reader(std::string path, Place place, const Layers& layers, bool judged)
+  Reader(std::string path, Location place, const Layers& layers, bool judged)
       : path_(std::move(path)), place_(std::move(place)), judged_(judged) {
     storage_.reserve(layers.size());
     for (const YamlNode* layer : layers) sections_.push_back(&storage_.emplace_back(Section{layer, {}}));
@@ -262,7 +262,7 @@ class Reader : public Fields {
   }
 
   /// Makes `value` the kind that the last layer names, with that kind's defaults if it held another. Returns the kind
-  /// that each layer speaks of: the one it names, else the one held before (the file) or chosen now (an override).
+  /// of each layer: the one it names, else the one held before (the file) or chosen now (an override).
   static std::vector<std::string> select(Choice& value, const RegistryBase& registry,
                                          const std::vector<Naming>& layers) {
     std::string chosen = value.kind;
@@ -323,8 +323,8 @@ class Reader : public Fields {
   }
 
   /// Where the last layer has a key of this section ("mlp.ratio"), or as much of its path as is there.
-  Place place_of(std::string_view key) const {
-    Place place = place_;
+  Location place_of(std::string_view key) const {
+    Location place = place_;
     std::size_t deepest = 0;
     for (const Section& section : storage_) {
       const YamlNode* node = section.map;
@@ -360,7 +360,7 @@ class Reader : public Fields {
   }
 
   std::string path_;
-  Place place_;
+  Location place_;
   bool judged_;
   std::vector<Section> storage_;
   std::vector<Section*> sections_;  // those that the fields now visited belong to

@@ -8,12 +8,12 @@ namespace monge {
 namespace {
 
 /// Writes the keys of one section, a line each, and those of its subsections two columns further in.
-class Writer : public Fields {
+class YamlWriter : public Fields {
  public:
-  explicit Writer(int indent) : indent_(indent) {}
+  explicit YamlWriter(int indent) : indent_(indent) {}
 
   static std::string write(Options& options, int indent) {
-    Writer writer(indent);
+    YamlWriter writer(indent);
     options.fields(writer);
     return std::move(writer.out_);
   }
@@ -45,7 +45,7 @@ class Writer : public Fields {
   void choice(std::string_view key, Choice& value, const RegistryBase&, const Field&,
               std::string_view kind_key) override {
     if (value.options == nullptr) return;
-    Writer inside(indent_ + 2);
+    YamlWriter inside(indent_ + 2);
     inside.line(kind_key, yaml_text(value.kind), {});
     value.options->fields(inside);
     section(key, inside.out_);
@@ -88,6 +88,6 @@ class Writer : public Fields {
 
 }  // namespace
 
-std::string write_yaml(Options& options) { return Writer::write(options, 0); }
+std::string write_yaml(Options& options) { return YamlWriter::write(options, 0); }
 
 }  // namespace monge

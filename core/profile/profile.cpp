@@ -11,7 +11,7 @@
 namespace monge::profile {
 namespace {
 
-std::atomic<bool> under_way{false};
+std::atomic<bool> is_active{false};
 
 struct Record {
   std::mutex mutex;
@@ -45,20 +45,20 @@ void start() {
   constexpr std::size_t many = 1 << 14;  // no reallocation in the middle of a span, for a few steps of a small model
   Record& r = record();
   const std::lock_guard lock(r.mutex);
-  require(!under_way, "[profile] there is one under way");
+  require(!is_active, "[profile] a profile is already active");
   r.threads = {std::this_thread::get_id()};
   r.events.clear();
   r.events.reserve(many);
   r.start = Clock::now();
-  under_way = true;
+  is_active = true;
 }
 
-bool active() { return under_way.load(std::memory_order_relaxed); }
+bool active() { return is_active.load(std::memory_order_relaxed); }
 
 std::vector<Event> stop() {
   Record& r = record();
   const std::lock_guard lock(r.mutex);
-  under_way = false;
+  is_active = false;
   return std::exchange(r.events, {});
 }
 
@@ -74,7 +74,7 @@ Span::~Span() {
   const Clock::time_point end = Clock::now();
   Record& r = record();
   const std::lock_guard lock(r.mutex);
-  if (!under_way || begin_ < r.start) return;
+  if (!is_active || begin_ < r.start) return;
   r.events.push_back({name_, r.number_of(std::this_thread::get_id()), begin_, end, std::move(call_)});
 }
 

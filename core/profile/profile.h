@@ -7,7 +7,7 @@
 //   }
 //   for (const profile::Event& event : profile::stop()) ...
 //
-// There is one profile per process. While none is under way a Span is one load of a flag. Kernel calls on a GPU are not
+// There is one profile per process. While none is active a Span is one load of a flag. Kernel calls on a GPU are not
 // marked: they return before the device has done its work. Thread-safe.
 #pragma once
 
@@ -51,13 +51,13 @@ struct Event {
   bool is_kernel() const { return call.name != nullptr; }
 };
 
-/// Throws std::invalid_argument when a profile is under way.
+/// Throws std::invalid_argument when a profile is active.
 void start();
 bool active();
-/// Ends the profile under way and gives its events, in the order in which they ended.
+/// Ends the active profile and returns its events, in the order in which they ended.
 std::vector<Event> stop();
 
-/// From construction to destruction: one event of the profile under way at both, and nothing without one.
+/// From construction to destruction: one event of the profile that is active at both, and nothing without one.
 class Span {
  public:
   /// `phase` outlives the profile: a literal.
@@ -70,7 +70,7 @@ class Span {
  private:
   Span(const char* name, KernelCall&& call);
 
-  const char* name_ = nullptr;  // null: nothing was under way
+  const char* name_ = nullptr;  // null: no profile was active
   KernelCall call_;
   Clock::time_point begin_;
 };

@@ -1,6 +1,6 @@
 // The comparison that a library's attention must pass: it lets right results through, also when sums are in another
 // order and type, and catches the faults that libraries have been seen to have.
-#include "core/cuda/attention_check.h"
+#include "core/cuda/cudnn/attention_check.h"
 
 #include <gtest/gtest.h>
 

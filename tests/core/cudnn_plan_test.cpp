@@ -9,7 +9,7 @@
 
 #include <ostream>
 
-#include "core/cuda/sdpa_graph.h"
+#include "core/cuda/cudnn/sdpa_graph.h"
 #include "support/compare.h"
 
 namespace monge::MONGE_GPU {

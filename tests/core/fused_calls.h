@@ -1,8 +1,8 @@
-// Calls of the fused attention kernels (core/cuda/fused_attention.h) on the emulated device, in host memory.
+// Calls of the fused attention kernels (core/cuda/fused/attention.h) on the emulated device, in host memory.
 #pragma once
 
 #include "core/attention_calls.h"
-#include "core/cuda/fused_attention.h"
+#include "core/cuda/fused/attention.h"
 #include "simt/queue.h"
 #include "simt/tensor_core.h"
 #include "support/tested_device.h"

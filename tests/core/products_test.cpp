@@ -1,6 +1,6 @@
 // Products against dense loops in double, on the emulated device or (built without MONGE_SIMT) on a real one; and the
 // file that remembers tuned choices.
-#include "core/cuda/products.h"
+#include "core/cuda/products/products.h"
 
 #include <gtest/gtest.h>
 #if defined(MONGE_SIMT)
@@ -12,7 +12,7 @@
 #include <set>
 #include <vector>
 
-#include "core/cuda/tuning_file.h"
+#include "core/cuda/products/tuning_file.h"
 #include "core/error.h"
 #include "core/tested_runtime.h"
 #include "support/compare.h"

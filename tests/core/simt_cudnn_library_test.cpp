@@ -6,7 +6,7 @@
 #include <map>
 #include <vector>
 
-#include "core/cuda/sdpa_graph.h"
+#include "core/cuda/cudnn/sdpa_graph.h"
 #include "simt/libraries/cudnn.h"
 #include "support/expect_error.h"
 

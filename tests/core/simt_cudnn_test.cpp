@@ -1,9 +1,9 @@
-// Attention by cuDNN on the emulated device: the graphs of core/cuda/sdpa_graph.h, computed literally, against the
-// reference; and how core/cuda/sdpa.h plans, compares, refuses, and divides a batch.
+// Attention by cuDNN on the emulated device: the graphs of core/cuda/cudnn/sdpa_graph.h, computed literally, against
+// the reference; and how core/cuda/cudnn/sdpa.h plans, compares, refuses, and divides a batch.
 #include <gtest/gtest.h>
 
 #include "core/cuda/cuda_backend.h"
-#include "core/cuda/sdpa.h"
+#include "core/cuda/cudnn/sdpa.h"
 #include "core/fused_calls.h"
 #include "simt/libraries/cudnn.h"
 

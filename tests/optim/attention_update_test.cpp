@@ -1,6 +1,6 @@
 // What holds for every update of W_q and W_k: it changes nothing else, composes with any rule and keeps the norm of its
 // step.
-#include "optim/attention_update.h"
+#include "optim/attention/attention_update.h"
 
 #include <gtest/gtest.h>
 

@@ -8,9 +8,9 @@
 #include "core/backend.h"
 #include "core/options/yaml.h"
 #include "optim/arithmetic.h"
-#include "optim/device_inverse.h"
+#include "optim/matrix/device_inverse.h"
+#include "optim/matrix/symmetric.h"
 #include "optim/optimizer.h"
-#include "optim/symmetric.h"
 #include "support/attention_call.h"
 
 namespace monge::optim {

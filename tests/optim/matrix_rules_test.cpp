@@ -4,7 +4,7 @@
 #include <Eigen/Dense>
 #include <cmath>
 
-#include "optim/polar.h"
+#include "optim/matrix/polar.h"
 #include "support/expect_error.h"
 #include "support/rule_steps.h"
 

@@ -1,5 +1,5 @@
 // The factorisations on the host against their definitions, Eigen, and the results of other numbers of threads.
-#include "optim/symmetric.h"
+#include "optim/matrix/symmetric.h"
 
 #include <gtest/gtest.h>
 #include <omp.h>

@@ -13,9 +13,9 @@
 #include <memory>
 #include <utility>
 
-#include "simt/xorshift.h"
 #include "simt/fiber.h"
 #include "simt/shared_memory.h"
+#include "simt/xorshift.h"
 
 namespace monge::simt {
 namespace {

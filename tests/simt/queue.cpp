@@ -6,8 +6,8 @@
 #include <stdexcept>
 
 #include "simt/device_memory.h"
-#include "simt/xorshift.h"
 #include "simt/emulator.h"
+#include "simt/xorshift.h"
 
 namespace monge::simt {
 namespace {

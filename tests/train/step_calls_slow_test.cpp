@@ -41,8 +41,8 @@ TEST_P(StepCalls, AreThoseOfTheModel) {
                        {"matmul", 3 * (4 * layers + 1)},  // qkv, out, up, down, and the head; forward, dx and dW
                        {"attention", layers},
                        {"attention_backward", layers},
-                       {"activation_backward", layers},  // forward it is the epilogue of a product
-                       {"norm", 2 * layers + 1},         // the sum before it included
+                       {"activate_backward", layers},  // forward it is the epilogue of a product
+                       {"norm", 2 * layers + 1},       // the sum before it included
                        {"norm_backward", 2 * layers + 1},
                        {"embedding", 1},
                        {"embedding_backward", 1},

@@ -6,7 +6,7 @@
 #include "autograd/ops.h"
 #include "autograd/tape.h"
 #include "nn/attention/fisher.h"
-#include "optim/symmetric.h"
+#include "optim/matrix/symmetric.h"
 #include "tools/verify/claims.h"
 #include "tools/verify/row.h"
 

@@ -1,0 +1,5 @@
+#include "core/cuda/fused/launch.cuh"
+
+namespace monge::MONGE_GPU {
+MONGE_FUSED_SHARD(1);
+}  // namespace monge::MONGE_GPU

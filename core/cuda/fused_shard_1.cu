@@ -1,5 +1,0 @@
-#include "core/cuda/fused_launch.cuh"
-
-namespace monge::MONGE_GPU {
-MONGE_FUSED_SHARD(1);
-}  // namespace monge::MONGE_GPU

@@ -1,0 +1,81 @@
+#include "optim/attention/attention_update.h"
+
+#include "core/error.h"
+#include "optim/attention/attention_updates.h"
+
+namespace monge::optim {
+namespace {
+
+/// Plain backpropagation.
+class Backprop : public AttentionUpdate {};
+
+struct RowOptions : Options {
+  double damping = 0.1;
+  std::string damping_scale = "per_key";
+  void fields(Fields& f) override {
+    f("damping", damping, {.doc = "lambda", .min = 0.0, .exclusive_min = true});
+    f("damping_scale", damping_scale,
+      {.doc = "what is added to the metric of a row of n keys: per_key lambda / n, absolute lambda, trace lambda times "
+              "the mean eigenvalue",
+       .choices = {"per_key", "absolute", "trace"}});
+  }
+  RowDamping row_damping() const {
+    using Scale = RowDamping::Scale;
+    return {damping, damping_scale == "absolute" ? Scale::absolute
+                     : damping_scale == "trace"  ? Scale::trace
+                                                 : Scale::per_key};
+  }
+};
+
+/// Done by the layers in their backward pass.
+class Row : public AttentionUpdate {
+ public:
+  Row(const RowOptions& options, const std::vector<AttentionLayer>& layers) {
+    require_symmetric_maps("row", layers);
+    for (const AttentionLayer& at : layers) at.layer->set_row_damping(options.row_damping());
+  }
+};
+
+}  // namespace
+
+std::vector<AttentionLayer> attention_layers(nn::Module& model) {
+  std::vector<AttentionLayer> out;
+  model.visit([&](const std::string& name, nn::Module& module) {
+    if (auto* layer = dynamic_cast<nn::RowMapAttention*>(&module)) out.push_back({.name = name, .layer = layer});
+  });
+  return out;
+}
+
+void require_symmetric_maps(const std::string& update, const std::vector<AttentionLayer>& layers) {
+  const auto refuse = [&](const std::string& why) {
+    throw KeyError("optimizer.attention.update",
+                   fmt::format("{} needs {}; allowed for this model: backprop, scaled", update, why));
+  };
+  if (layers.empty()) refuse("attention layers, and this model has none");
+  for (const AttentionLayer& at : layers) {
+    const RowMap& map = at.layer->map();
+    if (metric_of(map) == Metric::none) {
+      refuse(fmt::format("a row map with a symmetric Jacobian, and that of attention kind {} is not", name_of(map)));
+    }
+  }
+}
+
+AttentionUpdateRegistry& attention_updates() {
+  static auto& registry = *[] {
+    auto* r = new AttentionUpdateRegistry("attention update");
+    r->add<NoOptions>(
+        "backprop", "the rule updates W_q and W_k like all other matrices",
+        [](const NoOptions&, const std::vector<AttentionLayer>&) { return std::make_unique<Backprop>(); });
+    r->add<RowOptions>("row", "gradients of W_q and W_k from the damped natural gradient of each row of scores",
+                       [](const RowOptions& o, const std::vector<AttentionLayer>& layers) {
+                         return std::make_unique<Row>(o, layers);
+                       });
+    add_fisher(*r);
+    add_fisher_cg(*r);
+    add_scaled(*r);
+    return r;
+  }();
+  return registry;
+}
+
+}  // namespace monge::optim

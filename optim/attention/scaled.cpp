@@ -1,0 +1,68 @@
+// scaled: W_q and W_k take `factor` times the step of the base rule. The control experiment for the natural updates,
+// whose steps may be longer than the rule's (graft): it shows the effect of length alone.
+#include "optim/arithmetic.h"
+#include "optim/attention/attention_updates.h"
+
+namespace monge::optim {
+namespace {
+
+struct ScaledOptions : Options {
+  double factor = 1.0;
+  void fields(Fields& f) override {
+    f("factor", factor, {.doc = "length of the step, as a multiple of the base rule's", .min = 0.0});
+  }
+};
+
+class ScaledUpdate : public AttentionUpdate {
+ public:
+  ScaledUpdate(const ScaledOptions& options, const std::vector<AttentionLayer>& layers)
+      : factor_(options.factor), layers_(layers) {}
+
+  void bind(nn::ParameterStore& store) override {
+    store_ = &store;
+    for (const AttentionLayer& at : layers_) {
+      const nn::RowMapAttention& layer = *at.layer;
+      const std::int64_t size = (layer.heads() + layer.kv_heads()) * layer.head_dim() * layer.projection().shape()[1];
+      const std::int64_t begin = store.entry(layer.projection()).begin;
+      ranges_.push_back({begin, size, {}});
+    }
+  }
+
+  void before_rule() override {
+    for (Range& r : ranges_) r.before = r.view(store_->values()).clone();
+  }
+
+  void after_rule(std::int64_t, const Tensor&) override {
+    for (Range& r : ranges_) {
+      const Tensor now = r.view(store_->values());
+      axpby(1.0 - factor_, r.before, factor_, now);
+      if (store_->copies().defined()) copy(now, r.view(store_->copies()));
+      r.before = {};
+    }
+  }
+
+ private:
+  /// W_q and W_k of a layer in the flat buffers.
+  struct Range {
+    std::int64_t begin, size;
+    Tensor before;  // during a step
+    Tensor view(const Tensor& flat) const { return flat.flat_view(begin, {size}); }
+  };
+
+  double factor_;
+  std::vector<AttentionLayer> layers_;
+  nn::ParameterStore* store_ = nullptr;
+  std::vector<Range> ranges_;
+};
+
+}  // namespace
+
+void add_scaled(AttentionUpdateRegistry& registry) {
+  registry.add<ScaledOptions>("scaled",
+                              "W_q and W_k take a multiple of the rule's step: the control experiment for fisher",
+                              [](const ScaledOptions& o, const std::vector<AttentionLayer>& layers) {
+                                return std::make_unique<ScaledUpdate>(o, layers);
+                              });
+}
+
+}  // namespace monge::optim
