@@ -9,6 +9,8 @@
 #include "nn/gpt.h"
 #include "nn/model.h"
 #include "nn/registries.h"
+#include "optim/arithmetic.h"
+#include "optim/matrix/matrix_rule.h"
 #include "optim/optimizer.h"
 #include "tools/program.h"
 #include "train/config.h"

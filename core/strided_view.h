@@ -31,7 +31,7 @@ class StridedView {
   }
 
  private:
-  int resolve(int dim) const;
+  int resolve(const char* op, int dim) const;
 
   Tensor tensor_;
   Shape shape_;

@@ -26,7 +26,7 @@ monge="$scratch/prefix/bin/monge"
 
 # Copies, so that nothing is found through the checkout.
 cp -r "$source_dir/examples" "$scratch/examples"
-for example in custom_layer custom_model; do
+for example in custom_layer custom_model custom_rule; do
   cmake -G "$generator" -S "$scratch/examples/$example" -B "$scratch/$example" -DCMAKE_PREFIX_PATH="$scratch/prefix" \
     -DCMAKE_CXX_COMPILER="$compiler" >"$scratch/configure.log" 2>&1 ||
     fail "$example does not configure: $(cat "$scratch/configure.log")"
@@ -65,3 +65,15 @@ has 'forward and backward (6 N)' "$scratch/info.txt"
 has 'layers.0.value forward' "$scratch/bench.txt"
 refuses averages "$monge" train "$recipe"
 refuses heads "$program" train "$recipe" model.heads=2
+
+# A rule: its state is kept, so that a resumed run ends with the same bits.
+program="$scratch/custom_rule/custom_rule"
+recipe="$scratch/examples/custom_rule/row_momentum.yaml"
+"$program" train "$recipe" train.steps=20 train.checkpoint_every=10 train.eval_every=20 --out "$scratch/rule" >/dev/null
+cp -r "$scratch/rule" "$scratch/resumed"
+last_checkpoint() { find "$1/checkpoints" -name model.safetensors | sort | tail -n 1; }
+rm -r "$(dirname "$(last_checkpoint "$scratch/resumed")")"
+[[ -n "$(last_checkpoint "$scratch/resumed")" ]] || fail "there is no checkpoint to resume from"
+"$program" train "$recipe" train.steps=20 train.checkpoint_every=10 train.eval_every=20 --out "$scratch/resumed" --resume >/dev/null
+cmp "$(last_checkpoint "$scratch/rule")" "$(last_checkpoint "$scratch/resumed")" || fail "a resumed rule gives other weights"
+refuses row_momentum "$monge" train "$recipe"
