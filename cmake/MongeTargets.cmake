@@ -31,7 +31,8 @@ function(monge_library name)
   set_property(GLOBAL APPEND PROPERTY MONGE_LIBRARIES monge_${name})
 endfunction()
 
-# One executable and one ctest entry per tests/<folder>/<name>_test.cpp, linked to the library of that folder.
+# One executable and one ctest entry per tests/<folder>/<name>_test.cpp, linked to the library of that folder and to the
+# dense oracles of `monge verify`, which need core alone.
 # A name ending in _slow_test carries the label "slow", the others "fast". One that starts with backend_ runs on every
 # device: cpu, the emulated GPU ("emulated/..."), and, where the GPU backend is built, a real one ("gpu/...", label
 # "gpu": skipped without a GPU).
@@ -41,7 +42,7 @@ function(monge_tests folder)
     get_filename_component(name ${source} NAME_WE)
     set(target ${folder}_${name})
     add_executable(${target} ${source})
-    target_link_libraries(${target} PRIVATE monge_${folder} ${ARGN} Eigen3::Eigen GTest::gtest_main)
+    target_link_libraries(${target} PRIVATE monge_${folder} monge_tools_verify_oracles ${ARGN} GTest::gtest_main)
     target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
     target_compile_definitions(${target} PRIVATE MONGE_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                                                  MONGE_BINARY_DIR="${PROJECT_BINARY_DIR}")

@@ -1,6 +1,7 @@
 // The `row` update: W_q and W_k receive the damped natural gradient of each row, everything else its true gradient.
 #include <gtest/gtest.h>
 
+#include <Eigen/Cholesky>
 #include <ostream>
 
 #include "autograd/tape.h"

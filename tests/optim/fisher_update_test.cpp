@@ -1,6 +1,9 @@
 // Steps of an optimizer with the natural updates of W_q and W_k, against dense solves.
 #include <gtest/gtest.h>
 
+#include <Eigen/Cholesky>
+#include <Eigen/Eigenvalues>
+#include <Eigen/LU>
 #include <cmath>
 #include <tuple>
 
