@@ -77,8 +77,9 @@ class Backend {
   /// The best rate of a square matrix product, in FLOP per second: measured by the first call, and again when the
   /// device describes itself otherwise (another number of threads).
   double matmul_peak(DType dtype);
-  /// Takes effect for the calls that follow. Nothing where there is no GPU.
+  /// Takes effect for the calls that follow, whose notes start anew. Nothing where there is no GPU.
   virtual void configure(const GpuSettings&) {}
+  virtual GpuSettings settings() const { return {}; }
   /// What a user should know of the choices made so far, a sentence each: which way attention takes, and why.
   virtual std::vector<std::string> notes() const { return {}; }
   /// Runs `calls`, kernel calls without transfers from or to the host, and captures them where the device can; null

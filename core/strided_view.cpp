@@ -22,8 +22,8 @@ int StridedView::resolve(const char* op, int dim) const {
 
 StridedView StridedView::slice(int dim, std::int64_t begin, std::int64_t end) const {
   dim = resolve("slice", dim);
-  require(0 <= begin && begin <= end && end <= shape_[dim], "[slice] [{}, {}) is not a part of dimension {} of {}", begin, end,
-          dim, shape_);
+  require(0 <= begin && begin <= end && end <= shape_[dim], "[slice] [{}, {}) is not a part of dimension {} of {}",
+          begin, end, dim, shape_);
   StridedView out = *this;
   out.offset_ += begin * stride(dim);
   out.shape_ = shape_.with(dim, end - begin);

@@ -17,7 +17,6 @@ struct Arguments {
 };
 
 void run(const Arguments& arguments) {
-  if (!arguments.figure.empty()) write_figure(arguments.figure);
   std::vector<Findings> all{examine_random(arguments.seed)};
   if (!arguments.from.empty())
     all.push_back(examine(checkpoint_problems(arguments.from, arguments.seed), arguments.seed));
@@ -27,6 +26,7 @@ void run(const Arguments& arguments) {
     for (const Findings& findings : all) fmt::print("{}\n", table_text(findings));
     fmt::print("{}", references_text(all));
   }
+  if (!arguments.figure.empty()) write_figure(arguments.figure);
   const auto wrong = missed(all);
   if (!wrong.empty()) {
     throw RunError(fmt::format("{} of the claims missed its bound, first: {} ({:.1e})", wrong.size(),

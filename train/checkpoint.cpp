@@ -158,7 +158,11 @@ Checkpoint::Checkpoint(fs::path directory) : directory_(std::move(directory)) {
   if (const auto named = object.find(algorithm_key); named == object.end()) {
     algorithm_ = ChecksumAlgorithm::multiply_xor;
   } else if (*named != xxh3) {
-    damaged(fmt::format("has checksums of a kind that this program does not know, {}", named->dump()));
+    throw InputError(
+        fmt::format("checkpoint '{}' has checksums that this program does not know, {} in {}; read it with the version "
+                    "of Monge that "
+                    "wrote it, or a newer one",
+                    directory_.string(), named->dump(), state_file));
   }
   object.erase("checksum");
   if (render(object, algorithm_) != text) damaged("is not as it was written");

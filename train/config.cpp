@@ -62,7 +62,7 @@ void CudaOptions::fields(Fields& f) {
 void Config::fields(Fields& f) {
   f("device", device, {.doc = "where to compute: cpu, cuda, cuda:N (the N-th GPU, from 0) or reference (slow, exact)"});
   f("data", data, datasets(), {.doc = "what to train on", .required = true});
-  f("model", model, nn::models(), {.doc = "what to train"});
+  f("model", model, nn::models(), {.doc = "what to train", .section = true});
   f("optimizer", optimizer, {.doc = "how gradients change the parameters"});
   f("train", train, {.doc = "the run: its length, batch and precision, and what is written when"});
   f("cuda", cuda, {.doc = "what only a GPU asks for"});

@@ -24,6 +24,7 @@ std::unique_ptr<Dataset> make_dataset(const Config& config) {
 }
 
 Run::Run(Config given) : config(std::move(given)), device(parse_device(config.device)) {
+  backend().configure(gpu_settings_of(config));
   const Turn turn(*this);
   dataset = make_dataset(config);
   make_model(dataset->vocab(), /*trainable=*/true);
@@ -31,6 +32,7 @@ Run::Run(Config given) : config(std::move(given)), device(parse_device(config.de
 }
 
 Run::Run(Config given, std::int64_t vocab) : config(std::move(given)), device(parse_device(config.device)) {
+  backend().configure(gpu_settings_of(config));
   const Turn turn(*this);
   make_model(vocab, /*trainable=*/false);
 }
@@ -53,7 +55,8 @@ std::unique_ptr<TrainingStep> Run::training_step(std::int64_t record) const {
 
 Run::Turn::Turn(const Run& run) : threads_before_(omp_get_max_threads()) {
   if (run.config.train.threads > 0) omp_set_num_threads(static_cast<int>(run.config.train.threads));
-  run.backend().configure(gpu_settings_of(run.config));
+  const GpuSettings settings = gpu_settings_of(run.config);
+  if (settings != run.backend().settings()) run.backend().configure(settings);
 }
 
 Run::Turn::~Turn() { omp_set_num_threads(threads_before_); }

@@ -42,9 +42,9 @@ std::string CudaBackend::description() const {
 }
 
 void CudaBackend::configure(const GpuSettings& settings) {
+  notes_.clear();
   if (settings == settings_) return;  // what has been chosen and tuned stays
   settings_ = settings;
-  notes_.clear();
   products_->configure({.allow_tf32 = settings.tf32, .tune = settings.tune, .tuning_file = settings.tuning_file});
 }
 

@@ -27,6 +27,7 @@ class CudaBackend final : public Backend {
   std::string description() const override;
   MemoryPools& memory() override { return memory_; }
   void configure(const GpuSettings& settings) override;
+  GpuSettings settings() const override { return settings_; }
   std::vector<std::string> notes() const override;
   std::unique_ptr<CapturedCalls> capture(const std::function<void()>& calls) override;
   void synchronize() override { runtime_.synchronize(); }

@@ -41,6 +41,7 @@ struct Field {
   bool exclusive_min = false;                  // the value must be greater than min, not equal
   std::vector<std::string_view> choices = {};  // legal values of a string; empty: any
   bool required = false;                       // the key has no usable default
+  bool section = false;                        // a choice that stands for a section: nothing is its default kind
 };
 
 class RegistryBase;

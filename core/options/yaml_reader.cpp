@@ -112,7 +112,8 @@ class Reader : public Fields {
     const std::string path = path_of(key);
     const std::vector<std::string> names = registry.names();
     const Field named = with_choices(field, names);
-    const Layers layers = given(key, named);
+    Layers layers = given(key, named);
+    if (field.section) std::erase_if(layers, [](const YamlNode* layer) { return layer->kind == YamlNode::Kind::null; });
     std::vector<Naming> namings;
     for (const YamlNode* layer : layers) {
       const bool is_map = layer->kind == YamlNode::Kind::map;
@@ -283,7 +284,7 @@ class Reader : public Fields {
     const std::vector<std::string> names = registry.names();
     if (kind.kind != YamlNode::Kind::scalar) {
       fail_at(kind.place, layer.path,
-              fmt::format("expected a name of {}, got {}; allowed: {}", registry.what(), kind.found(),
+              fmt::format("expected the name of a kind of {}, got {}; allowed: {}", registry.what(), kind.found(),
                           fmt::join(names, ", ")));
     }
     if (!registry.has(kind.text)) {

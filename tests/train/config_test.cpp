@@ -36,6 +36,15 @@ TEST(Config, OnlyDataIsRequired) {
   EXPECT_NE(refusal("data: {path: a.txt}\n").find("run.yaml:1:7: data.kind: this key is required"), std::string::npos);
 }
 
+TEST(Config, AnEmptySectionHoldsItsDefaults) {
+  for (const std::string section : {"model", "optimizer", "train", "cuda"}) {
+    const std::string yaml = "data: grammar\n" + section + ":\n";
+    EXPECT_EQ(refusal(yaml), "accepted") << section;
+    const Config config = read(yaml, {"model.layers=2"});
+    EXPECT_EQ(dynamic_cast<const nn::GptOptions&>(*config.model.options).layers, 2) << section;
+  }
+}
+
 TEST(Config, RecipeIsReadAndWrittenBack) {
   Config config = read(R"(
 device: reference
