@@ -68,7 +68,7 @@ class Optimizer {
     apply(step);
   }
   /// The two halves of step(): upload of learning rate and step number, and kernel calls
-  /// alone. A recording of apply() can stand for every step that repeats().
+  /// alone. A capture of apply() can stand for every step that repeats().
   void prepare(std::int64_t step);
   void apply(std::int64_t step);
   bool repeats(std::int64_t step) const;

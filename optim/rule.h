@@ -80,7 +80,7 @@ class Rule {
   }
   /// After that pass.
   virtual void sampled(const SampledPass& pass) { (void)pass; }
-  /// Whether step `number` makes the same kernel calls as every other step for which this holds, so that a recording of
+  /// Whether step `number` makes the same kernel calls as every other step for which this holds, so that a capture of
   /// one can stand for all.
   virtual bool repeats(std::int64_t number) const {
     (void)number;

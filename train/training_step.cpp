@@ -94,7 +94,7 @@ void TrainingStep::compute(std::int64_t step) {
 }
 
 void TrainingStep::run(std::int64_t step, const std::function<HostBatch()>& next) {
-  // Before a step is recorded it runs eagerly: memory is taken from the system, algorithms are chosen.
+  // Before a step is captured it runs eagerly: memory is taken from the system, algorithms are chosen.
   constexpr std::int64_t eager_steps = 2;
   require(recorded_ < losses_.size(0), "[training step] the record of {} steps is full", losses_.size(0));
   Backend& backend = store_.values().backend();

@@ -2,7 +2,7 @@
 //
 // A step is `accumulate` micro-batches whose gradients are averaged, then one update. Nothing in it waits for the
 // device: the loss and the gradient norm of each step are recorded in device memory and read on demand. Where
-// the device can, the kernel calls of a step are recorded once and replayed from then on (Backend::record).
+// the device can, the kernel calls of a step are captured once and replayed from then on (Backend::capture).
 #pragma once
 
 #include <functional>

@@ -50,7 +50,7 @@ class AttentionUpdate {
     (void)step;
     (void)control;
   }
-  /// Whether step `step` makes the same kernel calls as every other step for which this holds, so that a recording of
+  /// Whether step `step` makes the same kernel calls as every other step for which this holds, so that a capture of
   /// one can stand for all.
   virtual bool repeats(std::int64_t step) const {
     (void)step;
