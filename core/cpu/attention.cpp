@@ -8,7 +8,7 @@
 #define HWY_TARGET_INCLUDE "core/cpu/attention.cpp"
 #include "core/cpu/simd.h"
 
-#include "core/cpu/attention_tile.h"
+#include "core/cpu/attention_rows.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace monge::cpu::HWY_NAMESPACE {
@@ -28,19 +28,6 @@ struct ForwardScratch {
   std::int64_t size;
 };
 
-/// Scores become weights, after dropout.
-template <class Map>
-HWY_INLINE void weigh(const Map& row_map, const Tiling& tiling, const Tile& tile, const ForwardScratch& to) {
-  const kernel::Attention& a = tiling.a;
-  for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const std::int64_t n = tiling.visible(tile.first + r), index = row_index(tiling, tile, r);
-    float* const weights = to.scores + r * tiling.stride;
-    SimdRow row(weights, n);
-    a.row_stat.data_as<float>()[index] = row_map.weights(row);
-    if (a.dropout > 0.0) multiply_by(weights, draw_mask(a, index, n, to.mask), n);
-  }
-}
-
 /// The tile's rows straight from the tensors.
 template <class T>
 HWY_INLINE void attend_unpacked(const Tiling& tiling, const Tile& tile, const Item& item, const ForwardScratch& to) {
@@ -57,7 +44,7 @@ HWY_INLINE void attend_unpacked(const Tiling& tiling, const Tile& tile, const It
     }
   }
   add_priors(tiling, tile, to.scores);
-  HWY_NAMESPACE::visit_row_map(a.map, [&](const auto& row_map) HWY_ATTR { weigh(row_map, tiling, tile, to); });
+  weigh_rows(tiling, tile, to.scores, to.mask);
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     const float* const weights = to.scores + r * tiling.stride;
     for (std::int64_t c = 0; c < a.head_dim; c += lanes()) {
@@ -77,7 +64,7 @@ HWY_INLINE void attend(const Tiling& tiling, const Tile& tile, const ForwardScra
   const kernel::Attention& a = tiling.a;
   load_rows<T>(head<T>(a.q, tile.b, tile.first, tile.h, a.head_dim), a.q.token_stride, tile.rows, a.head_dim, to.q);
   compute_scores<T>(tiling, tile, to.q, to.k_transposed, to.scores);
-  HWY_NAMESPACE::visit_row_map(a.map, [&](const auto& row_map) HWY_ATTR { weigh(row_map, tiling, tile, to); });
+  weigh_rows(tiling, tile, to.scores, to.mask);
   make_factor<T>(tiling, tile, to.scores);
   multiply_values<T>(tiling, tile, 1.0, to.scores, to.v, tiling.width, to.out);
 }

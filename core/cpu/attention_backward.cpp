@@ -1,7 +1,5 @@
 // Backward of attention, in the tiles of attention.cpp: the weights come again from q, k and the kept row statistic. A
 // tile holds whole rows, so the row sums that a map's Jacobian and its damped inverse ask for cost no pass over q or k.
-#include <limits>
-
 #include "core/cpu/cpu_backend.h"
 #include "core/cpu/parallel.h"
 
@@ -9,7 +7,7 @@
 #define HWY_TARGET_INCLUDE "core/cpu/attention_backward.cpp"
 #include "core/cpu/simd.h"
 
-#include "core/cpu/attention_tile.h"
+#include "core/cpu/attention_rows.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace monge::cpu::HWY_NAMESPACE {
@@ -24,7 +22,7 @@ struct BackwardScratch {
       : BackwardScratch(tiling, solves_rows, row_words<T>(tiling.a.head_dim), arena) {}
 
   float *four_rows, *k, *k_transposed, *v_transposed, *q, *q_right, *dout, *dout_right, *dq, *weights, *dscores,
-      *solved, *pairs, *mask, *s;
+      *solved, *weights_dot_u, *pairs, *mask, *s;
   std::int64_t size;
 
  private:
@@ -43,6 +41,7 @@ struct BackwardScratch {
         weights(arena.take(tiling.tile_rows * tiling.stride)),
         dscores(arena.take(tiling.tile_rows * tiling.stride)),
         solved(arena.take(solves_rows ? tiling.tile_rows * tiling.stride : 0)),
+        weights_dot_u(arena.take(tiling.tile_rows)),
         pairs(arena.take(paired ? words<T>(tiling.tile_rows) * tiling.stride : 0)),
         mask(arena.take(mask_size(tiling.keys))),
         s(arena.take(tiling.keys)),
@@ -72,103 +71,6 @@ struct PriorSums {
   float *head, *distance, *key;
   std::int64_t size;
 };
-
-HWY_INLINE float total(const float* x, std::int64_t n) {
-  return sum_of(
-      n, [](Floats v) HWY_ATTR { return v; }, x);
-}
-HWY_INLINE float inner(const float* x, const float* y, std::int64_t n) {
-  return sum_of(
-      n, [](Floats v, Floats w) HWY_ATTR { return hn::Mul(v, w); }, x, y);
-}
-
-/// <w, u> / (<w, 1> + slack), the baseline of a row; 0 where the slack is infinite or nothing weighs.
-HWY_INLINE float mean_under(const float* w, float slack, const float* u, std::int64_t n) {
-  if (slack == std::numeric_limits<float>::infinity()) return 0.0f;
-  const float weight = total(w, n) + slack;
-  return weight > 0.0f ? inner(w, u, n) / weight : 0.0f;
-}
-
-/// lambda of a row of `keys` with H = diag(s) - s s^T / (sum s + slack).
-HWY_INLINE float lambda_of(const RowDamping& damping, const float* s, float slack, std::int64_t keys) {
-  const auto lambda = static_cast<float>(damping.lambda), n = static_cast<float>(keys);
-  switch (damping.scale) {
-    case RowDamping::Scale::per_key: return lambda / n;
-    case RowDamping::Scale::absolute: return lambda;
-    case RowDamping::Scale::trace: {
-      const float sum = total(s, keys), trace = sum - inner(s, s, keys) / (sum + slack);
-      return lambda * std::max(trace, static_cast<float>(RowDamping::least_trace)) / n;
-    }
-  }
-  return 0.0f;
-}
-
-/// solved = (H + lambda I)^-1 H u.
-HWY_INLINE void solve_row(const RowDamping& damping, const float* s, float slack, std::int64_t keys, const float* u,
-                          float* solved) {
-  const float lambda = lambda_of(damping, s, slack, keys);
-  const Floats damp = splat(lambda);
-  map(
-      keys, solved, [&](Floats x) HWY_ATTR { return hn::Div(x, hn::Add(x, damp)); }, s);
-  const Floats baseline = splat(mean_under(solved, slack / lambda, u, keys));
-  map(
-      keys, solved, [&](Floats w, Floats x) HWY_ATTR { return hn::Mul(w, hn::Sub(x, baseline)); }, solved, u);
-}
-
-/// One row: u becomes dz = H u in place; `solved`, unless null, the damped natural gradient. `weights_dot_u` is
-/// <dO, o>, `s_space` room for the keys.
-template <class Map>
-HWY_INLINE void differentiate_row(const Map& row_map, const RowDamping& damping, std::int64_t keys,
-                                  const float* weights, float stat, float weights_dot_u, float* s_space, float* u,
-                                  float* solved) {
-  const float slack = row_map.template slack<SimdRow>(stat);
-  const float* s = weights;
-  if constexpr (!is_exponential<Map>) {
-    const auto n = static_cast<float>(keys);
-    map(
-        keys, s_space, [&](Floats a) HWY_ATTR { return row_map.template curvature<SimdRow>(Lanes(a), n).v; }, weights);
-    s = s_space;
-  }
-  if (solved != nullptr) solve_row(damping, s, slack, keys, u, solved);
-
-  const Floats baseline = splat(is_exponential<Map> ? weights_dot_u : mean_under(s, slack, u, keys));
-  map(
-      keys, u, [&](Floats x, Floats y) HWY_ATTR { return hn::Mul(y, hn::Sub(x, baseline)); }, u, s);
-}
-
-/// Scores become weights and u becomes dz, row by row.
-template <class Map, class T>
-HWY_INLINE void differentiate(const Map& row_map, const kernel::AttentionBackward& args, const Tiling& tiling,
-                              const Tile& tile, const BackwardScratch<T>& to) {
-  const kernel::Attention& a = tiling.a;
-  const bool solves_rows = args.row_dq.data.defined();
-  for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const std::int64_t n = tiling.visible(tile.first + r), index = row_index(tiling, tile, r);
-    float* const weights = to.weights + r * tiling.stride;
-    float* const u = to.dscores + r * tiling.stride;
-    float* const solved = solves_rows ? to.solved + r * tiling.stride : nullptr;
-    const float stat = a.row_stat.data_as<float>()[index];
-    const float* const mask = a.dropout > 0.0 ? draw_mask(a, index, n, to.mask) : nullptr;
-    if (mask != nullptr) multiply_by(u, mask, n);
-    const float weights_dot_u = sum_of(
-        a.head_dim, [](Floats o, Floats d) HWY_ATTR { return hn::Mul(o, d); },
-        head<T>(a.out, tile.b, tile.first + r, tile.h, a.head_dim),
-        head<T>(args.dout, tile.b, tile.first + r, tile.h, a.head_dim));
-    SimdRow row(weights, n);
-    if constexpr (Map::metric == Metric::none) {
-      map(
-          n, u,
-          [&](Floats z, Floats x)
-              HWY_ATTR { return row_map.template backward<SimdRow>(Lanes(z), Lanes(x), stat, weights_dot_u).v; },
-          weights, u);
-      row_map.recompute(row, stat);
-    } else {
-      row_map.recompute(row, stat);
-      differentiate_row(row_map, args.damping, n, weights, stat, weights_dot_u, to.s, u, solved);
-    }
-    if (mask != nullptr) multiply_by(weights, mask, n);
-  }
-}
 
 HWY_INLINE void add_prior_gradient(const Tiling& tiling, const Tile& tile, const float* dscores, const PriorSums& to) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
@@ -204,9 +106,11 @@ HWY_INLINE void backward_tile(const kernel::AttentionBackward& args, const Tilin
 
   compute_scores<T>(tiling, tile, to.q, to.k_transposed, to.weights);
   multiply_scores<T>(tiling, tile, 1.0, to.dout, to.v_transposed, to.dscores);
-  HWY_NAMESPACE::visit_row_map(a.map, [&](const auto& row_map) HWY_ATTR {
-    differentiate<std::decay_t<decltype(row_map)>, T>(row_map, args, tiling, tile, to);
-  });
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    to.weights_dot_u[r] = inner(head<T>(a.out, tile.b, tile.first + r, tile.h, a.head_dim),
+                                dout + r * args.dout.token_stride, a.head_dim);
+  }
+  differentiate_rows(args, tiling, tile, {to.weights, to.dscores, to.solved, to.weights_dot_u, to.mask, to.s});
   if (prior.size > 0) add_prior_gradient(tiling, tile, to.dscores, prior);
 
   make_factor<T>(tiling, tile, to.weights);

@@ -1,6 +1,4 @@
 // What the metric of one attention head makes of vectors at its keys, in the tiles of attention.cpp.
-#include <cmath>
-
 #include "core/cpu/cpu_backend.h"
 #include "core/cpu/parallel.h"
 
@@ -8,7 +6,7 @@
 #define HWY_TARGET_INCLUDE "core/cpu/attention_metric.cpp"
 #include "core/cpu/simd.h"
 
-#include "core/cpu/attention_tile.h"
+#include "core/cpu/attention_rows.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace monge::cpu::HWY_NAMESPACE {
@@ -39,25 +37,6 @@ struct MetricScratch {
   std::int64_t size;
 };
 
-/// Scores become s / sqrt(c), row by row; s is added to column_sums.
-template <class Map>
-HWY_INLINE void measure(const Map& row_map, const Tiling& tiling, const Tile& tile, float* scores, float* column_sums) {
-  for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const std::int64_t keys = tiling.visible(tile.first + r);
-    const auto n = static_cast<float>(keys);
-    float* const s = scores + r * tiling.stride;
-    if constexpr (Map::metric != Metric::none) {
-      SimdRow row(s, keys);
-      const float stat = row_map.weights(row);
-      const float sum = row.apply([&](Lanes a) HWY_ATTR { return row_map.template curvature<SimdRow>(a, n); });
-      add_row(s, keys, column_sums);
-      const float c = sum + row_map.template slack<SimdRow>(stat);
-      const float share = c > 0.0f ? 1.0f / std::sqrt(c) : 0.0f;
-      row.apply([share](Lanes x) HWY_ATTR { return x * share; });
-    }
-  }
-}
-
 template <class T>
 void metric(const kernel::Attention& a, const Tiling& tiling, const kernel::AttentionMetric& args) {
   const std::int64_t E = args.y.shape().last(), y_width = round_up(E, lanes()), row = row_words<float>(a.head_dim);
@@ -75,8 +54,7 @@ void metric(const kernel::Attention& a, const Tiling& tiling, const kernel::Atte
     for_each_tile(tiling, item, [&](const Tile& tile) HWY_ATTR {
       load_rows<float>(head<T>(a.q, tile.b, tile.first, 0, a.head_dim), a.q.token_stride, tile.rows, a.head_dim, to.q);
       compute_scores<float>(tiling, tile, to.q, to.k_transposed, to.scores);
-      HWY_NAMESPACE::visit_row_map(
-          a.map, [&](const auto& row_map) HWY_ATTR { measure(row_map, tiling, tile, to.scores, column_sums); });
+      measure_rows(tiling, tile, to.scores, column_sums);
       make_factor<float>(tiling, tile, to.scores);
       multiply_values<float>(tiling, tile, 1.0, to.scores, to.y, y_width, to.products);
       store_rows(to.products, y_width, tile.rows, E, 1.0,

@@ -1,5 +1,5 @@
 // What the forward and the backward of attention share: the split into work items and tiles, the copies of q, k and v
-// that the small products read, and the row of scores that a row map sees. A SIMD header, compiled for each instruction
+// that the small products read, and the scores. A SIMD header, compiled for each instruction
 // set like core/cpu/simd.h, which has to be included before it.
 //
 // A tile is up to 48 query rows of one head; a tile of scores (rows, keys) holds whole rows and fits the second-level
@@ -24,17 +24,8 @@
 
 #include <hwy/cache_control.h>
 
-#include <hwy/contrib/math/math-inl.h>
-
 HWY_BEFORE_NAMESPACE();
 namespace monge::cpu::HWY_NAMESPACE {
-
-// The row maps, compiled for this instruction set.
-#define MONGE_LAMBDA HWY_ATTR
-#include "core/row_map/maps.h"
-
-#include "core/row_map/custom_map.h"
-#undef MONGE_LAMBDA
 
 HWY_INLINE std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
 
@@ -322,6 +313,17 @@ HWY_INLINE void add_to_distances(const float* row, std::int64_t position, std::i
   for (; j < n; ++j) sums[std::abs(position - j)] += row[j];
 }
 
+/// The sum of a row, and the inner product of two.
+HWY_INLINE float total(const float* x, std::int64_t n) {
+  return sum_of(
+      n, [](Floats v) HWY_ATTR { return v; }, x);
+}
+template <class T>
+HWY_INLINE float inner(const T* x, const T* y, std::int64_t n) {
+  return sum_of(
+      n, [](Floats v, Floats w) HWY_ATTR { return hn::Mul(v, w); }, x, y);
+}
+
 /// to_j += from_j.
 HWY_INLINE void add_row(const float* from, std::int64_t n, float* to) {
   map(
@@ -391,85 +393,6 @@ HWY_INLINE void multiply_by(float* row, const float* mask, std::int64_t n) {
   map(
       n, row, [](Floats x, Floats m) HWY_ATTR { return hn::Mul(x, m); }, row, mask);
 }
-
-// --- rows ---
-
-/// Several neighbouring elements of a row, in the lanes of a vector.
-struct Lanes {
-  HWY_INLINE Lanes(Floats x) : v(x) {}
-  HWY_INLINE Lanes(float x) : v(hn::Set(f32_tag, x)) {}
-
-  friend HWY_INLINE Lanes operator+(Lanes a, Lanes b) { return hn::Add(a.v, b.v); }
-  friend HWY_INLINE Lanes operator-(Lanes a, Lanes b) { return hn::Sub(a.v, b.v); }
-  friend HWY_INLINE Lanes operator*(Lanes a, Lanes b) { return hn::Mul(a.v, b.v); }
-  friend HWY_INLINE Lanes operator/(Lanes a, Lanes b) { return hn::Div(a.v, b.v); }
-
-  Floats v;
-};
-
-/// The Row of core/row_map/row_map.h over floats in memory.
-class SimdRow {
- public:
-  using Number = float;
-
-  HWY_INLINE SimdRow(float* data, std::int64_t size) : data_(data), size_(size) {}
-
-  float* data() const { return data_; }
-  std::int64_t size() const { return size_; }
-  HWY_INLINE Number max() const { return max_of(size_, data_); }
-  template <class F>
-  HWY_INLINE Number sum(const F& f) const {
-    return sum_of(
-        size_, [&](Floats z) HWY_ATTR { return f(Lanes(z)).v; }, data_);
-  }
-  template <class F>
-  HWY_INLINE Number apply(const F& f) {
-    Floats total = hn::Zero(f32_tag), other = total;
-    std::int64_t j = 0;
-    const auto step = [&](Floats& sum, std::int64_t at) HWY_ATTR {
-      const Floats y = f(Lanes(load(data_ + at))).v;
-      store(y, data_ + at);
-      sum = hn::Add(sum, y);
-    };
-    for (; j + 2 * lanes() <= size_; j += 2 * lanes()) {
-      step(total, j);
-      step(other, j + lanes());
-    }
-    if (j + lanes() <= size_) {
-      step(total, j);
-      j += lanes();
-    }
-    if (j < size_) {
-      const Floats y = f(Lanes(load_n(data_ + j, size_ - j))).v;
-      store_n(y, data_ + j, size_ - j);
-      other = hn::Add(other, hn::IfThenElseZero(hn::FirstN(f32_tag, static_cast<std::size_t>(size_ - j)), y));
-    }
-    return sum_lanes(hn::Add(total, other));
-  }
-
-  static HWY_INLINE Lanes exp(Lanes x) { return HWY_NAMESPACE::exp(x.v); }
-  static HWY_INLINE Lanes log(Lanes x) { return hn::Log(f32_tag, x.v); }
-  static HWY_INLINE Lanes expm1(Lanes x) { return hn::Expm1(f32_tag, x.v); }
-  static HWY_INLINE Lanes log1p(Lanes x) { return hn::Log1p(f32_tag, x.v); }
-  static HWY_INLINE Lanes sqrt(Lanes x) { return hn::Sqrt(x.v); }
-  static HWY_INLINE Lanes relu(Lanes x) { return hn::IfThenZeroElse(hn::Lt(x.v, hn::Zero(f32_tag)), x.v); }
-  static HWY_INLINE Lanes positive(Lanes x) {
-    return hn::IfThenElseZero(hn::Gt(x.v, hn::Zero(f32_tag)), hn::Set(f32_tag, 1.0f));
-  }
-  static Number exp(Number x) { return std::exp(x); }
-  static Number log(Number x) { return std::log(x); }
-  template <class F>
-  static HWY_INLINE Lanes each(const F& f, Lanes x) {
-    HWY_ALIGN float values[hn::MaxLanes(f32_tag)];
-    store(x.v, values);
-    for (std::int64_t i = 0; i < lanes(); ++i) values[i] = f(values[i]);
-    return load(values);
-  }
-
- private:
-  float* data_;
-  std::int64_t size_;
-};
 
 }  // namespace monge::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
