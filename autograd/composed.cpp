@@ -15,33 +15,6 @@ Tensor constant(const Shape& shape, const Var& like, F element) {
   return Tensor::from(values, shape, like.value().dtype(), like.value().device());
 }
 
-/// y = f(x) on the host, with dy/dx given as a function of x.
-Var pointwise(const std::string& name, const Var& x, double (*f)(double), double (*derivative)(double)) {
-  const auto map = [](const Tensor& t, double (*function)(double)) {
-    std::vector<double> values = t.values();
-    for (double& value : values) value = function(value);
-    return Tensor::from(values, t.shape(), t.dtype(), t.device());
-  };
-  return custom_op(
-      name, {x}, [=](const auto& in) { return map(in[0], f); },
-      [=](const auto& in, const Tensor&, const Tensor& dy) {
-        const Tensor dx = map(in[0], derivative);
-        dx.backend().mul({.a = dx, .b = dy, .out = dx});
-        return std::vector<Tensor>{dx};
-      });
-}
-
-Var log(const Var& x) {
-  return pointwise(
-      "composed_log", x, [](double v) { return std::log(v); }, [](double v) { return 1.0 / v; });
-}
-
-Var rsqrt(const Var& x) {
-  return pointwise(
-      "composed_rsqrt", x, [](double v) { return 1.0 / std::sqrt(v); },
-      [](double v) { return -0.5 / (v * std::sqrt(v)); });
-}
-
 Var as_rows(const Var& x) { return reshape(x, {x.shape().rows(), x.shape().last()}); }
 
 /// Every element becomes the mean of its row: a product with the constant matrix 1/C.
@@ -52,9 +25,9 @@ Var row_mean(const Var& x) {
 
 Var norm(NormKind kind, const Var& x, const Var& gain, const Var& bias, double eps) {
   Var rows = as_rows(x);
-  if (kind == NormKind::layer) rows = add(rows, scale(row_mean(rows), -1.0));
+  if (kind == NormKind::layer) rows = sub(rows, row_mean(rows));
   const Var variance = row_mean(mul(rows, rows));
-  Var y = mul(rows, rsqrt(add(variance, constant({1}, x, [=](auto) { return eps; }))));
+  Var y = div(rows, sqrt(add(variance, constant({1}, x, [=](auto) { return eps; }))));
   if (gain.defined()) y = mul(y, gain);
   if (bias.defined()) y = add(y, bias);
   return reshape(y, x.shape());

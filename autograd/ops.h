@@ -33,13 +33,27 @@ struct SplitLinear {
 SplitLinear split_linear(const Var& x, const Var& weight, const Var& bias = {});
 
 // --- elementwise (ops/elementwise.cpp) ---
-/// a + b, where b has the shape of a, a suffix of it, or one element.
+/// a + b; in functions of two, b has the shape of a, a suffix of it, or one element.
 Var add(const Var& a, const Var& b);
+Var sub(const Var& a, const Var& b);
 Var mul(const Var& a, const Var& b);
+Var div(const Var& a, const Var& b);
+/// Where a equals b each gets half of the gradient.
+Var maximum(const Var& a, const Var& b);
+Var minimum(const Var& a, const Var& b);
 Var scale(const Var& x, double factor);
+/// Functions of one number; the slope of relu and abs at 0 is 0.
 Var gelu(const Var& x);
 Var gelu_tanh(const Var& x);
 Var silu(const Var& x);
+Var relu(const Var& x);
+Var sigmoid(const Var& x);
+Var tanh(const Var& x);
+Var exp(const Var& x);
+Var log(const Var& x);
+Var sqrt(const Var& x);
+Var abs(const Var& x);
+Var reciprocal(const Var& x);
 Var activation(const Var& x, Activation kind);
 /// Drops elements with probability p and scales the rest by 1 / (1 - p).
 Var dropout(const Var& x, double p, const Random& random);

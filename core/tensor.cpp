@@ -57,6 +57,12 @@ Tensor Tensor::like(const Tensor& other, Pool pool) {
   return empty(other.shape(), other.dtype(), other.device(), pool);
 }
 
+void Tensor::refuse_type(DType asked) const {
+  throw std::invalid_argument(
+      fmt::format("[data_as] elements of {} are read as {}; an op has to be written for the dtype of its tensors",
+                  name_of(dtype_), name_of(asked)));
+}
+
 Tensor Tensor::reshape(const Shape& shape) const {
   if (shape.numel() != numel()) [[unlikely]] {
     throw std::invalid_argument(

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "core/device.h"
@@ -59,8 +60,14 @@ class Tensor {
 
   /// Address on the device; only backends dereference it.
   void* data() const { return static_cast<std::byte*>(storage_.get()) + offset_; }
+  /// Throws std::invalid_argument when the elements are not of type T (std::byte: of any).
   template <class T>
   T* data_as() const {
+    if constexpr (!std::is_same_v<T, std::byte>) {
+      if (dtype_ != dtype_of<std::remove_const_t<T>>() && defined()) [[unlikely]] {
+        refuse_type(dtype_of<std::remove_const_t<T>>());
+      }
+    }
     return static_cast<T*>(data());
   }
   /// Whether no other tensor shares this storage, so that writing to it surprises nobody.
@@ -69,6 +76,8 @@ class Tensor {
   bool same_memory(const Tensor& other) const { return defined() && other.defined() && data() == other.data(); }
 
  private:
+  [[noreturn]] void refuse_type(DType asked) const;
+
   std::shared_ptr<void> storage_;
   std::size_t offset_ = 0;  // bytes
   Shape shape_;

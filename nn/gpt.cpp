@@ -79,17 +79,24 @@ Var Gpt::hidden(const Tensor& tokens, TokenCache* cache) {
 
   Residual x{embedding_dropout_->forward(position_->embed(wte_->forward(tokens), start)), {}};
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    Cache* const block_cache = cache != nullptr ? cache->blocks[i].get() : nullptr;
-    if (recompute() && cache == nullptr) {
+    if (cache != nullptr) {
+      x = blocks_[i]->forward_cached(x, *cache->blocks[i], start);
+    } else if (recompute()) {
       const auto run = [block = blocks_[i].get()](const std::vector<Var>& in) {
-        const Residual out = block->forward({in[0], in[1]}, nullptr, 0);
+        const Residual out = block->forward({in[0], in[1]});
         return std::vector<Var>{out.stream, out.branch};
       };
       const auto out = autograd::recompute(run, {x.stream, x.branch});
       x = {out[0], out[1]};
     } else {
-      x = blocks_[i]->forward(x, block_cache, start);
+      x = blocks_[i]->forward(x);
     }
+  }
+  if (!position_->applied()) {
+    throw InputError(
+        fmt::format("model.attention '{}' does not apply model.position '{}' (Position::rotate, Position::slopes); "
+                    "choose position learned or none, or another attention",
+                    options_.attention.kind, options_.position.kind));
   }
   if (cache != nullptr) cache->length += tokens.size(1);
   return norm_->forward(x.stream, x.branch).norm;
@@ -103,7 +110,10 @@ Var Gpt::next_logits(const Tensor& tokens, Cache& cache) {
 
 std::unique_ptr<Cache> Gpt::make_cache(const CacheContext& context) const {
   auto cache = std::make_unique<TokenCache>();
-  for (const auto& block : blocks_) cache->blocks.push_back(block->make_cache(context));
+  for (const auto& block : blocks_) {
+    cache->blocks.push_back(block->make_cache(context));
+    if (cache->blocks.back() == nullptr) return nullptr;
+  }
   return cache;
 }
 

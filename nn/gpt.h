@@ -45,6 +45,7 @@ class Gpt : public Model {
   }
 
   std::unique_ptr<Cache> make_cache(const CacheContext& context) const override;
+  using Model::next_logits;
   Var next_logits(const Tensor& tokens, Cache& cache) override;
 
   /// The table of a tied head is multiplied as well.

@@ -62,14 +62,14 @@ class SwigluMlp : public Mlp {
 }  // namespace
 
 Registry<Mlp, const LayerContext&>& mlps() {
-  static auto& registry = *[] {
+  static auto& registry = *built_in([] {
     auto* r = new Registry<Mlp, const LayerContext&>("mlp");
     r->add<GeluOptions>("gelu", "two products with gelu between",
                         [](const GeluOptions& o, const LayerContext& c) { return std::make_unique<GeluMlp>(o, c); });
     r->add<MlpOptions>("swiglu", "three products, the hidden layer gated by silu; ratio 8/3 has the size of gelu's 4",
                        [](const MlpOptions& o, const LayerContext& c) { return std::make_unique<SwigluMlp>(o, c); });
     return r;
-  }();
+  }());
   return registry;
 }
 

@@ -54,6 +54,11 @@ Var Model::last_token(const Var& hidden) {
   return last;
 }
 
+std::unique_ptr<Cache> Model::make_cache(const CacheContext&) const { return nullptr; }
+Var Model::next_logits(const Tensor&, Cache&) {
+  throw std::logic_error("a model that makes a cache must have next_logits(tokens, cache) as well");
+}
+
 double Model::flops_per_token() const {
   double multiplied = 0.0;
   for (const auto& [name, parameter] : parameters()) {
@@ -69,12 +74,12 @@ void Model::train(const Random& random) {
 }
 
 Registry<Model, std::int64_t>& models() {
-  static auto& registry = *[] {
+  static auto& registry = *built_in([] {
     auto* r = new Registry<Model, std::int64_t>("model");
     r->add<GptOptions>("gpt", "a decoder of attention and mlp blocks",
                        [](const GptOptions& o, std::int64_t vocab) { return std::make_unique<Gpt>(o, vocab); });
     return r;
-  }();
+  }());
   return registry;
 }
 

@@ -17,7 +17,11 @@ std::string_view name_of(Role role) {
 }
 
 const autograd::Var& Parameter::var() const {
-  require(var_.defined(), "a parameter of shape {} is used before a ParameterStore has bound it", shape_);
+  require(
+      var_.defined(),
+      "a parameter of shape {} has no memory: it is not among the parameters of the model (add_module was not called "
+      "for the layer that holds it), or no ParameterStore of the model exists",
+      shape_);
   return var_;
 }
 

@@ -41,7 +41,7 @@ class BuiltinNorm : public Norm {
 }  // namespace
 
 Registry<Norm, const LayerContext&>& norms() {
-  static auto& registry = *[] {
+  static auto& registry = *built_in([] {
     auto* r = new Registry<Norm, const LayerContext&>("norm");
     const auto add = [r](const char* name, const char* doc, NormKind kind) {
       r->add<NormOptions>(name, doc, [kind](const NormOptions& o, const LayerContext& c) {
@@ -51,7 +51,7 @@ Registry<Norm, const LayerContext&>& norms() {
     add("layernorm", "zero mean and unit variance, then a gain (and a bias where model.bias)", NormKind::layer);
     add("rmsnorm", "unit root mean square, then a gain", NormKind::rms);
     return r;
-  }();
+  }());
   return registry;
 }
 

@@ -38,10 +38,12 @@ class RopePosition : public Position {
           fmt::format("model.position: rope needs an even head width, model.width / model.heads is {}", head_dim_));
     }
   }
-  Var rotate(const Var& qkv, std::int64_t start) override {
+  bool rotates() const override { return true; }
+
+ protected:
+  Var rotation_of(const Var& qkv, std::int64_t start) override {
     return autograd::rope(qkv, heads_, head_dim_, base_, start);
   }
-  bool rotates() const override { return true; }
 
  private:
   double base_;
@@ -52,8 +54,10 @@ class RopePosition : public Position {
 class AlibiPosition : public Position {
  public:
   explicit AlibiPosition(const LayerContext& c) : heads_(c.heads) {}
+  bool has_slopes() const override { return true; }
 
-  Tensor slopes(Device device) override {
+ protected:
+  Tensor slopes_on(Device device) override {
     if (!slopes_.defined() || !(slopes_.device() == device)) {
       slopes_ = Tensor::from(values(heads_), {heads_}, backend_of(device).default_float(), device, Pool::parameters);
     }
@@ -85,7 +89,7 @@ class AlibiPosition : public Position {
 }  // namespace
 
 Registry<Position, const LayerContext&>& positions() {
-  static auto& registry = *[] {
+  static auto& registry = *built_in([] {
     auto* r = new Registry<Position, const LayerContext&>("position");
     r->add<NoOptions>("learned", "a learned vector for each position",
                       [](const NoOptions&, const LayerContext& c) { return std::make_unique<LearnedPosition>(c); });
@@ -97,7 +101,7 @@ Registry<Position, const LayerContext&>& positions() {
     r->add<NoOptions>("none", "no positions: the causal mask alone tells the order",
                       [](const NoOptions&, const LayerContext&) { return std::make_unique<Position>(); });
     return r;
-  }();
+  }());
   return registry;
 }
 

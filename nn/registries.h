@@ -46,7 +46,8 @@ class Norm : public Module {
 };
 Registry<Norm, const LayerContext&>& norms();
 
-/// How a model knows the positions of tokens.
+/// How a model knows the positions of tokens. What acts on the embeddings is the model's business; rotations and slopes
+/// an attention layer has to apply, and a model notices one that does not.
 class Position : public Module {
  public:
   /// Added to the token embeddings x (B, T, C) of positions start .. start + T.
@@ -55,27 +56,47 @@ class Position : public Module {
     return x;
   }
   /// Applied to the packed projection qkv (B, T, (H + 2 G) D) before attention.
-  virtual Var rotate(const Var& qkv, std::int64_t start) {
+  Var rotate(const Var& qkv, std::int64_t start) {
+    rotated_ = true;
+    return rotates() ? rotation_of(qkv, start) : qkv;
+  }
+  /// ALiBi slopes (H) on the given device, or none.
+  Tensor slopes(Device device) {
+    sloped_ = true;
+    return has_slopes() ? slopes_on(device) : Tensor();
+  }
+  virtual bool rotates() const { return false; }
+  virtual bool has_slopes() const { return false; }
+  /// Whether attention has asked for all that it must apply.
+  bool applied() const { return (rotated_ || !rotates()) && (sloped_ || !has_slopes()); }
+
+ protected:
+  /// Linear in qkv. Called only if rotates().
+  virtual Var rotation_of(const Var& qkv, std::int64_t start) {
     (void)start;
     return qkv;
   }
-  /// Whether `rotate` does anything. It has to be linear.
-  virtual bool rotates() const { return false; }
-  /// ALiBi slopes (H) on the given device, or none.
-  virtual Tensor slopes(Device device) {
+  /// Called only if has_slopes().
+  virtual Tensor slopes_on(Device device) {
     (void)device;
     return {};
   }
+
+ private:
+  bool rotated_ = false, sloped_ = false;
 };
 Registry<Position, const LayerContext&>& positions();
 
-/// Self-attention over the tokens of a sequence: x (B, T, C) -> (B, T, C).
+/// Self-attention over the tokens of a sequence: x (B, T, C) -> (B, T, C). `forward` is enough to train, evaluate and
+/// sample. A layer with a cache samples faster, and has the other two functions as well (nn/cache_check.h tests them).
 class SelfAttention : public Module {
  public:
-  /// With a cache (inference only): x are the tokens from `start` on, the cache holds those before and receives these.
-  virtual Var forward(const Var& x, Cache* cache, std::int64_t start) = 0;
-  /// An empty cache, of the layer's own type.
-  virtual std::unique_ptr<Cache> make_cache(const CacheContext& context) const = 0;
+  /// Whole sequences, from position 0 on.
+  virtual Var forward(const Var& x) = 0;
+  /// An empty cache of the layer's own type. Null: it keeps none, and every token of a sample runs the window again.
+  virtual std::unique_ptr<Cache> make_cache(const CacheContext& context) const;
+  /// For inference: x are the tokens from `start` on; the cache holds those before and receives these.
+  virtual Var forward_cached(const Var& x, Cache& cache, std::int64_t start);
 };
 /// `position` belongs to the model and outlives the layer.
 Registry<SelfAttention, const LayerContext&, Position&>& attentions();
@@ -90,9 +111,10 @@ struct Residual {
 /// One layer of the decoder.
 class Block : public Module {
  public:
-  /// The cache is as for SelfAttention.
-  virtual Residual forward(const Residual& x, Cache* cache, std::int64_t start) = 0;
-  virtual std::unique_ptr<Cache> make_cache(const CacheContext& context) const = 0;
+  virtual Residual forward(const Residual& x) = 0;
+  /// As for SelfAttention.
+  virtual std::unique_ptr<Cache> make_cache(const CacheContext& context) const;
+  virtual Residual forward_cached(const Residual& x, Cache& cache, std::int64_t start);
 };
 struct BlockParts {
   Choice attention, mlp, norm;

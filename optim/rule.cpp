@@ -73,16 +73,16 @@ Tensor with_slot(const Tensor& control, Control::Slot which, double value) {
 }
 
 RuleRegistry& base_rules() {
-  static auto& registry = *[] {
+  static auto& registry = *built_in([] {
     auto* r = new RuleRegistry("optimizer");
     add_base_rules(*r);
     return r;
-  }();
+  }());
   return registry;
 }
 
 RuleRegistry& rules() {
-  static auto& registry = *[] {
+  static auto& registry = *built_in([] {
     auto* r = new RuleRegistry("optimizer");
     add_base_rules(*r);
     add_ekfac(*r);
@@ -93,7 +93,7 @@ RuleRegistry& rules() {
     add_shampoo(*r);
     add_soap(*r);
     return r;
-  }();
+  }());
   return registry;
 }
 

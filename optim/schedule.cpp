@@ -65,7 +65,7 @@ class ShapedSchedule : public Schedule {
 }  // namespace
 
 Registry<Schedule, const ScheduleContext&>& schedules() {
-  static auto& registry = *[] {
+  static auto& registry = *built_in([] {
     auto* r = new Registry<Schedule, const ScheduleContext&>("schedule");
     r->add<WarmupOptions>("constant", "the peak rate after the warmup",
                           [](const WarmupOptions& o, const ScheduleContext& c) {
@@ -91,7 +91,7 @@ Registry<Schedule, const ScheduleContext&>& schedules() {
                          });
                        });
     return r;
-  }();
+  }());
   return registry;
 }
 

@@ -3,7 +3,7 @@
 namespace monge::optim {
 
 TransformRegistry& transforms() {
-  static auto& registry = *[] {
+  static auto& registry = *built_in([] {
     auto* r = new TransformRegistry("transform");
     add_cautious(*r);
     add_cautious_decay(*r);
@@ -11,7 +11,7 @@ TransformRegistry& transforms() {
     add_hyperball(*r);
     add_mars(*r);
     return r;
-  }();
+  }());
   return registry;
 }
 

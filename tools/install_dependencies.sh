@@ -12,7 +12,7 @@ packages=(
   libeigen3-dev                    # Eigen: small dense algebra of reports and tests
   libboost-math-dev                # Boost.Math: the distributions of reports
   libxxhash-dev                    # xxHash: checksums of checkpoints and caches
-  libgtest-dev                     # for the tests
+  libgtest-dev python3-numpy       # for the tests
   gnuplot-nox                      # draws every plot: monge report, monge verify --figure
 )
 

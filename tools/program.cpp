@@ -4,6 +4,7 @@
 #include <csignal>
 #include <new>
 
+#include "core/options/registry.h"
 #include "tools/commands.h"
 
 namespace monge::tools {
@@ -22,6 +23,17 @@ std::string about_subcommands(CLI::App& parser, int argc, char** argv) {
   }
   const std::string problem = argc > 1 ? fmt::format("unknown subcommand '{}'", argv[1]) : "a subcommand is needed";
   return fmt::format("{}; allowed: {} (see monge --help)", problem, fmt::join(names, ", "));
+}
+
+/// What to say of an exception that no message was made for. A program with kinds of its own has thrown it itself, or
+/// has called Monge with what it cannot take.
+std::string about_failure(const std::string& what) {
+  const std::vector<std::string>& own = RegistryBase::own_kinds();
+  if (own.empty()) return fmt::format("internal error: {}; this is a bug in Monge", what);
+  return fmt::format(
+      "{}\n  This program adds {}: the fault is most likely there (docs/extending.md says what is "
+      "asked of each kind).",
+      what, fmt::join(own, ", "));
 }
 
 }  // namespace
@@ -56,7 +68,7 @@ int run(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     return fail(ExitCode::run_failed, "out of memory; lower train.batch, model.context or the size of the model");
   } catch (const std::exception& e) {
-    return fail(ExitCode::run_failed, fmt::format("internal error: {}; this is a bug in Monge", e.what()));
+    return fail(ExitCode::run_failed, about_failure(e.what()));
   }
 }
 

@@ -77,12 +77,17 @@ std::vector<std::int32_t> generate(nn::Model& model, const nn::ParameterStore& s
       .dtype = store.copies().defined() ? store.copies().dtype() : store.values().dtype(),
       .device = store.values().device(),
   };
-  const auto capacity =
-      static_cast<std::size_t>(model.cache_capacity().value_or(std::numeric_limits<std::int64_t>::max()));
+  const auto window = static_cast<std::size_t>(model.context());
   RandomSequence random(options.seed, sampling_stream);
 
   std::vector<std::int32_t> tokens = prompt;
   std::unique_ptr<nn::Cache> cache = model.make_cache(one);
+  const auto capacity = static_cast<std::size_t>(
+      cache == nullptr ? model.context() : model.cache_capacity().value_or(std::numeric_limits<std::int64_t>::max()));
+  const auto ids = [&](std::size_t begin, std::size_t end) {
+    return Tensor::from(std::span(tokens).subspan(begin, end - begin), {1, static_cast<std::int64_t>(end - begin)},
+                        one.device);
+  };
   std::size_t first = tokens.size() - std::min(tokens.size(), capacity);  // the first token in the cache
   std::size_t seen = first;                                               // tokens in the cache or left behind
   for (std::int64_t i = 0; i < count; ++i) {
@@ -92,12 +97,11 @@ std::vector<std::int32_t> generate(nn::Model& model, const nn::ParameterStore& s
       first = seen = tokens.size() - std::max<std::size_t>(1, capacity / 2);
     }
     std::vector<double> logits;
-    while (seen < tokens.size()) {
-      const std::size_t piece = std::min(tokens.size() - seen, static_cast<std::size_t>(model.context()));
-      const Tensor ids =
-          Tensor::from(std::span(tokens).subspan(seen, piece), {1, static_cast<std::int64_t>(piece)}, one.device);
-      logits = model.next_logits(ids, *cache).value().values();
-      seen += piece;
+    if (cache == nullptr) logits = model.next_logits(ids(first, tokens.size())).value().values();
+    while (cache != nullptr && seen < tokens.size()) {
+      const std::size_t end = std::min(tokens.size(), seen + window);
+      logits = model.next_logits(ids(seen, end), *cache).value().values();
+      seen = end;
     }
     tokens.push_back(draw(next_token_probabilities(logits, options), random.uniform()));
     emit(tokens.back());

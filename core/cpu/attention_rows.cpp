@@ -114,8 +114,8 @@ HWY_INLINE void weigh(const Map& row_map, const Tiling& tiling, const Tile& tile
 }
 
 void weigh_rows(const Tiling& tiling, const Tile& tile, float* scores, float* mask_space) {
-  HWY_NAMESPACE::visit_row_map(
-      tiling.a.map, [&](const auto& row_map) HWY_ATTR { weigh(row_map, tiling, tile, scores, mask_space); });
+  HWY_NAMESPACE::visit_row_map(tiling.a.map,
+                               [&](const auto& row_map) HWY_ATTR { weigh(row_map, tiling, tile, scores, mask_space); });
 }
 
 // --- backward ---
@@ -204,8 +204,8 @@ HWY_INLINE void differentiate(const Map& row_map, const kernel::AttentionBackwar
 
 void differentiate_rows(const kernel::AttentionBackward& args, const Tiling& tiling, const Tile& tile,
                         const RowGradients& rows) {
-  HWY_NAMESPACE::visit_row_map(
-      tiling.a.map, [&](const auto& row_map) HWY_ATTR { differentiate(row_map, args, tiling, tile, rows); });
+  HWY_NAMESPACE::visit_row_map(tiling.a.map,
+                               [&](const auto& row_map) HWY_ATTR { differentiate(row_map, args, tiling, tile, rows); });
 }
 
 // --- metric ---

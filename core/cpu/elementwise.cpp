@@ -1,10 +1,15 @@
 // Pointwise kernels: one pass over memory, arithmetic in f32.
+#include <cmath>
+#include <limits>
+
 #include "core/cpu/cpu_backend.h"
 #include "core/cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/cpu/elementwise.cpp"
 #include "core/cpu/simd.h"
+
+#include <hwy/contrib/math/math-inl.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace monge::cpu::HWY_NAMESPACE {
@@ -73,20 +78,20 @@ void AddScaled(const kernel::AddScaled& args) {
   });
 }
 
-void Calculate(const kernel::Pointwise& args) {
+template <class T>
+void calculate(const kernel::Pointwise& args) {
   const Floats zero = splat(0.0), one = splat(1.0);
-  const auto of_one = [&](const auto& f) HWY_ATTR { pointwise<float>(args.out, f, args.a.data_as<const float>()); };
+  const auto of_one = [&](const auto& f) HWY_ATTR { pointwise<T>(args.out, f, args.a.data_as<const T>()); };
   switch (args.function) {
     case kernel::Pointwise::divide:
-      return binary<float>(args.a, args.b, args.out, [&](Floats x, Floats y) HWY_ATTR {
-        return hn::IfThenZeroElse(hn::Eq(y, zero), hn::Div(x, y));
-      });
+      return binary<T>(args.a, args.b, args.out,
+                       [&](Floats x, Floats y) HWY_ATTR { return hn::IfThenZeroElse(hn::Eq(y, zero), hn::Div(x, y)); });
     case kernel::Pointwise::minimum:
-      return binary<float>(args.a, args.b, args.out,
-                           [](Floats x, Floats y) HWY_ATTR { return hn::IfThenElse(hn::Lt(y, x), y, x); });
+      return binary<T>(args.a, args.b, args.out,
+                       [](Floats x, Floats y) HWY_ATTR { return hn::IfThenElse(hn::Lt(y, x), y, x); });
     case kernel::Pointwise::maximum:
-      return binary<float>(args.a, args.b, args.out,
-                           [](Floats x, Floats y) HWY_ATTR { return hn::IfThenElse(hn::Lt(x, y), y, x); });
+      return binary<T>(args.a, args.b, args.out,
+                       [](Floats x, Floats y) HWY_ATTR { return hn::IfThenElse(hn::Lt(x, y), y, x); });
     case kernel::Pointwise::root: return of_one([](Floats x) HWY_ATTR { return hn::Sqrt(x); });
     case kernel::Pointwise::sign:
       return of_one([&](Floats x) HWY_ATTR {
@@ -95,6 +100,9 @@ void Calculate(const kernel::Pointwise& args) {
     case kernel::Pointwise::positive:
       return of_one([&](Floats x) HWY_ATTR { return hn::IfThenElseZero(hn::Gt(x, zero), one); });
   }
+}
+void Calculate(const kernel::Pointwise& args) {
+  with_storage(args.a.dtype(), [&](auto zero) HWY_ATTR { calculate<decltype(zero)>(args); });
 }
 
 // --- activations ---
@@ -124,6 +132,32 @@ HWY_INLINE ValueAndSlope silu(Floats x) {
   return {hn::Mul(x, s), hn::MulAdd(hn::Mul(x, s), hn::Sub(splat(1.0), s), s)};
 }
 
+HWY_INLINE Floats relu(Floats x) { return hn::IfThenZeroElse(hn::Lt(x, hn::Zero(f32_tag)), x); }
+HWY_INLINE Floats one_if(decltype(hn::Lt(Floats(), Floats())) condition) {
+  return hn::IfThenElseZero(condition, splat(1.0));
+}
+HWY_INLINE Floats reciprocal(Floats x) { return hn::Div(splat(1.0), x); }
+
+/// Highway's logarithm is for numbers > 0.
+HWY_INLINE Floats log(Floats x) {
+  const Floats zero = hn::Zero(f32_tag), infinity = splat(std::numeric_limits<double>::infinity());
+  const Floats inside = hn::IfThenElse(hn::Eq(x, infinity), x, hn::Log(f32_tag, x));
+  const Floats outside = hn::IfThenElse(hn::Eq(x, zero), hn::Neg(infinity), splat(std::nan("")));
+  return hn::IfThenElse(hn::Gt(x, zero), inside, outside);
+}
+
+HWY_INLINE ValueAndSlope sigmoid_function(Floats x) { return {sigmoid(x), hn::Mul(sigmoid(x), sigmoid(hn::Neg(x)))}; }
+
+HWY_INLINE ValueAndSlope tanh_function(Floats x) {
+  const Floats twice = hn::Add(x, x);
+  return {hn::Tanh(f32_tag, x), hn::Mul(splat(4.0), hn::Mul(sigmoid(twice), sigmoid(hn::Neg(twice))))};
+}
+
+HWY_INLINE ValueAndSlope abs_function(Floats x) {
+  const Floats zero = hn::Zero(f32_tag);
+  return {hn::Abs(x), hn::Sub(one_if(hn::Gt(x, zero)), one_if(hn::Lt(x, zero)))};
+}
+
 /// Calls f with the function of the kind.
 template <class F>
 HWY_INLINE void with_activation(Activation kind, const F& f) {
@@ -132,6 +166,17 @@ HWY_INLINE void with_activation(Activation kind, const F& f) {
     case Activation::gelu: return f([](Floats x) HWY_ATTR { return gelu(x); });
     case Activation::gelu_tanh: return f([](Floats x) HWY_ATTR { return gelu_tanh(x); });
     case Activation::silu: return f([](Floats x) HWY_ATTR { return silu(x); });
+    case Activation::relu:
+      return f([](Floats x) HWY_ATTR { return ValueAndSlope{relu(x), one_if(hn::Gt(x, hn::Zero(f32_tag)))}; });
+    case Activation::sigmoid: return f([](Floats x) HWY_ATTR { return sigmoid_function(x); });
+    case Activation::tanh: return f([](Floats x) HWY_ATTR { return tanh_function(x); });
+    case Activation::exp: return f([](Floats x) HWY_ATTR { return ValueAndSlope{exp(x), exp(x)}; });
+    case Activation::log: return f([](Floats x) HWY_ATTR { return ValueAndSlope{log(x), reciprocal(x)}; });
+    case Activation::sqrt:
+      return f([](Floats x) HWY_ATTR { return ValueAndSlope{hn::Sqrt(x), hn::Div(splat(0.5), hn::Sqrt(x))}; });
+    case Activation::abs: return f([](Floats x) HWY_ATTR { return abs_function(x); });
+    case Activation::reciprocal:
+      return f([](Floats x) HWY_ATTR { return ValueAndSlope{reciprocal(x), hn::Neg(reciprocal(hn::Mul(x, x)))}; });
   }
 }
 

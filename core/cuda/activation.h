@@ -41,16 +41,75 @@ struct Silu {
   }
 };
 
-/// f(function) with the struct of the kind.
+struct Relu {
+  __device__ float operator()(float x) const { return x < 0.0f ? 0.0f : x; }
+  __device__ float slope(float x) const { return x > 0.0f ? 1.0f : 0.0f; }
+};
+
+struct Sigmoid {
+  __device__ float operator()(float x) const { return sigmoid(x); }
+  __device__ float slope(float x) const { return sigmoid(x) * sigmoid(-x); }
+};
+
+struct Tanh {
+  __device__ float operator()(float x) const { return tanhf(x); }
+  __device__ float slope(float x) const { return 4.0f * sigmoid(2.0f * x) * sigmoid(-2.0f * x); }
+};
+
+struct Exp {
+  __device__ float operator()(float x) const { return expf(x); }
+  __device__ float slope(float x) const { return expf(x); }
+};
+
+struct Log {
+  __device__ float operator()(float x) const { return logf(x); }
+  __device__ float slope(float x) const { return 1.0f / x; }
+};
+
+struct Sqrt {
+  __device__ float operator()(float x) const { return sqrtf(x); }
+  __device__ float slope(float x) const { return 0.5f / sqrtf(x); }
+};
+
+struct Abs {
+  __device__ float operator()(float x) const { return fabsf(x); }
+  __device__ float slope(float x) const { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f; }
+};
+
+struct Reciprocal {
+  __device__ float operator()(float x) const { return 1.0f / x; }
+  __device__ float slope(float x) const { return -1.0f / (x * x); }
+};
+
+/// The functions that are compiled into products as well: those of the built-in layers.
+inline bool is_epilogue(Activation kind) { return kind <= Activation::silu; }
+
+/// f(function) with the struct of a kind that is_epilogue.
 template <class F>
-void visit_activation(Activation kind, F&& f) {
+void visit_epilogue(Activation kind, F&& f) {
   switch (kind) {
     case Activation::none: return f(None());
     case Activation::gelu: return f(Gelu());
     case Activation::gelu_tanh: return f(GeluTanh());
     case Activation::silu: return f(Silu());
+    default: throw std::invalid_argument("unknown activation");
   }
-  throw std::invalid_argument("unknown activation");
+}
+
+/// f(function) with the struct of any kind.
+template <class F>
+void visit_activation(Activation kind, F&& f) {
+  switch (kind) {
+    default: return visit_epilogue(kind, f);
+    case Activation::relu: return f(Relu());
+    case Activation::sigmoid: return f(Sigmoid());
+    case Activation::tanh: return f(Tanh());
+    case Activation::exp: return f(Exp());
+    case Activation::log: return f(Log());
+    case Activation::sqrt: return f(Sqrt());
+    case Activation::abs: return f(Abs());
+    case Activation::reciprocal: return f(Reciprocal());
+  }
 }
 
 }  // namespace monge::MONGE_GPU

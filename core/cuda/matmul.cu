@@ -21,7 +21,7 @@ __global__ void epilogue_kernel(const To* x, const T* bias, To* pre, To* out, st
 void apply_epilogue(Stream stream, const Tensor& x, const Tensor& bias, const Tensor& pre, Activation activation,
                     const Tensor& out) {
   const auto C = out.shape().last();
-  visit_activation(activation, [&](auto f) {
+  visit_epilogue(activation, [&](auto f) {
     visit_float(bias ? bias.dtype() : out.dtype(), [&](auto type) {
       visit_float(out.dtype(), [&](auto out_type) {
         using T = typename decltype(type)::type;
@@ -65,6 +65,14 @@ Product product_of(const kernel::Matmul& args) {
 
 void CudaBackend::compute(const kernel::Matmul& args) {
   if (args.out.numel() == 0) return;
+  if (!is_epilogue(args.activation)) {
+    kernel::Matmul sums = args;
+    sums.activation = Activation::none;
+    sums.pre_activation = {};
+    if (args.pre_activation) sums.out = args.pre_activation;
+    compute(sums);
+    return compute(kernel::Activate{.function = args.activation, .x = sums.out, .y = args.out});
+  }
   const bool activates = args.activation != Activation::none;
   const Product plain = product_of(args);
   if (plain.k == 0) throw std::invalid_argument("[matmul] the inner size K is 0");

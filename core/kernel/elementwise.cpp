@@ -5,7 +5,8 @@
 namespace monge {
 
 std::string_view name_of(Activation activation) {
-  constexpr std::array<std::string_view, 4> names{"none", "gelu", "gelu_tanh", "silu"};
+  constexpr std::array<std::string_view, activation_count> names{
+      "none", "gelu", "gelu_tanh", "silu", "relu", "sigmoid", "tanh", "exp", "log", "sqrt", "abs", "reciprocal"};
   return names[static_cast<std::size_t>(activation)];
 }
 
@@ -23,9 +24,8 @@ bool is_suffix(const Shape& b, const Shape& a) {
 }
 
 /// out = f(a, b)
-Call binary(const char* name, Device device, const Tensor& a, const Tensor& b, const Tensor& out,
-            Type type = Type::number) {
-  const Call call(name, device, {{"a", &a, type}, {"b", &b, type}, {"out", &out, type}});
+Call binary(const char* name, Device device, const Tensor& a, const Tensor& b, const Tensor& out) {
+  const Call call(name, device, {{"a", &a}, {"b", &b}, {"out", &out}});
   need(call, b.numel() == 1 || is_suffix(b.shape(), a.shape()),
        "b must have the shape of a, a suffix of it or one element");
   call.same_shape("out", out, a);
@@ -56,9 +56,9 @@ Call check(const AddScaled& args, Device device) {
 }
 
 Call check(const Pointwise& args, Device device) {
-  if (args.takes_two()) return binary("pointwise", device, args.a, args.b, args.out, Type::f32);
+  if (args.takes_two()) return binary("pointwise", device, args.a, args.b, args.out);
   require(!args.b.defined(), "[pointwise] b must be none for a function of one number");
-  return unary("pointwise", device, {"a", &args.a, Type::f32}, {"out", &args.out, Type::f32});
+  return unary("pointwise", device, {"a", &args.a}, {"out", &args.out});
 }
 
 Call check(const Activate& args, Device device) { return unary("activate", device, {"x", &args.x}, {"y", &args.y}); }

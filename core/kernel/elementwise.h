@@ -6,9 +6,23 @@
 
 namespace monge {
 
-/// Pointwise functions. gelu is x * Phi(x) with the exact normal distribution function, gelu_tanh its approximation
-/// (Hendrycks & Gimpel 2016, arXiv:1606.08415); silu is x * sigmoid(x).
-enum class Activation : std::uint8_t { none, gelu, gelu_tanh, silu };
+/// Functions of one number. gelu is x * Phi(x) with the exact normal distribution function, gelu_tanh its approximation
+/// (Hendrycks & Gimpel 2016, arXiv:1606.08415); silu is x * sigmoid(x). The slope of relu and abs at 0 is 0.
+enum class Activation : std::uint8_t {
+  none,
+  gelu,
+  gelu_tanh,
+  silu,
+  relu,
+  sigmoid,
+  tanh,
+  exp,
+  log,
+  sqrt,
+  abs,
+  reciprocal
+};
+inline constexpr std::size_t activation_count = 12;
 std::string_view name_of(Activation activation);
 
 }  // namespace monge
@@ -41,7 +55,7 @@ struct AddScaled {
   Tensor y;  // shape of x; may be f32 when x is bf16
 };
 
-/// out = function(a) or function(a, b); all f32 (reference: f64). What optimizers are made of.
+/// out = function(a) or function(a, b), where NaN may be passed over. What optimizers are made of.
 struct Pointwise {
   enum Function : std::uint8_t {
     divide,    // a / b, 0 where b is 0

@@ -41,14 +41,43 @@ class RegistryBase {
   /// The choice of `name` with its default options.
   Choice choose(const std::string& name) const { return {name, defaults(name)}; }
 
+  /// All that has been registered by now is Monge's own; the rest will be the program's.
+  void end_built_in() { built_in_ = false; }
+  /// What programs have registered, in any registry: "mlp 'mine'".
+  static const std::vector<std::string>& own_kinds() { return own(); }
+
  protected:
+  /// Throws InputError when a name was registered twice.
+  void check_names() const {
+    if (twice_.empty()) return;
+    throw InputError(
+        fmt::format("this program registers {} '{}', a name that is taken; give it another", what_, twice_));
+  }
+  void note(const std::string& name, bool taken) {
+    if (taken) twice_ = name;
+    if (!built_in_) own().push_back(fmt::format("{} '{}'", what_, name));
+  }
   [[noreturn]] void unknown(const std::string& name) const {
     throw InputError(fmt::format("unknown {} '{}'; allowed: {}", what_, name, fmt::join(names(), ", ")));
   }
 
  private:
+  static std::vector<std::string>& own() {
+    static std::vector<std::string> kinds;
+    return kinds;
+  }
+
   std::string what_;
+  std::string twice_;  // a name that was registered twice; empty: none
+  bool built_in_ = true;
 };
+
+/// A registry that has just been filled with the kinds of Monge.
+template <std::derived_from<RegistryBase> R>
+R* built_in(R* registry) {
+  registry->end_built_in();
+  return registry;
+}
 
 template <class Product, class... Args>
 class Registry : public RegistryBase {
@@ -56,10 +85,11 @@ class Registry : public RegistryBase {
   using RegistryBase::RegistryBase;
 
   /// Registers a name. `factory(const O&, Args...)` returns something that converts to std::unique_ptr<Product>.
-  /// Throws std::invalid_argument when the name is taken.
+  /// When the name is taken, the first use of the registry throws InputError: who registers is seldom in a position to
+  /// report an error.
   template <std::derived_from<Options> O, class Make>
   void add(const std::string& name, std::string text, Make factory) {
-    require(!entries_.contains(name), "{} '{}' is registered twice", what(), name);
+    note(name, entries_.contains(name));
     entries_.emplace(name, Entry{std::move(text), [] { return std::make_unique<O>(); },
                                  [factory](const Options& options, Args... args) -> std::unique_ptr<Product> {
                                    return factory(dynamic_cast<const O&>(options), std::forward<Args>(args)...);
@@ -87,6 +117,7 @@ class Registry : public RegistryBase {
   };
 
   const Entry& entry(const std::string& name) const {
+    check_names();
     const auto found = entries_.find(name);
     if (found == entries_.end()) unknown(name);
     return found->second;

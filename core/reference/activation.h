@@ -26,6 +26,14 @@ inline double activate(Activation kind, double x) {
     case Activation::gelu: return x * normal_distribution(x);
     case Activation::gelu_tanh: return 0.5 * x * (1.0 + std::tanh(gelu_inner(x)));
     case Activation::silu: return x * sigmoid(x);
+    case Activation::relu: return x < 0.0 ? 0.0 : x;
+    case Activation::sigmoid: return sigmoid(x);
+    case Activation::tanh: return std::tanh(x);
+    case Activation::exp: return std::exp(x);
+    case Activation::log: return std::log(x);
+    case Activation::sqrt: return std::sqrt(x);
+    case Activation::abs: return std::abs(x);
+    case Activation::reciprocal: return 1.0 / x;
   }
   throw std::invalid_argument("unknown activation");
 }
@@ -39,6 +47,14 @@ inline double activation_slope(Activation kind, double x) {
       return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * gelu_inner_slope(x);
     }
     case Activation::silu: return sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x)));
+    case Activation::relu: return x > 0.0 ? 1.0 : 0.0;
+    case Activation::sigmoid: return sigmoid(x) * sigmoid(-x);
+    case Activation::tanh: return 1.0 / (std::cosh(x) * std::cosh(x));
+    case Activation::exp: return std::exp(x);
+    case Activation::log: return 1.0 / x;
+    case Activation::sqrt: return 0.5 / std::sqrt(x);
+    case Activation::abs: return x > 0.0 ? 1.0 : x < 0.0 ? -1.0 : 0.0;
+    case Activation::reciprocal: return -1.0 / (x * x);
   }
   throw std::invalid_argument("unknown activation");
 }

@@ -125,17 +125,15 @@ autograd::AttentionSpec RowMapAttention::spec(Device device) const {
           .damping = row_damping_.value_or(RowDamping{})};
 }
 
-Var RowMapAttention::forward(const Var& x, Cache* cache, std::int64_t start) {
-  if (cache != nullptr) return out_.forward(cached(place(qkv_.forward(x), start, true).value(), *cache, start));
-
+Var RowMapAttention::forward(const Var& x) {
   const autograd::AttentionSpec how = spec(x.value().device());
   Var qkv, row_qkv;
   if (row_damping_) {
     const autograd::SplitLinear projected = qkv_.split(x);
-    qkv = place(projected.for_input, start, true);
-    row_qkv = place(projected.for_weight, start, false);
+    qkv = place(projected.for_input, 0, true);
+    row_qkv = place(projected.for_weight, 0, false);
   } else {
-    qkv = place(qkv_.forward(x), start, true);
+    qkv = place(qkv_.forward(x), 0, true);
   }
   if (observer_ != nullptr && autograd::Tape::recording()) {
     observer_->observe({x.value(), qkv.value(), autograd::attention_call(qkv.value(), how), &position_});
@@ -150,8 +148,12 @@ std::unique_ptr<Cache> RowMapAttention::make_cache(const CacheContext& context) 
   return cache;
 }
 
+Var RowMapAttention::forward_cached(const Var& x, Cache& cache, std::int64_t start) {
+  return out_.forward(attend_to_all(place(qkv_.forward(x), start, true).value(), cache, start));
+}
+
 // Queries of the new tokens against the keys and values of all tokens so far.
-Tensor RowMapAttention::cached(const Tensor& qkv, Cache& cache, std::int64_t start) const {
+Tensor RowMapAttention::attend_to_all(const Tensor& qkv, Cache& cache, std::int64_t start) const {
   const Tensor& seen = dynamic_cast<ProjectionCache&>(cache).qkv;
   const std::int64_t batch = qkv.size(0), tokens = qkv.size(1), width = qkv.size(2);
   require(start + tokens <= context_, "[attention] {} tokens after {} do not fit into a cache of {}", tokens, start,

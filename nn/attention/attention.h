@@ -56,8 +56,9 @@ class RowMapAttention : public SelfAttention {
                   const HeadBias& bias = {});
   ~RowMapAttention() override;
 
-  Var forward(const Var& x, Cache* cache, std::int64_t start) override;
+  Var forward(const Var& x) override;
   std::unique_ptr<Cache> make_cache(const CacheContext& context) const override;
+  Var forward_cached(const Var& x, Cache& cache, std::int64_t start) override;
 
   /// From now on the gradients of W_q and W_k come from the damped natural gradient of each row; all others stay true.
   /// Throws std::invalid_argument for a map without a symmetric Jacobian.
@@ -78,7 +79,7 @@ class RowMapAttention : public SelfAttention {
   /// The packed projection with normalised heads and rotated queries and keys.
   Var place(const Var& qkv, std::int64_t start, bool trains_gain) const;
   autograd::AttentionSpec spec(Device device) const;
-  Tensor cached(const Tensor& qkv, Cache& cache, std::int64_t start) const;
+  Tensor attend_to_all(const Tensor& qkv, Cache& cache, std::int64_t start) const;
   double scale() const;
 
   std::int64_t heads_, kv_heads_, head_dim_, context_;
@@ -124,7 +125,7 @@ struct RowMapOptions : AttentionOptions {
   }
 };
 
-/// Adds a kind of attention with the name of the map. Throws std::invalid_argument when the name is taken.
+/// Adds a kind of attention with the name of the map.
 template <RowMapStruct Map>
 void add_row_map(Registry<SelfAttention, const LayerContext&, Position&>& to, const std::string& doc) {
   using O = RowMapOptions<Map>;

@@ -61,7 +61,7 @@ void require_symmetric_maps(const std::string& update, const std::vector<Attenti
 }
 
 AttentionUpdateRegistry& attention_updates() {
-  static auto& registry = *[] {
+  static auto& registry = *built_in([] {
     auto* r = new AttentionUpdateRegistry("attention update");
     r->add<NoOptions>(
         "backprop", "the rule updates W_q and W_k like all other matrices",
@@ -74,7 +74,7 @@ AttentionUpdateRegistry& attention_updates() {
     add_fisher_cg(*r);
     add_scaled(*r);
     return r;
-  }();
+  }());
   return registry;
 }
 

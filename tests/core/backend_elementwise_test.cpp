@@ -128,12 +128,22 @@ TEST_P(ElementwiseKernels, ScaleAndAddScaled) {
   }
 }
 
-constexpr Activation activations[] = {Activation::none, Activation::gelu, Activation::gelu_tanh, Activation::silu};
+constexpr Activation activations[] = {Activation::none, Activation::gelu, Activation::gelu_tanh,
+                                      Activation::silu, Activation::relu, Activation::sigmoid,
+                                      Activation::tanh, Activation::exp,  Activation::abs,
+                                      Activation::log,  Activation::sqrt, Activation::reciprocal};
+/// Those that are defined for positive numbers alone, or grow without bound at 0.
+bool wants_positive(Activation kind) { return kind >= Activation::log && kind != Activation::abs; }
+static_assert(std::size(activations) == activation_count);
 
 TEST_P(ElementwiseKernels, ActivationsForwardAndBackward) {
   for (const Activation kind : activations) {
     for (const std::int64_t n : {1, 2, 7, 16, 33, 65, 257, 40001}) {
-      const Tensor x = random({n}, 1, 3.0), dy = random({n}, 2);
+      std::vector<double> values = test::random_values(n, 1, 0.0, 3.0);
+      if (wants_positive(kind)) {
+        for (double& v : values) v = std::abs(v) + 0.1;
+      }
+      const Tensor x = tensor(values, {n}), dy = random({n}, 2);
       compare({x, blank({n})}, {1},
               [&](Backend& d, const Tensors& t) { d.activate({.function = kind, .x = t[0], .y = t[1]}); });
       compare({x, dy, blank({n})}, {2}, [&](Backend& d, const Tensors& t) {
@@ -154,14 +164,14 @@ TEST_P(ElementwiseKernels, ActivationsForwardAndBackward) {
 
 // The tails decay over many orders of magnitude; each value is right on its own, not only next to the largest.
 TEST_P(ElementwiseKernels, ActivationsAreAccurateInTheTails) {
-  std::vector<double> values;
-  for (int i = -1200; i <= 1200; ++i) values.push_back(i * 0.01);
-  const auto n = static_cast<std::int64_t>(values.size());
-  const Tensor x = tensor(values, {n}), one = blank({n}), y = blank({n}), dx = blank({n});
-  backend_of(tested).fill({.x = one, .value = 1.0});
-  const Tensor ref_x = test::to_reference(x), ref_one = test::to_reference(one);
-  const Tensor ref_y = Tensor::like(ref_x), ref_dx = Tensor::like(ref_x);
   for (const Activation kind : activations) {
+    std::vector<double> values;
+    for (int i = wants_positive(kind) ? 1 : -1200; i <= 1200; ++i) values.push_back(i * 0.01);
+    const auto n = static_cast<std::int64_t>(values.size());
+    const Tensor x = tensor(values, {n}), one = blank({n}), y = blank({n}), dx = blank({n});
+    backend_of(tested).fill({.x = one, .value = 1.0});
+    const Tensor ref_x = test::to_reference(x), ref_one = test::to_reference(one);
+    const Tensor ref_y = Tensor::like(ref_x), ref_dx = Tensor::like(ref_x);
     backend_of(tested).activate({.function = kind, .x = x, .y = y});
     backend_of(tested).activate_backward({.function = kind, .x = x, .dy = one, .dx = dx});
     backend_of(test::reference).activate({.function = kind, .x = ref_x, .y = ref_y});
@@ -197,6 +207,31 @@ TEST_P(ElementwiseKernels, ActivationsOfExtremeValues) {
     EXPECT_EQ(slope[5], 0.5);
     EXPECT_TRUE(std::isnan(slope[6]));
   }
+}
+
+TEST_P(ElementwiseKernels, FunctionsOfOneNumberAtTheirEdges) {
+  const auto at = [&](Activation kind, double value) {
+    const Tensor x = tensor({value}, {1}), y = blank({1});
+    backend_of(tested).activate({.function = kind, .x = x, .y = y});
+    return y.values()[0];
+  };
+  for (const Activation kind : activations) EXPECT_TRUE(std::isnan(at(kind, nan))) << name_of(kind);
+  EXPECT_EQ(at(Activation::relu, -1e30), 0.0);
+  EXPECT_EQ(at(Activation::sigmoid, 1e4), 1.0);
+  EXPECT_EQ(at(Activation::sigmoid, -1e4), 0.0);
+  EXPECT_EQ(at(Activation::tanh, 1e4), 1.0);
+  EXPECT_EQ(at(Activation::tanh, -inf), -1.0);
+  EXPECT_EQ(at(Activation::exp, 1e4), inf);
+  EXPECT_EQ(at(Activation::exp, -1e4), 0.0);
+  EXPECT_EQ(at(Activation::log, 0.0), -inf);
+  EXPECT_EQ(at(Activation::log, 1.0), 0.0);
+  EXPECT_EQ(at(Activation::log, inf), inf);
+  EXPECT_TRUE(std::isnan(at(Activation::log, -1.0)));
+  EXPECT_TRUE(std::isnan(at(Activation::sqrt, -1.0)));
+  EXPECT_EQ(at(Activation::sqrt, 0.0), 0.0);
+  EXPECT_EQ(at(Activation::abs, -inf), inf);
+  EXPECT_EQ(at(Activation::reciprocal, 0.0), inf);
+  EXPECT_EQ(at(Activation::reciprocal, -inf), 0.0);
 }
 
 TEST_P(ElementwiseKernels, TheSameBitsForAnyThreads) {

@@ -74,7 +74,8 @@ TEST(Matmul, EveryTransposeAndDtypeMatchesReference) {
 TEST(Matmul, EveryEpilogueMatchesReference) {
   for (const Case& c : cases) {
     for (const auto& [in, out] : {std::pair{DType::f32, DType::f32}, {DType::bf16, DType::bf16}}) {
-      for (const auto activation : {Activation::none, Activation::gelu, Activation::gelu_tanh, Activation::silu}) {
+      for (const auto activation :
+           {Activation::none, Activation::gelu, Activation::gelu_tanh, Activation::silu, Activation::tanh}) {
         for (const bool with_bias : {false, true}) {
           for (const bool keep : {false, true}) {
             SCOPED_TRACE(testing::Message() << c.batch << " x " << c.m << " " << c.n << " " << c.k << " " << name_of(in)

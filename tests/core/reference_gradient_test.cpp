@@ -46,7 +46,8 @@ std::vector<double> central_differences(const Tensor& x, const std::function<dou
 TEST(Gradient, Activation) {
   const Tensor x = random_tensor({40}, 1, DType::f64, reference, 2.0), w = random_tensor({40}, 2);
   const Tensor y = empty({40}), dx = empty({40});
-  for (const auto kind : {Activation::none, Activation::gelu, Activation::gelu_tanh, Activation::silu}) {
+  for (const auto kind : {Activation::none, Activation::gelu, Activation::gelu_tanh, Activation::silu, Activation::relu,
+                          Activation::sigmoid, Activation::tanh, Activation::exp, Activation::abs}) {
     const auto numeric = central_differences(x, [&] {
       backend().activate({.function = kind, .x = x, .y = y});
       return inner(w, y);

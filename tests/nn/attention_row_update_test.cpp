@@ -48,7 +48,7 @@ struct Layer {
 
   double loss() {
     const Tape::Pause pause;
-    return autograd::sum(autograd::mul(attention.forward(x, nullptr, 0), dout)).value().item();
+    return autograd::sum(autograd::mul(attention.forward(x), dout)).value().item();
   }
   void backward() {
     store.clear_grads();
@@ -57,7 +57,7 @@ struct Layer {
     Var y;
     {
       const Tape::Recording recording(tape);
-      y = attention.forward(x, nullptr, 0);
+      y = attention.forward(x);
     }
     tape.backward(y, dout);
     store.complete_grads();

@@ -9,6 +9,7 @@
 #include "autograd/gradcheck.h"
 #include "core/error.h"
 #include "core/options/yaml.h"
+#include "nn/cache_check.h"
 #include "nn/parameter_store.h"
 #include "support/compare.h"
 
@@ -138,25 +139,10 @@ TEST_P(GptVariants, Bfloat16StaysNearFloat32) {
 TEST_P(GptVariants, CachedLogitsEqualUncachedOnes) {
   Gpt model(small(GetParam()), 11);
   ParameterStore store(model, cpu, Precision::float32, 1, false);
-  const Tensor tokens = test::random_ids({2, 9}, 11, 2, cpu);
-  const auto ids = tokens.values();
-  const auto all = model.forward(tokens).value().values();
+  const CacheCheck check = cache_check(model, test::random_ids({2, 9}, 11, 2, cpu), DType::f32);
+  EXPECT_TRUE(check.ok) << check.message;
   const auto cache = model.make_cache({.batch = 2, .dtype = DType::f32, .device = cpu});
-  std::int64_t at = 0;
-  for (const std::int64_t length : {3, 1, 1, 4}) {  // a prompt, two single tokens, several more
-    std::vector<std::int32_t> piece;
-    for (std::int64_t b = 0; b < 2; ++b) {
-      for (std::int64_t t = at; t < at + length; ++t) piece.push_back(static_cast<std::int32_t>(ids[b * 9 + t]));
-    }
-    at += length;
-    const auto last = model.next_logits(Tensor::from(piece, {2, length}, cpu), *cache).value().values();
-    std::vector<double> expected;
-    for (std::int64_t b = 0; b < 2; ++b) {
-      const auto row = all.begin() + (b * 9 + at - 1) * 11;
-      expected.insert(expected.end(), row, row + 11);
-    }
-    EXPECT_TRUE(test::close(last, expected, 1e-5)) << "after " << at << " tokens";
-  }
+  model.next_logits(test::random_ids({2, 9}, 11, 2, cpu), *cache);
   EXPECT_THROW(model.next_logits(test::random_ids({2, 1}, 11, 2, cpu), *cache), std::invalid_argument);  // full
 }
 
@@ -337,10 +323,6 @@ class SquareMlp : public Mlp {
 TEST(Gpt, UsesRegisteredLayers) {
   mlps().add<SquareOptions>("square", "h * h",
                             [](const SquareOptions&, const LayerContext& c) { return std::make_unique<SquareMlp>(c); });
-  EXPECT_THROW(mlps().add<SquareOptions>(
-                   "square", "again",
-                   [](const SquareOptions&, const LayerContext& c) { return std::make_unique<SquareMlp>(c); }),
-               std::invalid_argument);
   GptOptions o = small(variants[0]);
   o.mlp = mlps().choose("square");
   Gpt model(o, 11);

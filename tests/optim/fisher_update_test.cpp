@@ -76,7 +76,7 @@ Step take_step(const DenseAttention& d, const std::string& yaml, std::uint64_t s
   autograd::Var y;
   {
     const autograd::Tape::Recording recording(tape);
-    y = model.layer.forward(to_tensor(d.x).reshape({d.batch, d.tokens, d.width}), nullptr, 0);
+    y = model.layer.forward(to_tensor(d.x).reshape({d.batch, d.tokens, d.width}));
   }
   Matrix dout = factor * random_matrix(d.batch * d.tokens, d.width, seed + 1);
   tape.backward(y, to_tensor(dout).reshape(y.shape()));

@@ -26,7 +26,7 @@ monge="$scratch/prefix/bin/monge"
 
 # Copies, so that nothing is found through the checkout.
 cp -r "$source_dir/examples" "$scratch/examples"
-for example in custom_layer custom_model custom_rule; do
+for example in custom_attention custom_data custom_layer custom_model custom_rule; do
   cmake -G "$generator" -S "$scratch/examples/$example" -B "$scratch/$example" -DCMAKE_PREFIX_PATH="$scratch/prefix" \
     -DCMAKE_CXX_COMPILER="$compiler" >"$scratch/configure.log" 2>&1 ||
     fail "$example does not configure: $(cat "$scratch/configure.log")"
@@ -43,6 +43,30 @@ has 'squared_gelu' "$scratch/mlp/config.yaml"
 refuses squared_gelu "$monge" train "$recipes/squared_gelu.yaml"
 refuses ratio "$program" train "$recipes/squared_gelu.yaml" model.mlp.ratio=0.5
 
+# An attention layer: sampled through its cache, and refused for what it does not do.
+program="$scratch/custom_attention/custom_attention"
+recipe="$scratch/examples/custom_attention/plain.yaml"
+"$program" train "$recipe" train.steps=40 train.eval_every=20 --out "$scratch/plain" >/dev/null
+"$program" sample "$scratch/plain" --tokens 100 >"$scratch/sample.txt"
+if "$program" train "$recipe" model.position=alibi --out "$scratch/alibi" 2>"$scratch/error.log"; then fail "accepted alibi"; fi
+has "does not apply model.position 'alibi'" "$scratch/error.log"
+refuses kv_heads "$program" train "$recipe" model.kv_heads=2
+
+# A dataset learned to its optimum, and a text read by a tokenizer that the checkpoint gives back.
+program="$scratch/custom_data/custom_data"
+recipe="$scratch/examples/custom_data/stutter.yaml"
+"$program" train "$recipe" --out "$scratch/stutter" >/dev/null
+last() { grep -o "\"$1\": *[0-9.e+-]*" "$2" | tail -n 1 | sed 's/.*: *//'; }
+awk -v excess="$(last excess_loss "$scratch/stutter/metrics.jsonl")" 'BEGIN { exit !(excess > 0 && excess < 0.02) }' ||
+  fail "stutter was not learned to its optimum: $(cat "$scratch/stutter/metrics.jsonl")"
+"$program" train "$recipe" "data={kind: text, path: $scratch/examples/custom_data/custom_data.h, tokenizer: letters}" \
+  train.steps=10 --out "$scratch/letters" >/dev/null
+"$program" sample "$scratch/letters" --prompt "Hello, World" --tokens 20 >"$scratch/sample.txt"
+"$program" eval "$scratch/letters" >/dev/null
+has '^[A-Za-z ,]*$' "$scratch/sample.txt"
+refuses stutter "$monge" train "$recipe"
+refuses repeat "$program" train "$recipe" data.repeat=2
+
 # A model: trained, stopped and resumed, evaluated, sampled beyond its context, measured.
 program="$scratch/custom_model/custom_model"
 recipe="$scratch/examples/custom_model/averages.yaml"
@@ -50,7 +74,6 @@ run="$scratch/model"
 "$program" train "$recipe" train.steps=40 train.eval_every=20 --out "$run"
 has 'kind: averages' "$run/config.yaml"
 "$program" train "$recipe" train.steps=60 --out "$run" --resume >/dev/null
-last() { grep -o "\"$1\": *[0-9.e+-]*" "$2" | tail -n 1 | sed 's/.*: *//'; }
 awk -v excess="$(last excess_loss "$run/metrics.jsonl")" 'BEGIN { exit !(excess < 0.1) }' ||
   fail "the model has not learned the language: $(cat "$run/metrics.jsonl")"
 "$program" eval "$run" --json >"$scratch/eval.json"

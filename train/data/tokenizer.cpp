@@ -11,26 +11,24 @@ namespace monge::train {
 using TokenizerRegistry = Registry<Tokenizer, std::string_view>;
 
 TokenizerRegistry& tokenizers() {
-  struct BuiltIn : TokenizerRegistry {
-    BuiltIn() : TokenizerRegistry("tokenizer") {
-      add<BpeOptions>("bpe", "byte pair encoding, learned from the text: takes any file", make_bpe_tokenizer);
-      add<NoOptions>("byte", "one token per byte: takes any file, vocabulary 256", make_byte_tokenizer);
-      add<NoOptions>("char", "one token per character of the text, in code point order", make_char_tokenizer);
-    }
-  };
-  static BuiltIn registry;
+  static auto& registry = *built_in([] {
+    auto* r = new TokenizerRegistry("tokenizer");
+    r->add<BpeOptions>("bpe", "byte pair encoding, learned from the text: takes any file", make_bpe_tokenizer);
+    r->add<NoOptions>("byte", "one token per byte: takes any file, vocabulary 256", make_byte_tokenizer);
+    r->add<NoOptions>("char", "one token per character of the text, in code point order", make_char_tokenizer);
+    return r;
+  }());
   return registry;
 }
 
 TokenizerRegistry& saved_tokenizers() {
-  struct BuiltIn : TokenizerRegistry {
-    BuiltIn() : TokenizerRegistry("saved tokenizer") {
-      add<NoOptions>("bpe", "keeps the pairs that were put together", load_bpe_tokenizer);
-      add<NoOptions>("byte", "needs nothing but its name", make_byte_tokenizer);
-      add<NoOptions>("char", "keeps its characters in the order of their ids", load_char_tokenizer);
-    }
-  };
-  static BuiltIn registry;
+  static auto& registry = *built_in([] {
+    auto* r = new TokenizerRegistry("saved tokenizer");
+    r->add<NoOptions>("bpe", "keeps the pairs that were put together", load_bpe_tokenizer);
+    r->add<NoOptions>("byte", "needs nothing but its name", make_byte_tokenizer);
+    r->add<NoOptions>("char", "keeps its characters in the order of their ids", load_char_tokenizer);
+    return r;
+  }());
   return registry;
 }
 
