@@ -15,6 +15,7 @@
 #include "optim/arithmetic.h"
 #include "optim/matrix/matrix_rule.h"
 #include "optim/optimizer.h"
+#include "tools/processors.h"
 #include "tools/program.h"
 #include "train/config.h"
 #include "train/data/dataset.h"

@@ -14,7 +14,8 @@ using Json = nlohmann::ordered_json;
 /// The value that the text describes; one that `is_discarded()` where the text is not JSON.
 Json parse_json(std::string_view text);
 
-/// On one line, or with `indent` spaces for each level. Bytes that are not UTF-8 become U+FFFD.
+/// On one line, or with `indent` spaces for each level. A byte of a text that is not UTF-8, as a file name may hold,
+/// becomes one of the last private characters of Unicode, U+10FF80 and on, and the byte again in parse_json.
 std::string json_text(const Json& value, int indent = -1);
 
 }  // namespace monge

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <string>
+#include <system_error>
 
 namespace monge {
 
@@ -80,5 +82,19 @@ std::size_t peak_resident() {
 }
 
 void restart_peak_resident() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+ProcessorTime processor_time() {
+  ProcessorTime sum;
+  std::error_code error;
+  for (std::filesystem::directory_iterator thread("/proc/self/task", error), end; !error && thread != end;
+       thread.increment(error)) {
+    std::ifstream schedule(thread->path() / "schedstat");  // nanoseconds: on a processor, waiting for one
+    double used = 0.0, waited = 0.0;
+    if (!(schedule >> used >> waited)) continue;
+    sum.used += 1e-9 * used;
+    sum.waited += 1e-9 * waited;
+  }
+  return sum;
+}
 
 }  // namespace monge

@@ -31,4 +31,11 @@ double copy_bandwidth(Backend& backend, double seconds = 0.2);
 std::size_t peak_resident();
 void restart_peak_resident();
 
+/// What the threads of this process have had of the processors so far, and what they had to wait for, ready to run,
+/// while something else ran, in seconds of all together. Both 0 where the system has no /proc.
+struct ProcessorTime {
+  double used = 0.0, waited = 0.0;
+};
+ProcessorTime processor_time();
+
 }  // namespace monge

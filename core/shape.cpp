@@ -1,8 +1,26 @@
 #include "core/shape.h"
 
+#include <algorithm>
+#include <span>
+
 #include "core/error.h"
 
 namespace monge {
+namespace {
+
+/// So few that their bytes can be counted as well.
+std::int64_t product(std::span<const std::int64_t> sizes, const Shape& shape) {
+  constexpr std::int64_t most = std::int64_t{1} << 56;
+  std::int64_t n = 1;
+  for (const std::int64_t size : sizes) {
+    if (__builtin_mul_overflow(n, size, &n) || n > most) [[unlikely]] {
+      throw OutOfMemory(fmt::format("a tensor of shape {} has more elements than any machine can hold", shape));
+    }
+  }
+  return n;
+}
+
+}  // namespace
 
 Shape::Shape(std::initializer_list<std::int64_t> sizes) {
   require(sizes.size() <= max_rank, "a tensor has at most {} dimensions, got {}", max_rank, sizes.size());
@@ -22,16 +40,10 @@ int Shape::resolve(int i) const {
 
 std::int64_t Shape::operator[](int i) const { return sizes_[static_cast<std::size_t>(resolve(i))]; }
 
-std::int64_t Shape::numel() const {
-  std::int64_t n = 1;
-  for (int i = 0; i < rank_; ++i) n *= sizes_[static_cast<std::size_t>(i)];
-  return n;
-}
+std::int64_t Shape::numel() const { return product(std::span(sizes_).first(static_cast<std::size_t>(rank_)), *this); }
 
 std::int64_t Shape::rows() const {
-  std::int64_t n = 1;
-  for (int i = 0; i + 1 < rank_; ++i) n *= sizes_[static_cast<std::size_t>(i)];
-  return n;
+  return product(std::span(sizes_).first(static_cast<std::size_t>(std::max(rank_ - 1, 0))), *this);
 }
 
 Shape Shape::with(int i, std::int64_t size) const {

@@ -7,12 +7,12 @@
 namespace monge::nn {
 
 void GptOptions::fields(Fields& f) {
-  f("layers", layers, {.doc = "blocks", .min = 1});
-  f("heads", heads, {.doc = "query heads", .min = 1});
+  f("layers", layers, {.doc = "blocks", .min = 1, .max = 10000});
+  f("heads", heads, {.doc = "query heads", .min = 1, .max = 1 << 16});
   f("kv_heads", kv_heads,
     {.doc = "key/value heads, each shared by heads / kv_heads query heads; 0: as many as heads", .min = 0});
-  f("width", width, {.doc = "channels of the residual stream", .min = 1});
-  f("context", context, {.doc = "longest sequence", .unit = "tokens", .min = 1});
+  f("width", width, {.doc = "channels of the residual stream", .min = 1, .max = 1 << 20});
+  f("context", context, {.doc = "longest sequence", .unit = "tokens", .min = 1, .max = 1 << 22});
   f("position", position, positions(), {.doc = "how the positions of tokens are known"});
   f("norm", norm, norms(), {.doc = "normalisation"});
   f("mlp", mlp, mlps(), {.doc = "the part of a block that treats each token by itself"});

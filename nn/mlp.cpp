@@ -9,7 +9,7 @@ namespace {
 struct MlpOptions : Options {
   double ratio = 4.0;
   void fields(Fields& f) override {
-    f("ratio", ratio, {.doc = "hidden width", .unit = "x width", .min = 0.0, .exclusive_min = true});
+    f("ratio", ratio, {.doc = "hidden width", .unit = "x width", .min = 0.0, .max = 100.0, .exclusive_min = true});
   }
   std::int64_t hidden(std::int64_t width) const {
     return std::max<std::int64_t>(1, std::llround(ratio * static_cast<double>(width)));

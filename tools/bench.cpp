@@ -101,31 +101,33 @@ double share(const OpTiming& op, double peak, double bandwidth) {
 }
 
 void print_text(const Machine& machine, const std::vector<OpTiming>& ops, const StepTiming* step, double peak) {
-  fmt::print("device       {}\nmatmul peak  f32 {}FLOP/s, bf16 {}FLOP/s\nmemory copy  {}B/s\n", machine.description,
-             train::count_text(machine.peak_f32), train::count_text(machine.peak_bf16),
-             train::count_text(machine.bandwidth));
+  constexpr std::size_t column = 13;  // of what is said
+  const auto line = [](const std::string& text) { fmt::print("{}\n", train::wrapped(text, column)); };
+  line(fmt::format("device       {}", machine.description));
+  line(fmt::format("matmul peak  f32 {}FLOP/s, bf16 {}FLOP/s\nmemory copy  {}B/s", train::count_text(machine.peak_f32),
+                   train::count_text(machine.peak_bf16), train::count_text(machine.bandwidth)));
   if (step == nullptr) return;
   if (!ops.empty()) {
-    fmt::print("\n{:<36} {:<26} {:>5} {:>10} {:>14} {:>8}\n", "op", "shape", "calls", "ms", "rate", "of peak");
+    fmt::print("\n{:<27} {:<20} {:>4} {:>8} {:>12} {:>4}\n", "op", "shape", "n", "ms each", "rate", "peak");
   }
   for (const OpTiming& op : ops) {
     const double rate = (op.flops > 0.0 ? op.flops : op.bytes) / op.seconds;
-    fmt::print("{:<36} {:<26} {:>5} {:>10.3f} {:>14} {:>7.0f}%\n", op.name, op.shape, op.calls, 1e3 * op.seconds,
+    fmt::print("{:<27} {:<20} {:>4} {:>8.3f} {:>12} {:>3.0f}%\n", op.name, op.shape, op.calls, 1e3 * op.seconds,
                train::count_text(rate) + (op.flops > 0.0 ? "FLOP/s" : "B/s"),
                100.0 * share(op, peak, machine.bandwidth));
   }
   const std::optional<double> promised = data_sheet_peak(machine.description);
-  fmt::print(
-      "\nwhole step   {:.2f} ms (mean {:.2f}), {}tok/s, MFU ({}) {:.1f}% of the matmul peak{}, peak "
-      "memory {} in tensors, {} in all\n",
-      1e3 * step->seconds, 1e3 * step->mean, train::count_text(step->tokens_per_second), step->flops_formula,
-      100.0 * step->mfu(peak),
-      promised ? fmt::format(" and {:.1f}% of the data sheet's bf16 {}FLOP/s", 100.0 * step->mfu(*promised),
-                             train::count_text(*promised))
-               : "",
-      train::bytes_text(static_cast<double>(step->peak_bytes)),
-      train::bytes_text(static_cast<double>(step->peak_resident)));
-  for (const std::string& note : step->notes) fmt::print("note         {}\n", note);
+  line(
+      fmt::format("\nwhole step   {:.2f} ms (mean {:.2f}), {}tok/s, MFU ({}) {:.1f}% of the matmul peak{}, peak "
+                  "memory {} in tensors, {} in all",
+                  1e3 * step->seconds, 1e3 * step->mean, train::count_text(step->tokens_per_second),
+                  step->flops_formula, 100.0 * step->mfu(peak),
+                  promised ? fmt::format(" and {:.1f}% of the data sheet's bf16 {}FLOP/s", 100.0 * step->mfu(*promised),
+                                         train::count_text(*promised))
+                           : "",
+                  train::bytes_text(static_cast<double>(step->peak_bytes)),
+                  train::bytes_text(static_cast<double>(step->peak_resident))));
+  for (const std::string& note : step->notes) line(fmt::format("note         {}", note));
 }
 
 void print_json(const Machine& machine, const std::vector<OpTiming>& ops, const StepTiming* step, double peak) {
@@ -181,7 +183,7 @@ void run(const Arguments& arguments) {
   const train::Run run(std::move(config));
   const train::Run::Turn turn(run);
   const Machine machine = measure_machine(run.backend());
-  const double peak = run.store->copies().defined() ? machine.peak_bf16 : machine.peak_f32;
+  const double peak = run.store->copies().defined() ? std::max(machine.peak_bf16, machine.peak_f32) : machine.peak_f32;
   const std::vector<OpTiming> ops =
       arguments.ops ? bench_ops(*run.model, *run.store, run.config.train.batch) : std::vector<OpTiming>{};
   run.backend().memory().trim();
@@ -199,7 +201,7 @@ void add_bench(Command& program) {
       program.subcommand("bench", "Measure the machine, and with a config each op and the whole step against it");
   const Option config = command.option("config", a->config, "YAML file");
   command.option("overrides", a->overrides, "key.path=value: settings that replace those of the file");
-  command.option("--steps", a->steps, "Training steps to time; the median counts").show_default().positive();
+  command.option("--steps", a->steps, "Training steps to time; the median counts").show_default().whole_number(1);
   command.flag("!--no-ops", a->ops, "With a config: the whole step alone");
   command.option("--device", a->device, "Without a config: cpu, cuda or cuda:N").show_default().excludes(config);
   command.flag("--attention", a->attention, "Attention alone: every kind; on a GPU, every way that it may take");

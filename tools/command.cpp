@@ -1,6 +1,9 @@
 #include "tools/command.h"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cstdint>
 #include <filesystem>
 #include <utility>
@@ -18,13 +21,14 @@ Option& Option::show_default() {
   return *this;
 }
 
-Option& Option::positive() {
-  option_->check(CLI::PositiveNumber);
-  return *this;
-}
-
-Option& Option::not_negative() {
-  option_->check(CLI::NonNegativeNumber);
+Option& Option::whole_number(std::int64_t least) {
+  option_->check([least](const std::string& text) -> std::string {
+    constexpr std::int64_t most = 1000000000;
+    std::int64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error == std::errc{} && end == text.data() + text.size() && value >= least && value <= most) return "";
+    return fmt::format("'{}' is not a whole number from {} to {}", text, least, most);
+  });
   return *this;
 }
 

@@ -2,6 +2,7 @@
 // that calls it seconds to compile; it is called in command.cpp and program.cpp alone.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -20,8 +21,8 @@ class Option {
   Option& required();
   /// The help shows the value that the variable has now.
   Option& show_default();
-  Option& positive();
-  Option& not_negative();
+  /// Anything else is refused, with the range.
+  Option& whole_number(std::int64_t least);
   /// Refused without, or together with, the other.
   Option& needs(const Option& other);
   Option& excludes(const Option& other);

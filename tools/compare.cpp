@@ -1,6 +1,4 @@
 // monge compare COMPARISON [key.path=value ...] [--out DIR] [--forecast]
-#include <omp.h>
-
 #include <algorithm>
 #include <chrono>
 #include <thread>
@@ -12,7 +10,10 @@
 #include "tools/compare/runs/forecast.h"
 #include "tools/compare/runs/progress_display.h"
 #include "tools/key_help.h"
+#include "tools/output.h"
+#include "tools/processors.h"
 #include "train/interrupt.h"
+#include "train/progress.h"
 
 namespace fs = std::filesystem;
 
@@ -49,13 +50,14 @@ ExitCode forecast(compare::Comparison& comparison, compare::Runs& runs) {
     pause();
     runs.poll();
   }
-  for (const std::string& line : compare::forecast_table(comparison, forecasts, runs)) fmt::print("{}\n", line);
+  for (const std::string& line : compare::forecast_table(comparison, forecasts, runs)) train::show(stdout, line + "\n");
   return interrupt.requested() ? ExitCode::interrupted : ExitCode::done;
 }
 
 ExitCode run(const Arguments& arguments) {
   using namespace compare;
-  Comparison comparison(arguments.comparison, arguments.overrides, omp_get_num_procs());
+  keep_running_without_readers();
+  Comparison comparison(arguments.comparison, arguments.overrides, default_threads());
   const fs::path out =
       arguments.out.empty() ? fs::path("runs") / fs::path(arguments.comparison).stem() : fs::path(arguments.out);
   Runs runs(out / "runs", build_text(), comparison.threads());
@@ -79,8 +81,8 @@ ExitCode run(const Arguments& arguments) {
   const Results results = collect_results(comparison, plan, runs, build_text());
   write_results(results, out / "results.json");
   write_report(results, out);
-  fmt::print("{}{}\n",
-             plan.complete ? "" : "stopped; the same command continues. So far: ", (out / "report.html").string());
+  train::show(stdout, fmt::format("{}{}\n", plan.complete ? "" : "stopped; the same command continues. So far: ",
+                                  (out / "report.html").string()));
   return plan.complete ? ExitCode::done : ExitCode::interrupted;
 }
 

@@ -17,18 +17,23 @@ struct Arguments {
   std::vector<std::string> overrides;
 };
 
+void print_row(const std::string& name, const std::string& about) {
+  constexpr std::size_t column = 15;  // of what is said
+  fmt::print("{}\n", train::wrapped(fmt::format("  {:<12} {}", name, about), column));
+}
+
 void print_registry(const RegistryBase& registry) {
   fmt::print("{}\n", registry.what());
-  for (const std::string& name : registry.names()) fmt::print("  {:<12} {}\n", name, registry.doc(name));
+  for (const std::string& name : registry.names()) print_row(name, registry.doc(name));
 }
 
 void describe_build() {
   fmt::print("devices\n");
   for (const char* name : {"cpu", "reference", "cuda"}) {
     try {
-      fmt::print("  {:<12} {}\n", name, backend_of(parse_device(name)).description());
+      print_row(name, backend_of(parse_device(name)).description());
     } catch (const InputError& e) {
-      fmt::print("  {:<12} not available: {}\n", name, e.what());
+      print_row(name, fmt::format("not available: {}", e.what()));
     }
   }
   for (const RegistryBase* registry : std::initializer_list<const RegistryBase*>{
@@ -61,7 +66,7 @@ void print_parameters(const nn::Model& model, const optim::Optimizer& optimizer)
       layer = layer_of(name);
       fmt::print("{}: {} parameters\n", layer, train::thousands(layers[layer]));
     }
-    fmt::print("  {:<36} {:<14} {:<10} lr x {}, weight decay {}\n", name, parameter->shape().str(),
+    fmt::print("  {:<34} {:<12} {:<9} lr x {}, decay {}\n", name, parameter->shape().str(),
                nn::name_of(parameter->role()), settings[name].lr_scale, settings[name].weight_decay);
   }
 }
@@ -71,17 +76,17 @@ void describe_config(const Arguments& arguments) {
   const train::Run::Turn turn(run);
   print_parameters(*run.model, *run.optimizer);
   const double flops = run.model->flops_per_token();
-  fmt::print("\ndevice   {}\n", run.backend().description());
-  fmt::print("data     {}\n", run.dataset->description());
-  fmt::print("model    {}\n", train::parameters_text(*run.model));
-  fmt::print("compute  {}FLOP per token, forward and backward ({}), {}FLOP per step of {} tokens\n",
-             train::count_text(flops), run.model->flops_formula(),
-             train::count_text(flops * static_cast<double>(run.tokens_per_step())),
-             train::thousands(run.tokens_per_step()));
-  fmt::print("{}\n", train::groups_text(*run.optimizer));
-  for (const std::string& note : run.optimizer->notes()) fmt::print("note     {}\n", note);
-  fmt::print("{}\n",
-             train::memory_text(train::plan_memory(*run.model, *run.store, *run.optimizer, run.config.train.batch)));
+  const auto print = [](const std::string& text) { fmt::print("{}\n", train::wrapped(text)); };
+  print(fmt::format("\ndevice   {}", run.backend().description()));
+  print(fmt::format("data     {}", run.dataset->description()));
+  print(fmt::format("model    {}", train::parameters_text(*run.model)));
+  print(fmt::format("compute  {}FLOP per token, forward and backward ({}), {}FLOP per step of {} tokens",
+                    train::count_text(flops), run.model->flops_formula(),
+                    train::count_text(flops * static_cast<double>(run.tokens_per_step())),
+                    train::thousands(run.tokens_per_step())));
+  print(train::groups_text(*run.optimizer));
+  for (const std::string& note : run.optimizer->notes()) print(fmt::format("note     {}", note));
+  print(train::memory_text(train::plan_memory(*run.model, *run.store, *run.optimizer, run.config.train.batch)));
 }
 
 }  // namespace

@@ -1,3 +1,7 @@
+#include "tools/processors.h"
 #include "tools/program.h"
 
-int main(int argc, char** argv) { return monge::tools::run(argc, argv); }
+int main(int argc, char** argv) {
+  monge::tools::let_waiting_threads_sleep(argv);
+  return monge::tools::run(argc, argv);
+}

@@ -154,7 +154,7 @@ class OpBench {
                                     .v = view(qkv, heads + kv_heads),
                                     .out = view(out, 0),
                                     .row_stat = statistics({batch_, heads, tokens})};
-    const std::string shape = fmt::format("B {}, T {}, H {}, D {}", batch_, tokens, heads, head_dim);
+    const std::string shape = fmt::format("B {} T {} H {} D {}", batch_, tokens, heads, head_dim);
     time("attention forward", shape, calls, kernel::flops_of(forward), 0.0, [&] { backend_.attention(forward); });
     const kernel::AttentionBackward backward{.forward = forward,
                                              .dout = view(dout, 0),

@@ -1,17 +1,24 @@
 #include "tools/program.h"
 
+#include <omp.h>
+
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <new>
+#include <system_error>
 
 #include "core/options/registry.h"
+#include "tools/build_info.h"
 #include "tools/commands.h"
+#include "tools/output.h"
+#include "tools/processors.h"
+#include "train/interrupt.h"
 
 namespace monge::tools {
 namespace {
 
 int fail(ExitCode code, const std::string& message) {
-  fmt::print(stderr, "monge: {}\n", message);
+  std::fputs(fmt::format("monge: {}\n", message).c_str(), stderr);
   return static_cast<int>(code);
 }
 
@@ -36,13 +43,27 @@ std::string about_failure(const std::string& what) {
       what, fmt::join(own, ", "));
 }
 
+int print_help(CLI::App& parser, const CLI::ParseError& asked) {
+  const int code = parser.exit(asked);
+  try {
+    finish_output();
+    return code;
+  } catch (const RunError& e) {
+    return fail(ExitCode::run_failed, e.what());
+  }
+}
+
 }  // namespace
 
 int run(int argc, char** argv) {
+  hold_standard_streams();
+  omp_set_num_threads(default_threads());
   // A write beyond a file size limit then fails like one to a full disk, with a message.
   std::signal(SIGXFSZ, SIG_IGN);
   ExitCode exit_code = ExitCode::done;
   CLI::App parser("Monge trains small transformers described in YAML.", "monge");
+  parser.set_version_flag(
+      "--version", [] { return build_text(); }, "What this program was built from");
   Command program(parser);
   program.require_subcommand();
   add_train(program, exit_code);
@@ -56,14 +77,19 @@ int run(int argc, char** argv) {
   add_verify(program);
   try {
     parser.parse(argc, argv);
+    finish_output();
     return static_cast<int>(exit_code);
   } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return parser.exit(e);  // --help
+    if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return print_help(parser, e);
     if (parser.get_subcommands().empty()) return fail(ExitCode::wrong_input, about_subcommands(parser, argc, argv));
     return fail(ExitCode::wrong_input, fmt::format("{} (see monge --help)", e.what()));
+  } catch (const train::Interrupted&) {
+    return fail(ExitCode::interrupted, "stopped before the first step; nothing was written");
   } catch (const InputError& e) {
     return fail(ExitCode::wrong_input, e.what());
   } catch (const RunError& e) {
+    return fail(ExitCode::run_failed, e.what());
+  } catch (const std::system_error& e) {  // the system refused something, standard output for instance
     return fail(ExitCode::run_failed, e.what());
   } catch (const std::bad_alloc&) {
     return fail(ExitCode::run_failed, "out of memory; lower train.batch, model.context or the size of the model");

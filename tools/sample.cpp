@@ -1,6 +1,10 @@
 // monge sample RUN_OR_CHECKPOINT [--prompt TEXT] [--tokens N] [--temperature X] [--top-k K] [--top-p P] [--seed S]
 
+#include <unistd.h>
+
 #include "tools/commands.h"
+#include "tools/output.h"
+#include "train/progress.h"
 #include "train/sampler.h"
 #include "train/saved_model.h"
 
@@ -19,16 +23,17 @@ void run(const Arguments& arguments) {
   arguments.options.check();
   const train::SavedModel saved = train::load_model(arguments.from, arguments.overrides);
   const train::Run::Turn turn(saved);
-  const auto print = [&saved](const std::vector<std::int32_t>& tokens) {
+  train::TerminalText shown;
+  const bool terminal = ::isatty(STDOUT_FILENO) == 1;
+  const auto print = [&](const std::vector<std::int32_t>& tokens) {
     const std::string text = saved.tokenizer->decode(tokens);
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fflush(stdout);
+    print_now(terminal ? shown.next(text) : text);
   };
   const std::vector<std::int32_t> prompt = train::prompt_tokens(*saved.tokenizer, arguments.prompt);
   print(prompt);
   train::generate(*saved.model, *saved.store, prompt, arguments.tokens, arguments.options,
                   [&print](std::int32_t token) { print({token}); });
-  std::fputc('\n', stdout);
+  print_now("\n");
 }
 
 }  // namespace
@@ -39,7 +44,7 @@ void add_sample(Command& program) {
   command.option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint").required();
   command.option("overrides", a->overrides, "key.path=value: settings that replace those of the run");
   command.option("--prompt", a->prompt, "Text to continue (default: a line break)");
-  command.option("--tokens", a->tokens, "How many tokens to generate").show_default().not_negative();
+  command.option("--tokens", a->tokens, "How many tokens to generate").show_default().whole_number(0);
   command.option("--temperature", a->options.temperature, "Divides the logits; 0: always the most probable token")
       .show_default();
   command.option("--top-k", a->options.top_k, "Only the k most probable tokens; 0: all").show_default();

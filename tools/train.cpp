@@ -2,6 +2,7 @@
 
 #include "tools/commands.h"
 #include "tools/key_help.h"
+#include "tools/output.h"
 #include "train/interrupt.h"
 #include "train/trainer.h"
 
@@ -32,6 +33,7 @@ ExitCode run(const Arguments& arguments) {
   const auto out =
       arguments.out.empty() ? train::next_run_path(arguments.config) : std::filesystem::path(arguments.out);
   std::optional<train::StepProfile> steps = profile_of(arguments, config);
+  keep_running_without_readers();
   train::Progress progress(stdout);
   const train::Interrupt interrupt;
   train::Trainer trainer(std::move(config), out, arguments.resume, progress);
@@ -53,11 +55,11 @@ void add_train(Command& program, ExitCode& exit_code) {
                      "Write a trace of some steps to this file: for ui.perfetto.dev or chrome://tracing");
   command.option("--profile-first", arguments->profile.first, "The first step of the trace; --resume counts anew")
       .show_default()
-      .positive()
+      .whole_number(1)
       .needs(profile);
   command.option("--profile-steps", arguments->profile.steps, "How many steps it holds")
       .show_default()
-      .positive()
+      .whole_number(1)
       .needs(profile);
   command.footer([] {
     train::Config config;

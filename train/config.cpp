@@ -12,14 +12,16 @@ namespace monge::train {
 
 void TrainOptions::fields(Fields& f) {
   f("steps", steps, {.doc = "optimizer steps of the run", .unit = "steps", .min = 1});
-  f("batch", batch, {.doc = "sequences of one forward and backward pass", .unit = "sequences", .min = 1});
+  f("batch", batch,
+    {.doc = "sequences of one forward and backward pass", .unit = "sequences", .min = 1, .max = 1 << 20});
   f("accumulate", accumulate,
     {.doc = "passes whose gradients make one step; a step sees batch x accumulate sequences",
      .unit = "passes",
-     .min = 1});
+     .min = 1,
+     .max = 1 << 20});
   f("precision", precision,
     {.doc = "of activations and products; bfloat16 keeps float32 master weights", .choices = {"float32", "bfloat16"}});
-  f("seed", seed, {.doc = "of initial weights, data order and dropout", .min = 0});
+  f("seed", seed, {.doc = "of initial weights, data order and dropout", .min = 0, .max = any_integer});
   f("eval_every", eval_every,
     {.doc = "steps between two measurements of the validation loss; 0: only at the end", .unit = "steps", .min = 0});
   f("eval_batches", eval_batches,
@@ -29,7 +31,11 @@ void TrainOptions::fields(Fields& f) {
   f("keep_checkpoints", keep_checkpoints,
     {.doc = "newest checkpoints to keep, besides the best one", .unit = "checkpoints", .min = 1});
   f("log_every", log_every, {.doc = "steps between two lines of metrics", .unit = "steps", .min = 1});
-  f("threads", threads, {.doc = "processor threads; 0: as many as the machine has", .unit = "threads", .min = 0});
+  f("threads", threads,
+    {.doc = "processor threads; 0: as many as the machine has for this process",
+     .unit = "threads",
+     .min = 0,
+     .max = 1024});
   f("recompute", recompute,
     {.doc = "run each block again in the backward pass instead of keeping its activations: less memory, more time"});
   f("head_chunk", head_chunk,

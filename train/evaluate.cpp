@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "train/batches.h"
+#include "train/interrupt.h"
 
 namespace monge::train {
 namespace {
@@ -37,6 +38,7 @@ Evaluation evaluate(nn::Model& model, const Dataset& dataset, Device device, std
   double sum = 0.0;
   std::int64_t counted = 0, right = 0;
   for (std::int64_t first = 0; first < result.windows; first += batch) {
+    stop_here_if_interrupted();
     const std::int64_t rows = std::min(batch, result.windows - first);
     const HostBatch read = make_batch(
         fields, rows, [&](std::int64_t row, const Row& out) { dataset.validation_window(first + row, out); });

@@ -23,7 +23,7 @@ struct Evaluation {
 
 /// Mean loss over the first `batches` batches of `batch` validation windows, or over all windows when `batches` is 0.
 /// Every counted token weighs the same, also where the last batch is smaller. Dropout is off. The same call on the
-/// same model gives the same bits.
+/// same model gives the same bits. Throws Interrupted when a stop is requested meanwhile.
 Evaluation evaluate(nn::Model& model, const Dataset& dataset, Device device, std::int64_t batch,
                     std::int64_t batches = 0);
 

@@ -46,7 +46,8 @@ MemoryPlan plan_memory(nn::Model& model, nn::ParameterStore& store, const optim:
   } else {
     const auto first = static_cast<double>(peak_of(model, store, rows));
     const double per_row = static_cast<double>(peak_of(model, store, rows + 1)) - first;
-    plan.activations = static_cast<std::size_t>(std::max(first + per_row * static_cast<double>(batch - rows), 0.0));
+    const double planned = first + per_row * static_cast<double>(batch - rows);
+    plan.activations = static_cast<std::size_t>(std::clamp(planned, 0.0, 0x1p62));
   }
   MemoryPools& memory = store.values().backend().memory();
   memory.trim();  // blocks of these sizes are of no use to the run

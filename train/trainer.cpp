@@ -1,11 +1,14 @@
 #include "train/trainer.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
 #include "core/options/yaml.h"
 #include "train/config_changes.h"
+#include "train/interrupt.h"
 #include "train/sampler.h"
 #include "train/summary.h"
 
@@ -84,16 +87,34 @@ void Trainer::print_banner() {
 
 void Trainer::begin() {
   if (run_.device.kind != DeviceKind::reference) {
-    // MFU is measured against what this machine reaches, in the precision of the run.
-    matmul_peak_ = run_.backend().matmul_peak(run_.store->copies().defined() ? DType::bf16 : DType::f32);
+    // MFU is measured against what this machine reaches in the precision of the run, or in float32 where that is more.
+    const bool bf16 = run_.store->copies().defined();
+    matmul_peak_ = run_.backend().matmul_peak(bf16 ? DType::bf16 : DType::f32);
+    if (bf16 && run_.device.kind == DeviceKind::cpu) {
+      const double f32 = run_.backend().matmul_peak(DType::f32);
+      if (matmul_peak_ < f32) {
+        progress_.note(
+            fmt::format("warning: products in bfloat16 make {}FLOP/s on this processor, in float32 {}FLOP/s; "
+                        "train.precision: float32 is faster",
+                        count_text(matmul_peak_), count_text(f32)));
+      }
+      matmul_peak_ = std::max(matmul_peak_, f32);
+    }
     progress_.note(fmt::format("matmul   {}FLOP/s measured, the reference for MFU", count_text(matmul_peak_)));
   }
   // A GPU's memory is taken before the first step, so that a run which does not fit fails here.
   if (run_.device.kind == DeviceKind::cuda) run_.backend().memory().reserve(plan_.activations, Pool::activations);
   queue_ = std::make_unique<BatchQueue>(*run_.dataset, run_.model->batch_fields(),
                                         training_->first_batch(state_.step + 1), run_.config.train.batch);
-  start_ = Clock::now();
+  start_ = lap_ = looked_ = Clock::now();
+  before_ = processor_time();
+  if (line_owed()) {
+    write_line(evaluation_due());
+    save();
+  }
 }
+
+bool Trainer::line_owed() const { return state_.step > 0 && line_due() && !state_.record.losses.empty(); }
 
 bool Trainer::advance(const Stop& stop) {
   const Run::Turn turn(run_);
@@ -105,9 +126,13 @@ bool Trainer::advance(const Stop& stop) {
   ++timed_steps_;
   state_.tokens += run_.tokens_per_step();
   state_.val_loss.reset();
-  const bool evaluating = done() || due(t.eval_every);
-  if (evaluating || due(t.log_every)) write_line(evaluating);
-  const bool stopping = !done() && stop();
+  bool cut = false;  // an evaluation that a stop has ended: its line is owed, and written after a resume
+  try {
+    if (line_due()) write_line(evaluation_due());
+  } catch (const Interrupted&) {
+    cut = true;
+  }
+  const bool stopping = cut || (!done() && stop());
   if (done() || stopping || due(t.checkpoint_every)) save();
   lap(true);
   return !stopping;
@@ -115,22 +140,24 @@ bool Trainer::advance(const Stop& stop) {
 
 RunEnd Trainer::run(const Stop& stop, StepProfile* steps) {
   const Run::Turn turn(run_);
-  if (!done() && queue_ == nullptr) begin();
   bool stopped = false;
-  while (!done() && !stopped) {
-    if (steps != nullptr) steps->begin_step();
-    stopped = !advance(stop);
-    if (steps != nullptr) steps->end_step();
+  try {
+    if (queue_ == nullptr && (!done() || line_owed())) begin();
+    while (!done() && !stopped) {
+      if (steps != nullptr) steps->begin_step();
+      stopped = !advance(stop);
+      if (steps != nullptr) steps->end_step();
+    }
+    queue_.reset();
+    if (steps != nullptr) progress_.note(steps->finish());
+    if (!stopped) finish();
+  } catch (const Interrupted&) {
+    stopped = true;  // beside a step: the checkpoint of the last one is there
   }
-  queue_.reset();
-  if (steps != nullptr) progress_.note(steps->finish());
-  if (stopped) {
-    progress_.note(
-        fmt::format("stopped after step {}; continue with --out {} --resume", state_.step, folder_.path().string()));
-    return RunEnd::interrupted;
-  }
-  finish();
-  return RunEnd::finished;
+  if (!stopped) return RunEnd::finished;
+  progress_.note(
+      fmt::format("stopped after step {}; continue with --out {} --resume", state_.step, folder_.path().string()));
+  return RunEnd::interrupted;
 }
 
 void Trainer::lap(bool training) {
@@ -139,11 +166,26 @@ void Trainer::lap(bool training) {
   lap_ = now;
 }
 
+void Trainer::look_for_others() {
+  constexpr auto between = std::chrono::seconds(3);
+  constexpr double share_to_tell = 0.2;
+  if (!before_ || Clock::now() < looked_ + between) return;
+  const ProcessorTime now = processor_time();
+  const double used = now.used - before_->used, waited = now.waited - before_->waited;
+  before_ = now;
+  looked_ = Clock::now();
+  if (waited <= share_to_tell * (used + waited)) return;
+  progress_.note(
+      fmt::format("the machine is busy: this run's threads wait {:.0f}% of their time for a processor, and steps take "
+                  "longer; end other programs, or lower train.threads (now {})",
+                  100.0 * waited / (used + waited), omp_get_max_threads()));
+  before_.reset();
+}
+
 void Trainer::write_line(bool with_evaluation) {
   const profile::Span log("log");
   const StepRecord record = training_->record();
   check_finite(record);
-  training_->clear_record();
   lap(true);
   if (with_evaluation) {
     const profile::Span span("evaluate");
@@ -156,8 +198,7 @@ void Trainer::write_line(bool with_evaluation) {
     }
     state_.val_loss = evaluation_->loss;
   }
-  const double rate = static_cast<double>(timed_steps_ * run_.tokens_per_step()) / training_seconds_;
-  step_seconds_ = training_seconds_ / static_cast<double>(timed_steps_);
+  training_->clear_record();
   MetricsLine line{.step = state_.step,
                    .tokens = state_.tokens,
                    .seconds = seconds_before_ + std::chrono::duration<double>(Clock::now() - start_).count(),
@@ -165,15 +206,20 @@ void Trainer::write_line(bool with_evaluation) {
                    .val_loss = state_.val_loss,
                    .lr = run_.optimizer->lr(state_.step),
                    .grad_norm = record.grad_norms.back(),
-                   .tokens_per_second = rate,
                    .peak_bytes = run_.backend().memory().usage().peak};
   if (with_evaluation) {
     line.excess_loss = evaluation_->excess();
     line.val_accuracy = evaluation_->accuracy;
   }
-  if (matmul_peak_ > 0.0) line.mfu = run_.model->flops_per_token() * rate / matmul_peak_;
+  if (timed_steps_ > 0) {
+    const double rate = static_cast<double>(timed_steps_ * run_.tokens_per_step()) / training_seconds_;
+    step_seconds_ = training_seconds_ / static_cast<double>(timed_steps_);
+    line.tokens_per_second = rate;
+    if (matmul_peak_ > 0.0) line.mfu = run_.model->flops_per_token() * rate / matmul_peak_;
+  }
   metrics_->append(line);
   show(line);
+  look_for_others();
   training_seconds_ = 0.0;
   timed_steps_ = 0;
   lap(false);
@@ -186,10 +232,14 @@ void Trainer::show(const MetricsLine& line) {
   if (line.val_loss) text += fmt::format("  val {:.4f}", *line.val_loss);
   if (line.excess_loss) text += fmt::format("  excess {:.4f}", *line.excess_loss);
   if (line.val_accuracy) text += fmt::format("  accuracy {:.2f}%", 100.0 * *line.val_accuracy);
-  text += fmt::format("  lr {:.2e}  {}tok/s", *line.lr, count_text(*line.tokens_per_second));
-  if (line.mfu) text += fmt::format("  MFU {:.0f}%", 100.0 * *line.mfu);
+  if (!line.val_loss)
+    text += fmt::format("  lr {:.2e}", *line.lr);  // beside an evaluation, for lack of room, in the file alone
+  if (line.tokens_per_second) text += fmt::format("  {}tok/s", count_text(*line.tokens_per_second));
+  if (line.mfu && !line.val_loss) text += fmt::format("  MFU {:.0f}%", 100.0 * *line.mfu);
   const std::int64_t left = run_.config.train.steps - line.step;
-  if (left > 0) text += fmt::format("  {} left", duration_text(static_cast<double>(left) * step_seconds_));
+  if (left > 0 && step_seconds_ > 0.0) {
+    text += fmt::format("  {} left", duration_text(static_cast<double>(left) * step_seconds_));
+  }
   if (line.val_loss) {
     progress_.note(text);
   } else {
@@ -285,11 +335,12 @@ void Trainer::sample() {
   const std::vector<std::int32_t> prompt = prompt_tokens(run_.dataset->tokenizer(), run_.config.train.sample_prompt);
   std::vector<std::int32_t> tokens = prompt;
   const auto more = generate(*run_.model, *run_.store, prompt, run_.config.train.sample_tokens,
-                             {.seed = static_cast<std::uint64_t>(run_.config.train.seed)});
+                             {.seed = static_cast<std::uint64_t>(run_.config.train.seed)},
+                             [](std::int32_t) { stop_here_if_interrupted(); });
   tokens.insert(tokens.end(), more.begin(), more.end());
   const std::string text = run_.dataset->tokenizer().decode(tokens);
   write_text_file(folder_.sample(), text + "\n");
-  progress_.note(fmt::format("sample ({}):\n{}", folder_.sample().string(), text));
+  progress_.verbatim(fmt::format("sample ({}):\n{}", folder_.sample().string(), text));
 }
 
 }  // namespace monge::train

@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 
+#include "core/machine.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/memory_plan.h"
@@ -72,7 +73,13 @@ class Trainer {
   void finish();
   void sample();
 
+  bool evaluation_due() const { return done() || due(run_.config.train.eval_every); }
+  bool line_due() const { return evaluation_due() || due(run_.config.train.log_every); }
+  /// Whether the checkpoint that this run continues from was written instead of the line of its step.
+  bool line_owed() const;
   bool due(std::int64_t every) const { return every > 0 && state_.step % every == 0; }
+  /// Says once that other programs slow the run down.
+  void look_for_others();
   /// Adds the time since the last call to the training time, or leaves it out.
   void lap(bool training);
 
@@ -87,11 +94,12 @@ class Trainer {
   MemoryPlan plan_;
   double matmul_peak_ = 0.0;  // FLOP/s; 0 where MFU is not measured
 
-  Clock::time_point start_, lap_;
-  double seconds_before_ = 0.0;    // of the parts before a resume
-  double training_seconds_ = 0.0;  // since the last metrics line
-  std::int64_t timed_steps_ = 0;   // in these seconds
-  double step_seconds_ = 0.0;      // mean of this process so far, for the ETA
+  Clock::time_point start_, lap_, looked_;
+  std::optional<ProcessorTime> before_;  // when others were last looked for; none once they have been found
+  double seconds_before_ = 0.0;          // of the parts before a resume
+  double training_seconds_ = 0.0;        // since the last metrics line
+  std::int64_t timed_steps_ = 0;         // in these seconds
+  double step_seconds_ = 0.0;            // mean of this process so far, for the ETA
 };
 
 }  // namespace monge::train

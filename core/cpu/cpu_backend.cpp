@@ -1,6 +1,7 @@
 #include "core/cpu/cpu_backend.h"
 
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -26,6 +27,13 @@ void* allocate_block(std::size_t bytes) {
   return block;
 }
 
+/// Bytes. The system would promise more than this, and end the process when it is used.
+std::size_t machine_memory() {
+  struct sysinfo info {};
+  if (::sysinfo(&info) != 0) return 0;
+  return (static_cast<std::size_t>(info.totalram) + info.totalswap) * info.mem_unit;
+}
+
 std::string processor_name() {
   std::ifstream info("/proc/cpuinfo");
   for (std::string line; std::getline(info, line);) {
@@ -36,10 +44,14 @@ std::string processor_name() {
 
 }  // namespace
 
-CpuBackend::CpuBackend() : memory_("cpu", allocate_block, [](void* block, std::size_t) { std::free(block); }) {}
+CpuBackend::CpuBackend() : memory_("cpu", allocate_block, [](void* block, std::size_t) { std::free(block); }) {
+  memory_.set_limit(machine_memory());
+}
 
 std::string CpuBackend::description() const {
-  return fmt::format("{}, {}, {} threads, {}", processor_name(), simd_target(), thread_count(), onednn_version());
+  const int threads = thread_count();
+  return fmt::format("{}, {}, {} thread{}, {}", processor_name(), simd_target(), threads, threads == 1 ? "" : "s",
+                     onednn_version());
 }
 
 std::vector<std::string> CpuBackend::notes() const {

@@ -32,6 +32,11 @@ struct Options {
   virtual void check() const {}
 };
 
+/// The most that an integer may be unless its key says otherwise: products of a few such numbers can be counted.
+inline constexpr double largest_integer = 1e9;
+/// For numbers that only name something, like seeds: up to here a double tells neighbours apart.
+inline constexpr double any_integer = 0x1p53;
+
 /// What is said of one key, besides its name and member.
 struct Field {
   std::string_view doc = {};
@@ -63,7 +68,8 @@ class Fields {
     std::int64_t wide = value;
     Field bounded = field;
     bounded.min = std::max(field.min, static_cast<double>(std::numeric_limits<T>::min()));
-    bounded.max = std::min(field.max, static_cast<double>(std::numeric_limits<T>::max()));
+    if (bounded.max == std::numeric_limits<double>::infinity()) bounded.max = largest_integer;
+    bounded.max = std::min(bounded.max, static_cast<double>(std::numeric_limits<T>::max()));
     integer(key, wide, bounded);
     value = static_cast<T>(wide);
   }

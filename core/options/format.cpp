@@ -84,9 +84,8 @@ std::string range_text(const Field& field) {
     for (const std::string_view choice : field.choices) choices.push_back(yaml_text(choice));
     return fmt::format("{}", fmt::join(choices, " | "));
   }
-  // The limits of a 64-bit integer bound nothing that a person writes.
-  constexpr double limit = 0x1p63;
-  const bool below = field.max<limit, above = field.min> - limit;
+  // These limits bound nothing that a person means.
+  const bool below = field.max<largest_integer, above = field.min> - largest_integer;
   if (above && below && !field.exclusive_min) return fmt::format("{} .. {}", field.min, field.max);
   if (above && below) return fmt::format("> {} and <= {}", field.min, field.max);
   if (above) return fmt::format("{} {}", field.exclusive_min ? ">" : ">=", field.min);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <numeric>
 
@@ -33,6 +34,54 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
     std::swap(previous, row);
   }
   return previous[b.size()];
+}
+
+namespace {
+
+/// What nanoGPT and Hugging Face call a key of a configuration.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 34> elsewhere{{
+    {"n_layer", "model.layers"},
+    {"n_layers", "model.layers"},
+    {"num_hidden_layers", "model.layers"},
+    {"n_head", "model.heads"},
+    {"n_heads", "model.heads"},
+    {"num_attention_heads", "model.heads"},
+    {"num_key_value_heads", "model.kv_heads"},
+    {"n_embd", "model.width"},
+    {"d_model", "model.width"},
+    {"hidden_size", "model.width"},
+    {"block_size", "model.context"},
+    {"n_positions", "model.context"},
+    {"max_position_embeddings", "model.context"},
+    {"intermediate_size", "model.mlp.ratio"},
+    {"learning_rate", "optimizer.lr"},
+    {"min_lr", "optimizer.schedule.final_lr"},
+    {"warmup_iters", "optimizer.schedule.warmup"},
+    {"warmup_steps", "optimizer.schedule.warmup"},
+    {"lr_scheduler_type", "optimizer.schedule.kind"},
+    {"grad_clip", "optimizer.clip_norm"},
+    {"max_grad_norm", "optimizer.clip_norm"},
+    {"beta1", "optimizer.betas"},
+    {"beta2", "optimizer.betas"},
+    {"max_iters", "train.steps"},
+    {"max_steps", "train.steps"},
+    {"batch_size", "train.batch"},
+    {"per_device_train_batch_size", "train.batch"},
+    {"gradient_accumulation_steps", "train.accumulate"},
+    {"eval_interval", "train.eval_every"},
+    {"eval_iters", "train.eval_batches"},
+    {"log_interval", "train.log_every"},
+    {"dtype", "train.precision"},
+    {"dataset", "data.path"},
+    {"vocab_size", "data.tokenizer.vocab"},
+}};
+
+}  // namespace
+
+std::string did_you_mean_key(std::string_view key, const std::vector<std::string>& candidates) {
+  const auto known = std::ranges::find(elsewhere, key, &std::pair<std::string_view, std::string_view>::first);
+  if (known != elsewhere.end()) return fmt::format(". Did you mean '{}'?", known->second);
+  return did_you_mean(key, candidates);
 }
 
 std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates) {

@@ -13,4 +13,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b);
 /// ". Did you mean 'x'?" for the closest candidate, or "" when none is close.
 std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates);
 
+/// The same for a key of a configuration, which may also be called as other programs call it ("n_layer").
+std::string did_you_mean_key(std::string_view key, const std::vector<std::string>& candidates);
+
 }  // namespace monge

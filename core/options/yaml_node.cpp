@@ -92,7 +92,29 @@ class Builder : public YAML::EventHandler {
   void close() {
     Open done = std::move(open_.back());
     open_.pop_back();
+    merge(done.node);
     add(std::move(done.node), done.anchor);
+  }
+
+  /// `<<: *base` or `<<: [*a, *b]`: the keys of those maps, but for the ones that stand here; of several the first.
+  void merge(YamlNode& map) const {
+    const auto at = std::ranges::find(map.entries, "<<", &YamlEntry::key);
+    if (at == map.entries.end()) return;
+    YamlNode merged = std::move(at->value);
+    map.entries.erase(at);
+    if (merged.kind != YamlNode::Kind::list) {
+      YamlNode list = make_node(YamlNode::Kind::list, merged.place);
+      list.items.push_back(std::move(merged));
+      merged = std::move(list);
+    }
+    for (YamlNode& from : merged.items) {
+      if (from.kind != YamlNode::Kind::map) {
+        fail_at(from.place, path(), fmt::format("<< takes a map, or a list of maps, got {}", from.found()));
+      }
+      for (YamlEntry& entry : from.entries) {
+        if (map.find_entry(entry.key) == nullptr) map.entries.push_back(std::move(entry));
+      }
+    }
   }
 
   void add(YamlNode node, YAML::anchor_t anchor) {

@@ -316,9 +316,9 @@ class Reader : public Fields {
     for (const Section& section : storage_) {
       for (const YamlEntry& entry : section.map->entries) {
         if (std::find(section.known.begin(), section.known.end(), entry.key) != section.known.end()) continue;
-        fail_at(
-            entry.place, path_of(entry.key),
-            fmt::format("unknown key; allowed: {}{}", list_of(section.known), did_you_mean(entry.key, section.known)));
+        fail_at(entry.place, path_of(entry.key),
+                fmt::format("unknown key; allowed: {}{}", list_of(section.known),
+                            did_you_mean_key(entry.key, section.known)));
       }
     }
   }
@@ -345,6 +345,17 @@ class Reader : public Fields {
     return place;
   }
 
+  /// The last override that the message speaks of ("model.heads (3) must divide ..."), else the section.
+  Location place_of_problem(std::string_view message) const {
+    Location place = place_;
+    for (const Section& section : storage_) {
+      for (const YamlEntry& entry : section.map->entries) {
+        if (entry.place.laid_over && message.find(path_of(entry.key)) != std::string_view::npos) place = entry.place;
+      }
+    }
+    return place;
+  }
+
   void check(const Options& options) {
     if (!judged_) return;
     if (!missing_.empty()) fail_at(place_, missing_, missing_problem_);
@@ -355,7 +366,7 @@ class Reader : public Fields {
       } catch (const KeyError& error) {
         fail_at(place_of(error.key()), path_of(error.key()), error.what());
       } catch (const InputError& error) {
-        fail_at(place_, path_, error.what());
+        fail_at(place_of_problem(error.what()), path_, error.what());
       }
     }
   }

@@ -34,7 +34,9 @@ void check_range(double value, const YamlNode& node, const std::string& path, co
   const bool low = field.exclusive_min ? value <= field.min : value < field.min;
   if (!low && value <= field.max) return;
   const std::string unit = field.unit.empty() ? "" : fmt::format(" {}", field.unit);
-  fail_at(node.place, path, fmt::format("{} is out of range; allowed: {}{}", node.text, range_text(field), unit));
+  const bool beyond_reason = value > field.max && field.max >= largest_integer;  // a limit that range_text leaves out
+  const std::string allowed = beyond_reason ? fmt::format("<= {}", field.max) : range_text(field);
+  fail_at(node.place, path, fmt::format("{} is out of range; allowed: {}{}", node.text, allowed, unit));
 }
 
 }  // namespace

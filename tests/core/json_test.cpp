@@ -18,7 +18,18 @@ TEST(Json, WhatIsNotJsonIsDiscarded) {
   EXPECT_FALSE(parse_json(" null ").is_discarded());
 }
 
-TEST(Json, BytesThatAreNotUtf8AreReplaced) { EXPECT_EQ(json_text(Json("a\xff!")), "\"a\xef\xbf\xbd!\""); }
+TEST(Json, BytesThatAreNotUtf8AreKept) {
+  EXPECT_EQ(json_text(Json("a\xe9!")), "\"a\xf4\x8f\xbf\xa9!\"");
+  // Lone and cut bytes, too long forms, surrogates, what stands for bytes itself, and characters that are right.
+  for (const char* text :
+       {"a\xe9!", "\x80", "\xff\xfe", "\xe2\x82", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+        "\xf4\x8f\xbf\xa9", "\xf4\x8f\xbe\x80\xf4", "\xf4\x8f\xbd\xbf", "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80"}) {
+    const std::string written = json_text({{"path", {text}}});
+    EXPECT_EQ(parse_json(written)["path"][0].get<std::string>(), text) << written;
+  }
+  const std::string euro = "\xe2\x82\xac";
+  EXPECT_EQ(json_text(Json(euro)), '"' + euro + '"');
+}
 
 }  // namespace
 }  // namespace monge

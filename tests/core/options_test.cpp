@@ -112,6 +112,20 @@ run: {prompt: *name, groups: [&g {lr_scale: 3}, *g]}
   EXPECT_EQ(o.run.groups[1].lr_scale, 3.0);
 }
 
+TEST(Read, MergedMapsGiveWhatIsNotThere) {
+  const SchemaOptions schema = read(
+      "data: {kind: text, path: a}\n"
+      "model: &small {width: 7, dropout: 0.25}\n"
+      "run: {groups: [{mlp: &swi {kind: swiglu, multiple: 3}}, {mlp: {<<: *swi, multiple: 5}}, {mlp: {<<: "
+      "[*swi]}}]}\n");
+  EXPECT_EQ(schema.model.width, 7);
+  for (const auto& [group, multiple] : {std::pair{0, 3}, {1, 5}, {2, 3}}) {
+    const auto& mlp = schema.run.groups.at(static_cast<std::size_t>(group)).mlp;
+    EXPECT_EQ(mlp.kind, "swiglu");
+    EXPECT_EQ(dynamic_cast<const SwigluOptions&>(*mlp.options).multiple, multiple) << group;
+  }
+}
+
 TEST(Read, TextTakesScalarsThatLookLikeOtherTypes) {
   const SchemaOptions o = read("data: {kind: text, path: [2024, true, 'null']}\n");
   EXPECT_EQ(options_of<TextOptions>(o.data.dataset).path, (std::vector<std::string>{"2024", "true", "null"}));

@@ -316,6 +316,21 @@ TEST(Analysis, EachRateCountsAtTheBestOfTheOtherSettings) {
   EXPECT_EQ(study.divergence, 0.008);
 }
 
+TEST(Analysis, ARateOfZeroHasNoPlaceOnTheAxis) {
+  Results results = planted({0.0, 0.0}, 2, 1);
+  const auto tune = [&](std::size_t variant, double lr, double loss) {
+    results.runs.push_back(
+        {.variant = variant, .axes = {{"optimizer.lr", lr}}, .status = compare::Run::Status::done, .final_loss = loss});
+  };
+  tune(0, 0.0, 1.9);
+  tune(0, 0.001, 2.2);
+  tune(0, 0.002, 2.0);
+  tune(1, 0.0, 3.0);
+  const Analysis analysis = analyse(results);
+  ASSERT_EQ(analysis.sensitivities.size(), 1u);
+  EXPECT_EQ(analysis.sensitivities.front().study->losses, (std::vector{2.2, 2.0}));
+}
+
 TEST(Analysis, ARealisticComparison) {
   const Analysis analysis = analyse(Realistic::results());
   ASSERT_EQ(analysis.tables.size(), 5u);

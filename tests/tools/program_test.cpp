@@ -1,5 +1,6 @@
 // The program as a person or a script meets it: exit codes, messages, and nothing half-written.
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "support/expect_error.h"
 #include "support/program.h"
@@ -11,6 +12,12 @@ using test::Program;
 using test::read_file;
 using test::Result;
 using test::write_file;
+
+std::string made_up_sentences() {
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += fmt::format("sentence {} of some.\n", i);
+  return text;
+}
 
 class ProgramTest : public testing::Test {
  protected:
@@ -194,6 +201,82 @@ TEST_F(ProgramTest, ADamagedCheckpointIsRefused) {
     EXPECT_EQ(result.code, 2) << arguments;
     EXPECT_HAS(result.err, "is damaged");
   }
+}
+
+TEST_F(ProgramTest, NumbersBeyondReasonAreRefused) {
+  for (const char* number : {"train.threads=100000", "train.threads=4294967297", "train.batch=9223372036854775807",
+                             "train.steps=1e18", "model.layers=100000000", "model.width=1000000000000",
+                             "model.context=1000000000", "train.accumulate=5000000"}) {
+    const std::string key = std::string(number).substr(0, std::string(number).find('='));
+    expect_refused(fmt::format("train config.yaml {}", number), key + ": ");
+    EXPECT_HAS(read_file(program / "stderr"), "is out of range; allowed: ");
+    const Result info = program.run(fmt::format("info config.yaml {}", number));
+    EXPECT_EQ(info.code, 2) << number;
+  }
+  for (const char* arguments :
+       {"sample run --tokens -5", "sample run --tokens abc", "bench config.yaml --steps 99999999999",
+        "train config.yaml --profile t --profile-steps 0"}) {
+    const Result result = program.run(arguments);
+    EXPECT_EQ(result.code, 2) << arguments;
+    EXPECT_HAS(result.err, " is not a whole number from ");
+    EXPECT_LT(result.err.size(), 120u) << result.err;
+  }
+}
+
+// Within every range, but larger than the machine: refused before memory is touched, and counted without overflow.
+TEST_F(ProgramTest, SizesThatNoMachineHasAreRefused) {
+  for (const char* sizes :
+       {"model.width=1048576", "model.width=1048576 model.layers=10000",
+        "model.context=4194304 train.batch=1048576 train.accumulate=1048576 model.layers=1 model.width=1024"}) {
+    const Result result =
+        program.run(fmt::format("train config.yaml train.steps=1 {} --out big", sizes), "ulimit -v 80000000; ");
+    EXPECT_EQ(result.code, 3) << sizes << result.err;
+    EXPECT_TRUE(result.err.find("out of memory") != std::string::npos ||
+                result.err.find("more elements than") != std::string::npos)
+        << result.err;
+  }
+}
+
+TEST_F(ProgramTest, OverridesAreBlamedForWhatTheySay) {
+  for (const char* text : {"device=gpu", "model.heads=3"}) {
+    const Result result = program.run(fmt::format("train config.yaml {}", text));
+    EXPECT_EQ(result.code, 2);
+    EXPECT_HAS(result.err, fmt::format("monge: override '{}': ", text));
+  }
+  write_file(program / "odd.yaml", "data: {kind: markov}\nmodel: {heads: 3, width: 16}\n");
+  EXPECT_HAS(program.run("train odd.yaml train.steps=3").err, "odd.yaml:2:8");
+}
+
+TEST_F(ProgramTest, APathNeedNotBeUtf8) {
+  const std::string name = "d\xe9";
+  std::filesystem::create_directories(program / name);
+  write_file(program / name / "t.txt", made_up_sentences());
+  const std::string data = fmt::format(" data.kind=text data.path='{}/t.txt' data.cache=cache", name);
+  const Result train = program.run("train config.yaml train.steps=2 --out run" + data);
+  EXPECT_EQ(train.code, 0) << train.err;
+  EXPECT_EQ(program.run("eval run").code, 0) << read_file(program / "stderr");
+  EXPECT_EQ(program.run("eval run --json").code, 0);
+  EXPECT_EQ(program.run("train run/config.yaml train.steps=4 --out run --resume").code, 0)
+      << read_file(program / "stderr");
+}
+
+TEST_F(ProgramTest, LinesFitATerminal) {
+  for (const char* arguments :
+       {"train config.yaml --out run", "info config.yaml", "info", "bench config.yaml --steps 1"}) {
+    const Result result = program.run(arguments);
+    EXPECT_EQ(result.code, 0) << result.err;
+    std::istringstream lines(result.out);
+    for (std::string line; std::getline(lines, line);) {
+      const bool unbroken = line.find(' ', 10) == std::string::npos;  // a path
+      EXPECT_TRUE(line.size() <= 80 || unbroken) << line;
+    }
+  }
+}
+
+TEST_F(ProgramTest, SaysItsVersion) {
+  const Result version = program.run("--version");
+  EXPECT_EQ(version.code, 0);
+  EXPECT_TRUE(version.out.starts_with("Monge ")) << version.out;
 }
 
 TEST_F(ProgramTest, HelpShowsEveryKey) {

@@ -154,7 +154,7 @@ TEST(ReportTest, EveryRunAndLintIsThere) {
 TEST(ReportTest, WhatTheUserWroteIsText) {
   NEEDS_GNUPLOT();
   Results results = Realistic::results();
-  const std::string evil = "<b onclick=\"x\">&'` | $x @y\n\"</td>";
+  const std::string evil = "<b onclick=\"x\">&'` | $x @y 10% a%g %\n\"</td>";
   results.title = results.description = results.machine = evil;
   for (Variant& variant : results.variants) variant.name = variant.config = evil;
   for (Workload& workload : results.workloads) workload.name = workload.data = workload.target_source = evil;
@@ -166,6 +166,17 @@ TEST(ReportTest, WhatTheUserWroteIsText) {
   const std::string markdown = to_markdown(page_of(results));
   EXPECT_EQ(markdown.substr(0, markdown.find("```")).find("<b"), std::string::npos);
   EXPECT_HAS(markdown, "\\| $x");
+}
+
+TEST(ReportTest, PlotsShowNamesAsTheyAre) {
+  NEEDS_GNUPLOT();
+  Results results = Realistic::results();
+  for (std::size_t v = 0; v < results.variants.size(); ++v) results.variants[v].name = fmt::format("'{}' a%g 10%", v);
+  const std::string html = unescaped(html_of(results));
+  const std::string other = results.baseline == 0 ? "'1' a%g 10%" : "'0' a%g 10%";
+  const std::size_t plot = html.find("<svg");
+  EXPECT_EQ(html.find("%%"), std::string::npos);
+  EXPECT_NE(html.find(other, plot), std::string::npos);
 }
 
 TEST(ReportTest, TheSameResultsGiveTheSameFiles) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <map>
 
 #include "core/random.h"
@@ -116,6 +117,31 @@ TEST(BpeTokenizer, CountsAndMergesRuns) {
   const std::string text = "aaaaa aaa aaaa aa";
   EXPECT_EQ(learn(text, 300)->save(), BpeTokenizer(naive_merges(text, 44)).save());
   EXPECT_EQ(learn(text, 257)->encode("aaa"), (Ids{256, 'a'}));
+}
+
+// Scripts without spaces: a line is one word, in which pairs overlap, vanish and come anew.
+TEST(BpeTokenizer, LearnsFromLongWordsLikePlainLoops) {
+  for (std::uint64_t seed = 0; seed < 4; ++seed) {
+    RandomSequence random(seed, 2);
+    std::string text;
+    for (int i = 0; i < 600; ++i)
+      text += random.below(40) == 0 ? "\n" : std::string(1, "aaab\xE4\xB8\x80"[random.below(7)]);
+    const std::vector<Pair> merges = naive_merges(text, 120);
+    const auto tokenizer = learn(text, 256 + 120);
+    EXPECT_EQ(tokenizer->save(), BpeTokenizer(merges).save()) << seed;
+    EXPECT_EQ(tokenizer->encode(text), naive_ids(text, merges)) << seed;
+  }
+}
+
+TEST(BpeTokenizer, ALongWordTakesNoTime) {
+  RandomSequence random(1, 3);
+  std::string text;
+  for (int i = 0; i < 400'000; ++i) text += static_cast<char>('a' + random.below(20));
+  const auto start = std::chrono::steady_clock::now();
+  const auto tokenizer = learn(text, 2048);
+  EXPECT_EQ(tokenizer->vocab(), 2048);
+  EXPECT_LT(tokenizer->encode(text).size(), text.size() / 2);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));  // going through the word: minutes
 }
 
 TEST(BpeTokenizer, StopsWhereNothingRepeats) {

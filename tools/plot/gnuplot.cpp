@@ -84,6 +84,12 @@ std::string plot_text(std::string_view text) {
   return result + "'";
 }
 
+std::string tic_text(std::string_view text) {
+  std::string format;
+  for (const char c : text) format += c == '%' ? "%%" : std::string(1, c);
+  return plot_text(format);
+}
+
 std::string data_block(std::string_view name, const std::vector<std::vector<double>>& rows) {
   std::string text = fmt::format("${} << EOD\n", name);
   for (const std::vector<double>& row : rows) {

@@ -14,6 +14,8 @@ std::string gnuplot_svg(const std::string& script, int width, int height);
 
 /// Text as gnuplot's literal: one line, single quotes.
 std::string plot_text(std::string_view text);
+/// The same for the label of a tic, which gnuplot takes for a format.
+std::string tic_text(std::string_view text);
 /// "$name << EOD ... EOD": a row of numbers per line; infinite and NaN become gnuplot's NaN.
 std::string data_block(std::string_view name, const std::vector<std::vector<double>>& rows);
 

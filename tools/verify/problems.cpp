@@ -169,6 +169,11 @@ Problems checkpoint_problems(const std::filesystem::path& run_or_checkpoint, std
       notes.push_back(fmt::format("{} is not an attention with a row map and was left out.", name));
     }
   });
+  if (layers.empty()) {
+    throw InputError(
+        fmt::format("'{}' has no attention layer with a row map (model.kind {}): there is nothing to verify in it",
+                    saved->checkpoint.string(), saved->config.model.kind));
+  }
   saved->model->eval();
   for (auto& [layer, first] : layers) layer->set_observer(&first);
   {

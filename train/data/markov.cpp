@@ -41,7 +41,8 @@ void MarkovOptions::fields(Fields& f) {
     {.doc = "of the Dirichlet law the rows are drawn from: small is predictable, large is uniform",
      .min = 1e-3,
      .max = 1e6});
-  f("language_seed", language_seed, {.doc = "which language, and its validation sequences", .min = 0});
+  f("language_seed", language_seed,
+    {.doc = "which language, and its validation sequences", .min = 0, .max = any_integer});
   f("validation_windows", validation_windows, {.doc = "number of validation sequences", .min = 1, .max = 1 << 20});
 }
 

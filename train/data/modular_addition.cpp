@@ -80,7 +80,7 @@ void ModularAdditionOptions::fields(Fields& f) {
   f("modulus", modulus, {.doc = "p: the numbers are 0 .. p - 1", .min = 2, .max = max_symbols});
   f("train_fraction", train_fraction,
     {.doc = "share of the p^2 pairs to learn from; the rest validates", .min = 0.01, .max = 0.99});
-  f("language_seed", language_seed, {.doc = "which pairs are learned from", .min = 0});
+  f("language_seed", language_seed, {.doc = "which pairs are learned from", .min = 0, .max = any_integer});
 }
 
 std::unique_ptr<Dataset> make_modular_addition_dataset(const ModularAdditionOptions& options,

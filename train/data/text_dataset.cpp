@@ -12,6 +12,8 @@
 #include "core/random_streams.h"
 #include "train/checksum.h"
 #include "train/data/token_store.h"
+#include "train/interrupt.h"
+#include "train/progress.h"
 
 namespace monge::train {
 namespace {
@@ -32,6 +34,7 @@ void append_file(const std::string& path, std::string& text) {
   if (const auto bytes = fs::file_size(path, error); !error) text.reserve(before + bytes);
   std::array<char, 1 << 16> part;
   while (file.read(part.data(), part.size()), file.gcount() > 0) {
+    stop_here_if_interrupted();
     text.append(part.data(), static_cast<std::size_t>(file.gcount()));
   }
   if (!file.eof()) throw InputError(fmt::format("data.path: '{}' cannot be read; check its permissions", path));
@@ -73,10 +76,9 @@ TokenStore tokenize(const TextOptions& options) {
   if (problem.empty()) {
     if (auto kept = TokenStore::open(path, key)) return std::move(*kept);
   } else {
-    fmt::print(stderr,
-               "warning: the tokenized text is kept in memory only, because it cannot be written to '{}' ({}); "
-               "data.cache names another folder\n",
-               folder.string(), problem);
+    show(stderr, fmt::format("warning: the tokenized text is kept in memory only, because it cannot be written to '{}' "
+                             "({}); data.cache names another folder\n",
+                             folder.string(), problem));
   }
   return made;
 }

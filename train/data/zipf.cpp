@@ -14,7 +14,8 @@ void ZipfOptions::fields(Fields& f) {
   f("exponent", exponent, {.doc = "frequency falls as 1 / rank^exponent; 0: all alike", .min = 0.0, .max = 10.0});
   f("pairing", pairing,
     {.doc = "probability that a token is followed by its partner; 0: independent tokens", .min = 0.0, .max = 0.99});
-  f("language_seed", language_seed, {.doc = "which partners, and the validation sequences", .min = 0});
+  f("language_seed", language_seed,
+    {.doc = "which partners, and the validation sequences", .min = 0, .max = any_integer});
   f("validation_windows", validation_windows, {.doc = "number of validation sequences", .min = 1, .max = 1 << 20});
 }
 

@@ -30,6 +30,7 @@ void study_tuning(const Results& results, Analysis& analysis) {
   for (const Run& run : results.runs) {
     if (run.stage != Stage::tune || run.status == Run::Status::failed) continue;
     if (run.axes.empty() || run.axes.front().first != "optimizer.lr") continue;
+    if (run.axes.front().second <= 0.0) continue;  // it has no place on a logarithmic axis
     const bool finite = run.status == Run::Status::done && std::isfinite(run.final_loss);
     trials[{run.workload, run.budget, run.variant}][run.axes].push_back(finite ? run.final_loss : infinity);
   }

@@ -97,7 +97,7 @@ Figure difference_figure(const Results& results, const Table& table) {
     drawing.add_data(name, {{test.difference, line, test.interval.low, test.interval.high}});
     drawing.layers.push_back(
         fmt::format("${} using 1:2:3:4 with xerrorbars pt 7 ps 0.8 lw 2.6 lc {} notitle", name, ink));
-    names.push_back(fmt::format("{} {}", name_of(results, row->variant), line));
+    names.push_back(fmt::format("{} {}", tic_text(results.variants[row->variant].name), line));
   }
   if (names.empty()) return {};
   const std::string& baseline = results.variants[results.baseline].name;

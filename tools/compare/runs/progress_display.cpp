@@ -64,12 +64,11 @@ void ProgressDisplay::tell_ended(const RunPlan& plan) {
 
 void ProgressDisplay::note(const std::string& text) {
   erase();
-  fmt::print(out_, "{}\n", text);
-  std::fflush(out_);
+  train::show(out_, text + "\n");
 }
 
 void ProgressDisplay::erase() {
-  if (drawn_ > 0) fmt::print(out_, "\r\x1b[{}A\x1b[J", drawn_);
+  if (drawn_ > 0) train::show(out_, fmt::format("\r\x1b[{}A\x1b[J", drawn_));
   drawn_ = 0;
 }
 
@@ -80,8 +79,9 @@ void ProgressDisplay::draw(const std::vector<std::string>& lines) {
   const std::size_t width = known ? window.ws_col : 80, height = known ? window.ws_row - 1u : lines.size();
   erase();
   drawn_ = std::min(height, lines.size());
-  for (std::size_t i = 0; i < drawn_; ++i) fmt::print(out_, "{}\n", lines[i].substr(0, width - 1));
-  std::fflush(out_);
+  std::string text;
+  for (std::size_t i = 0; i < drawn_; ++i) text += lines[i].substr(0, width - 1) + "\n";
+  train::show(out_, text);
 }
 
 std::vector<std::string> ProgressDisplay::table(const RunPlan& plan) const {

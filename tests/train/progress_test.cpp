@@ -1,0 +1,32 @@
+#include "train/progress.h"
+
+#include <gtest/gtest.h>
+
+namespace monge::train {
+namespace {
+
+TEST(Progress, WrapsBetweenWords) {
+  EXPECT_EQ(wrapped("short\n\nlines\n"), "short\n\nlines\n");
+  const std::string word(30, 'a');
+  EXPECT_EQ(wrapped(word + " " + word + " " + word, 4), word + " " + word + "\n    " + word);
+  EXPECT_EQ(wrapped(word + " b  c " + word + " " + word, 0), word + " b  c " + word + "\n" + word);
+  EXPECT_EQ(wrapped(word + " " + word + "  c d " + word, 2), word + " " + word + "\n  c d " + word);
+  const std::string path(100, '/');
+  EXPECT_EQ(wrapped(path), path);
+  EXPECT_EQ(wrapped("data     " + path + " end"), "data     " + path + "\n         end");
+  std::string accents;
+  for (int i = 0; i < 40; ++i) accents += "\xC3\xA9 ";
+  EXPECT_EQ(wrapped(accents + "e"), accents.substr(0, accents.size() - 1) + "\n         e") << "columns, not bytes";
+}
+
+TEST(Progress, ATerminalGetsNoControlCharacters) {
+  EXPECT_EQ(TerminalText().next("a\x1b[2J\tb\n\r\x7f"), "a\\x1b[2J\tb\n\\x0d\\x7f");
+  EXPECT_EQ(TerminalText().next("\xC3\xA9 \xE4\xB8\x80 \xC2\xA0"), "\xC3\xA9 \xE4\xB8\x80 \xC2\xA0");
+  TerminalText pieces;
+  EXPECT_EQ(pieces.next("\xC2") + pieces.next("\x9B") + pieces.next("2J"),
+            "\xC2\\x9b"
+            "2J");
+}
+
+}  // namespace
+}  // namespace monge::train
