@@ -12,6 +12,7 @@
 #include "tools/compare/runs/forecast.h"
 #include "tools/compare/runs/progress_display.h"
 #include "tools/key_help.h"
+#include "train/folder_lock.h"
 #include "train/interrupt.h"
 
 namespace fs = std::filesystem;
@@ -55,9 +56,10 @@ ExitCode forecast(compare::Comparison& comparison, compare::Runs& runs) {
 
 ExitCode run(const Arguments& arguments) {
   using namespace compare;
-  Comparison comparison(arguments.comparison, arguments.overrides, omp_get_num_procs());
   const fs::path out =
       arguments.out.empty() ? fs::path("runs") / fs::path(arguments.comparison).stem() : fs::path(arguments.out);
+  const train::FolderLock lock(out, "comparison");
+  Comparison comparison(arguments.comparison, arguments.overrides, omp_get_num_procs());
   Runs runs(out / "runs", build_text(), comparison.threads());
   if (arguments.forecast) return forecast(comparison, runs);
   ProgressDisplay display(stdout, comparison, runs);
