@@ -185,6 +185,9 @@ void Optimizer::use_average(bool on) {
 std::vector<std::string> Optimizer::notes() const {
   std::vector<std::string> out = rule_->notes();
   std::ranges::move(attention_->notes(), std::back_inserter(out));
+  if (averages()) {
+    out.push_back("the validation loss, samples and saved models are those of an average of the parameters");
+  }
   if (const double passes = passes_per_step(); passes > 1.0) {
     out.push_back(fmt::format("the optimizer measures curvature: {:.2f} forward and backward passes per step", passes));
   }

@@ -12,6 +12,7 @@
 #include "tools/key_help.h"
 #include "tools/output.h"
 #include "tools/processors.h"
+#include "train/folder_lock.h"
 #include "train/interrupt.h"
 #include "train/progress.h"
 
@@ -57,9 +58,10 @@ ExitCode forecast(compare::Comparison& comparison, compare::Runs& runs) {
 ExitCode run(const Arguments& arguments) {
   using namespace compare;
   keep_running_without_readers();
-  Comparison comparison(arguments.comparison, arguments.overrides, default_threads());
   const fs::path out =
       arguments.out.empty() ? fs::path("runs") / fs::path(arguments.comparison).stem() : fs::path(arguments.out);
+  const train::FolderLock lock(out, "comparison");
+  Comparison comparison(arguments.comparison, arguments.overrides, default_threads());
   Runs runs(out / "runs", build_text(), comparison.threads());
   if (arguments.forecast) return forecast(comparison, runs);
   ProgressDisplay display(stdout, comparison, runs);

@@ -1,8 +1,9 @@
-// monge eval RUN_OR_CHECKPOINT [key.path=value ...] [--json]
+// monge eval RUN_OR_CHECKPOINT [key.path=value ...] [--best] [--json]
 #include <nlohmann/json.hpp>
 
 #include "core/json.h"
 #include "tools/commands.h"
+#include "train/data_identity.h"
 #include "train/evaluate.h"
 #include "train/saved_model.h"
 
@@ -12,19 +13,25 @@ namespace {
 struct Arguments {
   std::string from;
   std::vector<std::string> overrides;
-  bool json = false;
+  bool best = false, json = false;
 };
 
 void run(const Arguments& arguments) {
-  const train::SavedModel saved = train::load_model(arguments.from, arguments.overrides);
+  const train::SavedModel saved = train::load_model(arguments.from, arguments.overrides,
+                                                    arguments.best ? train::Which::best : train::Which::newest);
   const train::Run::Turn turn(saved);
   const auto dataset = train::data_of(saved);
+  const std::string difference = train::data_difference(train::Checkpoint(saved.checkpoint), saved.config, *dataset);
+  if (!difference.empty()) {
+    fmt::print(stderr, "note: the data is another than that of the run: {}\n", difference);
+  }
   const train::Evaluation e = train::evaluate(*saved.model, *dataset, saved.device, saved.config.train.batch);
   if (arguments.json) {
     Json out{{"checkpoint", saved.checkpoint.string()},
              {"step", saved.state.step},
              {"windows", e.windows},
              {"val_loss", e.loss}};
+    if (!difference.empty()) out["data_changed"] = difference;
     if (e.optimum) out["optimum"] = *e.optimum;
     if (e.excess()) out["excess_loss"] = *e.excess();
     if (e.accuracy) out["val_accuracy"] = *e.accuracy;
@@ -46,6 +53,7 @@ void add_eval(Command& program) {
   Command command = program.subcommand("eval", "Validation loss of a trained model over a full pass");
   command.option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint").required();
   command.option("overrides", a->overrides, "key.path=value: settings that replace those of the run");
+  command.flag("--best", a->best, "The run's checkpoint with the lowest validation loss, instead of its newest");
   command.flag("--json", a->json, "One JSON object instead of text");
   command.action([a] { run(*a); });
 }

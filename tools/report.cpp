@@ -2,6 +2,7 @@
 
 #include "tools/compare/report/report.h"
 #include "tools/commands.h"
+#include "train/folder_lock.h"
 
 namespace fs = std::filesystem;
 
@@ -16,7 +17,9 @@ void run(const Arguments& arguments) {
   const fs::path given = arguments.results;
   const fs::path file = fs::is_directory(given) ? given / "results.json" : given;
   const fs::path folder = arguments.out.empty() ? fs::absolute(file).parent_path() : fs::path(arguments.out);
-  compare::write_report(compare::read_results(file), folder);
+  const compare::Results results = compare::read_results(file);
+  const train::FolderLock lock(folder, "comparison");
+  compare::write_report(results, folder);
   fmt::print("{}\n", (folder / "report.html").string());
 }
 

@@ -1,4 +1,5 @@
-// monge sample RUN_OR_CHECKPOINT [--prompt TEXT] [--tokens N] [--temperature X] [--top-k K] [--top-p P] [--seed S]
+// monge sample RUN_OR_CHECKPOINT [--best] [--prompt TEXT] [--tokens N] [--temperature X] [--top-k K] [--top-p P]
+// [--seed S]
 
 #include <unistd.h>
 
@@ -14,6 +15,7 @@ namespace {
 struct Arguments {
   std::string from;
   std::vector<std::string> overrides;
+  bool best = false;
   std::string prompt;
   std::int64_t tokens = 500;
   train::SamplingOptions options;
@@ -21,7 +23,8 @@ struct Arguments {
 
 void run(const Arguments& arguments) {
   arguments.options.check();
-  const train::SavedModel saved = train::load_model(arguments.from, arguments.overrides);
+  const train::SavedModel saved = train::load_model(arguments.from, arguments.overrides,
+                                                    arguments.best ? train::Which::best : train::Which::newest);
   const train::Run::Turn turn(saved);
   train::TerminalText shown;
   const bool terminal = ::isatty(STDOUT_FILENO) == 1;
@@ -43,6 +46,7 @@ void add_sample(Command& program) {
   Command command = program.subcommand("sample", "Generate text with a trained model");
   command.option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint").required();
   command.option("overrides", a->overrides, "key.path=value: settings that replace those of the run");
+  command.flag("--best", a->best, "The run's checkpoint with the lowest validation loss, instead of its newest");
   command.option("--prompt", a->prompt, "Text to continue (default: a line break)");
   command.option("--tokens", a->tokens, "How many tokens to generate").show_default().whole_number(0);
   command.option("--temperature", a->options.temperature, "Divides the logits; 0: always the most probable token")

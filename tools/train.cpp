@@ -1,10 +1,12 @@
-// monge train CONFIG [key.path=value ...] [--out DIR] [--resume] [--profile FILE]
+// monge train [CONFIG] [key.path=value ...] [--out DIR] [--resume] [--profile FILE]
 
 #include "tools/commands.h"
 #include "tools/key_help.h"
 #include "tools/output.h"
 #include "train/interrupt.h"
 #include "train/trainer.h"
+
+namespace fs = std::filesystem;
 
 namespace monge::tools {
 namespace {
@@ -25,18 +27,29 @@ std::optional<train::StepProfile> profile_of(const Arguments& arguments, const t
   return std::optional<train::StepProfile>(std::in_place, arguments.profile);
 }
 
-ExitCode run(const Arguments& arguments) {
-  train::Config config = train::load_config(arguments.config, arguments.overrides);
-  if (arguments.resume && arguments.out.empty()) {
-    throw InputError("--resume needs --out DIR: the run to continue");
+/// What is missing on the command line of a resume is in its folder.
+Arguments with_config(Arguments arguments) {
+  if (!arguments.resume) {
+    if (arguments.config.empty()) throw InputError("train: name a YAML file (see monge train --help)");
+    return arguments;
   }
-  const auto out =
-      arguments.out.empty() ? train::next_run_path(arguments.config) : std::filesystem::path(arguments.out);
+  if (arguments.out.empty()) throw InputError("--resume needs --out DIR: the run to continue");
+  const bool is_override = arguments.config.find('=') != std::string::npos && !fs::exists(arguments.config);
+  if (is_override) arguments.overrides.insert(arguments.overrides.begin(), arguments.config);
+  if (is_override || arguments.config.empty()) arguments.config = fs::path(arguments.out) / "config.yaml";
+  return arguments;
+}
+
+ExitCode run(const Arguments& given) {
+  const Arguments arguments = with_config(given);
+  train::Config config = train::load_config(arguments.config, arguments.overrides);
   std::optional<train::StepProfile> steps = profile_of(arguments, config);
   keep_running_without_readers();
+  auto folder = arguments.out.empty() ? train::RunFolder::next(arguments.config)
+                                      : std::make_unique<train::RunFolder>(arguments.out, arguments.resume);
   train::Progress progress(stdout);
   const train::Interrupt interrupt;
-  train::Trainer trainer(std::move(config), out, arguments.resume, progress);
+  train::Trainer trainer(std::move(config), std::move(folder), progress);
   const train::RunEnd end = trainer.run([&interrupt] { return interrupt.requested(); }, steps ? &*steps : nullptr);
   return end == train::RunEnd::finished ? ExitCode::done : ExitCode::interrupted;
 }
@@ -46,7 +59,7 @@ ExitCode run(const Arguments& arguments) {
 void add_train(Command& program, ExitCode& exit_code) {
   auto arguments = std::make_shared<Arguments>();
   Command command = program.subcommand("train", "Train a model described in YAML");
-  command.option("config", arguments->config, "YAML file").required();
+  command.option("config", arguments->config, "YAML file; with --resume, by default that in --out");
   command.option("overrides", arguments->overrides, "key.path=value: settings that replace those of the file");
   command.option("--out", arguments->out, "Folder of the run (default: runs/<config>-<n>, a new one)");
   command.flag("--resume", arguments->resume, "Continue from the newest checkpoint in --out");

@@ -20,6 +20,7 @@ constexpr int format_version = 1;
 constexpr const char* model_file = "model.safetensors";
 constexpr const char* optimizer_file = "optimizer.safetensors";
 constexpr const char* state_file = "state.json";
+constexpr const char* best_name = "best";
 // The key that names the algorithm of the checksums; checkpoints of before XXH3 do not have it.
 constexpr const char* algorithm_key = "checksums";
 constexpr const char* xxh3 = "xxh3";
@@ -81,10 +82,12 @@ Json to_json(const CheckpointState& s, const std::string& model_checksum, const 
           {"val_loss", optional_json(s.val_loss)},
           {"best_val_loss", optional_json(s.best_val_loss)},
           {"best_step", s.best_step},
+          {"since_best", s.since_best},
           {"losses", s.record.losses},
           {"grad_norms", s.record.grad_norms},
           {"vocab", s.vocab},
           {"tokenizer", s.tokenizer},
+          {"data", s.data},
           {"config", s.config},
           {algorithm_key, xxh3},
           {model_file, model_checksum},
@@ -126,7 +129,7 @@ void write_checkpoint(const fs::path& checkpoints, const CheckpointState& state,
   }
 }
 
-void prune_checkpoints(const fs::path& checkpoints, std::int64_t keep, std::int64_t best_step) {
+void prune_checkpoints(const fs::path& checkpoints, std::int64_t keep, std::int64_t best_step) try {
   for (const auto& entry : fs::directory_iterator(checkpoints)) {
     if (is_leftover(entry.path())) fs::remove_all(entry.path());
   }
@@ -135,10 +138,17 @@ void prune_checkpoints(const fs::path& checkpoints, std::int64_t keep, std::int6
   for (std::size_t i = 0; i < surplus; ++i) {
     if (steps[i] != best_step) fs::remove_all(checkpoints / directory_name(steps[i]));
   }
-  if (!std::ranges::binary_search(steps, best_step)) return;
-  const fs::path link = beside(checkpoints, "best");
+  const fs::path best = checkpoints / best_name;
+  if (!std::ranges::binary_search(steps, best_step)) {
+    if (fs::is_symlink(best) && !fs::exists(best)) fs::remove(best);
+    return;
+  }
+  const fs::path link = beside(checkpoints, best_name);
   fs::create_directory_symlink(directory_name(best_step), link);
-  fs::rename(link, checkpoints / "best");
+  fs::rename(link, best);
+} catch (const fs::filesystem_error& e) {
+  throw RunError(
+      fmt::format("the checkpoint was written, but those of before could not be put in order: {}", e.what()));
 }
 
 Checkpoint::Checkpoint(fs::path directory) : directory_(std::move(directory)) {
@@ -177,10 +187,12 @@ Checkpoint::Checkpoint(fs::path directory) : directory_(std::move(directory)) {
     state_.val_loss = optional_number(object.at("val_loss"));
     state_.best_val_loss = optional_number(object.at("best_val_loss"));
     state_.best_step = object.at("best_step").get<std::int64_t>();
+    state_.since_best = object.value("since_best", std::int64_t{0});  // not in checkpoints of before it was counted
     state_.record.losses = object.at("losses").get<std::vector<double>>();
     state_.record.grad_norms = object.at("grad_norms").get<std::vector<double>>();
     state_.vocab = object.at("vocab").get<std::int64_t>();
     state_.tokenizer = object.at("tokenizer").get<std::string>();
+    state_.data = object.value("data", "");
     state_.config = object.at("config").get<std::string>();
     model_checksum_ = object.at(model_file).get<std::string>();
     optimizer_checksum_ = object.at(optimizer_file).get<std::string>();
@@ -241,14 +253,23 @@ std::optional<fs::path> newest_checkpoint(const fs::path& checkpoints) {
   return checkpoints / directory_name(steps.back());
 }
 
-fs::path find_checkpoint(const fs::path& run_or_checkpoint) {
+fs::path find_checkpoint(const fs::path& run_or_checkpoint, Which which) {
   std::error_code error;
   if (!fs::is_directory(run_or_checkpoint, error)) {
     throw InputError(fmt::format("'{}' is not a directory; give a run folder or one of its checkpoints",
                                  run_or_checkpoint.string()));
   }
+  const fs::path checkpoints = run_or_checkpoint / "checkpoints";
+  if (which == Which::best) {
+    const fs::path best = checkpoints / best_name;
+    if (fs::exists(best, error)) return fs::is_symlink(best, error) ? checkpoints / fs::read_symlink(best) : best;
+    throw InputError(fmt::format(
+        "--best: '{}' is no run folder, or none of its checkpoints has a validation loss; give a run folder, "
+        "or one checkpoint without --best",
+        run_or_checkpoint.string()));
+  }
   if (fs::exists(run_or_checkpoint / state_file, error)) return run_or_checkpoint;
-  if (const auto newest = newest_checkpoint(run_or_checkpoint / "checkpoints")) return *newest;
+  if (const auto newest = newest_checkpoint(checkpoints)) return *newest;
   if (step_of(run_or_checkpoint))
     return run_or_checkpoint;  // a checkpoint without its state.json: let opening it say so
   throw InputError(

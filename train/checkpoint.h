@@ -3,7 +3,7 @@
 //   checkpoints/step_00000300/model.safetensors      the parameters by name
 //                             optimizer.safetensors  the optimizer's state by name
 //                             state.json             the rest, with checksums of all three files (XXH3)
-//   checkpoints/best -> step_00000250                the kept checkpoint with the lowest validation loss
+//   checkpoints/best -> step_00000250                the checkpoint with the lowest validation loss
 //
 // Random streams and the position in the data follow from the step and the seed. A checkpoint appears in one step: it
 // is written beside, flushed and renamed. On reading, every changed byte is noticed.
@@ -30,10 +30,12 @@ struct CheckpointState {
   double seconds = 0.0;
   StepRecord record;                    // of the steps since the last metrics line
   std::optional<double> val_loss;       // at this very step, where it was measured
-  std::optional<double> best_val_loss;  // of all kept so far, this one included
+  std::optional<double> best_val_loss;  // the lowest of all kept so far, this one included
   std::int64_t best_step = 0;           // where; 0: none
+  std::int64_t since_best = 0;          // measurements since then
   std::int64_t vocab = 0;
   std::string tokenizer;  // Tokenizer::save()
+  std::string data;       // content_text() of data_identity.h; empty in checkpoints of before it was kept
   std::string config;     // the resolved configuration, YAML
 };
 
@@ -43,7 +45,7 @@ void write_checkpoint(const std::filesystem::path& checkpoints, const Checkpoint
                       const nn::ParameterStore& store, const optim::Optimizer& optimizer);
 
 /// Removes all but the newest `keep` checkpoints and that of `best_step`, points `best` to the latter, and removes what
-/// a killed process left half-written.
+/// a killed process left half-written. Throws RunError.
 void prune_checkpoints(const std::filesystem::path& checkpoints, std::int64_t keep, std::int64_t best_step);
 
 /// A checkpoint opened for reading.
@@ -76,7 +78,10 @@ class Checkpoint {
 /// The newest checkpoint under `checkpoints`, or nothing. Leftovers of an interrupted write do not count.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& checkpoints);
 
-/// The checkpoint that a user names: the directory of one, or of a run, which stands for its newest. Throws InputError.
-std::filesystem::path find_checkpoint(const std::filesystem::path& run_or_checkpoint);
+/// Which checkpoint of a run is meant.
+enum class Which { newest, best };
+
+/// The checkpoint that a user names: the directory of one, or of a run and which of it. Throws InputError.
+std::filesystem::path find_checkpoint(const std::filesystem::path& run_or_checkpoint, Which which = Which::newest);
 
 }  // namespace monge::train

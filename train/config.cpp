@@ -27,9 +27,16 @@ void TrainOptions::fields(Fields& f) {
   f("eval_batches", eval_batches,
     {.doc = "validation batches that a measurement reads; 0: all", .unit = "batches", .min = 0});
   f("checkpoint_every", checkpoint_every,
-    {.doc = "steps between two checkpoints; 0: only at the end", .unit = "steps", .min = 0});
+    {.doc = "steps between two checkpoints; 0: only at the end, but for keep_best", .unit = "steps", .min = 0});
   f("keep_checkpoints", keep_checkpoints,
     {.doc = "newest checkpoints to keep, besides the best one", .unit = "checkpoints", .min = 1});
+  f("keep_best", keep_best,
+    {.doc = "write a checkpoint whenever a validation loss is the lowest measured so far; false: the best one is the "
+            "best of those that were due"});
+  f("patience", patience,
+    {.doc = "end the run after so many measurements of the validation loss without a new lowest one; 0: never",
+     .unit = "measurements",
+     .min = 0});
   f("log_every", log_every, {.doc = "steps between two lines of metrics", .unit = "steps", .min = 1});
   f("threads", threads,
     {.doc = "processor threads; 0: as many as the machine has for this process",
@@ -47,6 +54,15 @@ void TrainOptions::fields(Fields& f) {
   f("sample_tokens", sample_tokens,
     {.doc = "length of the sample that ends the run; 0: none", .unit = "tokens", .min = 0});
   f("sample_prompt", sample_prompt, {.doc = "text that the sample starts with; empty: a new line, or the first token"});
+}
+
+void TrainOptions::check() const {
+  if (patience > 0 && !keep_best) {
+    throw KeyError("patience", "needs keep_best: true, since the run then ends behind its best step");
+  }
+  if (patience > 0 && eval_every == 0) {
+    throw KeyError("patience", "needs eval_every above 0: it counts measurements of the validation loss");
+  }
 }
 
 constexpr std::array attention_paths{"fastest", "cudnn", "fused", "unfused"};

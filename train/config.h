@@ -23,6 +23,8 @@ struct TrainOptions : Options {
   std::int64_t eval_batches = 0;        // 0: the whole validation data
   std::int64_t checkpoint_every = 500;  // 0: only at the end
   std::int64_t keep_checkpoints = 3;
+  bool keep_best = true;
+  std::int64_t patience = 0;  // 0: never stops early
   std::int64_t log_every = 10;
   std::int64_t threads = 0;  // 0: as many as the machine has
   bool recompute = false;
@@ -31,6 +33,7 @@ struct TrainOptions : Options {
   std::string sample_prompt;
 
   void fields(Fields& f) override;
+  void check() const override;
 };
 
 /// What only a GPU asks for.

@@ -31,7 +31,9 @@ std::map<std::string, std::string> flatten(std::string_view yaml) {
   return out;
 }
 
-bool is_fixed(const std::string& key) { return key.starts_with("model.") || key == "optimizer.name"; }
+bool is_fixed(const std::string& key) {
+  return key.starts_with("model.") || key == "optimizer.name" || key == "data.kind";
+}
 
 }  // namespace
 
@@ -66,7 +68,7 @@ std::vector<ConfigChange> allowed_changes(std::string_view from, std::string_vie
   }
   if (!refused.empty()) {
     throw InputError(
-        fmt::format("--resume: the checkpoint was written with another model or optimizer ({}); restore "
+        fmt::format("--resume: the checkpoint was written with another model, optimizer or kind of data ({}); restore "
                     "these keys, or start a new run with another --out",
                     fmt::join(refused, ", ")));
   }

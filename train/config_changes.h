@@ -17,7 +17,7 @@ struct ConfigChange {
 std::vector<ConfigChange> config_changes(std::string_view from, std::string_view to);
 
 /// Sorts the changes into those that a checkpoint cannot follow and the others. Throws InputError naming the former:
-/// everything under `model`, and the optimizer's rule. Returns the latter.
+/// everything under `model`, the optimizer's rule and the kind of data. Returns the latter.
 std::vector<ConfigChange> allowed_changes(std::string_view from, std::string_view to);
 
 }  // namespace monge::train

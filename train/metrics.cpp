@@ -51,7 +51,7 @@ std::string MetricsLine::json() const {
 
 MetricsFile::MetricsFile(const std::filesystem::path& file, std::int64_t step) : file_(file) {
   const std::uintmax_t keep = bytes_until(file, step);
-  descriptor_ = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  descriptor_ = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666);
   if (descriptor_ < 0 || ::ftruncate(descriptor_, static_cast<off_t>(keep)) != 0) {
     throw RunError(fmt::format("cannot write '{}': {}", file_.string(), std::strerror(errno)));
   }

@@ -9,10 +9,11 @@
 
 namespace monge::train {
 
-std::unique_ptr<Dataset> make_dataset(const Config& config) {
+std::unique_ptr<Dataset> make_dataset(const Config& config, const Tokenizer* tokenizer) {
   const std::unique_ptr<nn::Model> model = nn::models().make(config.model, 1);  // to be asked only
-  auto dataset = datasets().make(config.data,
-                                 {.context = model->context(), .seed = static_cast<std::uint64_t>(config.train.seed)});
+  auto dataset = datasets().make(
+      config.data,
+      {.context = model->context(), .seed = static_cast<std::uint64_t>(config.train.seed), .tokenizer = tokenizer});
   const std::vector<std::string> given = dataset->fields();
   for (const nn::BatchField& field : model->batch_fields()) {
     if (std::ranges::count(given, field.name) > 0) continue;

@@ -54,7 +54,8 @@ struct Run {
   void make_model(std::int64_t vocab, bool trainable);
 };
 
-/// The data of a configuration. Throws InputError when it is not there or lacks what the model reads.
-std::unique_ptr<Dataset> make_dataset(const Config& config);
+/// The data of a configuration, for a model that reads the tokens of `tokenizer` unless it is null. Throws InputError
+/// when it is not there or lacks what the model reads.
+std::unique_ptr<Dataset> make_dataset(const Config& config, const Tokenizer* tokenizer = nullptr);
 
 }  // namespace monge::train

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -12,48 +13,78 @@ namespace fs = std::filesystem;
 
 namespace monge::train {
 
-RunFolder::RunFolder(fs::path path, bool resume) : path_(std::move(path)) {
+namespace {
+
+/// The same path, which may be that of a folder.
+const fs::path& not_a_file(const fs::path& path) {
   std::error_code error;
-  if (fs::exists(path_, error) && !fs::is_directory(path_, error)) {
-    throw InputError(fmt::format("--out: '{}' is a file; give a directory", path_.string()));
+  if (fs::exists(path, error) && !fs::is_directory(path, error)) {
+    throw InputError(fmt::format("--out: '{}' is a file; give a directory", path.string()));
   }
-  if (!resume && fs::exists(path_, error) && !fs::is_empty(path_, error)) {
-    throw InputError(fmt::format(
-        "--out: '{}' is not empty; add --resume to continue that run, or give another directory", path_.string()));
-  }
-  path_ = fs::absolute(path_).lexically_normal();
-  if (!path_.has_filename()) path_ = path_.parent_path();  // "runs/a/"
-  for (fs::path p = path_; !fs::exists(p, error) && p != p.root_path(); p = p.parent_path()) first_made_ = p;
-  fs::create_directories(path_, error);
-  const fs::path probe = path_ / ".monge_probe";
-  if (!error) {
-    const int fd = ::open(probe.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-    if (fd < 0) error = std::error_code(errno, std::generic_category());
-    if (fd >= 0) ::close(fd);
-    std::error_code ignored;
-    fs::remove(probe, ignored);
-  }
-  if (error) {
-    throw InputError(fmt::format("--out: cannot write to '{}': {}", path_.string(), error.message()));
+  return path;
+}
+
+bool holds_nothing(const fs::path& folder) {
+  std::error_code error;
+  return std::ranges::all_of(fs::directory_iterator(folder, error),
+                             [](const auto& entry) { return entry.path().filename() == FolderLock::file_name; });
+}
+
+const char* name_of(fs::file_type type) {
+  switch (type) {
+    case fs::file_type::regular: return "file";
+    case fs::file_type::directory: return "directory";
+    case fs::file_type::symlink: return "link";
+    default: return "special file";
   }
 }
 
-RunFolder::~RunFolder() {
-  if (keep_ || first_made_.empty()) return;
+/// Throws InputError when there is something at `path` that is not of this type.
+void expect_type(const fs::path& path, fs::file_type type) {
   std::error_code error;
-  for (fs::path p = path_; fs::remove(p, error) && p != first_made_;) p = p.parent_path();
+  const fs::file_type there = fs::symlink_status(path, error).type();
+  if (there == type || there == fs::file_type::not_found || there == fs::file_type::none) return;
+  throw InputError(fmt::format("--out: '{}' is a {}, and a run has a {} there; remove it, or give another directory",
+                               path.string(), name_of(there), name_of(type)));
 }
 
-fs::path next_run_path(const fs::path& config_file) {
+}  // namespace
+
+RunFolder::RunFolder(const fs::path& path, bool resume) : lock_(not_a_file(path), "run"), resume_(resume) {
+  if (!resume && !holds_nothing(path)) {
+    throw FolderTaken(fmt::format(
+        "--out: '{}' is not empty; add --resume to continue that run, or give another directory", path.string()));
+  }
+  check_names();
+}
+
+void RunFolder::check_names() const {
+  for (const fs::path& file : {config(), metrics(), sample(), summary()}) expect_type(file, fs::file_type::regular);
+  expect_type(checkpoints(), fs::file_type::directory);
+  expect_type(checkpoints() / "best", fs::file_type::symlink);
+  std::error_code error;
+  if (fs::exists(checkpoints(), error) && ::access(checkpoints().c_str(), W_OK | X_OK) != 0) {
+    throw InputError(fmt::format("--out: cannot write to '{}': {}", checkpoints().string(), std::strerror(errno)));
+  }
+}
+
+std::unique_ptr<RunFolder> RunFolder::next(const fs::path& config_file) {
   for (int n = 1;; ++n) {
-    fs::path path = fs::path("runs") / fmt::format("{}-{}", config_file.stem().string(), n);
-    if (!fs::exists(path)) return path;
+    const fs::path path = fs::path("runs") / fmt::format("{}-{}", config_file.stem().string(), n);
+    std::error_code error;
+    if (fs::exists(path, error)) continue;
+    try {
+      return std::make_unique<RunFolder>(path, /*resume=*/false);
+    } catch (const FolderTaken&) {
+      continue;  // by a run that looked at the same time
+    }
   }
 }
 
 void write_text_file(const fs::path& file, const std::string& text) {
   const fs::path beside = file.string() + ".partial";
-  const int fd = ::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  ::unlink(beside.c_str());  // of a killed process; a link would lead elsewhere
+  const int fd = ::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   bool ok = fd >= 0;
   for (std::size_t written = 0; ok && written < text.size();) {
     const ssize_t n = ::write(fd, text.data() + written, text.size() - written);

@@ -8,37 +8,40 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <string>
+
+#include "train/folder_lock.h"
 
 namespace monge::train {
 
 class RunFolder {
  public:
-  /// Claims `path` for a run: makes the directory where it is missing and tries to write there. Throws InputError when
-  /// that fails, or when the directory holds something and `resume` is false.
-  RunFolder(std::filesystem::path path, bool resume);
-  /// Removes the directories that the constructor made, when keep() was not called: a run that cannot start leaves
-  /// nothing behind.
-  ~RunFolder();
-  RunFolder(const RunFolder&) = delete;
-  RunFolder& operator=(const RunFolder&) = delete;
-  void keep() { keep_ = true; }
+  /// Claims `path` for a run until the end (folder_lock.h). Throws InputError when another run has it, when it cannot
+  /// be written, when it holds something and `resume` is false, and when something that is not of a run, a link among
+  /// others, has the name of a file that a run writes. A run that cannot start leaves nothing behind.
+  RunFolder(const std::filesystem::path& path, bool resume);
+  /// Claims "runs/<name of the config file>-<n>" with the first free n.
+  static std::unique_ptr<RunFolder> next(const std::filesystem::path& config_file);
 
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path config() const { return path_ / "config.yaml"; }
-  std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
-  std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
-  std::filesystem::path sample() const { return path_ / "sample.txt"; }
-  std::filesystem::path summary() const { return path_ / "summary.json"; }
+  /// Whether the run that it may hold is continued.
+  bool resume() const { return resume_; }
+  /// What users should know of it; empty: nothing.
+  const std::string& warning() const { return lock_.warning(); }
+
+  const std::filesystem::path& path() const { return lock_.folder(); }
+  std::filesystem::path config() const { return path() / "config.yaml"; }
+  std::filesystem::path metrics() const { return path() / "metrics.jsonl"; }
+  std::filesystem::path checkpoints() const { return path() / "checkpoints"; }
+  std::filesystem::path sample() const { return path() / "sample.txt"; }
+  std::filesystem::path summary() const { return path() / "summary.json"; }
 
  private:
-  std::filesystem::path path_;
-  std::filesystem::path first_made_;  // topmost directory that did not exist before; empty: all did
-  bool keep_ = false;
-};
+  void check_names() const;
 
-/// "runs/<name of the config file>-<n>" with the first free n.
-std::filesystem::path next_run_path(const std::filesystem::path& config_file);
+  FolderLock lock_;
+  bool resume_;
+};
 
 /// Writes a small text file in one step: beside, flushed, renamed. Throws RunError.
 void write_text_file(const std::filesystem::path& file, const std::string& text);

@@ -18,6 +18,10 @@ void write_summary(const RunSummary& s, const std::filesystem::path& file) {
   json["message"] = s.message;
   json["steps"] = s.steps;
   if (s.val_loss) json["val_loss"] = *s.val_loss;
+  if (s.best_val_loss) {
+    json["best_val_loss"] = *s.best_val_loss;
+    json["best_step"] = s.best_step;
+  }
   if (s.optimum) json["optimum"] = *s.optimum;
   if (s.val_accuracy) json["val_accuracy"] = *s.val_accuracy;
   json["vocab"] = s.vocab;
@@ -38,6 +42,10 @@ RunSummary read_summary(const std::filesystem::path& file) {
     json.at("message").get_to(s.message);
     json.at("steps").get_to(s.steps);
     if (json.contains("val_loss")) s.val_loss = json["val_loss"].get<double>();
+    if (json.contains("best_val_loss")) {
+      s.best_val_loss = json["best_val_loss"].get<double>();
+      json.at("best_step").get_to(s.best_step);
+    }
     if (json.contains("optimum")) s.optimum = json["optimum"].get<double>();
     if (json.contains("val_accuracy")) s.val_accuracy = json["val_accuracy"].get<double>();
     json.at("vocab").get_to(s.vocab);

@@ -6,8 +6,9 @@
 
 namespace monge::train {
 
-SavedModel load_model(const std::filesystem::path& run_or_checkpoint, const std::vector<std::string>& overrides) {
-  const Checkpoint checkpoint(find_checkpoint(run_or_checkpoint));
+SavedModel load_model(const std::filesystem::path& run_or_checkpoint, const std::vector<std::string>& overrides,
+                      Which which) {
+  const Checkpoint checkpoint(find_checkpoint(run_or_checkpoint, which));
   const CheckpointState& state = checkpoint.state();
   Config trained = checkpoint.config(), config = checkpoint.config(overrides);
   for (const ConfigChange& change : config_changes(write_yaml(trained), write_yaml(config))) {
@@ -20,7 +21,7 @@ SavedModel load_model(const std::filesystem::path& run_or_checkpoint, const std:
 }
 
 std::unique_ptr<Dataset> data_of(const SavedModel& saved) {
-  auto dataset = make_dataset(saved.config);
+  auto dataset = make_dataset(saved.config, saved.tokenizer.get());
   if (dataset->tokenizer().save() != saved.state.tokenizer) {
     throw InputError(
         fmt::format("the data has another vocabulary ({} tokens) than the model ({} tokens) or orders it "

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/options/yaml.h"
 #include "train/config_changes.h"
+#include "train/data_identity.h"
 #include "train/interrupt.h"
 #include "train/sampler.h"
 #include "train/summary.h"
@@ -16,60 +17,110 @@ namespace fs = std::filesystem;
 
 namespace monge::train {
 
-Trainer::Trainer(Config config, const fs::path& out, bool resume, Progress& progress)
-    : progress_(progress), folder_(out, resume), run_(std::move(config)) {
+namespace {
+
+/// Whether the validation losses of both measure the same, so that the lowest of them is the best.
+bool compare_losses(Config before, Config now) {
+  const bool all_windows = now.train.eval_batches == 0;
+  return std::ranges::none_of(config_changes(write_yaml(before), write_yaml(now)), [&](const ConfigChange& change) {
+    return change.key == "train.eval_batches" || (change.key == "train.batch" && !all_windows) ||
+           (change.key.starts_with("data.") && !change.key.starts_with("data.path") && change.key != "data.cache");
+  });
+}
+
+}  // namespace
+
+Trainer::Trainer(Config config, std::unique_ptr<RunFolder> folder, Progress& progress)
+    : progress_(progress), folder_(std::move(folder)), checkpoint_(open_checkpoint(config)), run_(std::move(config)) {
   const Run::Turn turn(run_);
-  const std::optional<Checkpoint> checkpoint = open_checkpoint(resume);
-  print_banner();
-  const std::size_t recorded = checkpoint ? checkpoint->state().record.size() : 0;
-  training_ = run_.training_step(std::min(run_.config.train.log_every, run_.config.train.steps) +
-                                 static_cast<std::int64_t>(recorded));
-  if (checkpoint) {
-    const optim::EvaluationWeights averaged(*run_.optimizer);
-    checkpoint->restore(*run_.store);
-    checkpoint->restore(*run_.optimizer);
-    state_ = checkpoint->state();
-    training_->restore_record(state_.record);
-    seconds_before_ = state_.seconds;
+  check_data();
+  if (checkpoint_) state_ = checkpoint_->state();
+  complete_ = done() && fs::exists(folder_->summary());
+  if (complete_) {
+    progress_.note(
+        fmt::format("step {} was the last: nothing is left to do, and nothing is changed; raise {} to train on",
+                    state_.step, out_of_patience() ? "train.patience" : "train.steps"));
+    checkpoint_.reset();
+    return;
   }
+  print_banner();
+  training_ = run_.training_step(std::min(run_.config.train.log_every, run_.config.train.steps) +
+                                 static_cast<std::int64_t>(state_.record.size()));
+  if (checkpoint_) restore(*checkpoint_);
+  checkpoint_.reset();
   state_.vocab = run_.dataset->vocab();
   state_.tokenizer = run_.dataset->tokenizer().save();
+  state_.data = content_text(run_.config, *run_.dataset);
   state_.config = write_yaml(run_.config);
   start_files();
 }
 
-std::optional<Checkpoint> Trainer::open_checkpoint(bool resume) {
-  if (!resume) return std::nullopt;
-  const auto newest = newest_checkpoint(folder_.checkpoints());
+std::optional<Checkpoint> Trainer::open_checkpoint(Config& config) {
+  if (!folder_->warning().empty()) progress_.note(folder_->warning());
+  if (!folder_->resume()) return std::nullopt;
+  const auto newest = newest_checkpoint(folder_->checkpoints());
   if (!newest) {
-    progress_.note(fmt::format("{} holds no checkpoint yet: starting from scratch", folder_.path().string()));
+    progress_.note(fmt::format("{} holds no checkpoint yet: starting from scratch", folder_->path().string()));
     return std::nullopt;
   }
   Checkpoint checkpoint(*newest);
   checkpoint.verify();
+  const std::int64_t step = checkpoint.state().step;
   Config before = checkpoint.config();
-  for (const ConfigChange& change : allowed_changes(write_yaml(before), write_yaml(run_.config))) {
+  const std::vector<ConfigChange> changes = allowed_changes(write_yaml(before), write_yaml(config));
+  if (config.train.steps < step) {
+    throw InputError(fmt::format(
+        "--resume: the run has taken {} steps, and train.steps is {}; raise it to {} or more, or start a new "
+        "run with another --out. Nothing was changed",
+        step, config.train.steps, step));
+  }
+  for (const ConfigChange& change : changes) {
     progress_.note(fmt::format("changed since the checkpoint: {}", change.str()));
   }
-  check_data(checkpoint);
-  progress_.note(fmt::format("continuing after step {} from {}", checkpoint.state().step, newest->string()));
+  progress_.note(fmt::format("continuing after step {} from {}", step, newest->string()));
   return checkpoint;
 }
 
-void Trainer::check_data(const Checkpoint& checkpoint) const {
-  if (run_.dataset->tokenizer().save() == checkpoint.state().tokenizer) return;
-  throw InputError(
-      fmt::format("--resume: the data has another vocabulary ({} tokens) than the checkpoint ({} tokens) or "
-                  "orders it differently; restore data.path and data.tokenizer, or start a new run",
-                  run_.dataset->vocab(), checkpoint.state().vocab));
+void Trainer::check_data() const {
+  if (checkpoint_) {
+    const std::string difference = data_difference(*checkpoint_, run_.config, *run_.dataset);
+    if (!difference.empty()) {
+      throw InputError(fmt::format(
+          "--resume: the data is another than that of the checkpoint: {}; restore it, or start a new run with "
+          "another --out",
+          difference));
+    }
+  }
+  if (run_.dataset->validation_windows() < 1) {
+    throw InputError(
+        fmt::format("data.kind {} has no validation window, and a run measures its loss there", run_.config.data.kind));
+  }
+  if (run_.config.train.sample_tokens == 0) return;
+  try {
+    prompt_tokens(run_.dataset->tokenizer(), run_.config.train.sample_prompt);
+  } catch (const InputError& error) {
+    throw InputError(fmt::format("train.sample_prompt: {}", error.what()));
+  }
+}
+
+void Trainer::restore(const Checkpoint& checkpoint) {
+  const optim::EvaluationWeights averaged(*run_.optimizer);
+  checkpoint.restore(*run_.store);
+  checkpoint.restore(*run_.optimizer);
+  training_->restore_record(state_.record);
+  seconds_before_ = state_.seconds;
+  if (state_.best_val_loss && !compare_losses(checkpoint.config(), run_.config)) {
+    progress_.note("the validation loss is measured otherwise than before: the search for the best one starts anew");
+    state_.best_val_loss.reset();
+    state_.best_step = state_.since_best = 0;
+  }
 }
 
 void Trainer::start_files() {
-  fs::create_directories(folder_.checkpoints());
-  fs::remove(folder_.summary());
-  write_text_file(folder_.config(), state_.config);
-  metrics_ = std::make_unique<MetricsFile>(folder_.metrics(), state_.step);
-  folder_.keep();
+  fs::create_directories(folder_->checkpoints());
+  fs::remove(folder_->summary());
+  write_text_file(folder_->config(), state_.config);
+  metrics_ = std::make_unique<MetricsFile>(folder_->metrics(), state_.step);
 }
 
 void Trainer::print_banner() {
@@ -82,7 +133,7 @@ void Trainer::print_banner() {
   for (const std::string& note : run_.optimizer->notes()) progress_.note(note);
   for (const std::string& note : run_.backend().notes()) progress_.note(note);
   progress_.note(fmt::format("run      {} steps of {} tokens, into {}", run_.config.train.steps,
-                             thousands(run_.tokens_per_step()), folder_.path().string()));
+                             thousands(run_.tokens_per_step()), folder_->path().string()));
 }
 
 void Trainer::begin() {
@@ -110,7 +161,7 @@ void Trainer::begin() {
   before_ = processor_time();
   if (line_owed()) {
     write_line(evaluation_due());
-    save();
+    save(is_lowest());
   }
 }
 
@@ -126,19 +177,23 @@ bool Trainer::advance(const Stop& stop) {
   ++timed_steps_;
   state_.tokens += run_.tokens_per_step();
   state_.val_loss.reset();
-  bool cut = false;  // an evaluation that a stop has ended: its line is owed, and written after a resume
+  bool lowest = false, cut = false;  // cut: an evaluation that a stop has ended; its line is written after a resume
   try {
-    if (line_due()) write_line(evaluation_due());
+    if (line_due()) {
+      write_line(evaluation_due());
+      lowest = is_lowest();
+    }
   } catch (const Interrupted&) {
     cut = true;
   }
   const bool stopping = cut || (!done() && stop());
-  if (done() || stopping || due(t.checkpoint_every)) save();
+  if (done() || stopping || due(t.checkpoint_every) || (lowest && t.keep_best)) save(lowest);
   lap(true);
   return !stopping;
 }
 
 RunEnd Trainer::run(const Stop& stop, StepProfile* steps) {
+  if (complete_) return RunEnd::finished;
   const Run::Turn turn(run_);
   bool stopped = false;
   try {
@@ -156,7 +211,7 @@ RunEnd Trainer::run(const Stop& stop, StepProfile* steps) {
   }
   if (!stopped) return RunEnd::finished;
   progress_.note(
-      fmt::format("stopped after step {}; continue with --out {} --resume", state_.step, folder_.path().string()));
+      fmt::format("stopped after step {}; continue with --out {} --resume", state_.step, folder_->path().string()));
   return RunEnd::interrupted;
 }
 
@@ -247,22 +302,29 @@ void Trainer::show(const MetricsLine& line) {
   }
 }
 
-void Trainer::save() {
+bool Trainer::is_lowest() {
+  if (!state_.val_loss) return false;
+  const bool lowest = !state_.best_val_loss || *state_.val_loss < *state_.best_val_loss;
+  state_.since_best = lowest ? 0 : state_.since_best + 1;
+  return lowest;
+}
+
+void Trainer::save(bool lowest) {
   const profile::Span span("checkpoint");
-  state_.record = training_->record();
-  check_finite(state_.record);
-  lap(true);
-  if (state_.val_loss && (!state_.best_val_loss || *state_.val_loss < *state_.best_val_loss)) {
+  if (lowest) {
     state_.best_val_loss = state_.val_loss;
     state_.best_step = state_.step;
   }
+  state_.record = training_->record();
+  check_finite(state_.record);
+  lap(true);
   state_.seconds = seconds_before_ + std::chrono::duration<double>(Clock::now() - start_).count();
   metrics_->flush();
   {
     const optim::EvaluationWeights averaged(*run_.optimizer);
-    write_checkpoint(folder_.checkpoints(), state_, *run_.store, *run_.optimizer);
+    write_checkpoint(folder_->checkpoints(), state_, *run_.store, *run_.optimizer);
   }
-  prune_checkpoints(folder_.checkpoints(), run_.config.train.keep_checkpoints, state_.best_step);
+  prune_checkpoints(folder_->checkpoints(), run_.config.train.keep_checkpoints, state_.best_step);
   lap(false);
 }
 
@@ -278,7 +340,7 @@ void Trainer::check_finite(const StepRecord& record) {
     return training_batch(*run_.dataset, run_.model->batch_fields(), index++, run_.config.train.batch);
   });
   const std::string tensor = first_nonfinite_tensor(*run_.store, record.losses[bad]);
-  const auto newest = newest_checkpoint(folder_.checkpoints());
+  const auto newest = newest_checkpoint(folder_->checkpoints());
   diverge(fmt::format(
       "step {}: the loss is {} and the gradient norm {}; not finite first: {}. Lower optimizer.lr (now {}), raise "
       "optimizer.schedule.warmup, lower optimizer.clip_norm (now {}), or look for broken data. {}",
@@ -292,7 +354,7 @@ void Trainer::diverge(const std::string& message) {
   RunSummary s = summary();
   s.diverged = true;
   s.message = message;
-  write_summary(s, folder_.summary());
+  write_summary(s, folder_->summary());
   throw RunError(message);
 }
 
@@ -312,6 +374,22 @@ void Trainer::finish() {
     evaluation_ =
         evaluate(*run_.model, *run_.dataset, run_.device, run_.config.train.batch, run_.config.train.eval_batches);
   }
+  progress_.note(ending());
+  try {
+    sample();
+  } catch (const std::exception& error) {  // perhaps of a layer of one's own: what was trained is there
+    progress_.note(fmt::format("the sample failed: {}; the run is complete without it", error.what()));
+  }
+  RunSummary s = summary();
+  s.val_loss = evaluation_->loss;
+  s.best_val_loss = state_.best_val_loss;
+  s.best_step = state_.best_step;
+  s.optimum = evaluation_->optimum;
+  s.val_accuracy = evaluation_->accuracy;
+  write_summary(s, folder_->summary());
+}
+
+std::string Trainer::ending() const {
   std::string text = fmt::format("validation loss {:.4f} nats per token", evaluation_->loss);
   if (evaluation_->optimum) {
     text += fmt::format("; the best possible on these windows is {:.4f}, excess {:.4f}", *evaluation_->optimum,
@@ -321,13 +399,15 @@ void Trainer::finish() {
   if (const auto entropy = run_.dataset->entropy_rate()) {
     text += fmt::format("; exact entropy of the language {:.4f}", *entropy);
   }
-  progress_.note(text);
-  sample();
-  RunSummary s = summary();
-  s.val_loss = evaluation_->loss;
-  s.optimum = evaluation_->optimum;
-  s.val_accuracy = evaluation_->accuracy;
-  write_summary(s, folder_.summary());
+  if (out_of_patience()) {
+    text += fmt::format("\nstopped after step {} of {}: no lower validation loss in {} measurements (train.patience)",
+                        state_.step, run_.config.train.steps, state_.since_best);
+  }
+  if (state_.best_val_loss && *state_.best_val_loss < evaluation_->loss) {
+    text += fmt::format("\nit was lower before: {:.4f} after step {}, kept as {}; sample and eval take it with --best",
+                        *state_.best_val_loss, state_.best_step, (folder_->checkpoints() / "best").string());
+  }
+  return text;
 }
 
 void Trainer::sample() {
@@ -339,8 +419,8 @@ void Trainer::sample() {
                              [](std::int32_t) { stop_here_if_interrupted(); });
   tokens.insert(tokens.end(), more.begin(), more.end());
   const std::string text = run_.dataset->tokenizer().decode(tokens);
-  write_text_file(folder_.sample(), text + "\n");
-  progress_.verbatim(fmt::format("sample ({}):\n{}", folder_.sample().string(), text));
+  write_text_file(folder_->sample(), text + "\n");
+  progress_.verbatim(fmt::format("sample ({}):\n{}", folder_->sample().string(), text));
 }
 
 }  // namespace monge::train

@@ -1,7 +1,11 @@
 // An exponential moving average of the parameters (Polyak & Juditsky 1992), at which the model is evaluated, sampled
 // and saved; training goes on at the parameters themselves:
 //
-//   e = b e + (1 - b) p        e = p up to step `start`
+//   e = b_t e + (1 - b_t) p,   b_t = min(b, (1 + t) / (10 + t))   in the t-th step after step `start`; e = p until then
+//
+// The decay rises with t, as that of TensorFlow's ExponentialMovingAverage with num_updates does: the average spans the
+// last ninth of the steps, until 1 / (1 - b) of them are enough. A fixed decay of 0.999 would give the random start a
+// weight of 0.74 after 300 steps, and an average without bias still counts the first of these steps like the last.
 #include "core/error.h"
 #include "optim/arithmetic.h"
 #include "optim/transforms/transforms.h"
@@ -13,7 +17,11 @@ struct EmaOptions : Options {
   double decay = 0.999;
   std::int64_t start = 0;
   void fields(Fields& f) override {
-    f("decay", decay, {.doc = "of the average; it spans 1 / (1 - decay) steps", .min = 0.0, .max = 1.0});
+    f("decay", decay,
+      {.doc = "of the average in the end, when it spans 1 / (1 - decay) steps; before, it spans a ninth of the steps "
+              "so far",
+       .min = 0.0,
+       .max = 1.0});
     f("start", start, {.doc = "the average begins with the parameters after this step", .unit = "steps", .min = 0});
   }
   void check() const override {
@@ -32,7 +40,13 @@ class Ema : public Transform {
     if (step.number <= options_.start) {
       copy(store().values(), average_);
     } else {
-      update_average(average_, options_.decay, store().values());
+      // On the device, so that a captured step stays right: 1 - b_t = max(1 - b, 9 / (10 + t)), t = step - start.
+      const Tensor t = slot(step.control, Control::step);
+      const Tensor share = div(scalar(9.0, t), add(t, 10.0 - static_cast<double>(options_.start)));
+      max(share, 1.0 - options_.decay, share);
+      const Tensor change = store().values().clone();
+      axpy(-1.0, average_, change);
+      add(average_, mul(change, share, change), average_);
     }
   }
   bool repeats(std::int64_t number) const override { return number > options_.start; }

@@ -110,7 +110,10 @@ TEST(Ema, IsEvaluatedAtTheAverage) {
       run.step({gradient(t)});
       plain.step({gradient(t)});
       const Values p = plain.value();
-      for (std::size_t i = 0; i < n; ++i) e[i] = t <= start ? p[i] : 0.8 * e[i] + 0.2 * p[i];
+      for (std::size_t i = 0; i < n; ++i) {
+        const double share = std::max(0.2, 9.0 / (10.0 + t - start));
+        e[i] = t <= start ? p[i] : (1.0 - share) * e[i] + share * p[i];
+      }
       {
         const EvaluationWeights averaged(run.optimizer());
         EXPECT_TRUE(test::close(run.value(), e, 1e-13)) << t;

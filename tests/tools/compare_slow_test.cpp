@@ -303,13 +303,14 @@ TEST_F(CompareTest, OneComparisonAtATimeWorksInAFolder) {
     ::execl("/bin/sh", "sh", "-c", program.command("compare c.yaml --out out").c_str(), nullptr);
     ::_exit(127);
   }
-  for (int i = 0; i < 1000 && !fs::exists(program / "out/runs/.lock"); ++i) {
+  for (int i = 0; i < 1000 && !fs::exists(program / "out/.lock"); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
   const test::Result second = program.run("compare c.yaml --out out");
   EXPECT_EQ(second.code, 2);
   EXPECT_HAS(second.err, "another comparison is at work");
+  EXPECT_HAS(second.err, fmt::format("process {} on ", pid));
   ::kill(pid, SIGTERM);
   int status = 0;
   ::waitpid(pid, &status, 0);

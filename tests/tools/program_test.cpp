@@ -141,6 +141,55 @@ TEST_F(ProgramTest, WrongFoldersAreRefused) {
   EXPECT_EQ(program.run("train config.yaml --resume").code, 2);
 }
 
+TEST_F(ProgramTest, AResumeFindsItsConfigurationInTheFolder) {
+  EXPECT_EQ(program.run("train config.yaml train.steps=4 optimizer.lr=3e-3 --out run").code, 0);
+  const Result more = program.run("train --resume --out run train.steps=6");
+  EXPECT_EQ(more.code, 0) << more.err;
+  EXPECT_HAS(more.out, "step 6/6");
+  EXPECT_HAS(read_file(program / "run/config.yaml"), "lr: 0.003");
+  EXPECT_HAS(program.run("train --resume --out run").out, "nothing is left to do");
+  EXPECT_HAS(program.run("train --resume --out none").err, "none/config.yaml");
+  EXPECT_FALSE(std::filesystem::exists(program / "none"));
+}
+
+TEST_F(ProgramTest, OtherDataIsSaidByEval) {
+  write_file(program / "a.txt", std::string(600, 'a') + std::string(600, 'b') + "cdef");
+  write_file(program / "b.txt", std::string(600, 'b') + std::string(600, 'a') + "c");
+  for (const char* tokenizer : {"char", "{kind: bpe, vocab: 258}"}) {
+    std::filesystem::remove_all(program / "run");
+    const Result trained = program.run(fmt::format(
+        "train config.yaml train.steps=4 'data={{kind: text, path: a.txt, cache: cache, tokenizer: {}}}' --out run",
+        tokenizer));
+    ASSERT_EQ(trained.code, 0) << trained.err;
+    EXPECT_EQ(program.run("eval run").err, "");
+    const Result other = program.run("eval run data.path=b.txt --json");  // with fewer characters
+    EXPECT_EQ(other.code, 0) << other.err;
+    EXPECT_HAS(other.err, "note: the data is another than that of the run: data.path: a.txt -> b.txt");
+    EXPECT_TRUE(nlohmann::json::parse(other.out).contains("data_changed"));
+  }
+  write_file(program / "b.txt", std::string(1200, 'x'));
+  EXPECT_EQ(program.run("eval run data.path=b.txt").code, 0) << "bytes, all of which BPE knows";
+  std::filesystem::rename(program / "b.txt", program / "a.txt");
+  EXPECT_HAS(program.run("eval run").err, "the content has changed");
+}
+
+TEST_F(ProgramTest, EvaluatesAndSamplesTheBest) {
+  EXPECT_EQ(program
+                .run("train config.yaml train.steps=12 train.eval_every=2 train.keep_checkpoints=1 "
+                     "optimizer.lr=1 optimizer.schedule.warmup=11 --out run")
+                .code,
+            0);
+  const auto newest = nlohmann::json::parse(program.run("eval run --json").out);
+  const auto best = nlohmann::json::parse(program.run("eval run --best --json").out);
+  EXPECT_EQ(newest["step"], 12);
+  EXPECT_LT(best["step"], 12);
+  EXPECT_LT(best["val_loss"], newest["val_loss"]);
+  EXPECT_NE(program.run("sample run --best --seed 1").out, program.run("sample run --seed 1").out);
+  const Result one = program.run("eval run/checkpoints/step_00000012 --best");
+  EXPECT_EQ(one.code, 2);
+  EXPECT_HAS(one.err, "--best");
+}
+
 TEST_F(ProgramTest, TokenizeSaysWhatATokenizerMakesOfAText) {
   std::ofstream(program / "text.txt") << "the cat and the dog and the\nhen";
   const auto json = nlohmann::json::parse(program.run("tokenize text.txt tokenizer.vocab=258 --json").out);

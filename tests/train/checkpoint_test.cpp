@@ -156,6 +156,28 @@ TEST_F(CheckpointTest, AConfigurationWithoutAKindOfModelIsThatOfAGpt) {
   test::expect_same_run(dir / "whole", dir / "old", 20);
 }
 
+TEST_F(CheckpointTest, WithoutTheContentOfItsDataIsReadAndContinued) {
+  Checkpoint checkpoint(checkpoint_dir(run(), 4));
+  EXPECT_EQ(checkpoint.state().data.size(), 16u);
+  train::Run parts(test::tiny_config());
+  CheckpointState state = checkpoint.state();
+  checkpoint.restore(*parts.store);
+  checkpoint.restore(*parts.optimizer);
+  state.data = "";
+  write_checkpoint(run() / "checkpoints", state, *parts.store, *parts.optimizer);
+  EXPECT_EQ(resume(), "");
+  // The data is what it was as far as anybody knows.
+  EXPECT_NO_THROW(train_tiny(run(), {"train.steps=6", "data.language_seed=5"}, /*resume=*/true));
+  EXPECT_EQ(Checkpoint(checkpoint_dir(run(), 6)).state().data.size(), 16u);
+}
+
+TEST_F(CheckpointTest, TheBestIsFoundInARunFolderOnly) {
+  EXPECT_EQ(find_checkpoint(run(), Which::best), checkpoint_dir(run(), 4));
+  EXPECT_HAS(error_of([&] { find_checkpoint(checkpoint_dir(run(), 4), Which::best); }), "--best");
+  fs::remove(run() / "checkpoints/best");
+  EXPECT_HAS(error_of([&] { find_checkpoint(run(), Which::best); }), "--best");
+}
+
 TEST(Checkpoints, KeepsTheNewestAndTheBest) {
   const TempDirectory dir;
   // Diverges slowly on purpose: the first evaluation stays the best.

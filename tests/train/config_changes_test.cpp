@@ -31,6 +31,8 @@ TEST(ConfigChanges, AllowsWhatTheCheckpointCanFollow) {
   EXPECT_HAS(error, "model.width: 16 -> 8");
   EXPECT_HAS(error, "optimizer.name: adamw -> sgd");
   EXPECT_EQ(error.find("train.steps"), std::string::npos) << error;
+  EXPECT_HAS(error_of([] { allowed_changes("data: {kind: text}", "data: {kind: markov}"); }),
+             "data.kind: text -> markov");
 }
 
 }  // namespace

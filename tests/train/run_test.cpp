@@ -19,6 +19,7 @@ struct PairOptions : Options {
 /// Predicts targets from tokens and the first token of a source.
 class PairModel : public nn::Model {
  public:
+  static inline bool cannot_sample = false;
   PairModel(const PairOptions& o, std::int64_t vocab)
       : Model(o.target, vocab), source_length_(o.source), table_(vocab, 8), head_({.in = 8, .out = vocab}) {
     add_module("table", table_);
@@ -31,6 +32,7 @@ class PairModel : public nn::Model {
     return std::make_unique<nn::Cache>();
   }
   autograd::Var next_logits(const Tensor& tokens, nn::Cache&) override {
+    if (cannot_sample) throw std::invalid_argument("this model cannot be sampled");
     return head(last_token(table_.forward(tokens)));
   }
 
@@ -52,14 +54,15 @@ class PairModel : public nn::Model {
 /// Sources of one repeated token, which is also the target wherever tokens are 0.
 class PairData : public Dataset {
  public:
+  static inline std::int64_t windows = 5, shift = 0;
   std::int64_t vocab() const override { return 5; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   std::string description() const override { return "pairs"; }
   std::vector<std::string> fields() const override { return {"source", "tokens", "targets"}; }
   void train_sequence(std::uint64_t step, std::int64_t row, const Row& out) const override {
-    validation_window(static_cast<std::int64_t>(step) + row, out);
+    validation_window(static_cast<std::int64_t>(step) + row + shift, out);
   }
-  std::int64_t validation_windows() const override { return 5; }
+  std::int64_t validation_windows() const override { return windows; }
   void validation_window(std::int64_t index, const Row& out) const override {
     std::ranges::fill(out["source"], static_cast<std::int32_t>(index % 5));
     std::ranges::fill(out["tokens"], 0);
@@ -92,6 +95,32 @@ TEST_F(Runs, AModelReadsFieldsOfItsOwn) {
   const SavedModel saved = load_model(dir / "run");
   EXPECT_EQ(saved.config.model.kind, "pairs");
   EXPECT_EQ(evaluate(*saved.model, *data_of(saved), saved.device, 4).loss, last["val_loss"]);
+}
+
+const std::vector<std::string> short_run{"model={kind: pairs, target: 2}", "data={kind: pairs}", "train.steps=4"};
+
+TEST_F(Runs, OtherContentOfDataOfOnesOwnIsNoticed) {
+  const test::TempDirectory dir;
+  test::train_tiny(dir / "run", short_run);
+  const auto resume = [&] { test::train_tiny(dir / "run", short_run, /*resume=*/true); };
+  EXPECT_NO_THROW(resume());
+  PairData::shift = 1;  // of the training data alone
+  EXPECT_HAS(error_of(resume), "the content has changed");
+  PairData::shift = 0;
+  PairData::windows = 4;
+  EXPECT_HAS(error_of(resume), "the content has changed");
+  PairData::windows = 0;
+  EXPECT_HAS(error_of([&] { test::train_tiny(dir / "none", short_run); }), "no validation window");
+  PairData::windows = 5;
+}
+
+TEST_F(Runs, ASampleThatFailsDoesNotSpoilTheRun) {
+  const test::TempDirectory dir;
+  PairModel::cannot_sample = true;
+  EXPECT_EQ(test::train_tiny(dir / "run", short_run), RunEnd::finished);
+  PairModel::cannot_sample = false;
+  EXPECT_TRUE(read_summary(dir / "run/summary.json").val_loss.has_value());
+  EXPECT_FALSE(std::filesystem::exists(dir / "run/sample.txt"));
 }
 
 TEST_F(Runs, DataWithoutAFieldThatTheModelReadsIsRefused) {

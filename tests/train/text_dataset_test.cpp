@@ -145,6 +145,37 @@ TEST_F(TextDatasetTest, ValidationIsTheEndInConsecutiveWindows) {
   EXPECT_THROW(validation(*data, 9, 0), std::invalid_argument);
 }
 
+TEST_F(TextDatasetTest, ItsContentIsThatOfTheFilesTogether) {
+  const std::string text = unmistakable(300);
+  const auto content = [](const TextOptions& o) { return make(o, 8)->content({}); };
+  const std::uint64_t whole = content(options({file("a.txt", text)}));
+  EXPECT_EQ(content(options({file("moved.txt", text)})), whole);
+  EXPECT_EQ(content(options({file("1.txt", text.substr(0, 99)), file("2.txt", text.substr(99))})), whole);
+  for (const std::size_t at : {std::size_t{0}, std::size_t{150}, std::size_t{299}}) {
+    std::string other = text;
+    other[at] ^= 1;
+    EXPECT_NE(content(options({file("a.txt", other)})), whole) << at;
+  }
+}
+
+TEST_F(TextDatasetTest, IsReadWithTheTokenizerOfAModel) {
+  const auto make_with = [&](const TextOptions& o, const Tokenizer* tokenizer) {
+    return datasets().make({"text", std::make_shared<TextOptions>(o)}, {.context = 4, .tokenizer = tokenizer});
+  };
+  const TextOptions trained = options({file("a.txt", std::string(50, 'x') + "abcdefgh")}, "char");
+  const auto first = make_with(trained, nullptr);
+  EXPECT_EQ(make_with(trained, &first->tokenizer())->tokenizer().save(), first->tokenizer().save());
+  cache_file();                              // the same tokens, kept once
+  for (int round = 0; round < 2; ++round) {  // the second from the cache
+    const auto fewer =
+        make_with(options({file("b.txt", std::string(50, 'h') + "aaaaaaa")}, "char"), &first->tokenizer());
+    EXPECT_EQ(fewer->vocab(), 9);
+    EXPECT_EQ(validation(*fewer, 4, 0).targets, (std::vector<std::int32_t>{0, 0, 0, 0}));
+  }
+  EXPECT_HAS(error_of([&] { make_with(options({file("b.txt", std::string(50, 'z'))}, "char"), &first->tokenizer()); }),
+             "b.txt: ");
+}
+
 TEST_F(TextDatasetTest, TrainingWindowsCoverTheTrainingPartAndNothingElse) {
   const std::string text = unmistakable(30);
   TextOptions half = options({file("a.txt", text)});

@@ -1,6 +1,7 @@
 #include "train/trainer.h"
 
 #include <cmath>
+#include <map>
 
 #include "support/compare.h"
 #include "support/expect_error.h"
@@ -151,6 +152,168 @@ TEST(Trainer, RefusesAChangedModelAndNamesTheKey) {
   EXPECT_HAS(rule, "optimizer.name: adamw -> sgd");
   const std::string data = error_of([&] { train_tiny(dir / "run", {"data.symbols=5"}, true); });
   EXPECT_HAS(data, "another vocabulary (5 tokens)");
+}
+
+/// The names and contents of all files below.
+std::map<std::string, std::string> files_in(const std::filesystem::path& folder) {
+  std::map<std::string, std::string> out;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file()) out[entry.path()] = test::read_file(entry.path());
+  }
+  return out;
+}
+
+TEST(Trainer, ResumeWithFewerStepsIsRefusedAndChangesNothing) {
+  const TempDirectory dir;
+  train_tiny(dir / "run", {"train.steps=8"});
+  const auto before = files_in(dir / "run");
+  const std::string message = error_of([&] { train_tiny(dir / "run", {"train.steps=5", "train.batch=2"}, true); });
+  EXPECT_HAS(message, "the run has taken 8 steps, and train.steps is 5");
+  EXPECT_EQ(files_in(dir / "run"), before);
+}
+
+TEST(Trainer, ResumeOfAFinishedRunLeavesAllAsItWas) {
+  const TempDirectory dir;
+  train_tiny(dir / "run", {"train.steps=8"});
+  const auto before = files_in(dir / "run");
+  EXPECT_EQ(train_tiny(dir / "run", {"train.steps=8", "optimizer.lr=3e-3"}, true), RunEnd::finished);
+  EXPECT_EQ(files_in(dir / "run"), before);
+  std::filesystem::remove(dir / "run/summary.json");  // of a run that died before its end was written
+  EXPECT_EQ(train_tiny(dir / "run", {"train.steps=8"}, true), RunEnd::finished);
+  EXPECT_EQ(files_in(dir / "run"), before);
+}
+
+/// A run whose validation loss falls, then rises.
+const std::vector<std::string> rising{"train.steps=40", "train.eval_every=2",           "train.checkpoint_every=15",
+                                      "optimizer.lr=1", "optimizer.schedule.warmup=39", "train.sample_tokens=0"};
+
+std::vector<std::string> rising_with(std::vector<std::string> more) {
+  more.insert(more.begin(), rising.begin(), rising.end());
+  return more;
+}
+
+/// The lowest validation loss that was measured, and after which step.
+std::pair<double, int> lowest_of(const std::filesystem::path& run) {
+  std::pair<double, int> lowest{1e9, 0};
+  for (const auto& line : metrics_of(run)) {
+    if (line.contains("val_loss")) lowest = std::min(lowest, {line["val_loss"].get<double>(), line["step"].get<int>()});
+  }
+  return lowest;
+}
+
+TEST(Trainer, KeepsWhatWasMeasuredBest) {
+  const TempDirectory dir;
+  train_tiny(dir / "run", rising);
+  const auto [loss, step] = lowest_of(dir / "run");
+  ASSERT_NE(step % 15, 0) << "the test needs a best step at which no checkpoint is due";
+  const Checkpoint best(find_checkpoint(dir / "run", Which::best));
+  EXPECT_EQ(best.state().step, step);
+  EXPECT_EQ(best.state().val_loss, loss);
+  const RunSummary summary = read_summary(dir / "run/summary.json");
+  EXPECT_EQ(summary.best_step, step);
+  EXPECT_EQ(summary.best_val_loss, loss);
+  EXPECT_LT(*summary.best_val_loss, *summary.val_loss);
+}
+
+TEST(Trainer, TheEndSaysWhichStepWasBetter) {
+  const TempDirectory dir;
+  const auto end_of = [&](const char* name, const std::vector<std::string>& overrides) {
+    std::FILE* out = std::fopen((dir / "log").c_str(), "w");
+    {
+      Progress progress(out);
+      Trainer(tiny_config(overrides), dir / name, false, progress).run();
+    }
+    std::fclose(out);
+    return test::read_file(dir / "log");
+  };
+  const std::string log = end_of("rising", rising);
+  const auto [loss, step] = lowest_of(dir / "rising");
+  EXPECT_HAS(log, fmt::format("it was lower before: {:.4f} after step {}", loss, step));
+  EXPECT_HAS(log, "--best");
+  EXPECT_EQ(end_of("falling", {}).find("it was lower before"), std::string::npos);
+}
+
+TEST(Trainer, WithoutKeepBestOnlyDueCheckpointsAreWritten) {
+  const TempDirectory dir;
+  train_tiny(dir / "run", rising_with({"train.keep_best=false", "train.keep_checkpoints=9"}));
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(dir / "run/checkpoints")) {
+    if (!entry.is_symlink()) names.push_back(entry.path().filename());
+  }
+  std::ranges::sort(names);
+  EXPECT_EQ(names, (std::vector<std::string>{"step_00000015", "step_00000030", "step_00000040"}));
+}
+
+TEST(Trainer, StopsWhenPatienceIsOut) {
+  const TempDirectory dir;
+  const auto overrides = rising_with({"train.patience=3"});
+  EXPECT_EQ(train_tiny(dir / "whole", overrides), RunEnd::finished);
+  const int best = lowest_of(dir / "whole").second, last = best + 3 * 2;
+  ASSERT_LT(last, 40);
+  EXPECT_EQ(metrics_of(dir / "whole").back()["step"], last);
+  EXPECT_EQ(read_summary(dir / "whole/summary.json").steps, last);
+  // Counted on after a resume.
+  EXPECT_EQ(train_tiny(dir / "parts", overrides, false, best + 3), RunEnd::interrupted);
+  EXPECT_EQ(train_tiny(dir / "parts", overrides, true), RunEnd::finished);
+  EXPECT_EQ(metrics_of(dir / "parts"), metrics_of(dir / "whole"));
+  const auto before = files_in(dir / "parts");
+  EXPECT_EQ(train_tiny(dir / "parts", overrides, true), RunEnd::finished);
+  EXPECT_EQ(files_in(dir / "parts"), before);
+  EXPECT_EQ(train_tiny(dir / "parts", rising_with({"train.patience=4"}), true), RunEnd::finished);
+  EXPECT_EQ(metrics_of(dir / "parts").back()["step"], last + 2);
+  EXPECT_HAS(error_of([] { tiny_config({"train.patience=3", "train.keep_best=false"}); }), "train.patience");
+  EXPECT_HAS(error_of([] { tiny_config({"train.patience=3", "train.eval_every=0"}); }), "train.patience");
+}
+
+TEST(Trainer, TheBestIsSoughtAnewWhenItIsMeasuredOtherwise) {
+  const TempDirectory dir;
+  train_tiny(dir / "run", {"train.steps=10"});
+  train_tiny(dir / "run", {"train.steps=12", "train.eval_batches=1", "optimizer.lr=1"}, true);
+  EXPECT_EQ(Checkpoint(find_checkpoint(dir / "run", Which::best)).state().step, 12);
+}
+
+TEST(Trainer, AResumeOverOtherDataIsRefusedAndNamesTheKeys) {
+  const TempDirectory dir;
+  test::write_file(dir / "a.txt", std::string(600, 'a') + std::string(600, 'b') + "cdef");
+  test::write_file(dir / "b.txt", std::string(600, 'b') + std::string(600, 'a') + "cdef");
+  const auto text = [&](const std::string& path) {
+    return std::vector<std::string>{
+        fmt::format("data={{kind: text, path: {}, cache: {}}}", path, (dir / "cache").string()), "train.steps=4"};
+  };
+  const auto resume = [&](const std::vector<std::string>& overrides) {
+    return [&dir, overrides] { train_tiny(dir / "run", overrides, true); };
+  };
+  train_tiny(dir / "run", text(dir / "a.txt"));
+  EXPECT_HAS(error_of(resume({"train.steps=4"})), "data.kind: text -> markov");
+  EXPECT_HAS(error_of(resume(text(dir / "b.txt"))), "b.txt");
+  EXPECT_HAS(error_of(resume(text(dir / "b.txt"))), "data.path.0: ");
+  std::filesystem::copy(dir / "a.txt", dir / "moved.txt");
+  EXPECT_NO_THROW(resume(text(dir / "moved.txt"))());
+  std::filesystem::rename(dir / "b.txt", dir / "a.txt");
+  EXPECT_HAS(error_of(resume(text(dir / "a.txt"))), "the content has changed");
+  // Several files are one text.
+  const std::string both = fmt::format("[{}, {}]", (dir / "a.txt").string(), (dir / "moved.txt").string());
+  train_tiny(dir / "two", text(both));
+  std::filesystem::rename(dir / "moved.txt", dir / "a.txt");
+  std::filesystem::copy(dir / "a.txt", dir / "moved.txt");
+  EXPECT_HAS(error_of([&] { train_tiny(dir / "two", text(both), true); }), "the content has changed");
+}
+
+TEST(Trainer, ResumeMayReorderTheData) {
+  const TempDirectory dir;
+  train_tiny(dir / "run", {}, false, 7);
+  EXPECT_EQ(train_tiny(dir / "run", {"train.seed=2"}, true), RunEnd::finished);
+  EXPECT_HAS(error_of([&] {
+               train_tiny(dir / "run", {"train.steps=30", "data.language_seed=2"}, true);
+             }),
+             "data.language_seed: 0 -> 2");
+}
+
+TEST(Trainer, ChecksThePromptOfTheSampleBeforeTheFirstStep) {
+  const TempDirectory dir;
+  EXPECT_HAS(error_of([&] { train_tiny(dir / "run", {"train.sample_prompt=?"}); }), "train.sample_prompt: ");
+  EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
+  EXPECT_NO_THROW(train_tiny(dir / "run", {"train.sample_prompt=?", "train.sample_tokens=0"}));
 }
 
 TEST(Trainer, RefusesAFolderThatHoldsSomething) {

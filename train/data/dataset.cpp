@@ -1,5 +1,9 @@
 #include "train/data/dataset.h"
 
+#include <algorithm>
+
+#include "train/batches.h"
+#include "train/checksum.h"
 #include "train/data/grammar_language.h"
 #include "train/data/hidden_markov.h"
 #include "train/data/in_context_markov.h"
@@ -11,6 +15,24 @@
 #include "train/data/zipf.h"
 
 namespace monge::train {
+
+std::uint64_t Dataset::content(const std::vector<nn::BatchField>& fields) const {
+  constexpr std::int64_t most = 64;
+  const std::int64_t windows = std::min(most, validation_windows());
+  const HostBatch validation =
+      make_batch(fields, windows, [this](std::int64_t row, const Row& out) { validation_window(row, out); });
+  const HostBatch training = make_batch(fields, most, [this](std::int64_t step, const Row& out) {
+    train_sequence(static_cast<std::uint64_t>(step), 0, out);
+  });
+  std::string sums = fmt::format("{}\n", validation_windows());
+  for (const HostBatch* batch : {&validation, &training}) {
+    for (const auto& [name, values] : *batch) {
+      const std::span bytes(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(values[0]));
+      sums += fmt::format("{} {}\n", name, checksum_text(checksum(bytes)));
+    }
+  }
+  return checksum(sums);
+}
 
 Registry<Dataset, DatasetContext>& datasets() {
   static auto& registry = *built_in([] {

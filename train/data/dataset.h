@@ -19,6 +19,9 @@ namespace monge::train {
 struct DatasetContext {
   std::int64_t context = 0;  // T, tokens of a sequence
   std::uint64_t seed = 0;    // of the data order
+  /// That of a model which is to read the data; null: the dataset makes its own. A dataset whose tokens have a fixed
+  /// meaning need not look at it. It outlives the construction.
+  const Tokenizer* tokenizer = nullptr;
 };
 
 /// Where the fields of one sequence are written to.
@@ -53,6 +56,11 @@ class Dataset {
   void validation_window(std::int64_t index, std::span<std::int32_t> tokens, std::span<std::int32_t> targets) const {
     validation_window(index, {{"tokens", tokens}, {"targets", targets}});
   }
+
+  /// A number that stands for the content: a checkpoint keeps it to notice that the data is another. It depends neither
+  /// on where the data lies nor on the length of a run. By default a checksum over the first windows and sequences,
+  /// with the fields that a model reads; a dataset that knows all its bytes says more.
+  virtual std::uint64_t content(const std::vector<nn::BatchField>& fields) const;
 
   /// Exact entropy rate of the language in nats per token, where it is known.
   virtual std::optional<double> entropy_rate() const { return std::nullopt; }

@@ -53,19 +53,29 @@ fs::path cache_folder(const std::string& option) {
   return {};
 }
 
-/// Tokens of the files, from the cache or into it.
-TokenStore tokenize(const TextOptions& options) {
+std::string read_files(const std::vector<std::string>& paths) {
   std::string text;
-  for (const std::string& path : options.path) append_file(path, text);
+  for (const std::string& path : paths) append_file(path, text);
+  return text;
+}
 
-  const std::string tokenizer = options.tokenizer.kind + "\n" + write_yaml(*options.tokenizer.options);
-  const std::uint64_t key = checksum(text) ^ checksum(tokenizer);
+/// The tokens of a text, from the cache or into it: by `given` unless that is null, else by a tokenizer made from it.
+TokenStore tokenize(const std::string& text, const TextOptions& options, const Tokenizer* given) {
   const fs::path folder = cache_folder(options.cache);
-  const std::string path = folder / (checksum_text(key) + ".tokens");
-  if (auto kept = TokenStore::open(path, key)) return std::move(*kept);
+  const auto file_of = [&](std::uint64_t key) { return folder / (checksum_text(key) + ".tokens"); };
+  const std::string tokenizer = options.tokenizer.kind + "\n" + write_yaml(*options.tokenizer.options);
+  std::uint64_t key = checksum(text) ^ checksum(tokenizer);
+  auto kept = TokenStore::open(file_of(key), key);
+  if (given != nullptr && !(kept && kept->tokenizer().save() == given->save())) {
+    key = checksum(text) ^ checksum("given\n" + given->save());
+    kept = TokenStore::open(file_of(key), key);
+  }
+  if (kept) return std::move(*kept);
 
+  const std::string path = file_of(key);
   auto made = [&]() -> TokenStore {
     try {
+      if (given != nullptr) return {*given, given->encode(text), key};
       const auto fresh = tokenizers().make(options.tokenizer, text);
       return {*fresh, fresh->encode(text), key};
     } catch (const InputError& error) {
@@ -74,7 +84,7 @@ TokenStore tokenize(const TextOptions& options) {
   }();
   const std::string problem = folder.empty() ? "neither XDG_CACHE_HOME nor HOME is set" : made.save(path);
   if (problem.empty()) {
-    if (auto kept = TokenStore::open(path, key)) return std::move(*kept);
+    if (auto saved = TokenStore::open(path, key)) return std::move(*saved);
   } else {
     show(stderr, fmt::format("warning: the tokenized text is kept in memory only, because it cannot be written to '{}' "
                              "({}); data.cache names another folder\n",
@@ -86,18 +96,9 @@ TokenStore tokenize(const TextOptions& options) {
 class TextDataset : public Dataset {
  public:
   TextDataset(const TextOptions& options, const DatasetContext& context)
-      : context_(context), paths_(fmt::format("{}", fmt::join(options.path, ", "))), tokens_(tokenize(options)) {
-    training_ = static_cast<std::int64_t>((1.0 - options.validation_fraction) * static_cast<double>(tokens_.size()));
-    const std::int64_t needed = context.context + 1;
-    if (training_ < needed || tokens_.size() - training_ < needed) {
-      throw InputError(fmt::format(
-          "data.path: {} has {} tokens: {} for training and {} for validation, and each part needs model.context + 1 = "
-          "{} at least; give a longer text in data.path, lower model.context or change data.validation_fraction (now "
-          "{})",
-          paths_, tokens_.size(), training_, tokens_.size() - training_, needed, options.validation_fraction));
-    }
-  }
+      : TextDataset(options, context, read_files(options.path)) {}
 
+  std::uint64_t content(const std::vector<nn::BatchField>&) const override { return content_; }
   std::int64_t vocab() const override { return tokens_.tokenizer().vocab(); }
   const Tokenizer& tokenizer() const override { return tokens_.tokenizer(); }
   std::string description() const override {
@@ -121,6 +122,22 @@ class TextDataset : public Dataset {
   }
 
  private:
+  TextDataset(const TextOptions& options, const DatasetContext& context, const std::string& text)
+      : context_(context),
+        paths_(fmt::format("{}", fmt::join(options.path, ", "))),
+        content_(checksum(text)),
+        tokens_(tokenize(text, options, context.tokenizer)) {
+    training_ = static_cast<std::int64_t>((1.0 - options.validation_fraction) * static_cast<double>(tokens_.size()));
+    const std::int64_t needed = context.context + 1;
+    if (training_ < needed || tokens_.size() - training_ < needed) {
+      throw InputError(fmt::format(
+          "data.path: {} has {} tokens: {} for training and {} for validation, and each part needs model.context + 1 = "
+          "{} at least; give a longer text in data.path, lower model.context or change data.validation_fraction (now "
+          "{})",
+          paths_, tokens_.size(), training_, tokens_.size() - training_, needed, options.validation_fraction));
+    }
+  }
+
   void window(std::int64_t begin, std::span<std::int32_t> inputs, std::span<std::int32_t> targets) const {
     require(std::ssize(inputs) == context_.context && std::ssize(targets) == context_.context,
             "dataset: a sequence has {} inputs and targets, not {} and {}", context_.context, inputs.size(),
@@ -131,6 +148,7 @@ class TextDataset : public Dataset {
 
   DatasetContext context_;
   std::string paths_;
+  std::uint64_t content_;
   TokenStore tokens_;
   std::int64_t training_ = 0;  // tokens before the validation data
 };

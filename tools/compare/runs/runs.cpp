@@ -1,12 +1,6 @@
 #include "tools/compare/runs/runs.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <deque>
 #include <fstream>
 #include <iterator>
@@ -102,15 +96,7 @@ Runs::Runs(fs::path folder, std::string build, std::int64_t threads)
     : folder_(std::move(folder)), build_(std::move(build)), threads_(threads) {
   std::error_code error;
   fs::create_directories(folder_, error);
-  const fs::path lock = folder_ / ".lock";
-  lock_ = ::open(lock.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-  if (lock_ < 0)
-    throw InputError(fmt::format("--out: cannot write to '{}': {}", folder_.string(), std::strerror(errno)));
-  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-    ::close(lock_);
-    throw InputError(fmt::format("--out: another comparison is at work in '{}'; wait for it, or give another folder",
-                                 folder_.string()));
-  }
+  if (error) throw InputError(fmt::format("--out: cannot write to '{}': {}", folder_.string(), error.message()));
 }
 
 Runs::~Runs() {
@@ -119,7 +105,6 @@ Runs::~Runs() {
     std::error_code ignored;
     fs::remove_all(path(hash), ignored);
   }
-  ::close(lock_);
 }
 
 fs::path Runs::path(const std::string& hash, const char* extension) const { return folder_ / (hash + extension); }

@@ -34,8 +34,8 @@ struct RunResult {
 
 class Runs {
  public:
-  /// Makes the folder and locks it until the end. `build` says which program this is, `threads` how many
-  /// processor threads a run has. Throws InputError when the folder cannot be written or is in use.
+  /// Makes the folder, in one that its caller has locked. `build` says which program this is, `threads` how many
+  /// processor threads a run has. Throws InputError when the folder cannot be written.
   Runs(std::filesystem::path folder, std::string build, std::int64_t threads);
   ~Runs();
   Runs(const Runs&) = delete;
@@ -63,7 +63,6 @@ class Runs {
   std::filesystem::path folder_;
   std::string build_;
   std::int64_t threads_;
-  int lock_ = -1;
   std::map<std::string, std::unique_ptr<ChildProcess>> children_;  // by hash
   std::map<std::string, RunResult> results_;                       // by hash
 };

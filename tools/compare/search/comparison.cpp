@@ -232,7 +232,8 @@ RunConfig Comparison::resolve(const PlannedRun& run) {
   }
   if (recipe.train.threads == 0) override_with(fmt::format("train.threads={}", threads_));
   // A run leaves its curve and its summary, no model.
-  for (const char* text : {"train.checkpoint_every=0", "train.keep_checkpoints=1", "train.sample_tokens=0"}) {
+  for (const char* text : {"train.checkpoint_every=0", "train.keep_checkpoints=1", "train.keep_best=false",
+                           "train.patience=0", "train.sample_tokens=0"}) {
     override_with(text);
   }
   train::Config config;
