@@ -377,6 +377,8 @@ void Trainer::finish() {
   progress_.note(ending());
   try {
     sample();
+  } catch (const Interrupted&) {
+    throw;
   } catch (const std::exception& error) {  // perhaps of a layer of one's own: what was trained is there
     progress_.note(fmt::format("the sample failed: {}; the run is complete without it", error.what()));
   }
