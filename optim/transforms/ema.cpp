@@ -30,9 +30,9 @@ class Ema : public Transform {
 
   void after(const Step& step) override {
     if (step.number <= options_.start) {
-      copy(store().values(), average_);
+      step.set(average_, store().values());
     } else {
-      update_average(average_, options_.decay, store().values());
+      step.update_average(average_, options_.decay, store().values());
     }
   }
   bool repeats(std::int64_t number) const override { return number > options_.start; }
