@@ -69,6 +69,11 @@ Tensor max(const Tensor& a, const Operand& b, Tensor out) {
 Tensor sqrt(const Tensor& a, Tensor out) { return of_one(kernel::Pointwise::root, a, std::move(out)); }
 Tensor sign(const Tensor& a) { return of_one(kernel::Pointwise::sign, a); }
 Tensor is_positive(const Tensor& a) { return of_one(kernel::Pointwise::positive, a); }
+Tensor positive_or(const Tensor& a, double otherwise) {
+  const Tensor positive = is_positive(a), rest = scale(positive, -otherwise);
+  add(rest, otherwise, rest);
+  return add(mul(a, positive), rest);
+}
 
 void copy(const Tensor& x, const Tensor& out) { out.backend().copy({.from = x, .to = out}); }
 void fill(const Tensor& out, double value) { out.backend().fill({.x = out, .value = value}); }

@@ -39,6 +39,8 @@ Tensor sqrt(const Tensor& a, Tensor out = {});
 Tensor sign(const Tensor& a);
 /// 1 where a > 0, else 0.
 Tensor is_positive(const Tensor& a);
+/// a where a > 0, else the constant.
+Tensor positive_or(const Tensor& a, double otherwise);
 
 // --- linear combinations ---
 void copy(const Tensor& x, const Tensor& out);
@@ -50,7 +52,8 @@ Tensor scale(const Tensor& x, double a, Tensor out = {});
 void axpy(double a, const Tensor& x, const Tensor& y);
 /// y = a x + b y.
 void axpby(double a, const Tensor& x, double b, const Tensor& y);
-/// The exponential moving average m = decay m + (1 - decay) x.
+/// The exponential moving average m = decay m + (1 - decay) x. State of a rule changes by a step instead (Guarded in
+/// rule.h).
 void update_average(const Tensor& m, double decay, const Tensor& x);
 
 // --- reductions ---

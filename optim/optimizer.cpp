@@ -74,10 +74,11 @@ Optimizer::Optimizer(const OptimizerOptions& options, nn::Module& model, nn::Par
       steps_(steps),
       clip_norm_(options.clip_norm),
       targets_(make_targets(options, store)),
-      schedule_(schedules().make(options.schedule, {.lr = options.lr, .steps = steps})),
+      moves_(options.lr > 0.0),
       control_(Tensor::zeros({Control::size}, store.values().dtype(), store.values().device(), Pool::optimizer)) {
   const RuleContext context{model, store, targets_, options.lr, steps};
   rule_ = rules().make(options.rule, context);
+  schedule_ = schedules().make(options.schedule, {.lr = moves_ ? options.lr : rule_->base_lr(), .steps = steps});
   bool needs_directions = false;
   auto averaging = static_cast<int>(rule_->averages());
   for (const TransformOptions& chosen : options.transforms) {
@@ -106,7 +107,7 @@ Optimizer::Optimizer(const OptimizerOptions& options, nn::Module& model, nn::Par
   for (AttentionLayer& layer : layers) {
     const auto projection = std::ranges::find(targets_, &layer.layer->projection(),
                                               [](const Target& target) { return target.entry.parameter; });
-    layer.lr_scale = projection->lr_scale;
+    layer.lr_scale = moves_ ? projection->lr_scale : 0.0;
     layer.weight_decay = projection->weight_decay;
   }
   attention_ = attention_updates().make(options.attention, layers);
@@ -128,40 +129,53 @@ void Optimizer::prepare(std::int64_t step) {
   Backend& backend = control_.backend();
   const Tensor given = control_.slice(Control::lr, Control::step + 1);
   if (control_.dtype() == DType::f64) {
-    const std::array<double, 2> host{lr(step), static_cast<double>(step)};
+    const std::array<double, 2> host{schedule_->lr(step), static_cast<double>(step)};
     backend.copy_from_host({.from = host.data(), .to = given});
   } else {
-    const std::array<float, 2> host{static_cast<float>(lr(step)), static_cast<float>(step)};
+    const std::array<float, 2> host{static_cast<float>(schedule_->lr(step)), static_cast<float>(step)};
     backend.copy_from_host({.from = host.data(), .to = given});
   }
 }
 
-void Optimizer::apply(std::int64_t step) {
+void Optimizer::apply(std::int64_t number) {
   control_.backend().clip_factor({.grads = store_.grads(), .max_norm = clip_norm_, .control = control_});
+  const Step step(number, store_.grads(), control_);
   attention_->before_rule();
   if (transforms_.empty()) {
-    rule_->update({step, store_.grads(), control_});
+    rule_->update(step);
   } else {
-    apply_transforms({step, store_.grads(), control_});
+    apply_transforms(step);
   }
-  attention_->after_rule(step, control_);
+  attention_->after_rule(step);
+}
+
+void Optimizer::sampled(std::int64_t step, const Tensor& share) {
+  const Tensor control = Tensor::like(control_);
+  control.backend().clip_factor({.grads = store_.grads(), .max_norm = 0.0, .control = control});
+  rule_->sampled({step, store_.grads(), control, share});
 }
 
 void Optimizer::apply_transforms(const Step& step) {
   const Tensor gradients = mul(step.gradients, slot(control_, Control::clip));
-  const Step clipped{step.number, gradients, with_slot(control_, Control::clip, 1.0)};
+  const Step clipped(step.number, gradients, with_slot(control_, Control::clip, 1.0));
+  const auto any = [this](bool (Transform::*has)() const) {
+    return std::ranges::any_of(transforms_, [has](const auto& transform) { return ((*transform).*has)(); });
+  };
+  const bool directs = any(&Transform::needs_directions);
+  Step raw = clipped;
+  if (directs && any(&Transform::changes_gradients)) raw.gradients = gradients.clone();
   for (const auto& transform : transforms_) transform->change_gradients(clipped);
-  if (std::ranges::none_of(transforms_, [](const auto& transform) { return transform->needs_directions(); })) {
+  if (!directs) {
     rule_->update(clipped);
   } else {
     const Tensor u = Tensor::zeros(gradients.shape(), gradients.dtype(), gradients.device());
     rule_->directions(clipped, u);
     bool decays = !rule_->handles_decay();
     for (const auto& transform : transforms_) {
-      transform->change_directions(clipped, u);
+      transform->change_directions(raw, u);
       decays = decays && !transform->handles_decay();
     }
-    apply_directions(rule_->context(), clipped, u, decays);
+    rule_->apply(clipped, u, decays);
   }
   for (const auto& transform : transforms_) transform->after(clipped);
 }
@@ -184,6 +198,7 @@ void Optimizer::use_average(bool on) {
 
 std::vector<std::string> Optimizer::notes() const {
   std::vector<std::string> out = rule_->notes();
+  std::ranges::move(schedule_->notes(), std::back_inserter(out));
   std::ranges::move(attention_->notes(), std::back_inserter(out));
   if (averages()) {
     out.push_back("the validation loss, samples and saved models are those of an average of the parameters");

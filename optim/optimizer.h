@@ -56,13 +56,13 @@ class Optimizer {
   /// Whether step `step` needs a pass with targets drawn from the model before its gradients; sampled() follows that
   /// pass, with its gradients in the store and `share` (1), 1 / the number of targets drawn.
   bool samples(std::int64_t step) const { return rule_->samples(step); }
-  void sampled(std::int64_t step, const Tensor& share) { rule_->sampled({step, store_.grads(), share}); }
+  void sampled(std::int64_t step, const Tensor& share);
   /// Forward and backward passes per step, on average over the run.
   double passes_per_step() const;
 
   /// Updates the parameters with the store's gradients, as step `step` (from 1). Does not wait for the device (but see
   /// fisher_cg): the gradient norm, and whether it is finite, stay in control(). A non-finite gradient changes no
-  /// parameter and no state of the rule.
+  /// parameter and no state.
   void step(std::int64_t step) {
     prepare(step);
     apply(step);
@@ -70,10 +70,11 @@ class Optimizer {
   /// The two halves of step(): upload of learning rate and step number, and kernel calls
   /// alone. A capture of apply() can stand for every step that repeats().
   void prepare(std::int64_t step);
-  void apply(std::int64_t step);
+  void apply(std::int64_t number);
   bool repeats(std::int64_t step) const;
 
-  double lr(std::int64_t step) const { return schedule_->lr(step); }
+  /// Of the parameters that are not left to a rule beside.
+  double lr(std::int64_t step) const { return moves_ ? schedule_->lr(step) : 0.0; }
   /// Device scalars (Control::size), of the last step.
   const Tensor& control() const { return control_; }
   std::vector<NamedTensor> state() const;
@@ -85,7 +86,7 @@ class Optimizer {
 
  private:
   friend class EvaluationWeights;
-  /// The rule's step with the transforms around it.
+  /// The rule's step with the transforms around it, which see other gradients.
   void apply_transforms(const Step& step);
   /// Swaps the average in for the parameters, and back.
   void use_average(bool on);
@@ -95,6 +96,7 @@ class Optimizer {
   std::int64_t steps_;
   double clip_norm_;
   std::vector<Target> targets_;
+  bool moves_;  // at a rate above 0
   std::unique_ptr<Schedule> schedule_;
   std::unique_ptr<Rule> rule_;
   std::vector<std::unique_ptr<Transform>> transforms_;

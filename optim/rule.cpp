@@ -23,11 +23,31 @@ void add_base_rules(RuleRegistry& registry) {
 
 }  // namespace
 
+Guarded::Guarded(const Tensor& g, const Tensor& control)
+    : gradients(g), guard_(with_slot(control, Control::clip, 1.0)) {
+  fill(slot(guard_, Control::lr), 1.0);
+}
+
+void Guarded::update_average(const Tensor& m, double decay, const Tensor& x) const { mix(m, decay, x); }
+void Guarded::set(const Tensor& to, const Tensor& x) const { mix(to, 0.0, x); }
+
+/// The step of a rule that knows of gradients that are not finite: to = (1 - lr decay) to - lr x.
+void Guarded::mix(const Tensor& to, double keep, const Tensor& x) const {
+  to.backend().update({.rule = SgdRule{},
+                       .param = to.reshape({to.numel()}),
+                       .grad = x.reshape({x.numel()}),
+                       .control = guard_,
+                       .lr_scale = keep - 1.0,
+                       .weight_decay = -1.0});
+}
+
 void Rule::update(const Step& step) {
   const Tensor u = Tensor::zeros(store().values().shape(), store().values().dtype(), store().values().device());
   directions(step, u);
-  apply_directions(context_, step, u, !handles_decay());
+  apply(step, u, !handles_decay());
 }
+
+void Rule::apply(const Step& step, const Tensor& u, bool decays) const { apply_directions(context_, step, u, decays); }
 
 Tensor Rule::make_state(const Shape& shape) const {
   return Tensor::zeros(shape, store().values().dtype(), store().values().device(), Pool::optimizer);

@@ -35,23 +35,45 @@ struct RuleContext {
   nn::Module& model;
   nn::ParameterStore& store;
   std::vector<Target> targets;  // in the order of the store
-  double lr = 0.0;              // peak rate of the optimizer
+  double lr = 0.0;              // peak rate of the optimizer; where it is 0, steps have the rate of base_lr()
   std::int64_t steps = 0;       // of the run
 };
 
-/// A step as rules see it. `gradients` (flat) are to be multiplied by control[clip]; `control` has Control::size.
-struct Step {
-  std::int64_t number = 1;  // from 1
-  Tensor gradients;
-  Tensor control;
+/// Gradients, and the only way to change state and parameters by them: when they are not finite, nothing changes.
+class Guarded {
+ public:
+  /// `control` (Control::size) knows whether they are finite.
+  Guarded(const Tensor& g, const Tensor& control);
+
+  /// m = decay m + (1 - decay) x.
+  void update_average(const Tensor& m, double decay, const Tensor& x) const;
+  /// to = x.
+  void set(const Tensor& to, const Tensor& x) const;
+
+  Tensor gradients;  // flat
+
+ private:
+  /// to = keep to + (1 - keep) x.
+  void mix(const Tensor& to, double keep, const Tensor& x) const;
+
+  Tensor guard_;  // control with a rate of 1 and no clipping
+};
+
+/// A step as rules see it. The gradients are to be multiplied by control[clip].
+struct Step : Guarded {
+  Step(std::int64_t n, const Tensor& g, const Tensor& c) : Guarded(g, c), number(n), control(c) {}
+  std::int64_t number;  // from 1
+  Tensor control;       // (Control::size)
 };
 
 /// The result of an extra pass over the batch of a step, with targets drawn from the model's own predictions: the
 /// Fisher matrix is the mean of the outer products of such gradients (Martens 2014, arXiv:1412.1193).
-struct SampledPass {
-  std::int64_t number = 1;  // of the step
-  Tensor gradients;         // flat, of the mean loss, not clipped
-  Tensor share;             // (1): 1 / number of targets drawn
+/// The gradients are those of the mean loss, not clipped.
+struct SampledPass : Guarded {
+  SampledPass(std::int64_t n, const Tensor& g, const Tensor& control, const Tensor& one_over)
+      : Guarded(g, control), number(n), share(one_over) {}
+  std::int64_t number;  // of the step
+  Tensor share;         // (1): 1 / number of targets drawn
 };
 
 class Rule {
@@ -61,8 +83,8 @@ class Rule {
   Rule(const Rule&) = delete;
   Rule& operator=(const Rule&) = delete;
 
-  /// Writes the directions of the rule's targets into `u` (flat) and updates the state. With gradients that are not
-  /// finite the directions are discarded, and the state may be lost.
+  /// Writes the directions of the rule's targets into `u` (flat) and updates the state, by `step` alone, so that it
+  /// stays as it is when the gradients are not finite. The directions are discarded then.
   virtual void directions(const Step& step, const Tensor& u) = 0;
   /// False for a rule whose steps are not of the form above and that only has update().
   virtual bool has_directions() const { return true; }
@@ -70,6 +92,10 @@ class Rule {
   virtual bool handles_decay() const { return false; }
   /// Updates the parameters, and their bf16 copies if there are any.
   virtual void update(const Step& step);
+  /// The second half of it: along the directions `u`, without decay where `decays` is false.
+  virtual void apply(const Step& step, const Tensor& u, bool decays) const;
+  /// Peak rate of the parameters that the rule leaves to another one; 0: there are none.
+  virtual double base_lr() const { return 0.0; }
 
   /// Before the forward passes of step `number`.
   virtual void begin(std::int64_t number) { (void)number; }

@@ -14,7 +14,8 @@ namespace {
 struct WarmupOptions : Options {
   std::int64_t warmup = 0;
   void fields(Fields& f) override {
-    f("warmup", warmup, {.doc = "the rate rises linearly from zero", .unit = "steps", .min = 0});
+    f("warmup", warmup,
+      {.doc = "the rate rises linearly from zero; longer than the run: a tenth of it", .unit = "steps", .min = 0});
   }
 };
 
@@ -22,7 +23,8 @@ struct DecayOptions : WarmupOptions {
   double final_lr = 0.0;
   void fields(Fields& f) override {
     WarmupOptions::fields(f);
-    f("final_lr", final_lr, {.doc = "rate of the last step", .min = 0.0});
+    f("final_lr", final_lr,
+      {.doc = "rate of the last step; 0: of the step after it, so that the last one moves", .min = 0.0});
   }
 };
 
@@ -35,31 +37,56 @@ struct WsdOptions : DecayOptions {
   }
 };
 
-/// Warmup, then `shape(progress)` of the way from the peak to the final rate, progress 0 at the end of the warmup and
-/// 1 at the last step.
+/// Warmup, then `shape(progress)` of the way from the peak to the final rate: progress is 0 at the end of the warmup,
+/// or in the first step without one, and 1 where the final rate is reached.
 class ShapedSchedule : public Schedule {
  public:
   ShapedSchedule(const ScheduleContext& context, std::int64_t warmup, double final_lr,
                  std::function<double(double)> shape)
-      : peak_(context.lr), steps_(context.steps), warmup_(warmup), final_(final_lr), shape_(std::move(shape)) {
-    if (warmup > context.steps) {
-      throw InputError(
-          fmt::format("optimizer.schedule.warmup ({}) is longer than train.steps ({})", warmup, context.steps));
-    }
-  }
+      : peak_(context.lr),
+        steps_(context.steps),
+        asked_(warmup),
+        warmup_(warmup > context.steps ? context.steps / 10 : warmup),
+        first_(std::max<std::int64_t>(1, warmup_)),
+        end_(final_lr > 0.0 ? context.steps : context.steps + 1),
+        final_(final_lr),
+        shape_(std::move(shape)) {}
 
   double lr(std::int64_t step) const override {
     if (step < warmup_) return peak_ * static_cast<double>(step) / static_cast<double>(warmup_);
-    const auto length = static_cast<double>(std::max<std::int64_t>(1, steps_ - warmup_));
-    const double progress = std::clamp(static_cast<double>(step - warmup_) / length, 0.0, 1.0);
-    return peak_ + (final_ - peak_) * shape_(progress);
+    return peak_ + (final_ - peak_) * shape_(std::clamp(static_cast<double>(step - first_) / falling(), 0.0, 1.0));
+  }
+
+  /// Steps from the peak to the final rate.
+  double falling() const { return static_cast<double>(std::max<std::int64_t>(1, end_ - first_)); }
+
+  std::vector<std::string> notes() const override {
+    if (warmup_ == asked_) return {};
+    return {fmt::format(
+        "optimizer.schedule.warmup ({} steps) is longer than the run ({}): it takes a tenth of the run, {} steps",
+        asked_, steps_, warmup_)};
   }
 
  private:
   double peak_;
-  std::int64_t steps_, warmup_;
+  std::int64_t steps_, asked_, warmup_;
+  std::int64_t first_, end_;  // steps of the peak and of the final rate
   double final_;
   std::function<double(double)> shape_;
+};
+
+/// `share` of all steps, at the end.
+class WsdSchedule : public ShapedSchedule {
+ public:
+  WsdSchedule(const ScheduleContext& context, const WsdOptions& o)
+      : ShapedSchedule(context, o.warmup, o.final_lr, [this](double t) {
+          return share_ == 0.0 ? 0.0 : std::max(0.0, (t - (1.0 - share_)) / share_);
+        }) {
+    share_ = std::min(1.0, o.decay_fraction * static_cast<double>(context.steps) / falling());
+  }
+
+ private:
+  double share_ = 0.0;  // of the steps after the warmup, which progress counts
 };
 
 }  // namespace
@@ -81,15 +108,9 @@ Registry<Schedule, const ScheduleContext&>& schedules() {
                          [](const DecayOptions& o, const ScheduleContext& c) {
                            return std::make_unique<ShapedSchedule>(c, o.warmup, o.final_lr, [](double t) { return t; });
                          });
-    r->add<WsdOptions>("wsd", "warmup, stable, decay: the peak rate until the last part, then a straight line down",
-                       [](const WsdOptions& o, const ScheduleContext& c) {
-                         // The share counts all steps, progress only those after the warmup.
-                         const double after = static_cast<double>(std::max<std::int64_t>(1, c.steps - o.warmup));
-                         const double share = std::min(1.0, o.decay_fraction * static_cast<double>(c.steps) / after);
-                         return std::make_unique<ShapedSchedule>(c, o.warmup, o.final_lr, [share](double t) {
-                           return share == 0.0 ? 0.0 : std::max(0.0, (t - (1.0 - share)) / share);
-                         });
-                       });
+    r->add<WsdOptions>(
+        "wsd", "warmup, stable, decay: the peak rate until the last part, then a straight line down",
+        [](const WsdOptions& o, const ScheduleContext& c) { return std::make_unique<WsdSchedule>(c, o); });
     return r;
   }());
   return registry;

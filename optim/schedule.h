@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "core/options/registry.h"
 
@@ -19,6 +21,8 @@ class Schedule {
   virtual ~Schedule() = default;
   /// Learning rate of step 1 <= step <= steps.
   virtual double lr(std::int64_t step) const = 0;
+  /// What users should know about these settings for this run, a sentence each.
+  virtual std::vector<std::string> notes() const { return {}; }
 };
 
 Registry<Schedule, const ScheduleContext&>& schedules();

@@ -18,14 +18,18 @@ class Transform {
   Transform(const Transform&) = delete;
   Transform& operator=(const Transform&) = delete;
 
-  /// All flat. `step.gradients` are clipped, and step.control[clip] is 1.
+  /// All flat. `step.gradients` are clipped, and step.control[clip] is 1. State and parameters change by `step` alone
+  /// (Guarded); gradients and directions that are not finite are discarded.
   virtual void change_gradients(const Step& step) { (void)step; }
+  /// Here `step.gradients` are those before any transform changed them.
   virtual void change_directions(const Step& step, const Tensor& u) {
     (void)step;
     (void)u;
   }
   virtual void after(const Step& step) { (void)step; }
 
+  /// Whether it overrides change_gradients().
+  virtual bool changes_gradients() const { return false; }
   /// Whether it overrides change_directions(), so that the rule must have directions.
   virtual bool needs_directions() const { return false; }
   /// Whether it adds weight decay to the directions, or replaces it.

@@ -29,9 +29,9 @@ class RowMomentum : public MatrixRule {
   }
 
  private:
-  void direction(std::size_t i, const Step&, const monge::Tensor& gradient, const monge::Tensor& u) override {
+  void direction(std::size_t i, const Step& step, const monge::Tensor& gradient, const monge::Tensor& u) override {
     const monge::Tensor& m = momentum_[i];
-    update_average(m, decay_, gradient);  // m = decay m + (1 - decay) g
+    step.update_average(m, decay_, gradient);  // m = decay m + (1 - decay) g
     const monge::Tensor rms = sqrt(row_means(square(m)));
     div(m, repeat_columns(rms, m.size(1)), u);  // u = m / rms of its row
   }

@@ -18,6 +18,7 @@
 #include "core/safetensors.h"
 #include "nn/attention/attention.h"
 #include "nn/parameter_store.h"
+#include "optim/rule.h"
 
 namespace monge::optim {
 
@@ -44,12 +45,9 @@ class AttentionUpdate {
   virtual void bind(nn::ParameterStore& store) { (void)store; }
   /// Before the forward passes of step `step` (from 1), for observing the layers.
   virtual void begin(std::int64_t step) { (void)step; }
-  /// Before and after the base rule of step `step`. `control`: see core Control.
+  /// Before and after the base rule of a step, which alone changes state and parameters (Guarded).
   virtual void before_rule() {}
-  virtual void after_rule(std::int64_t step, const Tensor& control) {
-    (void)step;
-    (void)control;
-  }
+  virtual void after_rule(const Step& step) { (void)step; }
   /// Whether step `step` makes the same kernel calls as every other step for which this holds, so that a capture of
   /// one can stand for all.
   virtual bool repeats(std::int64_t step) const {

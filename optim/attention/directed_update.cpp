@@ -5,7 +5,6 @@
 #include "core/backend.h"
 #include "core/error.h"
 #include "optim/arithmetic.h"
-#include "optim/rule.h"
 
 namespace monge::optim {
 
@@ -65,16 +64,16 @@ void DirectedUpdate::before_rule() {
   for (Target& t : targets_) t.before = store_->values().flat_view(t.begin, t.shape()).clone();
 }
 
-void DirectedUpdate::after_rule(std::int64_t step, const Tensor& control) {
+void DirectedUpdate::after_rule(const Step& step) {
   prepare(step);
   for (std::size_t i = 0; i < targets_.size(); ++i) {
     Target& t = targets_[i];
-    const Tensor gradient = mul(store_->grads().flat_view(t.begin, t.shape()), slot(control, Control::clip));
-    if (t.momentum.defined()) update_average(t.momentum, options_.momentum, gradient);
+    const Tensor gradient = mul(store_->grads().flat_view(t.begin, t.shape()), slot(step.control, Control::clip));
+    if (t.momentum.defined()) step.update_average(t.momentum, options_.momentum, gradient);
     const Tensor &averaged = t.momentum.defined() ? t.momentum : gradient, v = Tensor::like(gradient);
-    direction(i, step, averaged, v);
+    direction(i, step.number, averaged, v);
 
-    kernel::DirectedStep args{.matrices = {}, .graft = options_.graft, .kl = options_.kl_clip, .control = control};
+    kernel::DirectedStep args{.matrices = {}, .graft = options_.graft, .kl = options_.kl_clip, .control = step.control};
     const std::int64_t query_size = t.H * t.D * t.C, key_size = t.G * t.D * t.C;
     for (const auto& [offset, size] : {std::pair{std::int64_t{0}, query_size}, std::pair{query_size, key_size}}) {
       const auto flat = [&](const Tensor& buffer) {

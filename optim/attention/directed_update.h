@@ -23,7 +23,7 @@ class DirectedUpdate : public AttentionUpdate {
 
   void bind(nn::ParameterStore& store) override;
   void before_rule() override;
-  void after_rule(std::int64_t step, const Tensor& control) override;
+  void after_rule(const Step& step) override;
   std::vector<NamedTensor> state() const override;
   std::vector<std::string> notes() const override;
 
@@ -42,7 +42,7 @@ class DirectedUpdate : public AttentionUpdate {
   /// Makes the state of target `i`; its sizes are known.
   virtual void bind_target(std::size_t i) = 0;
   /// Once a step, before the directions.
-  virtual void prepare(std::int64_t step) = 0;
+  virtual void prepare(const Step& step) = 0;
   /// Writes into `v` the natural gradient of `gradient`, ((H + G) D, C) both.
   virtual void direction(std::size_t i, std::int64_t step, const Tensor& gradient, const Tensor& v) = 0;
 

@@ -101,24 +101,25 @@ class FisherUpdate : public DirectedUpdate {
     }
   }
 
-  void prepare(std::int64_t step) override {
-    if (!refreshes(step)) return;
-    const std::int64_t measurements = (step - 1) / options_.every + 1;
+  void prepare(const Step& step) override {
+    if (!refreshes(step.number)) return;
+    const std::int64_t measurements = (step.number - 1) / options_.every + 1;
     const double unbias = 1.0 / (1.0 - std::pow(options_.decay, measurements));
     for (std::size_t i = 0; i < factors_.size(); ++i) {
       LayerFactors& layer = factors_[i];
       targets()[i].at.layer->set_observer(nullptr);
       for (std::size_t f = 0; f < factor_names.size(); ++f) {
         const Tensor& average = layer.average[f];
-        update_average(average, options_.decay, layer.measured[f].reshape(average.shape()));
+        step.update_average(average, options_.decay, layer.measured[f].reshape(average.shape()));
         layer.measured[f] = {};
       }
     }
-    if (!on_device()) return invert_on_host(unbias);
+    if (!on_device()) return invert_on_host(unbias, step);
     for (LayerFactors& layer : factors_) {
       for (std::size_t f = 0; f < factor_names.size(); ++f) {
-        damped_inverse_on_device(layer.average[f], identities_[f], unbias, std::sqrt(options_.damping),
-                                 layer.inverse[f]);
+        const Tensor inverse = Tensor::like(layer.inverse[f]);
+        damped_inverse_on_device(layer.average[f], identities_[f], unbias, std::sqrt(options_.damping), inverse);
+        step.set(layer.inverse[f], inverse);
       }
     }
   }
@@ -127,7 +128,7 @@ class FisherUpdate : public DirectedUpdate {
   bool on_device() const { return device().kind == DeviceKind::cuda; }
 
   /// The factors of the same kind of all layers are inverted together.
-  void invert_on_host(double unbias) {
+  void invert_on_host(double unbias, const Step& step) {
     for (std::size_t f = 0; f < factor_names.size(); ++f) {
       std::vector<double> matrices, shifts;
       const std::int64_t count = factors_.front().average[f].size(0), n = factors_.front().average[f].size(1);
@@ -136,7 +137,7 @@ class FisherUpdate : public DirectedUpdate {
         for (const double v : layer.average[f].values()) matrices.push_back(unbias * v);
         const double* last = matrices.data() + matrices.size() - count * n * n;
         for (std::int64_t k = 0; k < count * n; ++k) trace += last[k * n + k % n];
-        if (!std::isfinite(trace)) return;  // the loss is not finite either, which ends the run
+        if (!std::isfinite(trace)) return;  // squares that their floats cannot hold
         const double mean = trace / static_cast<double>(count * n);
         shifts.insert(shifts.end(), static_cast<std::size_t>(count),
                       std::max(std::sqrt(options_.damping) * mean, 1e-30));
@@ -146,9 +147,8 @@ class FisherUpdate : public DirectedUpdate {
       for (std::size_t i = 0; i < factors_.size(); ++i) {
         const Tensor& to = factors_[i].inverse[f];
         const auto begin = inverses.begin() + static_cast<std::ptrdiff_t>(i * size);
-        copy(Tensor::from(std::vector<double>(begin, begin + static_cast<std::ptrdiff_t>(size)), to.shape(), dtype(),
-                          device()),
-             to);
+        step.set(to, Tensor::from(std::vector<double>(begin, begin + static_cast<std::ptrdiff_t>(size)), to.shape(),
+                                  dtype(), device()));
       }
     }
   }

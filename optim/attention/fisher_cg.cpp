@@ -57,7 +57,7 @@ class FisherCgUpdate : public DirectedUpdate {
 
   void bind_target(std::size_t) override {}
 
-  void prepare(std::int64_t) override {
+  void prepare(const Step&) override {
     for (const Target& t : targets()) t.at.layer->set_observer(nullptr);
   }
 

@@ -32,10 +32,10 @@ class ScaledUpdate : public AttentionUpdate {
     for (Range& r : ranges_) r.before = r.view(store_->values()).clone();
   }
 
-  void after_rule(std::int64_t, const Tensor&) override {
+  void after_rule(const Step& step) override {
     for (Range& r : ranges_) {
       const Tensor now = r.view(store_->values());
-      axpby(1.0 - factor_, r.before, factor_, now);
+      step.update_average(now, factor_, r.before);  // factor now + (1 - factor) before
       if (store_->copies().defined()) copy(now, r.view(store_->copies()));
       r.before = {};
     }

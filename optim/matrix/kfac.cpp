@@ -78,6 +78,12 @@ class Kfac : public MatrixRule {
 
   Kfac(const std::string& name, Diagonal diagonal, const KfacOptions& options, const RuleContext& context)
       : MatrixRule(name, options, context), options_(options), diagonal_(diagonal) {
+    if (diagonal == Diagonal::measured && options.refresh == 1) {
+      throw KeyError("optimizer.refresh",
+                     fmt::format("{} measures the curvature along the eigenvectors of an earlier measurement, so they "
+                                 "must last for 2 at least; with 1 it would be kfac",
+                                 name));
+    }
     std::map<const nn::Parameter*, nn::Linear*> linear_of;  // by its weight
     context.model.visit([&](const std::string&, nn::Module& module) {
       if (auto* linear = dynamic_cast<nn::Linear*>(&module)) linear_of[&linear->weight()] = linear;
@@ -123,21 +129,21 @@ class Kfac : public MatrixRule {
   void sampled(const SampledPass& pass) override {
     MatrixRule::sampled(pass);
     if (!measures(pass.number)) return;
-    for (const auto& layer : layers_) layer->stop(options_.decay);
+    for (const auto& layer : layers_) layer->stop(options_.decay, pass);
     for (Weight& w : weights_) {
       // Gradients of the mean loss are `share` times those of one target. Of share^2 in a square, one stays: the mean's
       // 1 / N.
       for (const Tensor& seen : {w.output.seen, w.seen}) {
         if (seen.defined()) div(seen, pass.share, seen);
       }
-      w.output.finish(options_.decay);
+      w.output.finish(options_.decay, pass);
     }
     const std::int64_t before = measurements_before(pass.number);
-    if (factorises(pass.number)) factorise(1.0 / (1.0 - std::pow(options_.decay, before + 1)));
+    if (factorises(pass.number)) factorise(1.0 / (1.0 - std::pow(options_.decay, before + 1)), pass);
     for (Weight& w : weights_) {
       if (!w.seen.defined()) continue;
       // The mean of the measurements in these bases.
-      update_average(w.spectrum, 1.0 - 1.0 / static_cast<double>(before % options_.refresh), w.seen);
+      pass.update_average(w.spectrum, 1.0 - 1.0 / static_cast<double>(before % options_.refresh), w.seen);
       w.seen = {};
     }
   }
@@ -170,8 +176,8 @@ class Kfac : public MatrixRule {
     void start() {
       if (covariance.defined()) seen = zeros_like(covariance);
     }
-    void finish(double decay) {
-      if (seen.defined()) update_average(covariance, decay, seen);
+    void finish(double decay, const SampledPass& pass) {
+      if (seen.defined()) pass.update_average(covariance, decay, seen);
       seen = {};
     }
   };
@@ -186,11 +192,11 @@ class Kfac : public MatrixRule {
       linear.set_observer(this);
     }
     void observe(const Tensor& x, const Tensor& dy) override { rule.observe(*this, x, dy); }
-    void stop(double decay) {
+    void stop(double decay, const SampledPass& pass) {
       linear.set_observer(nullptr);
       const Tensor& a = input.seen;
       if (a.defined()) scale(a, 1.0 / static_cast<double>(positions), a);
-      input.finish(decay);
+      input.finish(decay, pass);
     }
 
     Kfac& rule;
@@ -246,20 +252,19 @@ class Kfac : public MatrixRule {
     }
   }
 
-  /// New bases, and S = e a^T in them. Waits for the device. Does nothing when a covariance is not finite: neither is
-  /// the loss then, which ends the run.
-  void factorise(double unbias) {
+  /// New bases, and S = e a^T in them. Waits for the device.
+  void factorise(double unbias, const SampledPass& pass) {
     std::vector<const Side*> sides;
     for (const auto& layer : layers_) sides.push_back(&layer->input);
     for (const Weight& w : weights_) sides.push_back(&w.output);
     std::erase_if(sides, [](const Side* side) { return !side->covariance.defined(); });
     std::vector<SquareMatrix> covariances;
     for (const Side* side : sides) covariances.push_back(download(side->covariance));
-    if (!all_finite(covariances)) return;
+    if (!all_finite(covariances)) return;  // squares that their floats cannot hold
     const std::vector<Eigensystem> systems = eigensystems(covariances);
     std::map<const Side*, std::vector<double>> values;
     for (std::size_t k = 0; k < sides.size(); ++k) {
-      upload(systems[k].vectors, sides[k]->factor);
+      pass.set(sides[k]->factor, upload(systems[k].vectors, sides[k]->factor));
       for (const double v : systems[k].values) values[sides[k]].push_back(unbias * std::max(v, 0.0));
     }
     const auto eigenvalues = [&](const Side& side, std::int64_t n, const Tensor& like) {
@@ -269,7 +274,9 @@ class Kfac : public MatrixRule {
     };
     for (const Weight& w : weights_) {
       const Tensor& s = w.spectrum;
-      matmul(eigenvalues(w.output, s.size(0), s), transposed(eigenvalues(w.layer->input, s.size(1), s)), s);
+      const Tensor product = Tensor::like(s);
+      matmul(eigenvalues(w.output, s.size(0), s), transposed(eigenvalues(w.layer->input, s.size(1), s)), product);
+      pass.set(s, product);
     }
   }
 
@@ -280,7 +287,7 @@ class Kfac : public MatrixRule {
     if (options_.graft) {
       adamw = adamw_direction(gradient, options_.betas, 1e-8, w.m, w.v, step.control);
     } else {
-      update_average(w.m, options_.betas[0], gradient);
+      step.update_average(w.m, options_.betas[0], gradient);
     }
     const Tensor along = Tensor::like(u), damping = mean(s);
     scale(damping, options_.damping, damping);

@@ -16,11 +16,21 @@ RuleContext part_of(const RuleContext& context, bool matrices) {
   return part;
 }
 
+/// A step has one rate, that of the matrices, or that of the others where the matrices stay as they are.
+RuleContext matrix_context(const RuleContext& context) {
+  RuleContext matrices = part_of(context, true);
+  if (context.lr == 0.0) {
+    for (Target& target : matrices.targets) target.lr_scale = 0.0;
+  }
+  return matrices;
+}
+
 RuleContext base_context(const RuleContext& context, const BaseOptions& options) {
   RuleContext base = part_of(context, false);
   base.lr = options.lr;
-  // A step has one rate, that of the matrices.
-  for (Target& target : base.targets) target.lr_scale *= context.lr > 0.0 ? options.lr / context.lr : 0.0;
+  if (context.lr > 0.0) {
+    for (Target& target : base.targets) target.lr_scale *= options.lr / context.lr;
+  }
   return base;
 }
 
@@ -63,7 +73,8 @@ std::vector<Matrix> matrices_of(const std::vector<Target>& targets, bool per_hea
 MatrixRule::MatrixRule(std::string name, const MatrixRuleOptions& options, const RuleContext& context)
     : Rule(context),
       name_(std::move(name)),
-      matrix_context_(part_of(context, true)),
+      base_lr_(options.base.lr),
+      matrix_context_(matrix_context(context)),
       matrices_(matrices_of(matrix_context_.targets, options.per_head)),
       base_(base_rules().make(options.base.rule, base_context(context, options.base))) {
   if (matrices_.empty()) {
@@ -97,8 +108,13 @@ void MatrixRule::directions(const Step& step, const Tensor& u) {
 void MatrixRule::update(const Step& step) {
   const Tensor u = Tensor::zeros(store().values().shape(), store().values().dtype(), store().values().device());
   matrix_directions(step, u);
-  apply_directions(matrix_context_, step, u, true);
+  if (moves(step.number)) apply_directions(matrix_context_, step, u, true);
   base_->update(step);
+}
+
+void MatrixRule::apply(const Step& step, const Tensor& u, bool decays) const {
+  if (moves(step.number)) apply_directions(matrix_context_, step, u, decays);
+  base_->apply(step, u, decays && !base_->handles_decay());
 }
 
 }  // namespace monge::optim

@@ -45,6 +45,9 @@ class MatrixRule : public Rule {
 
   void directions(const Step& step, const Tensor& u) final;
   void update(const Step& step) override;
+  void apply(const Step& step, const Tensor& u, bool decays) const override;
+  bool has_directions() const override { return base_->has_directions(); }
+  double base_lr() const override { return base_lr_; }
   void begin(std::int64_t number) override { base_->begin(number); }
   bool samples(std::int64_t number) const override { return base_->samples(number); }
   void sampled(const SampledPass& pass) override {
@@ -63,6 +66,11 @@ class MatrixRule : public Rule {
   void add_state(std::size_t i, std::initializer_list<std::pair<const char*, Tensor>> named,
                  std::vector<NamedTensor>& out) const;
 
+  /// False for a step that only measures: then the matrices stay as they are, without decay too.
+  virtual bool moves(std::int64_t number) const {
+    (void)number;
+    return true;
+  }
   /// The gradient of matrix `i` (rows, cols), clipped, in new memory.
   Tensor clipped_gradient(std::size_t i, const Step& step) const;
   /// Once per step, before the directions, for work on all matrices together.
@@ -81,6 +89,7 @@ class MatrixRule : public Rule {
   void matrix_directions(const Step& step, const Tensor& u);
 
   std::string name_;
+  double base_lr_;
   RuleContext matrix_context_;  // the targets that are matrices
   std::vector<Matrix> matrices_;
   std::unique_ptr<Rule> base_;

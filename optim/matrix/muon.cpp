@@ -42,7 +42,9 @@ struct MuonOptions : MatrixRuleOptions {
               "square 0.2; spectral, spectral norm sqrt(rows / cols)",
        .choices = {"keller", "rms", "spectral"}});
     f("iterations", iterations,
-      {.doc = "Newton-Schulz iterations; 0: until the singular values are 1 up to rounding", .min = 0});
+      {.doc = "Newton-Schulz iterations, which bring singular values near 1; 0: until they are 1 up to rounding",
+       .min = 0,
+       .max = 100});
   }
   void check() const override {
     if (momentum >= 1.0) throw InputError("optimizer.momentum must be less than 1");
@@ -83,21 +85,22 @@ class Muon : public MatrixRule {
   }
 
  private:
-  void direction(std::size_t i, const Step&, const Tensor& gradient, const Tensor& u) override {
+  void direction(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
     const Matrix& matrix = matrices()[i];
     const Tensor &b = momentum_[i], m = options_.nesterov ? gradient : b;
-    update_average(b, options_.momentum, gradient);
+    step.update_average(b, options_.momentum, gradient);
     if (options_.nesterov) axpby(options_.momentum, b, 1.0 - options_.momentum, m);
     // The precision of the model's products, unless the iteration has to converge.
     const bool bf16 = store().copies().defined() && options_.iterations > 0;
     polar(m, options_.iterations, bf16 ? DType::bf16 : u.dtype(), u);
-    normalise(i, u);
+    normalise(i, step, u);
     scale(u, options_.scale_of(static_cast<double>(matrix.rows), static_cast<double>(matrix.cols)), u);
   }
 
   /// What a variant of Muon does to O = polar(M).
-  virtual void normalise(std::size_t i, const Tensor& o) {
+  virtual void normalise(std::size_t i, const Step& step, const Tensor& o) {
     (void)i;
+    (void)step;
     (void)o;
   }
 
@@ -119,9 +122,9 @@ class NorMuon : public Muon {
   }
 
  private:
-  void normalise(std::size_t i, const Tensor& o) override {
+  void normalise(std::size_t i, const Step& step, const Tensor& o) override {
     const Tensor &r = rows_[i], length = norm(o);
-    update_average(r, row_decay_, row_means(square(o)));
+    step.update_average(r, row_decay_, row_means(square(o)));
     div(o, repeat_columns(sqrt(r), o.size(1)), o);
     mul(o, div(length, norm(o)), o);
   }

@@ -51,8 +51,8 @@ Tensor iterate(const Quintic& q, std::int64_t count, Tensor x, bool tall) {
 }
 
 /// All iterations on A alone, and X once at the end: with Q = a I + S, A becomes Q A Q, and X is multiplied by the
-/// product of all Q, which is kept as scale I + rest. This is less work for long X, but needs precision: rounding can
-/// make small eigenvalues of A negative, and every iteration makes them up to a^2 times as large.
+/// product of all Q, which is kept as scale I + rest. This is less work for long X, but needs precision, and allows few
+/// iterations: see most_on_gram.
 Tensor iterate_on_gram(const Quintic& q, std::int64_t count, Tensor x, bool tall) {
   const Tensor a = gram_like(x), s = Tensor::like(a), half = Tensor::like(a);
   Tensor rest = Tensor::like(a), next = Tensor::like(a), out = Tensor::like(x);
@@ -73,11 +73,25 @@ Tensor iterate_on_gram(const Quintic& q, std::int64_t count, Tensor x, bool tall
   return out;
 }
 
+/// Rounding leaves the small eigenvalues of A with errors of the unit roundoff, some of them below zero, and every
+/// iteration makes these up to a^2 = 11.9 times as large: 1e-3 of the largest eigenvalue after five in f32, but more
+/// than that eigenvalue after nine, from where they grow without bound.
+constexpr std::int64_t most_on_gram = 5;
+
+/// `count` iterations, the first of them on the Gram matrix where that is less work. On X itself rounding does not add
+/// up: every iteration makes A anew.
+Tensor iterate_fast(const Quintic& q, std::int64_t count, const Tensor& x, bool tall) {
+  const std::int64_t first = std::min(count, most_on_gram);
+  const std::int64_t small = std::min(x.size(0), x.size(1)), large = std::max(x.size(0), x.size(1));
+  // Cost in products of (small)^3, with r = large / small: one by one, 2 r + 1 for each iteration; on the Gram matrix 4
+  // for each but the first, which takes 1, and 2 r for the first and last product.
+  const bool on_gram = x.dtype() != DType::bf16 && (4 * first - 3) * small + 2 * large < first * (2 * large + small);
+  return on_gram ? iterate(q, count - first, iterate_on_gram(q, first, x, tall), tall) : iterate(q, count, x, tall);
+}
+
 }  // namespace
 
 void polar(const Tensor& m, std::int64_t iterations, DType precision, const Tensor& out) {
-  const std::int64_t rows = m.size(0), cols = m.size(1), small = std::min(rows, cols), large = std::max(rows, cols);
-
   // m / |m|: a root mean square of 1 is a Frobenius norm of sqrt(rows cols).
   const Tensor row = m.reshape({1, m.numel()}), normalised = Tensor::like(row);
   const Tensor rstd = Tensor::empty({1}, m.dtype(), m.device());
@@ -86,17 +100,13 @@ void polar(const Tensor& m, std::int64_t iterations, DType precision, const Tens
 
   const Tensor x = Tensor::empty(m.shape(), precision, m.device());
   copy(normalised, x);
-  const bool tall = rows > cols;
+  const bool tall = m.size(0) > m.size(1);
   if (iterations == 0) {
     const Quintic convergent{15.0 / 8.0, -10.0 / 8.0, 3.0 / 8.0};
     copy(iterate(convergent, 20, x, tall), out);
   } else {
-    // Cost in products of (small)^3, with r = large / small: one by one, 2 r + 1 for each iteration; on the Gram matrix
-    // 4 for each but the first, which takes 1, and 2 r for the first and last product.
     const Quintic jordan{3.4445, -4.7750, 2.0315};
-    const bool on_gram =
-        precision != DType::bf16 && (4 * iterations - 3) * small + 2 * large < iterations * (2 * large + small);
-    copy((on_gram ? iterate_on_gram : iterate)(jordan, iterations, x, tall), out);
+    copy(iterate_fast(jordan, iterations, x, tall), out);
   }
 }
 

@@ -11,8 +11,9 @@
 //
 // with U of the factors before the fit. The last term of A is the expectation of U U^T over noise in M of variance
 // s^2 = (eps RMS(M))^2 + 1e-18: it bounds the factors where there is no gradient. |A| is estimated by one power step
-// per fit. Both factors are kept at the same norm. Fits become rarer, from one to `fits_last` per step (see
-// FitSchedule). The longer side of a matrix has the factor I if it is longer than max_dim.
+// per fit. Both factors are kept at the same norm. They start as I, scaled so that the first U has a root mean square
+// of 1 (the fits alone need tens of steps to find the scale of small gradients). Fits become rarer, from one to
+// `fits_last` per step (see FitSchedule). The longer side of a matrix has the factor I if it is longer than max_dim.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -84,7 +85,7 @@ class PsgdKron : public MatrixRule {
     }
   }
 
-  bool repeats(std::int64_t number) const override { return !fits_.at(number); }
+  bool repeats(std::int64_t number) const override { return number > 1 && !fits_.at(number); }
 
   std::vector<NamedTensor> state() const override {
     std::vector<NamedTensor> out = MatrixRule::state();
@@ -116,20 +117,39 @@ class PsgdKron : public MatrixRule {
     std::array<Fitted, 2> sides;
   };
 
-  void prepare(const Step&) override { update_average(correction_, options_.momentum, scalar(1.0, correction_)); }
+  void prepare(const Step& step) override {
+    step.update_average(correction_, options_.momentum, scalar(1.0, correction_));
+  }
 
   void direction(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
     const State& s = states_[i];
-    update_average(s.m, options_.momentum, gradient);
+    const bool may_be_first = step.number == 1 || fits_.at(step.number);
+    const Tensor before = may_be_first ? norm(s.m) : Tensor();
+    step.update_average(s.m, options_.momentum, gradient);
     const Tensor m = div(s.m, correction_);
     matmul(s.sides[0].factor, m, s.sides[1].factor, u);
-    if (fits_.at(step.number)) fit(s, m, u);
+    if (may_be_first) start(s, before, u, step);
+    if (fits_.at(step.number)) fit(s, m, u, step);
     // RMS(u) = |u| / sqrt(numel).
     const double longest = 1.1 * std::sqrt(static_cast<double>(u.numel()));
     mul(u, clip_factor(longest, norm(u)), u);
   }
 
-  void fit(const State& s, const Tensor& m, const Tensor& u) const {
+  /// With the first gradient that is not zero, scales the factors so that u has a root mean square of 1, and u.
+  void start(const State& s, const Tensor& before, const Tensor& u, const Step& step) const {
+    const Tensor wanted = div(is_positive(rms(u)), max(rms(u), 1e-9));  // 0 without a gradient
+    const Tensor later = mul(wanted, is_positive(before));
+    axpy(-1.0, later, wanted);  // 0 but for the first
+    const Tensor factor = positive_or(wanted, 1.0);
+    mul(u, factor, u);
+    const bool both = s.sides[0].factor.defined() && s.sides[1].factor.defined();
+    const Tensor share = both ? sqrt(factor) : factor;
+    for (const Fitted& side : s.sides) {
+      if (side.factor.defined()) step.set(side.factor, mul(side.factor, share));
+    }
+  }
+
+  void fit(const State& s, const Tensor& m, const Tensor& u, const Step& step) const {
     const Tensor noise = scalar(1e-18, u);  // s^2
     axpy(options_.eps * options_.eps / static_cast<double>(m.numel()), dot(m, m), noise);
     std::array<Tensor, 2> moment;  // A
@@ -142,18 +162,23 @@ class PsgdKron : public MatrixRule {
       mul(moment[k], mul(size, noise), moment[k]);
       k == 0 ? add_matmul(u, transposed(u), moment[k]) : add_matmul(transposed(u), u, moment[k]);
     }
+    std::array<Tensor, 2> fitted;
     for (std::size_t k = 0; k < 2; ++k) {
-      if (moment[k].defined()) fit_factor(s.sides[k], moment[k], static_cast<double>(u.size(k == 0 ? 1 : 0)));
+      if (!moment[k].defined()) continue;
+      fitted[k] = fit_factor(s.sides[k], moment[k], static_cast<double>(u.size(k == 0 ? 1 : 0)), step);
     }
-    if (moment[0].defined() && moment[1].defined()) balance(s.sides[0].factor, s.sides[1].factor);
+    if (fitted[0].defined() && fitted[1].defined()) balance(fitted[0], fitted[1]);
+    for (std::size_t k = 0; k < 2; ++k) {
+      if (fitted[k].defined()) step.set(s.sides[k].factor, fitted[k]);
+    }
   }
 
-  /// P = S P S with S = grow I + A', A' = -rate A and grow = 1 + rate target. `a` becomes A'.
-  void fit_factor(const Fitted& side, const Tensor& a, double target) const {
-    const Tensor &p = side.factor, now = estimate_norm(a, side.top);
+  /// S P S with S = grow I + A', A' = -rate A and grow = 1 + rate target. `a` becomes A'.
+  Tensor fit_factor(const Fitted& side, const Tensor& a, double target, const Step& step) const {
+    const Tensor &p = side.factor, now = estimate_norm(a, side.top, step);
     add(now, target, now);
-    update_average(side.bound, 0.9, now);
-    max(side.bound, now, side.bound);
+    step.update_average(side.bound, 0.9, now);
+    step.set(side.bound, max(side.bound, now));
     const Tensor rate = div(scalar(0.5 * options_.fit_rate, a), side.bound), grow = scalar(1.0, a);
     axpy(target, rate, grow);
     mul(a, rate, a);
@@ -163,19 +188,18 @@ class PsgdKron : public MatrixRule {
     const Tensor sps = mul(sp, grow);
     add_matmul(sp, a, sps);
     // Symmetric but for rounding, which must not add up: (SPS + (SPS)^T) / 2.
-    transpose(sps, p);
-    add(p, sps, p);
-    scale(p, 0.5, p);
+    const Tensor symmetric = add(sps, transpose(sps));
+    return scale(symmetric, 0.5, symmetric);
   }
 
   /// A lower bound of |A| that becomes tight over the fits: |A x| / |x|, after which x = A x / |A x|. x keeps a small
   /// component along (1, ..., 1), so that it is orthogonal to no eigenvector for long.
-  static Tensor estimate_norm(const Tensor& a, const Tensor& x) {
+  static Tensor estimate_norm(const Tensor& a, const Tensor& x, const Step& step) {
     const Tensor before = norm(x), ax = Tensor::like(x);
     matmul(a, x, ax);
     const Tensor after = norm(ax);
-    div(ax, after, x);
-    add(x, 0.01 / std::sqrt(static_cast<double>(x.numel())), x);
+    div(ax, after, ax);
+    step.set(x, add(ax, 0.01 / std::sqrt(static_cast<double>(x.numel()))));
     return div(after, before);
   }
 

@@ -3,8 +3,11 @@
 //   L = b2 L + (1 - b2) G G^T        R = b2 R + (1 - b2) G^T G        M = b1 M + (1 - b1) G
 //   P = L^-e M R^-e                  u = P |D| / |P|,  D the direction of AdamW
 //
-// with e = 1/4. The roots, of L + eps (its largest eigenvalue) I, are recomputed every few steps, on the host, for all
-// matrices at once. A side longer than max_dim counts as I.
+// with e = 1/4. The roots, of L + eps (its largest eigenvalue) I, are recomputed every few steps, and in each of the
+// first so many, in which L and R still grow in rank; on the host, for all matrices at once. eps is no less than what
+// rounding leaves of an eigenvalue that is zero. A side longer than max_dim counts as I.
+#include <algorithm>
+
 #include "core/error.h"
 #include "optim/arithmetic.h"
 #include "optim/matrix/matrix_rule.h"
@@ -18,7 +21,7 @@ namespace {
 struct ShampooOptions : MatrixRuleOptions {
   std::vector<double> betas{0.9, 0.95};
   double exponent = 0.25;
-  double eps = 1e-8;
+  double eps = 1e-6;
   bool graft = true;
   std::int64_t every = 10;
   std::int64_t max_dim = 1024;
@@ -26,9 +29,13 @@ struct ShampooOptions : MatrixRuleOptions {
     MatrixRuleOptions::fields(f);
     f("betas", betas, {.doc = "decay of the averaged gradient and of L and R", .min = 0.0, .max = 1.0});
     f("exponent", exponent, {.doc = "e, in L^-e and R^-e", .min = 0.0, .max = 1.0, .exclusive_min = true});
-    f("eps", eps, {.doc = "added to the eigenvalues of L and R, relative to the largest", .min = 0.0});
+    f("eps", eps,
+      {.doc = "added to the eigenvalues of L and R, relative to the largest; 1e-6 at least in float32", .min = 0.0});
     f("graft", graft, {.doc = "steps of the norm of AdamW's; false: of the norm of P"});
-    f("every", every, {.doc = "steps between two computations of the roots", .unit = "steps", .min = 1});
+    f("every", every,
+      {.doc = "steps between two computations of the roots, which follow each of the first so many",
+       .unit = "steps",
+       .min = 1});
     f("max_dim", max_dim, {.doc = "sides of a matrix longer than this are not preconditioned", .min = 1});
   }
   void check() const override { check_betas(betas, {0.9, 0.95}); }
@@ -70,13 +77,13 @@ class Shampoo : public MatrixRule {
     Sides sides;  // L and L^-e, R and R^-e
   };
 
-  bool refreshes(std::int64_t number) const { return (number - 1) % options_.every == 0; }
+  bool refreshes(std::int64_t number) const { return number <= options_.every || (number - 1) % options_.every == 0; }
 
   void prepare(const Step& step) override {
     for (std::size_t i = 0; i < states_.size(); ++i) {
-      update_covariances(states_[i].sides, clipped_gradient(i, step), options_.betas[1]);
+      update_covariances(states_[i].sides, clipped_gradient(i, step), options_.betas[1], step);
     }
-    if (refreshes(step.number)) take_roots();
+    if (refreshes(step.number)) take_roots(step);
   }
 
   void direction(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
@@ -85,14 +92,14 @@ class Shampoo : public MatrixRule {
     if (options_.graft) {
       adamw = adamw_direction(gradient, options_.betas, 1e-8, s.m, s.v, step.control);
     } else {
-      update_average(s.m, options_.betas[0], gradient);
+      step.update_average(s.m, options_.betas[0], gradient);
     }
     matmul(s.sides[0].factor, s.m, s.sides[1].factor, u);
     if (options_.graft) graft(u, adamw);
   }
 
   /// Waits for the device.
-  void take_roots() const {
+  void take_roots(const Step& step) const {
     std::vector<SquareMatrix> covariances;
     std::vector<Tensor> roots;
     for (const State& s : states_) {
@@ -102,9 +109,10 @@ class Shampoo : public MatrixRule {
         roots.push_back(side.factor);
       }
     }
-    if (!all_finite(covariances)) return;  // the loss is not finite either, which ends the run
-    const auto powers = matrix_powers(covariances, -options_.exponent, options_.eps);
-    for (std::size_t k = 0; k < roots.size(); ++k) upload(powers[k].values, roots[k]);
+    if (!all_finite(covariances)) return;  // squares of gradients that their floats cannot hold
+    const double resolved = states_.front().m.dtype() == DType::f64 ? 1e-15 : 1e-6;  // some units in the last place
+    const auto powers = matrix_powers(covariances, -options_.exponent, std::max(options_.eps, resolved));
+    for (std::size_t k = 0; k < roots.size(); ++k) step.set(roots[k], upload(powers[k].values, roots[k]));
   }
 
   ShampooOptions options_;

@@ -7,6 +7,7 @@
 
 #include "core/tensor.h"
 #include "optim/matrix/symmetric.h"
+#include "optim/rule.h"
 
 namespace monge::optim {
 
@@ -28,10 +29,10 @@ Sides make_sides(const Shape& shape, std::int64_t max_dim, const Make& make) {
 }
 
 /// L = decay L + (1 - decay) G G^T and R = decay R + (1 - decay) G^T G, where the sides have them.
-void update_covariances(const Sides& sides, const Tensor& gradient, double decay);
+void update_covariances(const Sides& sides, const Tensor& gradient, double decay, const Step& step);
 
-/// A square tensor to the host, which waits for the device, and back.
+/// A square tensor to the host, which waits for the device, and values back, as a tensor like another.
 SquareMatrix download(const Tensor& matrix);
-void upload(const std::vector<double>& values, const Tensor& to);
+Tensor upload(const std::vector<double>& values, const Tensor& like);
 
 }  // namespace monge::optim

@@ -3,11 +3,11 @@
 //   G' = Q_L^T G Q_R        u = Q_L AdamW(G') Q_R^T
 //   L = b3 L + (1 - b3) G G^T        R = b3 R + (1 - b3) G^T G
 //
-// The first step only initialises: L = G G^T, R = G^T G and their eigenvectors, in order of falling eigenvalues; the
-// parameters do not change. Every few steps the bases follow L and R by one power iteration, Q = QR(L Q) with the
-// columns sorted again, and AdamW's moments with them: the first is rotated, the second reordered. A side longer than
-// max_dim keeps the basis I. The factorisations run on the host, for all matrices at once, at the start of the next
-// step.
+// L and R start at zero. The first step only initialises them and their eigenvectors, in order of falling eigenvalues;
+// the matrices do not change, nor do they decay. Every few steps the bases follow L and R by one power iteration, Q =
+// QR(L Q) with the columns sorted again, and AdamW's moments with them: the first is rotated, the second reordered. A
+// side longer than max_dim keeps the basis I. The factorisations run on the host, for all matrices at once, at the
+// start of the next step.
 #include <algorithm>
 #include <numeric>
 
@@ -102,15 +102,17 @@ class Soap : public MatrixRule {
   /// Whether the bases follow L and R of the step before.
   bool rotates(std::int64_t number) const { return number > 2 && (number - 2) % options_.every == 0; }
 
+  bool moves(std::int64_t number) const override { return number > 1; }
+
   void prepare(const Step& step) override {
-    if (step.number == 2) diagonalise();
-    if (rotates(step.number)) rotate();
+    if (step.number == 2) diagonalise(step);
+    if (rotates(step.number)) rotate(step);
   }
 
   void direction(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
     const State& s = states_[i];
     const Tensor &left = s.sides[0].factor, &right = s.sides[1].factor;
-    update_covariances(s.sides, gradient, step.number > 1 ? options_.factor_decay : 0.0);
+    update_covariances(s.sides, gradient, options_.factor_decay, step);
     if (step.number == 1) return fill(u, 0.0);
     // AdamW's first step is the second of the run.
     const Tensor rotated = Tensor::like(u), control = step.control.clone(), count = slot(control, Control::step);
@@ -132,18 +134,19 @@ class Soap : public MatrixRule {
   }
 
   /// Bases of eigenvectors, by falling eigenvalue. Waits for the device, as does rotate().
-  void diagonalise() const {
+  void diagonalise(const Step& step) const {
     std::vector<SquareMatrix> covariances;
     for (const Side* side : sides()) covariances.push_back(download(side->covariance));
-    if (!all_finite(covariances)) return;  // the loss is not finite either, which ends the run
+    if (!all_finite(covariances)) return;  // squares of gradients that their floats cannot hold
     const std::vector<Eigensystem> systems = eigensystems(covariances);
     for (std::size_t k = 0; k < systems.size(); ++k) {
       const SquareMatrix vectors{covariances[k].n, systems[k].vectors};
-      upload(gather_columns(vectors, descending(systems[k].values)), sides()[k]->factor);
+      const Tensor& basis = sides()[k]->factor;
+      step.set(basis, upload(gather_columns(vectors, descending(systems[k].values)), basis));
     }
   }
 
-  void rotate() const {
+  void rotate(const Step& step) const {
     std::vector<SquareMatrix> powers;  // L Q, sorted by the diagonal of Q^T L Q
     std::vector<Order> orders;
     for (const Side* side : sides()) {
@@ -161,16 +164,17 @@ class Soap : public MatrixRule {
       for (std::size_t k = 0; k < 2; ++k) {
         const Tensor& basis = s.sides[k].factor;
         if (!basis.defined()) continue;
-        const Tensor before = basis.clone();
-        upload(bases[next].values, basis);
+        const Tensor now = upload(bases[next].values, basis);
         rotations[k] = Tensor::like(basis);
-        matmul(transposed(before), basis, rotations[k]);
+        matmul(transposed(basis), now, rotations[k]);
+        step.set(basis, now);
         v = k == 0 ? gather_rows(v, orders[next]) : transpose(gather_rows(transpose(v), orders[next]));
         ++next;
       }
-      if (!v.same_memory(s.v)) copy(v, s.v);
-      const Tensor before = s.m.clone();
-      matmul(transposed(rotations[0]), before, rotations[1], s.m);
+      step.set(s.v, v);
+      const Tensor m = Tensor::like(s.m);
+      matmul(transposed(rotations[0]), s.m, rotations[1], m);
+      step.set(s.m, m);
     }
   }
 

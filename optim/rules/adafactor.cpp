@@ -4,8 +4,12 @@
 //   R = b R + (1 - b) mean over columns of q        C = b C + (1 - b) mean over rows of q
 //   V_ij = R_i C_j / mean(R)                        u = g / sqrt(V)        u = u min(1, clip / rms(u))
 //
-// Vectors keep V itself. The published form, with its steps in proportion to the parameter, is `relative: true`:
-// u = u max(0.001, rms(p)).
+// The momentum averages steps, rate included, as published: with a_t the rate of the schedule in step t,
+//
+//   m = momentum m + (1 - momentum) a_t u           p = p - m
+//
+// and m is kept in units of the peak rate. Vectors keep V itself. The published form, with its steps in proportion to
+// the parameter, is `relative: true`: u = u max(0.001, rms(p)).
 #include <cmath>
 
 #include "core/error.h"
@@ -28,7 +32,7 @@ struct AdafactorOptions : Options {
        .exclusive_min = true});
     f("clip", clip, {.doc = "largest root mean square of a parameter's direction", .min = 0.0, .exclusive_min = true});
     f("momentum", momentum,
-      {.doc = "decay of the averaged direction; 0: no average, and no memory for one", .min = 0.0, .max = 1.0});
+      {.doc = "decay of the averaged step; 0: no average, and no memory for one", .min = 0.0, .max = 1.0});
     f("relative", relative, {.doc = "steps in proportion to the root mean square of the parameter"});
   }
   void check() const override {
@@ -58,17 +62,18 @@ class Adafactor : public Rule {
 
   void directions(const Step& step, const Tensor& u) override {
     const Tensor clip = slot(step.control, Control::clip);
+    const Tensor rate = scale(slot(step.control, Control::lr), context().lr > 0.0 ? 1.0 / context().lr : 1.0);
     const double decay = 1.0 - std::pow(static_cast<double>(step.number), -options_.decay);
     for (std::size_t i = 0; i < moments_.size(); ++i) {
       const Target& target = context().targets[i];
       const Moments& m = moments_[i];
       const Tensor direction = target.view(u), gradient = mul(target.view(step.gradients), clip);
-      div(gradient, root_of_moment(m, gradient, decay), direction);
+      div(gradient, root_of_moment(m, gradient, decay, step), direction);
       mul(direction, clip_factor(options_.clip, rms(direction)), direction);
       if (options_.relative) mul(direction, max(rms(target.view(store().values())), 1e-3), direction);
       if (m.momentum.defined()) {
-        update_average(m.momentum, options_.momentum, direction);
-        copy(m.momentum, direction);
+        step.update_average(m.momentum, options_.momentum, mul(direction, rate));
+        div(m.momentum, rate, direction);
       }
     }
   }
@@ -96,15 +101,15 @@ class Adafactor : public Rule {
   };
 
   /// sqrt(V), after updating V.
-  static Tensor root_of_moment(const Moments& m, const Tensor& gradient, double decay) {
+  static Tensor root_of_moment(const Moments& m, const Tensor& gradient, double decay, const Step& step) {
     const Tensor q = square(gradient);
     add(q, 1e-30, q);
     if (m.all.defined()) {
-      update_average(m.all, decay, q);
+      step.update_average(m.all, decay, q);
       return sqrt(m.all);
     }
-    update_average(m.rows, decay, row_means(q).reshape(m.rows.shape()));
-    update_average(m.cols, decay, column_means(q).reshape(m.cols.shape()));
+    step.update_average(m.rows, decay, row_means(q).reshape(m.rows.shape()));
+    step.update_average(m.cols, decay, column_means(q).reshape(m.cols.shape()));
     Tensor out = Tensor::like(q);
     matmul(sqrt(div(m.rows, mean(m.rows))), sqrt(m.cols), out);
     return out;

@@ -1,6 +1,6 @@
 // LAMB (You et al. 2020, arXiv:1904.00962): AdamW's direction, decay included, scaled to the norm of the parameter,
 //
-//   r = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps) + weight_decay p        u = r min(|p|, 10) / |r|
+//   r = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps) + weight_decay p        u = r min(|p|, cap) / |r|
 //
 // for each parameter; u = r for gains and biases, and where a norm is 0.
 #include "optim/arithmetic.h"
@@ -10,13 +10,18 @@ namespace monge::optim {
 namespace {
 
 struct LambOptions : AdamOptions<AdamWRule> {
+  double cap = 10.0;
   LambOptions() { eps = 1e-6; }
+  void fields(Fields& f) override {
+    AdamOptions::fields(f);
+    f("cap", cap, {.doc = "norm of a parameter above which its steps grow no longer; 0: none", .min = 0.0});
+  }
 };
 
 class Lamb : public Rule {
  public:
   Lamb(const LambOptions& options, const RuleContext& context)
-      : Rule(context), adam_(options.rule(), context, "lamb") {}
+      : Rule(context), cap_(options.cap), adam_(options.rule(), context, "lamb") {}
 
   bool handles_decay() const override { return true; }
 
@@ -26,16 +31,16 @@ class Lamb : public Rule {
       const Tensor p = target.view(store().values()), r = target.view(u);
       if (target.weight_decay > 0.0) axpy(target.weight_decay, p, r);
       if (target.entry.role == nn::Role::gain || target.entry.role == nn::Role::bias) continue;
-      const Tensor ratio = div(min(norm(p), 10.0), norm(r)), positive = is_positive(ratio);
-      add(ratio, 1.0, ratio);  // 0 becomes 1
-      axpy(-1.0, positive, ratio);
-      mul(r, ratio, r);
+      const Tensor length = norm(p);
+      if (cap_ > 0.0) min(length, cap_, length);
+      mul(r, positive_or(div(length, norm(r)), 1.0), r);
     }
   }
 
   std::vector<NamedTensor> state() const override { return adam_.state(); }
 
  private:
+  double cap_;
   ElementwiseRule adam_;
 };
 

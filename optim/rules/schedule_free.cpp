@@ -41,14 +41,14 @@ class ScheduleFree : public Rule {
   void update(const Step& step) override {
     const Tensor u = Tensor::like(z_);
     adam_.directions(step, u);
-    const Tensor c = next_share(step.control);
+    const Tensor c = next_share(step);
     const Tensor slow = scale(c, beta_);  // 1 - b1 (1 - c)
     add(slow, 1.0 - beta_, slow);
     for (const Segment& s : segments_of(context())) {
       const Tensor y = s.view(store().values()), towards = s.view(z_).clone();
       axpy(s.weight_decay, y, s.view(u));
       axpy(-1.0, y, towards);
-      add(y, mul(towards, c), y);  // y + c (z - y)
+      step.set(y, add(y, mul(towards, c)));  // y + c (z - y)
     }
     move(step, u, z_, {});
     move(step, mul(u, slow), store().values(), store().copies());
@@ -74,10 +74,10 @@ class ScheduleFree : public Rule {
 
  private:
   /// c of this step.
-  Tensor next_share(const Tensor& control) {
-    max(largest_lr_, slot(control, Control::lr), largest_lr_);
+  Tensor next_share(const Step& step) const {
+    step.set(largest_lr_, max(largest_lr_, slot(step.control, Control::lr)));
     const Tensor w = square(largest_lr_);
-    add(weights_, w, weights_);
+    step.set(weights_, add(weights_, w));
     return div(w, weights_);
   }
 

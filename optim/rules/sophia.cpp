@@ -44,7 +44,7 @@ class Sophia : public Rule {
     for (std::size_t i = 0; i < segments_.size(); ++i) {
       const Tensor estimate = square(segments_[i].view(pass.gradients));
       div(estimate, pass.share, estimate);
-      update_average(curvature_[i], options_.betas[1], estimate);
+      pass.update_average(curvature_[i], options_.betas[1], estimate);
     }
   }
 
@@ -52,7 +52,7 @@ class Sophia : public Rule {
     const Tensor clip = slot(step.control, Control::clip);
     for (std::size_t i = 0; i < segments_.size(); ++i) {
       const Tensor &m = momentum_[i], &h = curvature_[i];
-      update_average(m, options_.betas[0], mul(segments_[i].view(step.gradients), clip));
+      step.update_average(m, options_.betas[0], mul(segments_[i].view(step.gradients), clip));
       // Where the curvature is 0 any momentum is clamped.
       const Tensor curvature = scale(h, options_.rho);
       add(curvature, 1e-15, curvature);

@@ -1,5 +1,6 @@
 // Cautious updates (Liang et al. 2024, arXiv:2411.16085): steps only where the direction and the gradient have the
-// same sign, rescaled to make up for the others. For each parameter,
+// same sign, rescaled to make up for the others. g is the clipped gradient itself, not what mars makes of it, as in the
+// code of MARS. For each parameter,
 //
 //   k = 1[u g > 0]        u = u k / max(mean(k), 0.001)
 //

@@ -38,7 +38,7 @@ class Ema : public Transform {
 
   void after(const Step& step) override {
     if (step.number <= options_.start) {
-      copy(store().values(), average_);
+      step.set(average_, store().values());
     } else {
       // On the device, so that a captured step stays right: 1 - b_t = max(1 - b, 9 / (10 + t)), t = step - start.
       const Tensor t = slot(step.control, Control::step);
@@ -46,7 +46,7 @@ class Ema : public Transform {
       max(share, 1.0 - options_.decay, share);
       const Tensor change = store().values().clone();
       axpy(-1.0, average_, change);
-      add(average_, mul(change, share, change), average_);
+      step.set(average_, add(average_, mul(change, share, change), change));
     }
   }
   bool repeats(std::int64_t number) const override { return number > options_.start; }

@@ -3,7 +3,7 @@
 //
 //   u = u r / |u|        W = W - lr u        W = W r / |W|
 //
-// No parameter decays.
+// No parameter decays. A matrix that starts at zero has no norm to keep: it takes the steps of the rule.
 #include "optim/arithmetic.h"
 #include "optim/matrix/matrix_rule.h"
 #include "optim/transforms/transforms.h"
@@ -27,13 +27,16 @@ class Hyperball : public Transform {
   bool handles_decay() const override { return true; }
 
   void change_directions(const Step&, const Tensor& u) override {
-    for (std::size_t i = 0; i < matrices_.size(); ++i) rescale(matrices_[i].view(u), radius(i));
+    for (std::size_t i = 0; i < matrices_.size(); ++i) {
+      const Tensor direction = matrices_[i].view(u);
+      copy(of_norm(direction, radius(i)), direction);
+    }
   }
 
-  void after(const Step&) override {
+  void after(const Step& step) override {
     for (std::size_t i = 0; i < matrices_.size(); ++i) {
       const Tensor w = matrices_[i].view(store().values());
-      rescale(w, radius(i));
+      step.set(w, of_norm(w, radius(i)));
       if (store().copies().defined()) copy(w, matrices_[i].view(store().copies()));
     }
   }
@@ -42,8 +45,8 @@ class Hyperball : public Transform {
 
  private:
   Tensor radius(std::size_t i) const { return norms_.flat_view(static_cast<std::int64_t>(i), {1}); }
-  /// Gives x the norm r; 0 stays 0.
-  static void rescale(const Tensor& x, const Tensor& r) { mul(x, div(r, norm(x)), x); }
+  /// x with the norm r; x where one of the two is 0.
+  static Tensor of_norm(const Tensor& x, const Tensor& r) { return mul(x, positive_or(div(r, norm(x)), 1.0)); }
 
   std::vector<Matrix> matrices_;
   Tensor norms_;  // of the initial matrices

@@ -33,11 +33,12 @@ class Mars : public Transform {
     fill(previous_, 0.0);
   }
 
+  bool changes_gradients() const override { return true; }
   void change_gradients(const Step& step) override {
     const Tensor &c = step.gradients, g = c.clone();
     const double strength = options_.gamma * options_.beta / (1.0 - options_.beta);
     if (step.number > 1) axpby(-strength, previous_, 1.0 + strength, c);
-    copy(g, previous_);
+    step.set(previous_, g);
     if (options_.norm == 0.0) return;
     for (const Target& target : context().targets) {
       const Tensor part = target.view(c);

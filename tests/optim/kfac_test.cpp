@@ -376,6 +376,11 @@ TEST(Ekfac, MeasuresTheDiagonalOfTheFisherMatrix) {
   EXPECT_GT(error("kfac"), 1e-2);
 }
 
+// With new eigenvectors at every measurement it could measure along none of them.
+TEST(Ekfac, RefusesToBeKfac) {
+  EXPECT_HAS(error_of([] { Rig("name: ekfac, refresh: 1", {3, 5}); }), "with 1 it would be kfac");
+}
+
 // Measurements at steps 1, 3, 5, ...; bases at the first two, then at every second one.
 TEST(Kfac, ComputesBasesAsOftenAsAsked) {
   Rig rig("name: kfac, every: 2, refresh: 2", {3, 5});

@@ -104,6 +104,32 @@ TEST(Polar, LongMatricesFollowThePolynomial) {
   }
 }
 
+// In f32 and bf16, with rounding that every iteration could make larger, and directions that are nothing but rounding.
+// No singular value passes 1.2024, the polynomial's largest value; from 1.264 on they would grow without bound.
+TEST(Polar, StaysInTheBandForAnyNumberOfIterations) {
+  for (const auto& [m, n] : {std::pair{16, 16}, {16, 80}, {80, 16}, {64, 256}, {3, 200}}) {
+    for (const int rank : {std::min(m, n), 2, 1}) {
+      const Dense x =
+          dense(test::random_values(m * rank, 3), m, rank) * dense(test::random_values(rank * n, 4), rank, n);
+      const Dense exact =
+          Eigen::JacobiSVD<Dense>(x, Eigen::ComputeThinU | Eigen::ComputeThinV).matrixU().leftCols(rank);
+      for (const std::int64_t iterations : {1, 4, 5, 6, 8, 9, 10, 12, 20, 100}) {
+        for (const DType precision : {DType::f32, DType::bf16}) {
+          const Tensor f32 = Tensor::from(list(x), {m, n}, DType::f32, test::cpu), out = Tensor::like(f32);
+          polar(f32, iterations, precision, out);
+          const Dense o = dense(out.values(), m, n);
+          const auto what =
+              fmt::format("{} x {} rank {}, {} iterations in {}", m, n, rank, iterations, name_of(precision));
+          ASSERT_TRUE(o.allFinite()) << what;
+          EXPECT_LE(Eigen::JacobiSVD<Dense>(o).singularValues()(0), 1.23) << what;
+          if (iterations < 8) continue;  // until then small singular values rise
+          EXPECT_GE(Eigen::JacobiSVD<Dense>(exact.transpose() * o).singularValues().minCoeff(), 0.6) << what;
+        }
+      }
+    }
+  }
+}
+
 // The band of f64 is [0.68, 1.14]; a product with eight bits of mantissa changes a singular value by some percent of
 // the largest.
 TEST(Polar, ProductsInBf16StayInTheBand) {
@@ -194,7 +220,7 @@ TEST(Shampoo, FollowsItsFormula) {
                 r = 0.9 * r + 0.1 * g.transpose() * g;
                 m = 0.8 * m + 0.2 * g;
                 v = 0.9 * v + Dense(0.1 * g.array().square());
-                if ((t - 1) % 3 == 0) {
+                if (t <= 3 || (t - 1) % 3 == 0) {
                   left = power_of(l, -0.25, 1e-6);
                   right = power_of(r, -0.25, 1e-6);
                 }
@@ -203,6 +229,30 @@ TEST(Shampoo, FollowsItsFormula) {
                 const Dense u = left * m * right;
                 p = (1 - 0.1 * 0.3) * p - 0.1 * d.norm() / u.norm() * u;
               });
+}
+
+/// How far a path in f32 is from that in f64, relative to its length, with gradients of rank 2: L and R are singular
+/// for many steps.
+double deviation_of_f32(const std::string& yaml) {
+  constexpr std::int64_t m = 24, n = 40, rank = 2;
+  RuleSteps single(yaml, test::cpu, {{.shape = {m, n}}}), exact(yaml, reference, {{.shape = {m, n}}});
+  const std::vector<double> start = test::random_values(m * n, 7);
+  single.set_value(start);
+  exact.set_value(start);
+  for (int t = 1; t <= 40; ++t) {
+    const auto seed = static_cast<std::uint64_t>(10 * t);
+    const Dense g =
+        dense(test::random_values(m * rank, seed), m, rank) * dense(test::random_values(rank * n, seed + 1), rank, n);
+    single.step({list(g)});
+    exact.step({list(g)});
+  }
+  const Dense moved = dense(exact.value(), m, n) - dense(start, m, n);
+  return (dense(single.value(), m, n) - dense(exact.value(), m, n)).norm() / moved.norm();
+}
+
+TEST(Shampoo, DoesNotDependOnThePrecisionWhereItsFactorsAreSingular) {
+  EXPECT_LT(deviation_of_f32("name: shampoo, lr: 0.1, weight_decay: 0"), 0.01);
+  EXPECT_LT(deviation_of_f32("name: shampoo, lr: 0.1, weight_decay: 0, graft: false, every: 1"), 0.01);
 }
 
 TEST(Shampoo, LeavesLongSidesAlone) {
@@ -224,12 +274,11 @@ class SoapOracle {
   void operator()(Dense& p, const Dense& g, int t) {
     const Dense gl = g * g.transpose(), gr = g.transpose() * g;
     if (t == 1) {
-      l_ = gl;
-      r_ = gr;
+      l_ = 0.3 * gl;
+      r_ = 0.3 * gr;
       ql_ = descending(gl);
       qr_ = descending(gr);
       m_ = v_ = Dense::Zero(g.rows(), g.cols());
-      p *= 1 - lr * decay;
       return;
     }
     const Dense inside = ql_.transpose() * g * qr_;
@@ -286,6 +335,18 @@ TEST(Soap, FollowsItsFormula) {
             "name: soap, lr: 0.1, weight_decay: 0.3, betas: [0.8, 0.9], factor_decay: 0.7, eps: 1.0e-4, every: {}",
             every),
         1e-7, SoapOracle(every), rows);
+  }
+}
+
+// The first step measures: a matrix stays as it is, without decay too, under a transform as well.
+TEST(Soap, DoesNotDecayInItsFirstStep) {
+  for (const char* chain : {"[]", "[{kind: cautious}]", "[{kind: cautious_decay}]"}) {
+    RuleSteps run(fmt::format("name: soap, lr: 0.1, weight_decay: 0.3, chain: {}", chain), reference);
+    const std::vector<double> start = run.value();
+    run.step({gradient(1)});
+    EXPECT_EQ(run.value(), start) << chain;
+    run.step({gradient(2)});
+    EXPECT_NE(run.value(), start) << chain;
   }
 }
 
@@ -366,6 +427,31 @@ TEST(MatrixRules, LeaveTheRestToTheBaseRule) {
       run.step({gradient(t), gradient(t, 7)});
       lion.step({gradient(t, 7)});
       EXPECT_TRUE(test::close(run.value(1), lion.value(), 1e-14)) << rule;
+    }
+  }
+}
+
+// Under transforms too, and while the matrices stay as they are at a rate of 0.
+TEST(MatrixRules, KeepTheRateOfTheBaseRule) {
+  const std::vector<OneParameter> both{{}, {.name = "bias", .shape = {7}, .role = nn::Role::bias}};
+  for (const std::string rule : {"muon", "soap"}) {
+    for (const char* lr : {"0.1", "0"}) {
+      for (const char* chain : {"[]", "[{kind: cautious_decay}]"}) {
+        const std::string yaml = fmt::format(
+            "name: {}, lr: {}, base: {{name: lion, lr: 0.03}}, chain: {}, schedule: {{kind: cosine, warmup: 3}}", rule,
+            lr, chain);
+        RuleSteps run(yaml, reference, both);
+        RuleSteps lion("name: lion, lr: 0.03, schedule: {kind: cosine, warmup: 3}", reference, {both[1]});
+        lion.set_value(run.value(1));
+        const std::vector<double> start = run.value(0);
+        for (int t = 1; t <= 5; ++t) {
+          run.step({gradient(t), gradient(t, 7)});
+          lion.step({gradient(t, 7)});
+          EXPECT_TRUE(test::close(run.value(1), lion.value(), 1e-13)) << yaml;
+        }
+        EXPECT_EQ(run.value(0) == start, std::string(lr) == "0") << yaml;
+        EXPECT_EQ(run.optimizer().lr(3), std::stod(lr)) << yaml;
+      }
     }
   }
 }

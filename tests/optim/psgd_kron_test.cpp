@@ -39,6 +39,11 @@ class Oracle {
   Dense direction(const Dense& g, int t) {
     m_ = 0.8 * m_ + 0.2 * g;
     const Dense m = m_ / (1 - std::pow(0.8, t));
+    if (t == 1) {  // the first U has a root mean square of 1
+      const double scale = 1.0 / std::sqrt(m.array().square().mean());
+      p0_ *= long_side_ ? std::sqrt(scale) : scale;
+      if (long_side_) p1_ *= std::sqrt(scale);
+    }
     Dense u = p0_ * m * p1_;
     const double noise = 1e-18 + 1e-4 * m.array().square().mean();
     const Dense a0 = u * u.transpose() + noise * p1_.squaredNorm() * p0_ * p0_;
@@ -104,6 +109,25 @@ TEST(PsgdKron, FitsAsOftenAsItIsTold) {
   EXPECT_EQ(std::vector<int>(fits.begin(), fits.begin() + 4), (std::vector<int>{1, 2, 3, 4}));
   EXPECT_EQ(fits[8], 13);
   EXPECT_EQ(fits[13] - fits[12], 4);
+}
+
+// Steps have their length from the first one, however small the gradients; also after steps without any.
+TEST(PsgdKron, TakesItsScaleFromTheFirstGradient) {
+  for (const double scale : {1e-6, 1.0, 1e4}) {
+    for (const int without : {0, 20}) {
+      RuleSteps run("name: psgd_kron, lr: 1, weight_decay: 0", reference);
+      for (int t = 1; t <= without; ++t) run.step({std::vector<double>(rows * cols, 0.0)});
+      for (int t = 1; t <= 3; ++t) {
+        const Dense before = dense(run.value(), rows, cols);
+        std::vector<double> g = normal(rows * cols, t);
+        for (double& x : g) x *= scale;
+        run.step({g});
+        const double length = std::sqrt((dense(run.value(), rows, cols) - before).array().square().mean());
+        EXPECT_GT(length, t == 1 ? 0.95 : 0.3) << scale << " " << without << " step " << t;
+        EXPECT_LT(length, 1.11) << scale << " " << without << " step " << t;
+      }
+    }
+  }
 }
 
 // One number: u = m / rms(m).

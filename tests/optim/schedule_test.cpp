@@ -3,10 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <numbers>
 
-#include "core/error.h"
 #include "core/options/yaml.h"
 
 namespace monge::optim {
@@ -47,20 +48,49 @@ TEST(Schedule, CosineFallsAlongHalfAPeriod) {
 
 TEST(Schedule, LinearFallsOnALine) {
   const auto s = make("{kind: linear, final_lr: 0.2}", 1.0, 100);
-  EXPECT_NEAR(s->lr(50), 0.6, 1e-12);
+  EXPECT_DOUBLE_EQ(s->lr(1), 1.0);
+  EXPECT_NEAR(s->lr(45), 1.0 - 0.8 * 44.0 / 99.0, 1e-12);
   EXPECT_DOUBLE_EQ(s->lr(100), 0.2);
 }
 
 TEST(Schedule, WsdDecaysOverItsShareOfAllSteps) {
   const auto s = make("{kind: wsd, warmup: 20, decay_fraction: 0.25, final_lr: 0}", 1.0, 200);
   EXPECT_DOUBLE_EQ(s->lr(20), 1.0);
-  EXPECT_NEAR(s->lr(150), 1.0, 1e-12);
-  EXPECT_NEAR(s->lr(175), 0.5, 1e-12);
-  EXPECT_NEAR(s->lr(200), 0.0, 1e-12);
+  EXPECT_NEAR(s->lr(151), 1.0, 1e-12);
+  EXPECT_NEAR(s->lr(176), 0.5, 1e-12);
+  EXPECT_NEAR(s->lr(200), 0.02, 1e-12);
+  const auto above = make("{kind: wsd, warmup: 20, decay_fraction: 0.25, final_lr: 0.2}", 1.0, 200);
+  EXPECT_NEAR(above->lr(150), 1.0, 1e-12);
+  EXPECT_NEAR(above->lr(200), 0.2, 1e-12);
   EXPECT_DOUBLE_EQ(make("{kind: wsd, decay_fraction: 0}", 1.0, 200)->lr(200), 1.0);
 }
 
-TEST(Schedule, RefusesAWarmupBeyondTheRun) { EXPECT_THROW(make("{kind: cosine, warmup: 101}", 1.0, 100), InputError); }
+// No step is wasted: without a warmup the first one has the peak, and the last one has more than a final rate of 0.
+TEST(Schedule, BeginsAtThePeakAndEndsAboveZero) {
+  for (const char* kind : {"cosine", "linear", "wsd"}) {
+    for (const std::int64_t steps : {1, 2, 10, 1000}) {
+      const auto s = make(fmt::format("{{kind: {}}}", kind), 1.0, steps);
+      EXPECT_DOUBLE_EQ(s->lr(1), 1.0) << kind << " " << steps;
+      EXPECT_GT(s->lr(steps), 0.0) << kind << " " << steps;
+      for (std::int64_t t = 2; t <= steps; ++t) EXPECT_LE(s->lr(t), s->lr(t - 1)) << kind << " " << steps;
+    }
+  }
+  EXPECT_NEAR(make("{kind: linear}", 1.0, 4)->lr(4), 0.25, 1e-12);
+}
+
+// As in a quick trial of settings for a long run.
+TEST(Schedule, ShortensAWarmupBeyondTheRun) {
+  const auto s = make("{kind: cosine, warmup: 2000}", 1.0, 100);
+  EXPECT_DOUBLE_EQ(s->lr(1), 0.1);
+  EXPECT_DOUBLE_EQ(s->lr(10), 1.0);
+  EXPECT_LT(s->lr(50), 0.7);
+  ASSERT_EQ(s->notes().size(), 1U);
+  EXPECT_EQ(
+      s->notes()[0],
+      "optimizer.schedule.warmup (2000 steps) is longer than the run (100): it takes a tenth of the run, 10 steps");
+  EXPECT_TRUE(make("{kind: cosine, warmup: 100}", 1.0, 100)->notes().empty());
+  EXPECT_DOUBLE_EQ(make("{kind: cosine, warmup: 2000}", 1.0, 5)->lr(1), 1.0);
+}
 
 }  // namespace
 }  // namespace monge::optim

@@ -35,8 +35,11 @@ struct AdamOracle {
 };
 
 TEST(Lamb, FollowsItsFormula) {
-  for (const double scale : {1.0, 100.0}) {  // the second is longer than the limit of 10
-    RuleSteps run("name: lamb, lr: 0.02, betas: [0.8, 0.95], eps: 1.0e-3, weight_decay: 0.3", reference);
+  // The second is longer than the limit of 10, for which the third and fourth have others.
+  for (const auto& [scale, cap] : {std::pair{1.0, 10.0}, {100.0, 10.0}, {100.0, 3.0}, {100.0, 0.0}}) {
+    RuleSteps run("name: lamb, lr: 0.02, betas: [0.8, 0.95], eps: 1.0e-3, weight_decay: 0.3" +
+                      (cap == 10.0 ? "" : fmt::format(", cap: {}", cap)),
+                  reference);
     Values p = run.value();
     for (double& x : p) x *= scale;
     run.set_value(p);
@@ -45,7 +48,7 @@ TEST(Lamb, FollowsItsFormula) {
       run.step({gradient(t)});
       Values r = adam(gradient(t), t);
       for (std::size_t i = 0; i < n; ++i) r[i] += 0.3 * p[i];
-      const double ratio = std::min(norm(p), 10.0) / norm(r);
+      const double ratio = (cap > 0.0 ? std::min(norm(p), cap) : norm(p)) / norm(r);
       for (std::size_t i = 0; i < n; ++i) p[i] -= 0.02 * ratio * r[i];
       ASSERT_TRUE(test::close(run.value(), p, 1e-12)) << t;
     }
@@ -122,6 +125,30 @@ TEST(Adafactor, KeepsTheSecondMomentOfAVectorAndLimitsItsDirection) {
     for (std::size_t i = 0; i < n; ++i) {
       m[i] = 0.5 * m[i] + 0.5 * u[i] / longest;
       p[i] = (1 - 0.01 * 0.3) * p[i] - 0.01 * m[i];
+    }
+    ASSERT_TRUE(test::close(run.value(), p, 1e-12)) << t;
+  }
+}
+
+// The momentum averages steps, rate included: under a schedule that is not an average of directions.
+TEST(Adafactor, AveragesStepsWithTheirRates) {
+  RuleSteps run(
+      "name: adafactor, lr: 0.01, momentum: 0.8, weight_decay: 0.3, schedule: {kind: linear, warmup: 6, final_lr: "
+      "1e-4}",
+      reference, {{.shape = {n}, .role = nn::Role::embedding}});
+  Values p = run.value(), v(n, 0.0), m(n, 0.0), u(n);
+  for (int t = 1; t <= steps; ++t) {
+    run.step({gradient(t)});
+    const Values g = gradient(t);
+    const double beta = 1.0 - std::pow(t, -0.8), lr = run.optimizer().lr(t);
+    for (std::size_t i = 0; i < n; ++i) {
+      v[i] = beta * v[i] + (1 - beta) * (g[i] * g[i] + 1e-30);
+      u[i] = g[i] / std::sqrt(v[i]);
+    }
+    const double longest = std::max(1.0, norm(u) / std::sqrt(static_cast<double>(n)));
+    for (std::size_t i = 0; i < n; ++i) {
+      m[i] = 0.8 * m[i] + 0.2 * lr * u[i] / longest;
+      p[i] = (1 - lr * 0.3) * p[i] - m[i];
     }
     ASSERT_TRUE(test::close(run.value(), p, 1e-12)) << t;
   }

@@ -65,6 +65,33 @@ TEST(Cautious, StepsOnlyAlongTheGradient) {
               });
 }
 
+// The mask is by the gradient, not by what mars makes of it, in either order.
+TEST(Cautious, AsksTheGradientItselfUnderMars) {
+  for (const char* chain : {"{kind: mars, gamma: 0.4, beta: 0.8, norm: 0}, {kind: cautious}",
+                            "{kind: cautious}, {kind: mars, gamma: 0.4, beta: 0.8, norm: 0}"}) {
+    Values previous(n, 0.0);
+    int differ = 0;
+    expect_path(fmt::format("name: sgd, lr: 0.1, momentum: 0, weight_decay: 0, chain: [{}]", chain),
+                [&](Values& p, const Values& g, int t) {
+                  Values c(n);
+                  double agree = 0.0;
+                  for (std::size_t i = 0; i < n; ++i) {
+                    c[i] = g[i] + (t == 1 ? 0.0 : 0.4 * 0.8 / 0.2 * (g[i] - previous[i]));
+                    if (c[i] * g[i] > 0.0) agree += 1.0 / n;
+                  }
+                  for (std::size_t i = 0; i < n; ++i) {
+                    if (c[i] * g[i] > 0.0) {
+                      p[i] -= 0.1 * c[i] / agree;
+                    } else {
+                      ++differ;
+                    }
+                  }
+                  previous = g;
+                });
+    EXPECT_GT(differ, 10);
+  }
+}
+
 TEST(Cautious, IsNothingForADirectionThatIsTheGradient) {
   RuleSteps plain("name: sgd, lr: 0.1, momentum: 0", reference);
   RuleSteps cautious("name: sgd, lr: 0.1, momentum: 0, chain: [{kind: cautious}]", reference);
@@ -97,6 +124,26 @@ TEST(Hyperball, KeepsTheNormAndStepsRelativeToIt) {
     run.step({gradient(t)});
     ASSERT_TRUE(test::close(run.value(), p, 1e-12)) << t;
     EXPECT_NEAR(norm(run.value()), radius, 1e-12 * radius);
+  }
+}
+
+TEST(Hyperball, LeavesAMatrixThatStartsAtZeroToTheRule) {
+  struct Zero : nn::Module {
+    Zero() { add_parameter("w", {4, 6}, nn::Role::matrix, nn::Init::constant(0.0)); }
+  } model;
+  nn::ParameterStore store(model, reference, nn::Precision::float32, 1);
+  OptimizerOptions options;
+  read_yaml_text("{name: sgd, lr: 0.1, momentum: 0, clip_norm: 0, schedule: constant, chain: [{kind: hyperball}]}",
+                 "test", {}, options);
+  Optimizer optimizer(options, model, store, steps);
+  store.clear_grads();
+  const Tensor grad = store.grad(store.entries()[0]);
+  Values p(n, 0.0);
+  for (int t = 1; t <= steps; ++t) {
+    grad.backend().copy({.from = Tensor::from(gradient(t), grad.shape(), grad.dtype(), grad.device()), .to = grad});
+    optimizer.step(t);
+    for (std::size_t i = 0; i < n; ++i) p[i] -= 0.1 * gradient(t)[i];
+    ASSERT_TRUE(test::close(store.value(store.entries()[0]).values(), p, 1e-12)) << t;
   }
 }
 
