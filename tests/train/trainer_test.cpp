@@ -303,7 +303,10 @@ TEST(Trainer, ResumeMayReorderTheData) {
   const TempDirectory dir;
   train_tiny(dir / "run", {}, false, 7);
   EXPECT_EQ(train_tiny(dir / "run", {"train.seed=2"}, true), RunEnd::finished);
-  EXPECT_HAS(error_of([&] { train_tiny(dir / "run", {"train.steps=30", "data.language_seed=2"}, true); }), "data.language_seed: 0 -> 2");
+  EXPECT_HAS(error_of([&] {
+               train_tiny(dir / "run", {"train.steps=30", "data.language_seed=2"}, true);
+             }),
+             "data.language_seed: 1 -> 2");
 }
 
 TEST(Trainer, ChecksThePromptOfTheSampleBeforeTheFirstStep) {
