@@ -12,7 +12,8 @@ SavedModel load_model(const std::filesystem::path& run_or_checkpoint, const std:
   const CheckpointState& state = checkpoint.state();
   Config trained = checkpoint.config(), config = checkpoint.config(overrides);
   for (const ConfigChange& change : config_changes(write_yaml(trained), write_yaml(config))) {
-    if (!change.key.starts_with("model.")) continue;
+    const bool tokenizer = trained.data.kind == config.data.kind && change.key.starts_with("data.tokenizer");
+    if (!change.key.starts_with("model.") && !tokenizer) continue;
     throw InputError(fmt::format("a trained model cannot be changed ({})", change.str()));
   }
   SavedModel saved{Run(std::move(config), state.vocab), checkpoint.directory(), state, load_tokenizer(state.tokenizer)};

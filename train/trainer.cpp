@@ -33,7 +33,7 @@ bool compare_losses(Config before, Config now) {
 Trainer::Trainer(Config config, std::unique_ptr<RunFolder> folder, Progress& progress)
     : progress_(progress), folder_(std::move(folder)), checkpoint_(open_checkpoint(config)), run_(std::move(config)) {
   const Run::Turn turn(run_);
-  check_data();
+  check_inputs();
   if (checkpoint_) state_ = checkpoint_->state();
   complete_ = done() && fs::exists(folder_->summary());
   if (complete_) {
@@ -81,7 +81,7 @@ std::optional<Checkpoint> Trainer::open_checkpoint(Config& config) {
   return checkpoint;
 }
 
-void Trainer::check_data() const {
+void Trainer::check_inputs() const {
   if (checkpoint_) {
     const std::string difference = data_difference(*checkpoint_, run_.config, *run_.dataset);
     if (!difference.empty()) {
@@ -94,6 +94,11 @@ void Trainer::check_data() const {
   if (run_.dataset->validation_windows() < 1) {
     throw InputError(
         fmt::format("data.kind {} has no validation window, and a run measures its loss there", run_.config.data.kind));
+  }
+  if (std::ranges::none_of(run_.model->batch_fields(), [](const auto& field) { return field.name == "targets"; })) {
+    throw InputError(
+        fmt::format("model.kind {} lists no field 'targets' in batch_fields(), and its loss is measured there",
+                    run_.config.model.kind));
   }
   if (run_.config.train.sample_tokens == 0) return;
   try {

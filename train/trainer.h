@@ -61,7 +61,8 @@ class Trainer {
 
   /// That of a resume, which the configuration may continue. Nothing there: none.
   std::optional<Checkpoint> open_checkpoint(Config& config);
-  void check_data() const;
+  /// What could fail after the first step but can be known before.
+  void check_inputs() const;
   void restore(const Checkpoint& checkpoint);
   void start_files();
   void print_banner();

@@ -164,13 +164,14 @@ TEST_F(ProgramTest, OtherDataIsSaidByEval) {
     EXPECT_EQ(program.run("eval run").err, "");
     const Result other = program.run("eval run data.path=b.txt --json");  // with fewer characters
     EXPECT_EQ(other.code, 0) << other.err;
-    EXPECT_HAS(other.err, "note: the data is another than that of the run: data.path: a.txt -> b.txt");
+    EXPECT_HAS(other.err, "note: the data is another than that of the run: data.path.0: a.txt -> b.txt");
     EXPECT_TRUE(nlohmann::json::parse(other.out).contains("data_changed"));
   }
   write_file(program / "b.txt", std::string(1200, 'x'));
   EXPECT_EQ(program.run("eval run data.path=b.txt").code, 0) << "bytes, all of which BPE knows";
   std::filesystem::rename(program / "b.txt", program / "a.txt");
   EXPECT_HAS(program.run("eval run").err, "the content has changed");
+  EXPECT_HAS(program.run("eval run data.tokenizer=char").err, "a trained model cannot be changed (data.tokenizer");
 }
 
 TEST_F(ProgramTest, EvaluatesAndSamplesTheBest) {

@@ -306,7 +306,7 @@ TEST(Trainer, ResumeMayReorderTheData) {
   EXPECT_HAS(error_of([&] {
                train_tiny(dir / "run", {"train.steps=30", "data.language_seed=2"}, true);
              }),
-             "data.language_seed: 0 -> 2");
+             "data.language_seed: 1 -> 2");
 }
 
 TEST(Trainer, ChecksThePromptOfTheSampleBeforeTheFirstStep) {
