@@ -21,6 +21,10 @@ TEST(RuleResume, EveryRuleGoesOnAsIfItHadNotStopped) {
   for (const std::string& name : optim::rules().names()) expect_same_run_after_resume("{name: " + name + "}");
 }
 
+TEST(RuleResume, TheAverageOfTheParametersGoesOn) {
+  expect_same_run_after_resume("{name: adamw, chain: [{kind: ema, start: 4}]}");
+}
+
 TEST(RuleResume, TheRampOfAdEMAMixGoesOn) {
   expect_same_run_after_resume("{name: ademamix, betas: [0.9, 0.99, 0.95], ramp: 15}");
 }
