@@ -66,6 +66,18 @@ struct KfacOptions : MatrixRuleOptions {
   }
 };
 
+struct EkfacOptions : KfacOptions {
+  void check() const override {
+    KfacOptions::check();
+    if (refresh == 1) {
+      throw KeyError(
+          "refresh",
+          "must be 2 at least under ekfac, which measures the curvature along the eigenvectors of an earlier "
+          "measurement; with 1 it would be kfac");
+    }
+  }
+};
+
 /// x (..., K) as a matrix (N, K), in the floats of `like`.
 Tensor as_matrix(const Tensor& x, const Tensor& like) {
   const Tensor wide = x.dtype() == like.dtype() ? x : x.to(like.dtype(), like.device());
@@ -78,12 +90,6 @@ class Kfac : public MatrixRule {
 
   Kfac(const std::string& name, Diagonal diagonal, const KfacOptions& options, const RuleContext& context)
       : MatrixRule(name, options, context), options_(options), diagonal_(diagonal) {
-    if (diagonal == Diagonal::measured && options.refresh == 1) {
-      throw KeyError("optimizer.refresh",
-                     fmt::format("{} measures the curvature along the eigenvectors of an earlier measurement, so they "
-                                 "must last for 2 at least; with 1 it would be kfac",
-                                 name));
-    }
     std::map<const nn::Parameter*, nn::Linear*> linear_of;  // by its weight
     context.model.visit([&](const std::string&, nn::Module& module) {
       if (auto* linear = dynamic_cast<nn::Linear*>(&module)) linear_of[&linear->weight()] = linear;
@@ -314,8 +320,9 @@ class Kfac : public MatrixRule {
   std::vector<Weight> weights_;  // beside the matrices
 };
 
-void add_kfac(RuleRegistry& registry, const std::string& name, const std::string& doc, Kfac::Diagonal diagonal) {
-  registry.add<KfacOptions>(name, doc, [=](const KfacOptions& o, const RuleContext& c) {
+template <class RuleOptions>
+void add_rule(RuleRegistry& registry, const std::string& name, const std::string& doc, Kfac::Diagonal diagonal) {
+  registry.add<RuleOptions>(name, doc, [=](const RuleOptions& o, const RuleContext& c) {
     return std::make_unique<Kfac>(name, diagonal, o, c);
   });
 }
@@ -323,12 +330,14 @@ void add_kfac(RuleRegistry& registry, const std::string& name, const std::string
 }  // namespace
 
 void add_ekfac(RuleRegistry& registry) {
-  add_kfac(registry, "ekfac", "kfac with the curvature measured along its eigenvectors", Kfac::Diagonal::measured);
+  add_rule<EkfacOptions>(registry, "ekfac", "kfac with the curvature measured along its eigenvectors",
+                         Kfac::Diagonal::measured);
 }
 
 void add_kfac(RuleRegistry& registry) {
-  add_kfac(registry, "kfac", "natural gradient under a Kronecker-factored Fisher of sampled targets, for linear layers",
-           Kfac::Diagonal::kronecker);
+  add_rule<KfacOptions>(registry, "kfac",
+                        "natural gradient under a Kronecker-factored Fisher of sampled targets, for linear layers",
+                        Kfac::Diagonal::kronecker);
 }
 
 }  // namespace monge::optim
