@@ -31,10 +31,14 @@ ParameterStore::ParameterStore(Module& root, Device device, Precision precision,
   }
 
   const DType dtype = backend_of(device).default_float();
-  values_ = Tensor::zeros({size}, dtype, device, Pool::parameters);
-  if (trainable) grads_ = Tensor::zeros({size}, dtype, device, Pool::gradients);
+  // All of them before the first is touched: what does not fit is refused at once.
+  values_ = Tensor::empty({size}, dtype, device, Pool::parameters);
+  if (trainable) grads_ = Tensor::empty({size}, dtype, device, Pool::gradients);
   if (precision == Precision::bfloat16 && dtype == DType::f32) {
-    copies_ = Tensor::zeros({size}, DType::bf16, device, Pool::parameters);
+    copies_ = Tensor::empty({size}, DType::bf16, device, Pool::parameters);
+  }
+  for (const Tensor& x : {values_, grads_, copies_}) {
+    if (x.defined()) backend_of(device).fill({.x = x, .value = 0.0});
   }
   initialise(seed);
 

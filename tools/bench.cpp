@@ -4,6 +4,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <regex>
 
 #include "core/json.h"
 #include "core/machine.h"
@@ -100,6 +101,12 @@ double share(const OpTiming& op, double peak, double bandwidth) {
   return op.flops > 0.0 ? op.flops / op.seconds / peak : op.bytes / op.seconds / bandwidth;
 }
 
+/// "12288 x 128" as "12288x128", "B 12 T 64" as "B12 T64".
+std::string compact(std::string shape) {
+  static const std::regex times(" x "), letter("([A-Z]) ");
+  return std::regex_replace(std::regex_replace(shape, times, "x"), letter, "$1");
+}
+
 void print_text(const Machine& machine, const std::vector<OpTiming>& ops, const StepTiming* step, double peak) {
   constexpr std::size_t column = 13;  // of what is said
   const auto line = [](const std::string& text) { fmt::print("{}\n", train::wrapped(text, column)); };
@@ -108,12 +115,12 @@ void print_text(const Machine& machine, const std::vector<OpTiming>& ops, const 
                    train::count_text(machine.peak_bf16), train::count_text(machine.bandwidth)));
   if (step == nullptr) return;
   if (!ops.empty()) {
-    fmt::print("\n{:<27} {:<20} {:>4} {:>8} {:>12} {:>4}\n", "op", "shape", "n", "ms each", "rate", "peak");
+    fmt::print("\n{:<31} {:<17} {:>4} {:>7} {:>12} {:>4}\n", "op", "shape", "n", "ms each", "rate", "peak");
   }
   for (const OpTiming& op : ops) {
     const double rate = (op.flops > 0.0 ? op.flops : op.bytes) / op.seconds;
-    fmt::print("{:<27} {:<20} {:>4} {:>8.3f} {:>12} {:>3.0f}%\n", op.name, op.shape, op.calls, 1e3 * op.seconds,
-               train::count_text(rate) + (op.flops > 0.0 ? "FLOP/s" : "B/s"),
+    fmt::print("{:<31} {:<17} {:>4} {:>7.3f} {:>12} {:>3.0f}%\n", op.name, compact(op.shape), op.calls,
+               1e3 * op.seconds, train::count_text(rate) + (op.flops > 0.0 ? "FLOP/s" : "B/s"),
                100.0 * share(op, peak, machine.bandwidth));
   }
   const std::optional<double> promised = data_sheet_peak(machine.description);

@@ -36,6 +36,11 @@ void print_now(std::string_view text) {
   }
 }
 
+std::string refusal_text(const std::system_error& error) {
+  if (std::ferror(stdout) == 0) return error.what();
+  return fmt::format("cannot write to standard output: {}", error.code().message());
+}
+
 void finish_output() {
   const bool failed_before = std::ferror(stdout) != 0;
   if (std::fflush(stdout) != 0) throw_not_written(errno);

@@ -89,8 +89,8 @@ int run(int argc, char** argv) {
     return fail(ExitCode::wrong_input, e.what());
   } catch (const RunError& e) {
     return fail(ExitCode::run_failed, e.what());
-  } catch (const std::system_error& e) {  // the system refused something, standard output for instance
-    return fail(ExitCode::run_failed, e.what());
+  } catch (const std::system_error& e) {
+    return fail(ExitCode::run_failed, refusal_text(e));
   } catch (const std::bad_alloc&) {
     return fail(ExitCode::run_failed, "out of memory; lower train.batch, model.context or the size of the model");
   } catch (const std::exception& e) {

@@ -34,8 +34,8 @@ struct Options {
 
 /// The most that an integer may be unless its key says otherwise: products of a few such numbers can be counted.
 inline constexpr double largest_integer = 1e9;
-/// For numbers that only name something, like seeds: up to here a double tells neighbours apart.
-inline constexpr double any_integer = 0x1p53;
+/// For numbers that only name something, like seeds.
+inline constexpr double any_integer = 0x1p63;
 
 /// What is said of one key, besides its name and member.
 struct Field {

@@ -46,7 +46,9 @@ std::int64_t integer_of(const YamlNode& node, const std::string& path, const Fie
   if (!value) {
     // Beyond 2^53 a double no longer tells neighbouring integers apart.
     const std::optional<double> real = parse<double>(node);
-    if (real && std::trunc(*real) == *real && std::abs(*real) <= 0x1p53) value = static_cast<std::int64_t>(*real);
+    const bool whole = real && std::trunc(*real) == *real;
+    if (whole && std::abs(*real) <= 0x1p53) value = static_cast<std::int64_t>(*real);
+    if (whole && !value) check_range(*real, node, path, field);
   }
   if (!value) wrong_type(node, path, "an integer");
   check_range(static_cast<double>(*value), node, path, field);

@@ -122,7 +122,7 @@ struct RunOptions : Options {
   void fields(Fields& f) override {
     f("precision", precision, {.choices = {"float32", "bfloat16"}});
     f("prompt", prompt, {.doc = "text a sample starts with"});
-    f("seed", seed, {.min = 0});
+    f("seed", seed, {.min = 0, .max = any_integer});
     f("lr", lr, {.doc = "learning rate", .min = 0.0, .exclusive_min = true});
     f("betas", betas, {.min = 0.0, .max = 0.999});
     f("tags", tags, {});

@@ -115,10 +115,11 @@ run: {prompt: *name, groups: [&g {lr_scale: 3}, *g]}
 TEST(Read, MergedMapsGiveWhatIsNotThere) {
   const SchemaOptions schema = read(
       "data: {kind: text, path: a}\n"
-      "model: &small {width: 7, dropout: 0.25}\n"
+      "model: {width: 8, <<: {width: 4, heads: 2}}\n"
       "run: {groups: [{mlp: &swi {kind: swiglu, multiple: 3}}, {mlp: {<<: *swi, multiple: 5}}, {mlp: {<<: "
       "[*swi]}}]}\n");
-  EXPECT_EQ(schema.model.width, 7);
+  EXPECT_EQ(schema.model.width, 8);
+  EXPECT_EQ(schema.model.heads, 2);
   for (const auto& [group, multiple] : {std::pair{0, 3}, {1, 5}, {2, 3}}) {
     const auto& mlp = schema.run.groups.at(static_cast<std::size_t>(group)).mlp;
     EXPECT_EQ(mlp.kind, "swiglu");

@@ -23,9 +23,9 @@ TEST(Progress, ATerminalGetsNoControlCharacters) {
   EXPECT_EQ(TerminalText().next("a\x1b[2J\tb\n\r\x7f"), "a\\x1b[2J\tb\n\\x0d\\x7f");
   EXPECT_EQ(TerminalText().next("\xC3\xA9 \xE4\xB8\x80 \xC2\xA0"), "\xC3\xA9 \xE4\xB8\x80 \xC2\xA0");
   TerminalText pieces;
-  EXPECT_EQ(pieces.next("\xC2") + pieces.next("\x9B") + pieces.next("2J"),
-            "\xC2\\x9b"
-            "2J");
+  std::string shown;
+  for (const char* piece : {"\xC2", "\x9B", "2J"}) shown += pieces.next(piece);
+  EXPECT_EQ(shown, "\xC2\\x9b2J");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <spawn.h>
 #include <sys/wait.h>
 
+#include <cctype>
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
@@ -72,16 +73,21 @@ std::string gnuplot_svg(const std::string& script, int width, int height) {
   return content(output.get());
 }
 
+// Between double quotes gnuplot looks for commands and macros, between single ones it takes '' for an end where it
+// comes first. Neither happens to characters in octal.
 std::string plot_text(std::string_view text) {
-  std::string result = "'";
+  std::string result = "\"";
   for (const char c : text) {
-    if (static_cast<unsigned char>(c) < ' ') {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < ' ') {
       result += ' ';
+    } else if (byte >= 0x80 || std::isalnum(byte) != 0 || c == ' ') {
+      result += c;
     } else {
-      result += c == '\'' ? "''" : std::string(1, c);
+      result += fmt::format("\\{:03o}", byte);
     }
   }
-  return result + "'";
+  return result + "\"";
 }
 
 std::string tic_text(std::string_view text) {

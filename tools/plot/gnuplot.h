@@ -12,7 +12,7 @@ namespace monge {
 /// how to install it, or when it refuses the script.
 std::string gnuplot_svg(const std::string& script, int width, int height);
 
-/// Text as gnuplot's literal: one line, single quotes.
+/// Text as gnuplot's literal, on one line.
 std::string plot_text(std::string_view text);
 /// The same for the label of a tic, which gnuplot takes for a format.
 std::string tic_text(std::string_view text);
