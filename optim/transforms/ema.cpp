@@ -46,7 +46,9 @@ class Ema : public Transform {
       max(share, 1.0 - options_.decay, share);
       const Tensor change = store().values().clone();
       axpy(-1.0, average_, change);
-      step.set(average_, add(average_, mul(change, share, change), change));
+      mul(change, share, change);
+      axpy(1.0, average_, change);
+      step.set(average_, change);
     }
   }
   bool repeats(std::int64_t number) const override { return number > options_.start; }
