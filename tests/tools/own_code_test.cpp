@@ -100,7 +100,7 @@ TEST_F(OwnCode, ALayerThatWasNotRegistered) {
 
 TEST_F(OwnCode, ALayerThatChangesTheWidth) {
   const std::string said = train("wide", 3);
-  EXPECT_HAS(said, "mlp 'wide' gives (4, 8, 32) for (4, 8, 16)");
+  EXPECT_HAS(said, "mlp 'wide' gives (1, 8, 32) for (1, 8, 16)");
   EXPECT_EQ(said.find("bug in Monge"), std::string::npos) << said;
 }
 
@@ -116,7 +116,7 @@ TEST_F(OwnCode, AWrongNumberOfGradients) {
 }
 
 TEST_F(OwnCode, AnOpForAnotherType) {
-  EXPECT_HAS(train("float_only", 3, "train.dtype=bfloat16"), "elements of bf16 are read as f32");
+  EXPECT_HAS(train("float_only", 3, "train.precision=bfloat16"), "elements of bf16 are read as f32");
 }
 
 TEST_F(OwnCode, ANameThatIsTaken) {

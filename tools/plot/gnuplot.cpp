@@ -74,14 +74,14 @@ std::string gnuplot_svg(const std::string& script, int width, int height) {
 }
 
 // Between double quotes gnuplot looks for commands and macros, between single ones it takes '' for an end where it
-// comes first. Neither happens to characters in octal.
+// comes first. Neither happens to characters in octal. Digits are among them: gnuplot reads as many as follow.
 std::string plot_text(std::string_view text) {
   std::string result = "\"";
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte < ' ') {
       result += ' ';
-    } else if (byte >= 0x80 || std::isalnum(byte) != 0 || c == ' ') {
+    } else if (byte >= 0x80 || std::isalpha(byte) != 0 || c == ' ') {
       result += c;
     } else {
       result += fmt::format("\\{:03o}", byte);
