@@ -23,16 +23,15 @@ void add_base_rules(RuleRegistry& registry) {
 
 }  // namespace
 
-Guarded::Guarded(const Tensor& g, const Tensor& control)
-    : gradients(g), guard_(with_slot(control, Control::clip, 1.0)) {
-  fill(slot(guard_, Control::lr), 1.0);
-}
-
 void Guarded::update_average(const Tensor& m, double decay, const Tensor& x) const { mix(m, decay, x); }
 void Guarded::set(const Tensor& to, const Tensor& x) const { mix(to, 0.0, x); }
 
 /// The step of a rule that knows of gradients that are not finite: to = (1 - lr decay) to - lr x.
 void Guarded::mix(const Tensor& to, double keep, const Tensor& x) const {
+  if (!guard_.defined()) {
+    guard_ = with_slot(control_, Control::clip, 1.0);
+    fill(slot(guard_, Control::lr), 1.0);
+  }
   to.backend().update({.rule = SgdRule{},
                        .param = to.reshape({to.numel()}),
                        .grad = x.reshape({x.numel()}),

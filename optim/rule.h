@@ -43,7 +43,7 @@ struct RuleContext {
 class Guarded {
  public:
   /// `control` (Control::size) knows whether they are finite.
-  Guarded(const Tensor& g, const Tensor& control);
+  Guarded(const Tensor& g, const Tensor& control) : gradients(g), control_(control) {}
 
   /// m = decay m + (1 - decay) x.
   void update_average(const Tensor& m, double decay, const Tensor& x) const;
@@ -56,7 +56,8 @@ class Guarded {
   /// to = keep to + (1 - keep) x.
   void mix(const Tensor& to, double keep, const Tensor& x) const;
 
-  Tensor guard_;  // control with a rate of 1 and no clipping
+  Tensor control_;
+  mutable Tensor guard_;  // control with a rate of 1 and no clipping, made when it is needed
 };
 
 /// A step as rules see it. The gradients are to be multiplied by control[clip].
