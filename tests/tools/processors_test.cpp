@@ -61,7 +61,7 @@ TEST(Threads, AreThoseOfTheAffinity) {
   const test::Program program;
   program.write_config();
   const auto device = [&](const std::string& before) {
-    const std::string out = program.run("info", before).out;
+    const std::string out = program.run("info", "unset OMP_NUM_THREADS; " + before).out;
     const std::size_t at = out.find("  cpu ");
     return out.substr(at, out.find('\n', at) - at);
   };
@@ -74,7 +74,8 @@ TEST(Threads, AreThoseOfTheAffinity) {
 TEST(Threads, SleepSoonWhileTheyWait) {
   const test::Program program;
   const auto spins = [&](const std::string& before) {
-    const test::Result result = program.run("info", before + "export OMP_DISPLAY_ENV=verbose; ");
+    const test::Result result =
+        program.run("info", "unset OMP_WAIT_POLICY GOMP_SPINCOUNT; " + before + "export OMP_DISPLAY_ENV=verbose; ");
     const std::size_t at = result.err.rfind("GOMP_SPINCOUNT = ");
     return at == std::string::npos ? "" : result.err.substr(at, result.err.find('\n', at) - at);
   };
