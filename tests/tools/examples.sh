@@ -33,6 +33,15 @@ for example in custom_attention custom_data custom_layer custom_model custom_rul
   cmake --build "$scratch/$example"
 done
 
+# Monge's side of the comparison with published optimizers, which is built in the same way.
+cmake -G "$generator" -S "$source_dir/tools/peers" -B "$scratch/peers" -DCMAKE_PREFIX_PATH="$scratch/prefix" \
+  -DCMAKE_CXX_COMPILER="$compiler" >"$scratch/configure.log" 2>&1 ||
+  fail "tools/peers does not configure: $(cat "$scratch/configure.log")"
+cmake --build "$scratch/peers"
+"$scratch/peers/replay" >"$scratch/rules.txt"
+has '^psgd_kron$' "$scratch/rules.txt"
+has '^hyperball$' "$scratch/rules.txt"
+
 # Layers: an mlp and an attention, whose options are checked like any other; the built-in program does not know them.
 program="$scratch/custom_layer/custom_layer"
 recipes="$scratch/examples/custom_layer"

@@ -7,8 +7,8 @@
 //
 //   param/NAME                          the first value; a matrix is the weight of a linear layer, a vector a gain
 //   grad/NAME   (steps, ...)            its gradients
-//   input/NAME  (steps, N, in)          of the matrices, for rules with a curvature pass: the inputs of the layer and the
-//   output/NAME (steps, N, out)         gradients of its outputs, of the mean loss over N targets
+//   input/NAME  (steps, N, in)          of the matrices, for rules with a curvature pass: the inputs of the layer and
+//   the output/NAME (steps, N, out)         gradients of its outputs, of the mean loss over N targets
 //
 // and OUT
 //
@@ -103,7 +103,8 @@ void replay(const SafeTensors& data, const std::string& out, monge::Device devic
       const std::string key = what + "/" + name_of(entry);
       const std::vector<double> values = store.value(entry).values();
       paths[key].insert(paths[key].end(), values.begin(), values.end());
-      shapes[key] = entry.shape.rank() == 2 ? Shape{steps, entry.shape[0], entry.shape[1]} : Shape{steps, entry.shape[0]};
+      shapes[key] =
+          entry.shape.rank() == 2 ? Shape{steps, entry.shape[0], entry.shape[1]} : Shape{steps, entry.shape[0]};
     }
   };
   for (std::int64_t step = 1; step <= steps; ++step) {
