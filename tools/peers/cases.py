@@ -29,7 +29,7 @@ class Case:
 CASES = []
 
 
-def case(rule, options, package, what, bound=1e-12, bound_f32=1e-4, why="rounding", names=tuple(SHAPES)):
+def case(rule, options, package, what, bound=1e-12, bound_f32=3e-4, why="rounding", names=tuple(SHAPES)):
     settings = {**SETTINGS, **yaml.safe_load("{" + options + "}")}
 
     def add(peer):

@@ -27,11 +27,11 @@ def muon(scale):
 
 for ours, theirs in [("rms", "match_rms_adamw"), ("keller", "original"), ("spectral", "spectral_unclamped")]:
     case("muon", f"name: muon, scale: {ours}, {BASE}", "torch", f"`Muon(adjust_lr_fn=\"{theirs}\")`, its bf16 made f64",
-         bound=1e-10, bound_f32=1e-2)(muon(theirs))
+         bound=1e-11, bound_f32=1e-3)(muon(theirs))
 
 
 @case("normuon", f"name: normuon, scale: keller, row_decay: 0.95, {BASE}", "pytorch_optimizer",
-      "`NorMuon`, its bf16 made f64", bound=1e-8, bound_f32=1e-2, why="its eps of 1e-10 in two divisions")
+      "`NorMuon`, its bf16 made f64", bound=1e-7, bound_f32=1e-3, why="its eps of 1e-10 in two divisions")
 def _(p, data):
     from pytorch_optimizer.optimizer.muon import normuon as module
     optimizer = module.NorMuon([{"params": matrices(p), "use_muon": True, "weight_decay": DECAY}], foreach=False)
@@ -56,7 +56,7 @@ def _(p, data):
 # basis (max_dim), since its first covariance is singular, and bases of singular matrices are not unique.
 @case("soap", f"name: soap, betas: [0.9, 0.95], factor_decay: 0.95, eps: 1.0e-30, max_dim: 24, every: 10, "
       f"weight_decay: 0, {BASE}", "pytorch_optimizer", "`SOAP(max_precondition_dim=24)`, its f32 QR made f64",
-      bound=1e-8, bound_f32=2e-2, names=["square", "tall", "wide", "gain"],
+      bound=1e-10, bound_f32=1e-3, names=["square", "tall", "wide", "gain"],
       why="rounding; not of gradients of rank 2, of which each basis is one of many")
 def _(p, data):
     from pytorch_optimizer.optimizer import soap as module
@@ -65,8 +65,8 @@ def _(p, data):
     return [Patched(optimizer, module, "torch", Instead("float32")), base(p)]
 
 
-# heavyball counts the step that only measures among those between two updates of the bases, hence the shift; it counts in
-# fractions, of which 1 / 8 is exact.
+# heavyball counts the step that only measures among those between two updates of the bases, hence the shift; it counts
+# in fractions, of which 1 / 8 is exact.
 @case("soap", f"name: soap, betas: [0.9, 0.95], factor_decay: 0.95, eps: 1.0e-30, max_dim: 24, every: 8, {BASE}",
       "heavyball", "`SOAP(max_precond_dim=24)`, bases updated a step later", bound=1e-6, bound_f32=1e-3,
       why="it adds 1e-8 of the largest eigenvalue before its QR", names=["square", "tall", "wide", "gain"])
@@ -82,8 +82,12 @@ def kron(p, rate, data):
     """From factors with which the first step has elements of RMS 1, as Monge's, fitted at `rate` in every step."""
     from pytorch_optimizer import Kron
     torch.manual_seed(1)
-    scaled = [{"params": [p[name]], "precondition_lr": rate,
-               "precondition_init_scale": np.sqrt(1.0 / np.sqrt(np.mean(data.gradients[name][0] ** 2)))} for name in MATRICES]
+
+    def first(name):
+        return np.mean(data.gradients[name][0] ** 2) ** -0.25  # enters squared
+
+    scaled = [{"params": [p[name]], "precondition_lr": rate, "precondition_init_scale": first(name)}
+              for name in MATRICES]
     return [Kron(scaled, momentum=0.9, weight_decay=DECAY, pre_conditioner_update_probability=1.0, balance_prob=0.0,
                  precondition_dtype=torch.float64), base(p)]
 
@@ -147,8 +151,8 @@ class Natural:
 
 
 class CorrectedNatural(Natural):
-    """EK-FAC measures in every other step here, along eigenvectors of the step before, which had the same batch, so that
-    they are those of curvlinops. The steps between, and the first two, are K-FAC's."""
+    """EK-FAC measures in every other step here, along eigenvectors of the step before, which had the same batch, so
+    that they are those of curvlinops. The steps between, and the first two, are K-FAC's."""
 
     def averaged(self, name):
         return self.curvature(name, corrected=self.count > 1 and self.count % 2 == 1)
@@ -158,18 +162,19 @@ NATURAL = f"damping: 0.1, betas: [0.9, 0.95], every: 1, graft: false, {BASE}"
 
 
 @case("kfac", f"name: kfac, refresh: 1, decay: 0.9, {NATURAL}", "curvlinops-for-pytorch",
-      "`KFACLinearOperator`, its factors averaged, exact damping", bound=1e-10)
+      "`KFACLinearOperator`, its factors averaged, exact damping", bound=1e-11, bound_f32=1e-3)
 def _(p, data):
     return [Natural(p, data, decay=0.9), base(p)]
 
 
 @case("kfac", f"name: kfac, factors: input, refresh: 1, decay: 0.9, {NATURAL}", "curvlinops-for-pytorch",
-      "`KFACLinearOperator(fisher_type=\"forward-only\")`, the same with `factors: input`", bound=1e-10)
+      "`KFACLinearOperator(fisher_type=\"forward-only\")`, the same with `factors: input`", bound=1e-11,
+      bound_f32=1e-3)
 def _(p, data):
     return [Natural(p, data, decay=0.9, fisher="forward-only"), base(p)]
 
 
 @case("ekfac", f"name: ekfac, refresh: 2, decay: 0, {NATURAL}", "curvlinops-for-pytorch",
-      "`EKFACLinearOperator`, exact damping", bound=1e-10)
+      "`EKFACLinearOperator`, exact damping", bound=1e-11, bound_f32=1e-3)
 def _(p, data):
     return [CorrectedNatural(p, data), base(p)]

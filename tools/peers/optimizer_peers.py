@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Measures Monge's optimizers against published packages and prints a table in Markdown.
 
-    python3 tools/peers/optimizer_peers.py --monge ~/monge      # an installed Monge: cmake --install build --prefix ~/monge
-    python3 tools/peers/optimizer_peers.py --only soap          # some of the rows
-    python3 tools/peers/optimizer_peers.py --write              # replaces the table in docs/results/optimizers.md
+    cmake --install build --prefix ~/monge
+    python3 tools/peers/optimizer_peers.py --monge ~/monge
+    python3 tools/peers/optimizer_peers.py --only soap     # some of the rows
+    python3 tools/peers/optimizer_peers.py --write         # replaces the table in docs/results/optimizers.md
 
 Needs cmake, ninja, a C++ compiler, and
 
@@ -123,8 +124,8 @@ def main():
     try:
         program = build(arguments.monge, arguments.build)
     except subprocess.CalledProcessError:
-        sys.exit(f"replay was not built: --monge must name a folder into which Monge is installed, and {arguments.monge} was "
-                 "given (cmake --install build --prefix FOLDER)")
+        sys.exit(f"replay was not built: --monge must name a folder into which Monge is installed (cmake --install "
+                 f"build --prefix FOLDER), and {arguments.monge} was given")
     names = subprocess.run([program], check=True, capture_output=True, text=True).stdout.split()
     covered = {c.rule for c in CASES} | set(WITHOUT_PEER)
     faults = [f"{name} stands neither among the cases nor in WITHOUT_PEER" for name in names if name not in covered]

@@ -26,7 +26,7 @@ class Data:
         self.start, self.gradients, self.inputs, self.outputs, self.batches = {}, {}, {}, {}, {}
         for name, shape in SHAPES.items():
             self.start[name] = 0.125 * normal(*shape)
-            # Noise around a slow drift, larger in some columns than in others, of a size that changes from step to step.
+            # Noise around a drift, larger in some columns than in others, of a size that changes from step to step.
             drift = normal(*shape)
             spread = np.geomspace(0.125, 1.0, shape[-1])
             gradients = []

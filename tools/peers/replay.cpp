@@ -5,16 +5,16 @@
 //
 // DATA and OUT are safetensors files, in float64. DATA has, for `steps` steps,
 //
-//   param/NAME                          the first value; a matrix is the weight of a linear layer, a vector a gain
-//   grad/NAME   (steps, ...)            its gradients
-//   input/NAME  (steps, N, in)          of the matrices, for rules with a curvature pass: the inputs of the layer and
-//   the output/NAME (steps, N, out)         gradients of its outputs, of the mean loss over N targets
+//   param/NAME                        its first value; a matrix is the weight of a linear layer, a vector a gain
+//   grad/NAME       (steps, ...)      its gradients
+//   input/NAME      (steps, N, in)    for curvature passes, of a matrix: the inputs of the layer
+//   output/NAME     (steps, N, out)   and the gradients of its outputs, for the mean loss over N targets
 //
 // and OUT
 //
-//   trained/NAME   (steps, ...)         the parameter after each step
-//   evaluated/NAME (steps, ...)         what evaluation and checkpoints see of it
-//   lr             (steps)              the scheduled rate
+//   trained/NAME    (steps, ...)      the parameter after each step
+//   evaluated/NAME  (steps, ...)      what evaluation and checkpoints see of it
+//   lr              (steps)           the scheduled rate
 #include <monge.h>
 
 #include <exception>

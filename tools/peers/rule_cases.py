@@ -93,7 +93,8 @@ def _(p, data):
                                clipping_threshold=1.0)]
 
 
-# 0.999 is a largest decay, which 40 steps do not reach. Both average steps, as published; timm's and big_vision's averages directions, which is the same under a constant rate.
+# Both average steps, as published, where timm's averages directions. 0.999 is a largest decay of the second moments,
+# which 40 steps do not reach.
 @case("adafactor", "name: adafactor, momentum: 0.9", "pytorch_optimizer",
       "`AdaFactor(betas=(0.9, 0.999), scale_parameter=False, relative_step=False)`")
 def _(p, data):
@@ -160,6 +161,6 @@ class Sophia:
 
 @case("sophia", "name: sophia, betas: [0.965, 0.99], rho: 0.04, every: 10", "pytorch_optimizer",
       "`SophiaH` with the Gauss-Newton estimates as its `hessian`", bound=1e-10,
-      why="Monge adds 1e-15 to the curvature")
+      why="Monge adds 1e-15 to rho h")
 def _(p, data):
     return [Sophia(p, data)]

@@ -15,7 +15,8 @@ def mars(caution):
 
 MARS = "name: adamw, betas: [0.95, 0.99], eps: 1.0e-3, chain: [{kind: mars, gamma: 0.025, beta: 0.95}"
 case("mars", MARS + "]", "timm", "`Mars(optimize_1d)`, with `adamw`")(mars(False))
-case("cautious", MARS + ", {kind: cautious}]", "timm", "`Mars(optimize_1d, caution)`, with `mars` and `adamw`")(mars(True))
+case("cautious", MARS + ", {kind: cautious}]", "timm",
+     "`Mars(optimize_1d, caution)`, with `mars` and `adamw`")(mars(True))
 
 
 @case("cautious", "name: adamw, betas: [0.9, 0.99], eps: 1.0e-3, chain: [{kind: cautious}]", "timm",
@@ -34,7 +35,7 @@ def _(p, data):
 
 # Its directions are those of AdamW without a first moment.
 @case("hyperball", "name: adamw, betas: [0, 0.99], eps: 1.0e-30, chain: [{kind: hyperball}]", "heavyball",
-      "`HyperBallAdamW`, with `adamw` without momentum")
+      "`HyperBallAdamW`, with `adamw` without momentum", bound=1e-11)
 def _(p, data):
     return [heavyball().HyperBallAdamW(groups(p, 0.0), betas=(0.0, 0.99), eps=1e-30, storage_dtype="float64")]
 
