@@ -17,7 +17,7 @@
 // unless the text says "in place".
 //
 // Every kernel throws std::invalid_argument with its name, the shapes, the dtypes and the device when its arguments do
-// not fit. Kernels of one backend may be called from one thread at a time.
+// not fit. Kernels of one backend may be called from one thread at a time. In a DryRun a call is only checked.
 #pragma once
 
 #include <functional>
@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "core/device.h"
+#include "core/dry_run.h"
 #include "core/kernel/attention.h"
 #include "core/kernel/elementwise.h"
 #include "core/kernel/loss.h"
@@ -73,7 +74,7 @@ class Backend {
   virtual std::string description() const = 0;
   /// The float storage a computation of this device uses by default: f32, or f64 on reference.
   virtual DType default_float() const { return DType::f32; }
-  virtual MemoryPools& memory() = 0;
+  MemoryPools& memory() { return dry_memory_ == nullptr ? own_memory() : *dry_memory_; }
   /// The best rate of a square matrix product, in FLOP per second: measured by the first call, and again when the
   /// device describes itself otherwise (another number of threads).
   double matmul_peak(DType dtype);
@@ -148,6 +149,8 @@ class Backend {
   void directed_step(const kernel::DirectedStep& args) { run(args); }
 
  protected:
+  virtual MemoryPools& own_memory() = 0;
+
   virtual void compute(const kernel::CopyFromHost& args) = 0;
   virtual void compute(const kernel::CopyToHost& args) = 0;
   virtual void compute(const kernel::Copy& args) = 0;
@@ -197,11 +200,15 @@ class Backend {
   virtual bool computes_at_once() const { return true; }
 
  private:
+  friend DryRun;
+
   std::map<std::pair<std::string, DType>, double> matmul_peaks_;
+  MemoryPools* dry_memory_ = nullptr;  // of the dry run under way
 
   template <class Args>
   void run(const Args& args) {
     const kernel::Call call = check(args, device());
+    if (dry_memory_ != nullptr) return;
     std::optional<profile::Span> span;
     if (profile::active() && computes_at_once()) span.emplace(describe(call, args));
     compute(args);

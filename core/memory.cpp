@@ -169,4 +169,9 @@ void MemoryPools::set_limit(std::size_t bytes) {
   limit_ = bytes;
 }
 
+std::size_t MemoryPools::limit() const {
+  const std::lock_guard lock(mutex_);
+  return limit_;
+}
+
 }  // namespace monge

@@ -60,6 +60,7 @@ class MemoryPools {
   void reserve(std::size_t bytes, Pool pool);
   /// Refuses to hold more than `bytes` from the system (0: no limit).
   void set_limit(std::size_t bytes);
+  std::size_t limit() const;
 
   /// While it lives, blocks that are given back are set apart, and handed out before others: for kernel calls that will
   /// be replayed on the same memory. A block that is still in use at its end stays an ordinary block. The result of

@@ -1,10 +1,10 @@
 // monge bench [CONFIG [key.path=value ...]] [--steps N] [--no-ops] [--json]: what the machine can do, and how close a
 // training step comes to it. monge bench --attention [--device D] [--json]: attention alone.
 #include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <numeric>
-#include <regex>
 
 #include "core/json.h"
 #include "core/machine.h"
@@ -101,10 +101,41 @@ double share(const OpTiming& op, double peak, double bandwidth) {
   return op.flops > 0.0 ? op.flops / op.seconds / peak : op.bytes / op.seconds / bandwidth;
 }
 
+/// "blocks.0.mlp.up forward" as "mlp.up forward": how many layers are alike stands in another column.
+std::string without_layer(const std::string& name) {
+  const std::size_t layer = name.find(".0.");
+  return layer == std::string::npos ? name : name.substr(layer + 3);
+}
+
 /// "12288 x 128" as "12288x128", "B 12 T 64" as "B12 T64".
-std::string compact(std::string shape) {
-  static const std::regex times(" x "), letter("([A-Z]) ");
-  return std::regex_replace(std::regex_replace(shape, times, "x"), letter, "$1");
+std::string compact(const std::string& shape) {
+  std::string text;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    const bool after_letter = i > 0 && std::isupper(static_cast<unsigned char>(shape[i - 1])) != 0;
+    const bool beside_times = shape.substr(i, 3) == " x " || (i >= 2 && shape.substr(i - 2, 3) == " x ");
+    if (shape[i] != ' ' || !(after_letter || beside_times)) text += shape[i];
+  }
+  return text;
+}
+
+/// The ops of a micro-batch and an update: how often, how long, which share of all of them, and how close to a peak.
+void print_ops(const std::vector<OpTiming>& ops, const Machine& machine, double peak) {
+  double all = 0.0;
+  for (const OpTiming& op : ops) all += static_cast<double>(op.calls) * op.seconds;
+  fmt::print("\n{:<29} {:<17} {:>5} {:>7} {:>7} {:>5} {:>4}\n", "op", "shape", "calls", "ms each", "ms", "share",
+             "peak");
+  bool cached = false, faster = false;  // than the machine's memory, than its products
+  for (const OpTiming& op : ops) {
+    const double seconds = static_cast<double>(op.calls) * op.seconds, of_peak = share(op, peak, machine.bandwidth);
+    fmt::print("{:<29} {:<17} {:>5} {:>7.3f} {:>7.2f} {:>4.0f}% {:>3.0f}%\n", without_layer(op.name), compact(op.shape),
+               op.calls, 1e3 * op.seconds, 1e3 * seconds, 100.0 * seconds / all, 100.0 * of_peak);
+    if (of_peak > 1.05) (op.flops > 0.0 ? faster : cached) = true;
+  }
+  fmt::print("{:<29} {:<17} {:>5} {:>7} {:>7.2f} {:>4}%\n", "sum of one micro-batch", "", "", "", 1e3 * all, 100);
+  const auto line = [](const std::string& text) { fmt::print("{}\n", train::wrapped(text, /*indent=*/5)); };
+  line("peak: of the matmul peak for products and attention, of the memory copy for the others");
+  if (cached) line("     above 100% of the memory copy: tensors that stay in the processor's caches");
+  if (faster) line("     above 100% of the matmul peak: other programs, or a slower clock, while that was measured");
 }
 
 void print_text(const Machine& machine, const std::vector<OpTiming>& ops, const StepTiming* step, double peak) {
@@ -114,15 +145,7 @@ void print_text(const Machine& machine, const std::vector<OpTiming>& ops, const 
   line(fmt::format("matmul peak  f32 {}FLOP/s, bf16 {}FLOP/s\nmemory copy  {}B/s", train::count_text(machine.peak_f32),
                    train::count_text(machine.peak_bf16), train::count_text(machine.bandwidth)));
   if (step == nullptr) return;
-  if (!ops.empty()) {
-    fmt::print("\n{:<31} {:<17} {:>4} {:>7} {:>12} {:>4}\n", "op", "shape", "n", "ms each", "rate", "peak");
-  }
-  for (const OpTiming& op : ops) {
-    const double rate = (op.flops > 0.0 ? op.flops : op.bytes) / op.seconds;
-    fmt::print("{:<31} {:<17} {:>4} {:>7.3f} {:>12} {:>3.0f}%\n", op.name, compact(op.shape), op.calls,
-               1e3 * op.seconds, train::count_text(rate) + (op.flops > 0.0 ? "FLOP/s" : "B/s"),
-               100.0 * share(op, peak, machine.bandwidth));
-  }
+  if (!ops.empty()) print_ops(ops, machine, peak);
   const std::optional<double> promised = data_sheet_peak(machine.description);
   line(
       fmt::format("\nwhole step   {:.2f} ms (mean {:.2f}), {}tok/s, MFU ({}) {:.1f}% of the matmul peak{}, peak "

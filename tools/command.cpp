@@ -64,6 +64,13 @@ void Command::flag(const std::string& name, bool& value, const std::string& help
 
 void Command::footer(std::function<std::string()> text) { app_->footer(std::move(text)); }
 
+void Command::help_on(std::function<std::string()> text) {
+  app_->formatter_fn([text = std::move(text)](const CLI::App* app, const std::string& name, CLI::AppFormatMode mode) {
+    const std::string instead = text();
+    return instead.empty() ? CLI::Formatter().make_help(app, name, mode) : instead;
+  });
+}
+
 void Command::action(std::function<void()> run) { app_->callback(std::move(run)); }
 
 }  // namespace monge::tools

@@ -47,6 +47,8 @@ class Command {
   void flag(const std::string& name, bool& value, const std::string& help);
   /// The end of the help, made when it is asked for.
   void footer(std::function<std::string()> text);
+  /// What --help shows instead of everything, unless it is empty. The values of the options are set.
+  void help_on(std::function<std::string()> text);
   void action(std::function<void()> run);
 
  private:

@@ -99,10 +99,9 @@ void add_compare(Command& program, ExitCode& exit_code) {
                "Only say how many runs there will be and how long they take, from some steps of each kind");
   command.option("--out", arguments->out,
                  "Folder of the comparison (default: runs/<comparison>); what is finished there is not run again");
-  command.footer([] {
-    compare::ComparisonOptions options;
-    return key_help("COMPARISON", options);
-  });
+  add_key_help(
+      command, "COMPARISON", [] { return std::make_unique<compare::ComparisonOptions>(); },
+      [arguments] { return arguments->overrides.empty() ? arguments->comparison : arguments->overrides.back(); });
   command.action([arguments, &exit_code] { exit_code = run(*arguments); });
 }
 

@@ -3,8 +3,8 @@
 #include <map>
 
 #include "core/backend.h"
+#include "core/dry_run.h"
 #include "tools/commands.h"
-#include "train/memory_plan.h"
 #include "train/progress.h"
 #include "train/run.h"
 #include "train/summary.h"
@@ -72,7 +72,9 @@ void print_parameters(const nn::Model& model, const optim::Optimizer& optimizer)
 }
 
 void describe_config(const Arguments& arguments) {
-  const train::Run run(train::load_config(arguments.config, arguments.overrides));
+  train::Config config = train::load_config(arguments.config, arguments.overrides);
+  const DryRun dry_run(backend_of(parse_device(config.device)));  // models of any size are described
+  const train::Run run(std::move(config));
   const train::Run::Turn turn(run);
   print_parameters(*run.model, *run.optimizer);
   const double flops = run.model->flops_per_token();
@@ -86,7 +88,7 @@ void describe_config(const Arguments& arguments) {
                     train::thousands(run.tokens_per_step())));
   print(train::groups_text(*run.optimizer));
   for (const std::string& note : run.optimizer->notes()) print(fmt::format("note     {}", note));
-  print(train::memory_text(train::plan_memory(*run.model, *run.store, *run.optimizer, run.config.train.batch)));
+  print(train::memory_text(run.plan));
 }
 
 }  // namespace

@@ -1,13 +1,19 @@
-// The keys of options as the end of a command's --help.
+// The keys of options in a command's --help: the sections first, each of them when it is asked for.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
 
 #include "core/options/fields.h"
+#include "tools/command.h"
 
 namespace monge::tools {
 
-/// Every key with type, default, unit and range, below a line that says whose keys they are.
-std::string key_help(const std::string& whose, Options& options);
+/// Makes `command --help` end with the sections of `options` and their kinds, and `command --help TOPIC` show the keys
+/// of one: "optimizer", "model.mlp", "optimizer.muon" or "muon" (a kind), "train.batch". `topic` is what was given
+/// last, and `whose` says whose keys they are.
+void add_key_help(Command& command, const std::string& whose, std::function<std::unique_ptr<Options>()> options,
+                  std::function<std::string()> topic);
 
 }  // namespace monge::tools

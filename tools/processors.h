@@ -1,9 +1,6 @@
 // How the program uses the machine's processors, unless the user has said so with OpenMP's own variables.
 #pragma once
 
-#include <filesystem>
-#include <optional>
-
 namespace monge::tools {
 
 /// Waiting threads spin for some microseconds, then sleep: OpenMP's default, some milliseconds, costs a factor of ten
@@ -14,9 +11,5 @@ void let_waiting_threads_sleep(char** argv);
 /// How many threads a run should have: OMP_NUM_THREADS, or the processors that this process may run on, but no more
 /// than its control groups pay for.
 int default_threads();
-
-/// The smallest quota, in processors, of the control groups that this process is in (cgroup v2 and v1). `root` is the
-/// file system's.
-std::optional<double> processor_quota(const std::filesystem::path& root = "/");
 
 }  // namespace monge::tools

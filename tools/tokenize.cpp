@@ -95,10 +95,9 @@ void add_tokenize(Command& program) {
   command.option("overrides", a->overrides, "tokenizer.kind=..., tokenizer.vocab=...");
   command.option("--save", a->save, "Write the tokenizer and the token ids to this file, as JSON");
   command.flag("--json", a->json, "One JSON object instead of text");
-  command.footer([] {
-    TokenizeOptions options;
-    return key_help("monge tokenize", options);
-  });
+  add_key_help(
+      command, "monge tokenize", [] { return std::make_unique<TokenizeOptions>(); },
+      [a] { return a->overrides.empty() ? a->file : a->overrides.back(); });
   command.action([a] { run(*a); });
 }
 

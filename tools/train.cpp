@@ -74,10 +74,9 @@ void add_train(Command& program, ExitCode& exit_code) {
       .show_default()
       .whole_number(1)
       .needs(profile);
-  command.footer([] {
-    train::Config config;
-    return key_help("CONFIG", config);
-  });
+  add_key_help(
+      command, "CONFIG", [] { return std::make_unique<train::Config>(); },
+      [arguments] { return arguments->overrides.empty() ? arguments->config : arguments->overrides.back(); });
   command.action([arguments, &exit_code] { exit_code = run(*arguments); });
 }
 

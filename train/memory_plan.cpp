@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "core/dry_run.h"
+#include "train/run.h"
+
 namespace monge::train {
 namespace {
 
@@ -17,7 +20,6 @@ std::size_t peak_of(nn::Model& model, nn::ParameterStore& store, std::int64_t ro
   }
   const Tensor micro_step = Tensor::zeros({1}, DType::i32, device, Pool::data);
   model.train({0, 0, micro_step});
-  store.clear_grads();
   autograd::Tape tape;
   autograd::Var loss;
   {
@@ -33,25 +35,27 @@ std::size_t bytes_of(const Tensor& x) { return x.defined() ? x.bytes() : 0; }
 
 }  // namespace
 
-MemoryPlan plan_memory(nn::Model& model, nn::ParameterStore& store, const optim::Optimizer& optimizer,
-                       std::int64_t batch) {
+MemoryPlan plan_memory(const Config& config, std::int64_t vocab) {
+  const Device device = parse_device(config.device);
+  const DryRun dry_run(backend_of(device));
+  const std::unique_ptr<nn::Model> model = make_model(config, vocab);
+  nn::ParameterStore store(*model, device, precision_of(config), 0);
+  const optim::Optimizer optimizer(config.optimizer, *model, store, config.train.steps);
   MemoryPlan plan;
   plan.parameters = bytes_of(store.values()) + bytes_of(store.copies());
   plan.gradients = bytes_of(store.grads());
   plan.optimizer = optimizer.state_bytes();
   // With a chunked head the line begins where the first chunk is full.
-  const std::int64_t rows = model.head_chunk() / model.context() + 1;
+  const std::int64_t batch = config.train.batch;
+  const std::int64_t rows = model->head_chunk() / model->context() + 1;
   if (batch <= rows + 1) {
-    plan.activations = peak_of(model, store, batch);  // no more than the run itself takes
+    plan.activations = peak_of(*model, store, batch);
   } else {
-    const auto first = static_cast<double>(peak_of(model, store, rows));
-    const double per_row = static_cast<double>(peak_of(model, store, rows + 1)) - first;
+    const auto first = static_cast<double>(peak_of(*model, store, rows));
+    const double per_row = static_cast<double>(peak_of(*model, store, rows + 1)) - first;
     const double planned = first + per_row * static_cast<double>(batch - rows);
     plan.activations = static_cast<std::size_t>(std::clamp(planned, 0.0, 0x1p62));
   }
-  MemoryPools& memory = store.values().backend().memory();
-  memory.trim();  // blocks of these sizes are of no use to the run
-  memory.reset_peak();
   return plan;
 }
 

@@ -113,7 +113,7 @@ std::string bytes_text(double bytes) {
 }
 
 std::string count_text(double count) {
-  constexpr std::array<const char*, 5> prefixes{"", "k", "M", "G", "T"};
+  constexpr std::array<const char*, 8> prefixes{"", "k", "M", "G", "T", "P", "E", "Z"};
   std::size_t power = 0;
   for (; count >= 999.5 && power + 1 < prefixes.size(); ++power) count /= 1000.0;
   const int decimals = power == 0 || count >= 99.95 ? 0 : count >= 9.995 ? 1 : 2;

@@ -6,8 +6,30 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "train/progress.h"
+#include "train/summary.h"
 
 namespace monge::train {
+namespace {
+
+void refuse_what_does_not_fit(const MemoryPlan& plan, Backend& backend) {
+  const std::size_t limit = backend.memory().limit();
+  if (limit == 0 || plan.total() <= limit) return;
+  const std::string name = backend.device().str();
+  throw OutOfMemory(
+      fmt::format("out of memory on {}, which has {}: the run needs more; {}; lower train.batch (and raise "
+                  "train.accumulate), model.context, model.width or model.layers, or set train.recompute",
+                  name, bytes_text(static_cast<double>(limit)), memory_text(plan)));
+}
+
+}  // namespace
+
+std::unique_ptr<nn::Model> make_model(const Config& config, std::int64_t vocab) {
+  std::unique_ptr<nn::Model> model = nn::models().make(config.model, vocab);
+  model->set_recompute(config.train.recompute);
+  model->set_head_chunk(config.train.head_chunk);
+  return model;
+}
 
 std::unique_ptr<Dataset> make_dataset(const Config& config, const Tokenizer* tokenizer) {
   const std::unique_ptr<nn::Model> model = nn::models().make(config.model, 1);  // to be asked only
@@ -28,21 +50,18 @@ Run::Run(Config given) : config(std::move(given)), device(parse_device(config.de
   backend().configure(gpu_settings_of(config));
   const Turn turn(*this);
   dataset = make_dataset(config);
-  make_model(dataset->vocab(), /*trainable=*/true);
+  plan = plan_memory(config, dataset->vocab());
+  refuse_what_does_not_fit(plan, backend());
+  model = make_model(config, dataset->vocab());
+  store = std::make_unique<nn::ParameterStore>(*model, device, precision_of(config), seed());
   optimizer = std::make_unique<optim::Optimizer>(config.optimizer, *model, *store, config.train.steps);
 }
 
 Run::Run(Config given, std::int64_t vocab) : config(std::move(given)), device(parse_device(config.device)) {
   backend().configure(gpu_settings_of(config));
   const Turn turn(*this);
-  make_model(vocab, /*trainable=*/false);
-}
-
-void Run::make_model(std::int64_t vocab, bool trainable) {
-  model = nn::models().make(config.model, vocab);
-  model->set_recompute(config.train.recompute);
-  model->set_head_chunk(config.train.head_chunk);
-  store = std::make_unique<nn::ParameterStore>(*model, device, precision_of(config), seed(), trainable);
+  model = make_model(config, vocab);
+  store = std::make_unique<nn::ParameterStore>(*model, device, precision_of(config), seed(), /*trainable=*/false);
 }
 
 std::unique_ptr<TrainingStep> Run::training_step(std::int64_t record) const {

@@ -13,13 +13,14 @@
 #include "optim/optimizer.h"
 #include "train/config.h"
 #include "train/data/dataset.h"
+#include "train/memory_plan.h"
 #include "train/training_step.h"
 
 namespace monge::train {
 
 struct Run {
   /// All that training takes, parameters with their initial values. Throws InputError for data that is not there or
-  /// lacks what the model reads.
+  /// lacks what the model reads, OutOfMemory for a plan that the device has not the memory for.
   explicit Run(Config config);
   /// A model of a known vocabulary that is only read: without gradients, data and optimizer.
   Run(Config config, std::int64_t vocab);
@@ -30,6 +31,7 @@ struct Run {
   std::unique_ptr<nn::Model> model;
   std::unique_ptr<nn::ParameterStore> store;
   std::unique_ptr<optim::Optimizer> optimizer;  // null in a model that is only read
+  MemoryPlan plan;                              // nothing in a model that is only read
 
   Backend& backend() const { return backend_of(device); }
   std::uint64_t seed() const { return static_cast<std::uint64_t>(config.train.seed); }
@@ -49,10 +51,10 @@ struct Run {
    private:
     const int threads_before_;
   };
-
- private:
-  void make_model(std::int64_t vocab, bool trainable);
 };
+
+/// The model of a configuration, without parameters yet.
+std::unique_ptr<nn::Model> make_model(const Config& config, std::int64_t vocab);
 
 /// The data of a configuration, for a model that reads the tokens of `tokenizer` unless it is null. Throws InputError
 /// when it is not there or lacks what the model reads.

@@ -132,11 +132,9 @@ void Trainer::print_banner() {
   progress_.note(fmt::format("device   {}", run_.backend().description()));
   progress_.note(fmt::format("data     {}", run_.dataset->description()));
   progress_.note(fmt::format("model    {}", parameters_text(*run_.model)));
-  plan_ = plan_memory(*run_.model, *run_.store, *run_.optimizer, run_.config.train.batch);
-  progress_.note(fmt::format("         {}", memory_text(plan_)));
+  progress_.note(fmt::format("         {}", memory_text(run_.plan)));
   progress_.note(groups_text(*run_.optimizer));
   for (const std::string& note : run_.optimizer->notes()) progress_.note(note);
-  for (const std::string& note : run_.backend().notes()) progress_.note(note);
   progress_.note(fmt::format("run      {} steps of {} tokens, into {}", run_.config.train.steps,
                              thousands(run_.tokens_per_step()), folder_->path().string()));
 }
@@ -159,11 +157,12 @@ void Trainer::begin() {
     progress_.note(fmt::format("matmul   {}FLOP/s measured, the reference for MFU", count_text(matmul_peak_)));
   }
   // A GPU's memory is taken before the first step, so that a run which does not fit fails here.
-  if (run_.device.kind == DeviceKind::cuda) run_.backend().memory().reserve(plan_.activations, Pool::activations);
+  if (run_.device.kind == DeviceKind::cuda) run_.backend().memory().reserve(run_.plan.activations, Pool::activations);
   queue_ = std::make_unique<BatchQueue>(*run_.dataset, run_.model->batch_fields(),
                                         training_->first_batch(state_.step + 1), run_.config.train.batch);
   start_ = lap_ = looked_ = Clock::now();
   before_ = processor_time();
+  run_.backend().memory().reset_peak();
   if (line_owed()) {
     write_line(evaluation_due());
     save(is_lowest());
@@ -179,6 +178,9 @@ bool Trainer::advance(const Stop& stop) {
   const profile::Span span("step");
   const TrainOptions& t = run_.config.train;
   training_->run(++state_.step, [this] { return queue_->next(); });
+  if (std::exchange(first_step_, false)) {  // kernels have made their choices
+    for (const std::string& note : run_.backend().notes()) progress_.note(note);
+  }
   ++timed_steps_;
   state_.tokens += run_.tokens_per_step();
   state_.val_loss.reset();

@@ -17,7 +17,6 @@
 #include "core/machine.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
-#include "train/memory_plan.h"
 #include "train/metrics.h"
 #include "train/profile.h"
 #include "train/progress.h"
@@ -106,8 +105,8 @@ class Trainer {
   CheckpointState state_;
   bool complete_ = false;                 // nothing is left to do
   std::optional<Evaluation> evaluation_;  // the latest
-  MemoryPlan plan_;
-  double matmul_peak_ = 0.0;  // FLOP/s; 0 where MFU is not measured
+  bool first_step_ = true;                // of this trainer
+  double matmul_peak_ = 0.0;              // FLOP/s; 0 where MFU is not measured
 
   Clock::time_point start_, lap_, looked_;
   std::optional<ProcessorTime> before_;  // when others were last looked for; none once they have been found

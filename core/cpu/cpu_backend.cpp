@@ -3,9 +3,11 @@
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 
+#include "core/control_groups.h"
 #include "core/cpu/onednn.h"
 #include "core/cpu/parallel.h"
 #include "core/error.h"
@@ -28,10 +30,11 @@ void* allocate_block(std::size_t bytes) {
 }
 
 /// Bytes. The system would promise more than this, and end the process when it is used.
-std::size_t machine_memory() {
+std::size_t memory_limit() {
   struct sysinfo info {};
   if (::sysinfo(&info) != 0) return 0;
-  return (static_cast<std::size_t>(info.totalram) + info.totalswap) * info.mem_unit;
+  const std::size_t machine = (static_cast<std::size_t>(info.totalram) + info.totalswap) * info.mem_unit;
+  return std::min<std::size_t>(machine, memory_quota().value_or(machine));
 }
 
 std::string processor_name() {
@@ -45,7 +48,7 @@ std::string processor_name() {
 }  // namespace
 
 CpuBackend::CpuBackend() : memory_("cpu", allocate_block, [](void* block, std::size_t) { std::free(block); }) {
-  memory_.set_limit(machine_memory());
+  memory_.set_limit(memory_limit());
 }
 
 std::string CpuBackend::description() const {

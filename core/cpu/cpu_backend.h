@@ -21,11 +21,12 @@ class CpuBackend final : public Backend {
 
   Device device() const override { return {DeviceKind::cpu, 0}; }
   std::string description() const override;
-  MemoryPools& memory() override { return memory_; }
   std::vector<std::string> notes() const override;
   void synchronize() override {}
 
  protected:
+  MemoryPools& own_memory() override { return memory_; }
+
   // memory.cpp
   void compute(const kernel::CopyFromHost& args) override;
   void compute(const kernel::CopyToHost& args) override;

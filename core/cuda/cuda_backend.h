@@ -25,7 +25,6 @@ class CudaBackend final : public Backend {
 
   Device device() const override { return {DeviceKind::cuda, index_}; }
   std::string description() const override;
-  MemoryPools& memory() override { return memory_; }
   void configure(const GpuSettings& settings) override;
   GpuSettings settings() const override { return settings_; }
   std::vector<std::string> notes() const override;
@@ -33,6 +32,7 @@ class CudaBackend final : public Backend {
   void synchronize() override { runtime_.synchronize(); }
 
  protected:
+  MemoryPools& own_memory() override { return memory_; }
   bool computes_at_once() const override { return false; }
 
   // memory.cu

@@ -17,10 +17,11 @@ class ReferenceBackend final : public Backend {
   Device device() const override { return {DeviceKind::reference, 0}; }
   std::string description() const override { return "reference: plain loops in double precision, one thread"; }
   DType default_float() const override { return DType::f64; }
-  MemoryPools& memory() override { return memory_; }
   void synchronize() override {}
 
  protected:
+  MemoryPools& own_memory() override { return memory_; }
+
   // memory.cpp
   void compute(const kernel::CopyFromHost& args) override;
   void compute(const kernel::CopyToHost& args) override;

@@ -1,4 +1,5 @@
 // The program as a person or a script meets it: exit codes, messages, and nothing half-written.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -311,7 +312,8 @@ TEST_F(ProgramTest, APathNeedNotBeUtf8) {
 
 TEST_F(ProgramTest, LinesFitATerminal) {
   for (const char* arguments :
-       {"train config.yaml --out run", "info config.yaml", "info", "bench config.yaml --steps 1"}) {
+       {"train config.yaml --out run", "info config.yaml", "info", "bench config.yaml --steps 1",
+        "train --help optimizer", "train --help data", "train --help text", "compare --help tune"}) {
     const Result result = program.run(arguments);
     EXPECT_EQ(result.code, 0) << result.err;
     std::istringstream lines(result.out);
@@ -328,14 +330,41 @@ TEST_F(ProgramTest, SaysItsVersion) {
   EXPECT_TRUE(version.out.starts_with("Monge ")) << version.out;
 }
 
-TEST_F(ProgramTest, HelpShowsEveryKey) {
+TEST_F(ProgramTest, HelpShowsSections) {
   const Result help = program.run("train --help");
   EXPECT_EQ(help.code, 0);
-  for (const char* part : {"--out", "--resume", "model.width", "optimizer.lr", "train.steps", "train.seed",
-                           "train.checkpoint_every", "data.path", "[steps]"}) {
+  for (const char* part : {"--out", "--resume", "\n  device (text) = cpu\n", "\n  optimizer (map)\n", "| markov |"}) {
     EXPECT_HAS(help.out, part);
   }
+  EXPECT_LT(std::ranges::count(help.out, '\n'), 50);
   EXPECT_EQ(program.run("--help").code, 0);
+}
+
+// Every key of docs/config.md is found by the section that it stands in, and by its kind.
+TEST_F(ProgramTest, HelpShowsTheKeysOfATopic) {
+  const auto help = [&](const std::string& topic) {
+    const Result result = program.run("train --help " + topic);
+    EXPECT_EQ(result.code, 0) << topic;
+    EXPECT_EQ(result.out.find("--resume"), std::string::npos) << topic;
+    return result.out;
+  };
+  EXPECT_HAS(help("train"), "  train.steps (integer) = 2000 [steps]");
+  EXPECT_HAS(help("train.steps"), "train.steps (integer)");
+  EXPECT_EQ(help("train.steps").find("train.batch"), std::string::npos);
+  EXPECT_HAS(help("optimizer"), "optimizer.lr (");
+  EXPECT_HAS(help("optimizer"), "optimizer.muon: ");
+  EXPECT_EQ(help("optimizer").find("optimizer.betas"), std::string::npos);
+  EXPECT_HAS(help("optimizer.adamw"), "optimizer.betas (list of numbers)");
+  EXPECT_HAS(help("muon"), "optimizer.base (map)");
+  EXPECT_HAS(help("optimizer.base"), "optimizer.base.adamw: ");
+  EXPECT_HAS(help("model.gpt"), "model.width (integer)");
+  EXPECT_HAS(help("model"), "model.width (integer)");  // of the only kind
+  EXPECT_HAS(help("model.mlp"), "model.mlp.swiglu: ");
+  EXPECT_HAS(help("swiglu"), "model.mlp.ratio (number)");
+  EXPECT_HAS(help("optimizer.groups"), "optimizer.groups.N.");
+  EXPECT_HAS(help("optimizer.moun"), "There is no key or kind 'optimizer.moun'");
+  EXPECT_HAS(program.run("train --help config.yaml").out, "--resume");
+  EXPECT_HAS(program.run("compare --help tune").out, "tune.");
 }
 
 TEST_F(ProgramTest, InfoDescribesAConfigAndTheBuild) {
@@ -343,9 +372,28 @@ TEST_F(ProgramTest, InfoDescribesAConfigAndTheBuild) {
   EXPECT_EQ(config.code, 0) << config.err;
   for (const char* part : {"blocks.1.mlp.up.weight", "6 N + 6 L C T", "memory: ", "group: "})
     EXPECT_HAS(config.out, part);
+  const Result large = program.run("info config.yaml model.layers=96 model.heads=96 model.width=12288");
+  EXPECT_EQ(large.code, 0) << large.err;
+  EXPECT_HAS(large.out, "TiB\n");
   const Result build = program.run("info");
   EXPECT_EQ(build.code, 0) << build.err;
   for (const char* part : {"reference", "cuda", "not available", "adamw", "softmax"}) EXPECT_HAS(build.out, part);
+}
+
+TEST_F(ProgramTest, BenchAddsUpWhatItTimed) {
+  const Result result = program.run("bench config.yaml --steps 1");
+  EXPECT_EQ(result.code, 0) << result.err;
+  std::istringstream lines(result.out);
+  int shares = 0, ops = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.size() < 79 || line.back() != '%') continue;
+    shares += std::stoi(line.substr(70, 4));
+    ++ops;
+  }
+  EXPECT_GT(ops, 20);
+  EXPECT_NEAR(shares, 100, ops / 2) << result.out;  // each is rounded
+  EXPECT_HAS(result.out, "sum of one micro-batch");
+  EXPECT_HAS(result.out, "peak: of the matmul peak");
 }
 
 TEST_F(ProgramTest, BenchSpeaksJson) {

@@ -277,6 +277,21 @@ TEST(ReportTest, AScriptThatGnuplotRefusesIsAnError) {
   EXPECT_HAS(error_of<RunError>([] { draw({.script = "plot nonsense\n"}, "x"); }), "nonsense");
 }
 
+// "optimizer" is said of variants that set nothing else.
+TEST(ReportTest, VariantsHaveTheirName) {
+  Results results = test::planted({0.0, 0.1}, 3, 1);
+  results.variants[0].config = "";
+  results.variants[1].config = "optimizer: {name: muon}";
+  EXPECT_EQ(variant_noun(results), "optimizer");
+  for (const char* config : {"model: {bias: true}", "optimizer: {lr: 1}\ntrain: {batch: 2}", "["}) {
+    results.variants[1].config = config;
+    EXPECT_EQ(variant_noun(results), "variant") << config;
+  }
+  NEEDS_GNUPLOT();
+  results.variants[1].config = "model: {bias: true}";
+  EXPECT_HAS(html_of(results), "2 variants on 1 workload");
+}
+
 TEST(ReportTest, SparseResultsHaveAReportToo) {
   NEEDS_GNUPLOT();
   for (Results results :

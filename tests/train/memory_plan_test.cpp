@@ -2,7 +2,10 @@
 
 #include <cmath>
 
+#include "core/error.h"
+#include "support/expect_error.h"
 #include "support/tiny_run.h"
+#include "train/run.h"
 
 namespace monge::train {
 namespace {
@@ -14,14 +17,11 @@ struct Comparison {
 
 Comparison compare(const std::vector<std::string>& overrides, std::int64_t vocab) {
   const Config config = test::tiny_config(overrides);
-  const auto made = nn::models().make(config.model, vocab);
+  const MemoryPlan plan = plan_memory(config, vocab);
+  const auto made = make_model(config, vocab);
   nn::Model& model = *made;
-  model.set_recompute(config.train.recompute);
   nn::ParameterStore store(model, parse_device("cpu"), precision_of(config), 1);
   optim::Optimizer optimizer(config.optimizer, model, store, 10);
-  const std::vector<double> before = store.values().values();
-  const MemoryPlan plan = plan_memory(model, store, optimizer, config.train.batch);
-  EXPECT_EQ(store.values().values(), before);
 
   MemoryPools& memory = store.values().backend().memory();
   memory.reset_peak();
@@ -56,17 +56,35 @@ TEST(MemoryPlan, IsCloseWithALargeVocabulary) {
 }
 
 TEST(MemoryPlan, CountsParametersGradientsAndState) {
-  const Config config = test::tiny_config();
-  const auto made = nn::models().make(config.model, 6);
-  nn::Model& model = *made;
-  nn::ParameterStore store(model, parse_device("cpu"), nn::Precision::bfloat16, 1);
-  const optim::Optimizer optimizer(config.optimizer, model, store, 10);
-  const MemoryPlan plan = plan_memory(model, store, optimizer, 1);
+  const Config config = test::tiny_config({"train.precision=bfloat16"});
+  const auto model = make_model(config, 6);
+  const nn::ParameterStore store(*model, parse_device("cpu"), nn::Precision::bfloat16, 1);
+  const MemoryPlan plan = plan_memory(config, 6);
   const auto n = static_cast<std::size_t>(store.flat_size());
   EXPECT_EQ(plan.parameters, 6 * n);  // f32 and bf16
   EXPECT_EQ(plan.gradients, 4 * n);
   EXPECT_EQ(plan.optimizer, 8 * n);  // AdamW's two moments
   EXPECT_EQ(plan.total(), plan.parameters + plan.gradients + plan.optimizer + plan.activations);
+}
+
+// More than any machine has, in no time and in no memory.
+TEST(MemoryPlan, OfAModelThatNoMachineHolds) {
+  const MemoryPools& memory = backend_of(parse_device("cpu")).memory();
+  const MemoryUsage before = memory.usage();
+  const MemoryPlan plan = plan_memory(
+      test::tiny_config({"model.layers=100", "model.heads=128", "model.width=16384", "train.batch=1000000"}), 6);
+  EXPECT_GT(plan.total(), std::size_t{1} << 45);
+  EXPECT_EQ(memory.usage().reserved, before.reserved);
+  EXPECT_EQ(memory.usage().system_allocations, before.system_allocations);
+}
+
+TEST(MemoryPlan, IsMadeBeforeTheRun) {
+  const std::string error = error_of<OutOfMemory>([] {
+    train::Run(test::tiny_config({"model.layers=100", "model.heads=128", "model.width=16384"}));
+  });
+  for (const char* part : {"out of memory on cpu", "the run needs more", "optimizer", "model.layers"}) {
+    EXPECT_HAS(error, part);
+  }
 }
 
 }  // namespace

@@ -73,6 +73,7 @@ TEST(Text, ReadsWell) {
   EXPECT_EQ(count_text(10650), "10.7 k");
   EXPECT_EQ(count_text(999600), "1.00 M");
   EXPECT_EQ(count_text(215e9), "215 G");
+  EXPECT_EQ(count_text(2.2e18), "2.20 E");
   EXPECT_EQ(thousands(0), "0");
   EXPECT_EQ(thousands(999), "999");
   EXPECT_EQ(thousands(825088), "825,088");

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/options/yaml_node.h"
 #include "tools/compare/report/analysis_parts.h"
 
 namespace monge::compare {
@@ -197,6 +198,18 @@ Analysis analyse(const Results& results) {
 std::string table_name(const Results& results, const Table& table) {
   const Workload& workload = results.workloads[table.workload];
   return workload.budgets.size() < 2 ? workload.name : fmt::format("{} at {}×", workload.name, table.budget);
+}
+
+std::string variant_noun(const Results& results) {
+  const auto optimizer_only = [](const Variant& variant) {
+    try {
+      return std::ranges::all_of(parse_yaml(variant.config, variant.name).entries,
+                                 [](const YamlEntry& entry) { return entry.key == "optimizer"; });
+    } catch (const InputError&) {
+      return false;  // written by hand
+    }
+  };
+  return std::ranges::all_of(results.variants, optimizer_only) ? "optimizer" : "variant";
 }
 
 const Tuned* tuned_for(const Results& results, std::size_t workload, std::size_t variant) {

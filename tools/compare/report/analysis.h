@@ -115,6 +115,8 @@ Analysis analyse(const Results& results);
 
 /// "markov2", or with several budgets "markov2 at 2×".
 std::string table_name(const Results& results, const Table& table);
+/// What the variants are called: "optimizer" where they set nothing else, otherwise "variant".
+std::string variant_noun(const Results& results);
 
 /// Whether this is a report run of a variant at a table's workload and budget.
 bool belongs(const Run& run, const Table& table, std::size_t variant);

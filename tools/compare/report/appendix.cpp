@@ -14,7 +14,7 @@ const std::string& name_of(const Results& results, const Run& run) { return resu
 
 Section settings_section(const Results& results, const Analysis& analysis) {
   Section section{.title = "Settings"};
-  Grid grid{.columns = {{"optimizer", false},
+  Grid grid{.columns = {{variant_noun(results), false},
                         {"workload", false},
                         {"tuned settings", false},
                         {"trials"},
@@ -56,7 +56,7 @@ Cell status_of(const Run& run) {
 Section run_section(const Results& results) {
   Section section{.title = "Every run"};
   for (const Stage stage : {Stage::report, Stage::tune}) {
-    Grid grid{.columns = {{"optimizer", false},
+    Grid grid{.columns = {{variant_noun(results), false},
                           {"workload", false},
                           {"budget"},
                           {"seed"},
@@ -92,9 +92,9 @@ Section method_section(const Results& results, const Analysis& analysis) {
   return {
       .title = "Method",
       .blocks = {Bullets{{
-          fmt::format("Tuned on the seeds {}; reported on the seeds {}. Seed k gives every optimizer the same initial "
+          fmt::format("Tuned on the seeds {}; reported on the seeds {}. Seed k gives every {} the same initial "
                       "weights and the same batches, so differences are taken seed by seed.",
-                      seeds(results.tune_seeds), seeds(results.report_seeds)),
+                      seeds(results.tune_seeds), seeds(results.report_seeds), variant_noun(results)),
           fmt::format(
               "{} confidence intervals of means and differences are Student's; a t test assumes that differences are "
               "nearly normal. Where seeds differ it is Welch's test (Biometrika 1947).",

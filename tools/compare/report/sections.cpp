@@ -16,7 +16,11 @@ namespace {
 class PageBuilder {
  public:
   PageBuilder(const Results& results, const Analysis& analysis, const std::vector<Lint>& lints)
-      : results_(results), analysis_(analysis), lints_(lints), baseline_(results.variants[results.baseline].name) {}
+      : results_(results),
+        analysis_(analysis),
+        lints_(lints),
+        baseline_(results.variants[results.baseline].name),
+        noun_(variant_noun(results)) {}
 
   Page page() {
     page_.title = results_.title;
@@ -79,7 +83,7 @@ class PageBuilder {
                                 count(static_cast<std::size_t>(errors), "error"), errors == 1 ? "says" : "say")});
     }
     page_.summary.push_back(Paragraph{fmt::format(
-        "{} on {}, each against the baseline {}, on {}:", count(results_.variants.size(), "optimizer"),
+        "{} on {}, each against the baseline {}, on {}:", count(results_.variants.size(), noun_),
         count(results_.workloads.size(), "workload"), baseline_, count(results_.report_seeds.size(), "seed"))});
     Bullets found;
     for (std::size_t i = 0; i < results_.variants.size(); ++i) {
@@ -180,7 +184,7 @@ class PageBuilder {
       if (w.optimum) about += fmt::format(" The best possible loss is {}.", fixed(*w.optimum, 4));
       if (!w.data.empty() && table.budget == w.budgets.front()) s.blocks.push_back(Paragraph{about});
       const std::string level = confidence();
-      Grid grid{.columns = {{"optimizer", false}, {"result", false}}};
+      Grid grid{.columns = {{noun_, false}, {"result", false}}};
       if (has_accuracy(table)) grid.columns.push_back({"accuracy"});
       grid.columns.push_back({"final loss"});
       grid.columns.push_back({level + " interval"});
@@ -219,7 +223,7 @@ class PageBuilder {
                   "shown, on a logarithmic axis. In the tolerated range the loss is at most 0.02 nats above that of "
                   "the best rate."});
     s.blocks.push_back(Figures{sensitivity_figures(results_, analysis_)});
-    Grid grid{.columns = {{"optimizer", false},
+    Grid grid{.columns = {{noun_, false},
                           {"workload", false},
                           {"best rate"},
                           {"loss there"},
@@ -254,7 +258,7 @@ class PageBuilder {
   void targets() {
     Section s{.title = "Time to target"};
     Bullets sources;
-    Grid grid{.columns = {{"optimizer", false},
+    Grid grid{.columns = {{noun_, false},
                           {"workload", false},
                           {"target"},
                           {"reached", false},
@@ -302,7 +306,7 @@ class PageBuilder {
                               baseline_, confidence())});
     s.blocks.push_back(Figures{budget_figures(results_, analysis_)});
     Grid speeds{.caption = "Speed-up over " + baseline_,
-                .columns = {{"optimizer", false}, {"workload", false}, {"speed-up"}, {confidence() + " interval"}}};
+                .columns = {{noun_, false}, {"workload", false}, {"speed-up"}, {confidence() + " interval"}}};
     for (const Table& table : analysis_.tables) {
       for (const Row& row : table.rows) {
         if (!row.speed_up) continue;
@@ -311,7 +315,7 @@ class PageBuilder {
       }
     }
     if (!speeds.rows.empty()) s.blocks.push_back(std::move(speeds));
-    Grid laws{.caption = "Fitted lines", .columns = {{"optimizer", false}, {"workload", false}, {"E"}, {"A"}, {"b"}}};
+    Grid laws{.caption = "Fitted lines", .columns = {{noun_, false}, {"workload", false}, {"E"}, {"A"}, {"b"}}};
     for (const Scaling& scaling : analysis_.scalings) {
       laws.rows.push_back({variant(scaling.variant), results_.workloads[scaling.workload].name,
                            fixed(scaling.law.floor, 4), fixed(scaling.law.scale, 4), fixed(scaling.law.exponent, 3)});
@@ -325,15 +329,15 @@ class PageBuilder {
     std::vector<std::string> names;
     for (const std::size_t w : profiles.workloads) names.push_back(table_name(results_, recipe_table(analysis_, w)));
     Section& s = section("Across workloads");
-    s.blocks.push_back(
-        Paragraph{fmt::format("The share of {} whose target an optimizer reached within a factor of the best "
-                              "optimizer's time. The score is the "
-                              "mean height of the profile between 1 and 4: 1 is best everywhere, a missed target "
-                              "counts 0. It has no interval: "
-                              "with {} it describes these and no others.",
-                              listing(names), count(names.size(), "workload"))});
+    s.blocks.push_back(Paragraph{
+        fmt::format("The share of {0} whose target {1} {2} reached within a factor of the best "
+                    "{2}'s time. The score is the "
+                    "mean height of the profile between 1 and 4: 1 is best everywhere, a missed target "
+                    "counts 0. It has no interval: "
+                    "with {3} it describes these and no others.",
+                    listing(names), noun_ == "optimizer" ? "an" : "a", noun_, count(names.size(), "workload"))});
     s.blocks.push_back(Figures{profile_figures(results_, analysis_)});
-    Grid grid{.columns = {{"optimizer", false}, {"score by steps"}, {"by seconds"}, {"by forward-backwards"}}};
+    Grid grid{.columns = {{noun_, false}, {"score by steps"}, {"by seconds"}, {"by forward-backwards"}}};
     for (std::size_t i = 0; i < results_.variants.size(); ++i) {
       std::vector<Cell> cells = {variant(i)};
       for (const auto& scores : profiles.scores) cells.push_back(fixed(scores[i], 3));
@@ -345,7 +349,7 @@ class PageBuilder {
   void costs() {
     Section& s = section("Cost");
     s.blocks.push_back(Paragraph{"Medians over the reported runs. State is what the optimizer keeps between steps."});
-    Grid grid{.columns = {{"optimizer", false},
+    Grid grid{.columns = {{noun_, false},
                           {"workload", false},
                           {"ms per step"},
                           {"relative to baseline"},
@@ -369,6 +373,7 @@ class PageBuilder {
   const Analysis& analysis_;
   const std::vector<Lint>& lints_;
   const std::string& baseline_;
+  const std::string noun_;  // of the variants
   Page page_;
 };
 
