@@ -8,10 +8,10 @@
 
 #include "core/json.h"
 #include "core/machine.h"
-#include "tools/attention_bench.h"
+#include "tools/bench/attention_bench.h"
+#include "tools/bench/op_bench.h"
 #include "tools/commands.h"
-#include "tools/op_bench.h"
-#include "train/progress.h"
+#include "train/console/progress.h"
 #include "train/run.h"
 
 namespace monge::tools {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "core/error.h"
-#include "tools/command.h"
+#include "tools/program/command.h"
 
 namespace monge::tools {
 

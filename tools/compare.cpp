@@ -3,18 +3,18 @@
 #include <chrono>
 #include <thread>
 
-#include "tools/build_info.h"
 #include "tools/commands.h"
 #include "tools/compare/report/report.h"
 #include "tools/compare/runs/collect_results.h"
 #include "tools/compare/runs/forecast.h"
 #include "tools/compare/runs/progress_display.h"
-#include "tools/key_help.h"
-#include "tools/output.h"
-#include "tools/processors.h"
-#include "train/folder_lock.h"
-#include "train/interrupt.h"
-#include "train/progress.h"
+#include "tools/program/build_info.h"
+#include "tools/program/key_help.h"
+#include "tools/program/output.h"
+#include "tools/program/processors.h"
+#include "train/console/interrupt.h"
+#include "train/console/progress.h"
+#include "train/folder/folder_lock.h"
 
 namespace fs = std::filesystem;
 

@@ -3,9 +3,9 @@
 
 #include "core/json.h"
 #include "tools/commands.h"
-#include "train/data_identity.h"
+#include "train/checkpoint/data_identity.h"
+#include "train/checkpoint/saved_model.h"
 #include "train/evaluate.h"
-#include "train/saved_model.h"
 
 namespace monge::tools {
 namespace {

@@ -5,9 +5,9 @@
 #include "core/backend.h"
 #include "core/dry_run.h"
 #include "tools/commands.h"
-#include "train/progress.h"
+#include "train/console/progress.h"
+#include "train/console/summary.h"
 #include "train/run.h"
-#include "train/summary.h"
 
 namespace monge::tools {
 namespace {

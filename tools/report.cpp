@@ -2,7 +2,7 @@
 
 #include "tools/compare/report/report.h"
 #include "tools/commands.h"
-#include "train/folder_lock.h"
+#include "train/folder/folder_lock.h"
 
 namespace fs = std::filesystem;
 

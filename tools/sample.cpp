@@ -4,10 +4,10 @@
 #include <unistd.h>
 
 #include "tools/commands.h"
-#include "tools/output.h"
-#include "train/progress.h"
+#include "tools/program/output.h"
+#include "train/checkpoint/saved_model.h"
+#include "train/console/progress.h"
 #include "train/sampler.h"
-#include "train/saved_model.h"
 
 namespace monge::tools {
 namespace {

@@ -6,8 +6,8 @@
 #include "core/json.h"
 #include "core/options/yaml.h"
 #include "tools/commands.h"
-#include "tools/key_help.h"
-#include "train/data/tokenizer.h"
+#include "tools/program/key_help.h"
+#include "train/tokenizer/tokenizer.h"
 
 namespace monge::tools {
 namespace {

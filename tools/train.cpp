@@ -1,9 +1,9 @@
 // monge train [CONFIG] [key.path=value ...] [--out DIR] [--resume] [--profile FILE]
 
 #include "tools/commands.h"
-#include "tools/key_help.h"
-#include "tools/output.h"
-#include "train/interrupt.h"
+#include "tools/program/key_help.h"
+#include "tools/program/output.h"
+#include "train/console/interrupt.h"
 #include "train/trainer.h"
 
 namespace fs = std::filesystem;

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "train/batches.h"
-#include "train/interrupt.h"
+#include "train/console/interrupt.h"
 
 namespace monge::train {
 namespace {

@@ -11,7 +11,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
-#include "train/run_folder.h"
+#include "train/folder/run_folder.h"
 
 namespace monge::train {
 namespace {

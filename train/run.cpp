@@ -6,8 +6,8 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "train/progress.h"
-#include "train/summary.h"
+#include "train/console/progress.h"
+#include "train/console/summary.h"
 
 namespace monge::train {
 namespace {

@@ -11,7 +11,7 @@
 #include "nn/model.h"
 #include "nn/parameter_store.h"
 #include "optim/optimizer.h"
-#include "train/config.h"
+#include "train/config/config.h"
 #include "train/data/dataset.h"
 #include "train/memory_plan.h"
 #include "train/training_step.h"

@@ -9,7 +9,7 @@
 
 #include "nn/model.h"
 #include "nn/parameter_store.h"
-#include "train/data/tokenizer.h"
+#include "train/tokenizer/tokenizer.h"
 
 namespace monge::train {
 

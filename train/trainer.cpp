@@ -7,11 +7,11 @@
 
 #include "core/error.h"
 #include "core/options/yaml.h"
-#include "train/config_changes.h"
-#include "train/data_identity.h"
-#include "train/interrupt.h"
+#include "train/checkpoint/data_identity.h"
+#include "train/config/config_changes.h"
+#include "train/console/interrupt.h"
+#include "train/console/summary.h"
 #include "train/sampler.h"
-#include "train/summary.h"
 
 namespace fs = std::filesystem;
 

@@ -15,14 +15,14 @@
 #include <optional>
 
 #include "core/machine.h"
-#include "train/checkpoint.h"
+#include "train/checkpoint/checkpoint.h"
+#include "train/console/progress.h"
 #include "train/evaluate.h"
-#include "train/metrics.h"
+#include "train/folder/metrics.h"
+#include "train/folder/run_folder.h"
+#include "train/folder/run_summary.h"
 #include "train/profile.h"
-#include "train/progress.h"
 #include "train/run.h"
-#include "train/run_folder.h"
-#include "train/run_summary.h"
 #include "train/training_step.h"
 
 namespace monge::train {

@@ -73,7 +73,7 @@ class CpuBackend final : public Backend {
   void compute(const kernel::CrossEntropy& args) override;
   void compute(const kernel::CrossEntropyBackward& args) override;
 
-  // attention.cpp, attention_backward.cpp, attention_metric.cpp
+  // attention/forward.cpp, backward.cpp, metric.cpp
   void compute(const kernel::Attention& args) override;
   void compute(const kernel::AttentionBackward& args) override;
   void compute(const kernel::AttentionMetric& args) override;

@@ -8,7 +8,7 @@
 #include "core/machine.h"
 #include "support/expect_error.h"
 #include "support/program.h"
-#include "tools/attention_bench.h"
+#include "tools/bench/attention_bench.h"
 
 namespace monge::tools {
 namespace {

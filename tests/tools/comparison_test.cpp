@@ -13,7 +13,7 @@
 #include "support/temp_directory.h"
 #include "tools/compare/search/plan.h"
 #include "tools/compare/search/search.h"
-#include "train/config.h"
+#include "train/config/config.h"
 
 namespace monge::compare {
 namespace {

@@ -2,7 +2,7 @@
 // machine, for tiny models.
 #include "core/backend.h"
 #include "simt/device.h"
-#include "tools/program.h"
+#include "tools/program/program.h"
 
 int main(int argc, char** argv) {
   monge::make_cuda_backends_with(monge::simt::make_backend);

@@ -1,5 +1,5 @@
 // Which processors the program uses, and how its threads wait.
-#include "tools/processors.h"
+#include "tools/program/processors.h"
 
 #include <gtest/gtest.h>
 

@@ -11,7 +11,7 @@
 #include "support/expect_error.h"
 #include "support/program.h"
 #include "support/row_maps.h"
-#include "tools/program.h"
+#include "tools/program/program.h"
 #include "tools/verify/figure.h"
 
 namespace monge::tools {

@@ -1,7 +1,7 @@
 // A saved model is read under the settings of its run, or those that replace them.
 #include "support/tested_device.h"
 #include "support/tiny_run.h"
-#include "train/saved_model.h"
+#include "train/checkpoint/saved_model.h"
 
 namespace monge::train {
 namespace {

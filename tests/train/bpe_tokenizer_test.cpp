@@ -1,5 +1,5 @@
 // Byte pair encoding against loops that count everything anew.
-#include "train/data/bpe_tokenizer.h"
+#include "train/tokenizer/bpe_tokenizer.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "train/checkpoint.h"
+#include "train/checkpoint/checkpoint.h"
 
 #include <sys/resource.h>
 
@@ -9,8 +9,8 @@
 #include "core/safetensors.h"
 #include "support/expect_error.h"
 #include "support/tiny_run.h"
-#include "train/checksum.h"
-#include "train/saved_model.h"
+#include "train/checkpoint/checksum.h"
+#include "train/checkpoint/saved_model.h"
 
 namespace monge::train {
 namespace {

@@ -1,4 +1,4 @@
-#include "train/config_changes.h"
+#include "train/config/config_changes.h"
 
 #include <gtest/gtest.h>
 

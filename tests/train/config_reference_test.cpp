@@ -5,13 +5,13 @@
 #include <fstream>
 #include <iterator>
 
-#include "train/config.h"
+#include "train/config/config.h"
 
 namespace monge::train {
 namespace {
 
 TEST(ConfigReference, PageIsUpToDate) {
-  const std::string path = std::string(MONGE_SOURCE_DIR) + "/docs/config.md";
+  const std::string path = MONGE_SOURCE_DIR "/docs/config.md";
   const std::string expected = config_reference_markdown();
   if (std::getenv("MONGE_UPDATE_DOCS") != nullptr) std::ofstream(path, std::ios::binary) << expected;
   std::ifstream file(path, std::ios::binary);

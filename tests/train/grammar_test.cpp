@@ -1,4 +1,4 @@
-#include "train/data/grammar.h"
+#include "train/data/grammar/grammar.h"
 
 #include <gtest/gtest.h>
 
@@ -10,9 +10,9 @@
 #include <unordered_set>
 
 #include "support/expect_error.h"
-#include "train/data/english.h"
-#include "train/data/grammar_language.h"
-#include "train/data/grammar_predictor.h"
+#include "train/data/grammar/english.h"
+#include "train/data/grammar/grammar_language.h"
+#include "train/data/grammar/grammar_predictor.h"
 
 namespace monge::train {
 namespace {

@@ -1,4 +1,4 @@
-#include "train/data/hidden_markov.h"
+#include "train/data/made_up/hidden_markov.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <functional>
 #include <vector>
 
-#include "train/data/markov.h"
+#include "train/data/made_up/markov.h"
 
 namespace monge::train {
 namespace {

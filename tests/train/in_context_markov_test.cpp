@@ -1,4 +1,4 @@
-#include "train/data/in_context_markov.h"
+#include "train/data/made_up/in_context_markov.h"
 
 #include <gtest/gtest.h>
 

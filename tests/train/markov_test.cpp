@@ -1,4 +1,4 @@
-#include "train/data/markov.h"
+#include "train/data/made_up/markov.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "support/expect_error.h"
-#include "train/data/alias_table.h"
+#include "train/data/made_up/alias_table.h"
 
 namespace monge::train {
 namespace {

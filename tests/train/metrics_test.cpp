@@ -1,11 +1,11 @@
-#include "train/metrics.h"
+#include "train/folder/metrics.h"
 
 #include <gtest/gtest.h>
 
 #include "core/error.h"
 #include "support/temp_directory.h"
-#include "train/progress.h"
-#include "train/summary.h"
+#include "train/console/progress.h"
+#include "train/console/summary.h"
 
 namespace monge::train {
 namespace {

@@ -1,4 +1,4 @@
-#include "train/data/modular_addition.h"
+#include "train/data/made_up/modular_addition.h"
 
 #include <gtest/gtest.h>
 

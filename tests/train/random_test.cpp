@@ -1,4 +1,4 @@
-#include "train/data/random.h"
+#include "train/data/made_up/random.h"
 
 #include <gtest/gtest.h>
 

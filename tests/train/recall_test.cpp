@@ -1,4 +1,4 @@
-#include "train/data/recall.h"
+#include "train/data/made_up/recall.h"
 
 #include <gtest/gtest.h>
 

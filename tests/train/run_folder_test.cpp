@@ -1,5 +1,5 @@
 // A run has its folder alone, and writes only over what a run has written.
-#include "train/run_folder.h"
+#include "train/folder/run_folder.h"
 
 #include <signal.h>
 #include <sys/wait.h>

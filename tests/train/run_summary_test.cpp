@@ -1,5 +1,5 @@
 // What a run leaves in summary.json, and when.
-#include "train/run_summary.h"
+#include "train/folder/run_summary.h"
 
 #include "support/expect_error.h"
 #include "support/tiny_run.h"

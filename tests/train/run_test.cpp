@@ -3,7 +3,7 @@
 
 #include "support/expect_error.h"
 #include "support/tiny_run.h"
-#include "train/saved_model.h"
+#include "train/checkpoint/saved_model.h"
 
 namespace monge::train {
 namespace {

@@ -1,6 +1,6 @@
 // The passes under targets drawn from the model, within training.
 #include "support/tiny_run.h"
-#include "train/run_summary.h"
+#include "train/folder/run_summary.h"
 
 namespace monge::train {
 namespace {

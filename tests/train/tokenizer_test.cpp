@@ -1,4 +1,4 @@
-#include "train/data/tokenizer.h"
+#include "train/tokenizer/tokenizer.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "train/data/zipf.h"
+#include "train/data/made_up/zipf.h"
 
 #include <gtest/gtest.h>
 

@@ -5,7 +5,7 @@
 
 #include "autograd/ops.h"
 #include "core/error.h"
-#include "train/saved_model.h"
+#include "train/checkpoint/saved_model.h"
 
 namespace monge::tools {
 namespace {

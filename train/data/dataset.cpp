@@ -3,16 +3,16 @@
 #include <algorithm>
 
 #include "train/batches.h"
-#include "train/checksum.h"
-#include "train/data/grammar_language.h"
-#include "train/data/hidden_markov.h"
-#include "train/data/in_context_markov.h"
-#include "train/data/markov.h"
-#include "train/data/modular_addition.h"
-#include "train/data/random.h"
-#include "train/data/recall.h"
+#include "train/checkpoint/checksum.h"
+#include "train/data/grammar/grammar_language.h"
+#include "train/data/made_up/hidden_markov.h"
+#include "train/data/made_up/in_context_markov.h"
+#include "train/data/made_up/markov.h"
+#include "train/data/made_up/modular_addition.h"
+#include "train/data/made_up/random.h"
+#include "train/data/made_up/recall.h"
+#include "train/data/made_up/zipf.h"
 #include "train/data/text_dataset.h"
-#include "train/data/zipf.h"
 
 namespace monge::train {
 

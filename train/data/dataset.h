@@ -11,7 +11,7 @@
 
 #include "core/options/registry.h"
 #include "nn/batch.h"
-#include "train/data/tokenizer.h"
+#include "train/tokenizer/tokenizer.h"
 
 namespace monge::train {
 

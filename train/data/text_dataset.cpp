@@ -10,10 +10,10 @@
 #include "core/options/yaml.h"
 #include "core/random.h"
 #include "core/random_streams.h"
-#include "train/checksum.h"
+#include "train/checkpoint/checksum.h"
+#include "train/console/interrupt.h"
+#include "train/console/progress.h"
 #include "train/data/token_store.h"
-#include "train/interrupt.h"
-#include "train/progress.h"
 
 namespace monge::train {
 namespace {

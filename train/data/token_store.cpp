@@ -13,7 +13,7 @@
 #include <limits>
 #include <system_error>
 
-#include "train/checksum.h"
+#include "train/checkpoint/checksum.h"
 
 namespace monge::train {
 namespace {

@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "train/data/tokenizer.h"
+#include "train/tokenizer/tokenizer.h"
 
 namespace monge::train {
 

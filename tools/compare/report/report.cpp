@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #include "tools/compare/report/wording.h"
-#include "train/run_folder.h"
+#include "train/folder/run_folder.h"
 
 namespace monge::compare {
 namespace {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "train/summary.h"
+#include "train/console/summary.h"
 
 namespace monge::compare {
 namespace {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "train/progress.h"
+#include "train/console/progress.h"
 
 namespace monge::compare {
 namespace {

@@ -9,7 +9,7 @@
 #include <cmath>
 
 #include "tools/compare/statistics/sample.h"
-#include "train/progress.h"
+#include "train/console/progress.h"
 
 namespace monge::compare {
 namespace {

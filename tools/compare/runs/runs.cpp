@@ -10,8 +10,8 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "tools/compare/statistics/sample.h"
-#include "train/checksum.h"
-#include "train/run_folder.h"
+#include "train/checkpoint/checksum.h"
+#include "train/folder/run_folder.h"
 
 namespace fs = std::filesystem;
 

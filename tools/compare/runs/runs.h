@@ -5,7 +5,7 @@
 //
 //   runs/<hash>.yaml   the resolved configuration
 //   runs/<hash>.log    what the run printed
-//   runs/<hash>/       the run's folder (train/run_folder.h), without checkpoints
+//   runs/<hash>/       the run's folder (train/folder/run_folder.h), without checkpoints
 //
 // The hash is that of configuration and program: equal ones share a run, and another build runs anew. A run is finished
 // when its summary is there; what a killed run left behind is removed when it starts again. A run that diverged is
@@ -18,7 +18,7 @@
 
 #include "tools/compare/runs/child_process.h"
 #include "tools/compare/runs/results.h"
-#include "train/run_summary.h"
+#include "train/folder/run_summary.h"
 
 namespace monge::compare {
 

@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "core/options/format.h"
 #include "core/options/yaml_scalar.h"
-#include "train/config.h"
+#include "train/config/config.h"
 
 namespace monge::compare {
 namespace {

@@ -13,8 +13,8 @@
 #include "core/error.h"
 #include "core/options/suggest.h"
 #include "tools/compare/search/axes.h"
-#include "train/checksum.h"
-#include "train/config.h"
+#include "train/checkpoint/checksum.h"
+#include "train/config/config.h"
 #include "train/run.h"
 
 namespace fs = std::filesystem;

@@ -1,0 +1,101 @@
+#include "tools/program/program.h"
+
+#include <omp.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <new>
+#include <system_error>
+
+#include "core/options/registry.h"
+#include "tools/commands.h"
+#include "tools/program/build_info.h"
+#include "tools/program/output.h"
+#include "tools/program/processors.h"
+#include "train/console/interrupt.h"
+
+namespace monge::tools {
+namespace {
+
+int fail(ExitCode code, const std::string& message) {
+  std::fputs(fmt::format("monge: {}\n", message).c_str(), stderr);
+  return static_cast<int>(code);
+}
+
+/// What to say when no subcommand was understood.
+std::string about_subcommands(CLI::App& parser, int argc, char** argv) {
+  std::vector<std::string> names;
+  for (const CLI::App* subcommand : parser.get_subcommands([](CLI::App*) { return true; })) {
+    names.push_back(subcommand->get_name());
+  }
+  const std::string problem = argc > 1 ? fmt::format("unknown subcommand '{}'", argv[1]) : "a subcommand is needed";
+  return fmt::format("{}; allowed: {} (see monge --help)", problem, fmt::join(names, ", "));
+}
+
+/// What to say of an exception that no message was made for. A program with kinds of its own has thrown it itself, or
+/// has called Monge with what it cannot take.
+std::string about_failure(const std::string& what) {
+  const std::vector<std::string>& own = RegistryBase::own_kinds();
+  if (own.empty()) return fmt::format("internal error: {}; this is a bug in Monge", what);
+  return fmt::format(
+      "{}\n  This program adds {}: the fault is most likely there (docs/extending.md says what is "
+      "asked of each kind).",
+      what, fmt::join(own, ", "));
+}
+
+int print_help(CLI::App& parser, const CLI::ParseError& asked) {
+  const int code = parser.exit(asked);
+  try {
+    finish_output();
+    return code;
+  } catch (const RunError& e) {
+    return fail(ExitCode::run_failed, e.what());
+  }
+}
+
+}  // namespace
+
+int run(int argc, char** argv) {
+  hold_standard_streams();
+  omp_set_num_threads(default_threads());
+  // A write beyond a file size limit then fails like one to a full disk, with a message.
+  std::signal(SIGXFSZ, SIG_IGN);
+  ExitCode exit_code = ExitCode::done;
+  CLI::App parser("Monge trains small transformers described in YAML.", "monge");
+  parser.set_version_flag(
+      "--version", [] { return build_text(); }, "What this program was built from");
+  Command program(parser);
+  program.require_subcommand();
+  add_train(program, exit_code);
+  add_sample(program);
+  add_eval(program);
+  add_info(program);
+  add_bench(program);
+  add_compare(program, exit_code);
+  add_report(program);
+  add_tokenize(program);
+  add_verify(program);
+  try {
+    parser.parse(argc, argv);
+    finish_output();
+    return static_cast<int>(exit_code);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return print_help(parser, e);
+    if (parser.get_subcommands().empty()) return fail(ExitCode::wrong_input, about_subcommands(parser, argc, argv));
+    return fail(ExitCode::wrong_input, fmt::format("{} (see monge --help)", e.what()));
+  } catch (const train::Interrupted&) {
+    return fail(ExitCode::interrupted, "stopped before the first step; nothing was written");
+  } catch (const InputError& e) {
+    return fail(ExitCode::wrong_input, e.what());
+  } catch (const RunError& e) {
+    return fail(ExitCode::run_failed, e.what());
+  } catch (const std::system_error& e) {
+    return fail(ExitCode::run_failed, refusal_text(e));
+  } catch (const std::bad_alloc&) {
+    return fail(ExitCode::run_failed, "out of memory; lower train.batch, model.context or the size of the model");
+  } catch (const std::exception& e) {
+    return fail(ExitCode::run_failed, about_failure(e.what()));
+  }
+}
+
+}  // namespace monge::tools

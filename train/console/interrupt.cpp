@@ -1,0 +1,35 @@
+#include "train/console/interrupt.h"
+
+namespace monge::train {
+namespace {
+
+volatile std::sig_atomic_t interrupted = 0;
+
+}  // namespace
+
+Interrupt::Interrupt() {
+  interrupted = 0;
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupted = 1; };
+  action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;  // the second signal finds the default again
+  sigaction(SIGINT, &action, &previous_int_);
+  sigaction(SIGTERM, &action, &previous_term_);
+  action.sa_flags = SA_RESTART;  // the system and the shell both say that a terminal has closed
+  sigaction(SIGHUP, nullptr, &previous_hang_up_);
+  if (previous_hang_up_.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
+}
+
+Interrupt::~Interrupt() {
+  sigaction(SIGINT, &previous_int_, nullptr);
+  sigaction(SIGTERM, &previous_term_, nullptr);
+  sigaction(SIGHUP, &previous_hang_up_, nullptr);
+  interrupted = 0;
+}
+
+bool Interrupt::requested() const { return interrupted != 0; }
+
+void stop_here_if_interrupted() {
+  if (interrupted != 0) throw Interrupted();
+}
+
+}  // namespace monge::train

@@ -1,0 +1,43 @@
+#include "train/tokenizer/tokenizer.h"
+
+#include <nlohmann/json.hpp>
+
+#include "core/json.h"
+#include "train/tokenizer/bpe_tokenizer.h"
+#include "train/tokenizer/byte_tokenizer.h"
+#include "train/tokenizer/char_tokenizer.h"
+
+namespace monge::train {
+using TokenizerRegistry = Registry<Tokenizer, std::string_view>;
+
+TokenizerRegistry& tokenizers() {
+  static auto& registry = *built_in([] {
+    auto* r = new TokenizerRegistry("tokenizer");
+    r->add<BpeOptions>("bpe", "byte pair encoding, learned from the text: takes any file", make_bpe_tokenizer);
+    r->add<NoOptions>("byte", "one token per byte: takes any file, vocabulary 256", make_byte_tokenizer);
+    r->add<NoOptions>("char", "one token per character of the text, in code point order", make_char_tokenizer);
+    return r;
+  }());
+  return registry;
+}
+
+TokenizerRegistry& saved_tokenizers() {
+  static auto& registry = *built_in([] {
+    auto* r = new TokenizerRegistry("saved tokenizer");
+    r->add<NoOptions>("bpe", "keeps the pairs that were put together", load_bpe_tokenizer);
+    r->add<NoOptions>("byte", "needs nothing but its name", make_byte_tokenizer);
+    r->add<NoOptions>("char", "keeps its characters in the order of their ids", load_char_tokenizer);
+    return r;
+  }());
+  return registry;
+}
+
+std::unique_ptr<Tokenizer> load_tokenizer(std::string_view json) {
+  const auto saved = parse_json(json);
+  if (!saved.is_object() || !saved.contains("kind") || !saved["kind"].is_string()) {
+    throw InputError("a saved tokenizer must be a JSON object with a \"kind\", such as {\"kind\": \"byte\"}");
+  }
+  return saved_tokenizers().make(saved_tokenizers().choose(saved["kind"].get<std::string>()), json);
+}
+
+}  // namespace monge::train

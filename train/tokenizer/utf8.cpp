@@ -1,0 +1,49 @@
+#include "train/tokenizer/utf8.h"
+
+#include "core/error.h"
+
+namespace monge::train {
+
+CodePoint code_point_at(std::string_view text, std::size_t at) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(at);
+  if (first < 0x80) return {first, 1};
+
+  const std::size_t bytes = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+  bool valid = first >= 0xC2 && first <= 0xF4 && at + bytes <= text.size();
+  char32_t value = first & (0xFFu >> (bytes + 1));
+  for (std::size_t i = 1; valid && i < bytes; ++i) {
+    valid = (byte(at + i) & 0xC0) == 0x80;
+    value = value << 6 | (byte(at + i) & 0x3F);
+  }
+  const char32_t smallest = bytes == 4 ? 0x10000 : bytes == 3 ? 0x800 : 0x80;
+  const bool surrogate = value >= 0xD800 && value < 0xE000;
+  if (!valid || value < smallest || value > 0x10FFFF || surrogate) {
+    throw InputError(
+        fmt::format("byte 0x{:02x} at offset {} is no valid UTF-8; save the text as UTF-8, or set data.tokenizer to "
+                    "byte, which takes any bytes",
+                    first, at));
+  }
+  return {value, bytes};
+}
+
+void append_utf8(std::string& out, char32_t code_point) {
+  const auto tail = [&](int shift) { out += static_cast<char>(0x80 | (code_point >> shift & 0x3F)); };
+  if (code_point < 0x80) {
+    out += static_cast<char>(code_point);
+  } else if (code_point < 0x800) {
+    out += static_cast<char>(0xC0 | code_point >> 6);
+    tail(0);
+  } else if (code_point < 0x10000) {
+    out += static_cast<char>(0xE0 | code_point >> 12);
+    tail(6);
+    tail(0);
+  } else {
+    out += static_cast<char>(0xF0 | code_point >> 18);
+    tail(12);
+    tail(6);
+    tail(0);
+  }
+}
+
+}  // namespace monge::train
