@@ -57,8 +57,7 @@ program="$scratch/custom_attention/custom_attention"
 recipe="$scratch/examples/custom_attention/plain.yaml"
 "$program" train "$recipe" train.steps=40 train.eval_every=20 --out "$scratch/plain" >/dev/null
 "$program" sample "$scratch/plain" --tokens 100 >"$scratch/sample.txt"
-if "$program" train "$recipe" model.position=alibi --out "$scratch/alibi" 2>"$scratch/error.log"; then fail "accepted alibi"; fi
-has "does not apply model.position 'alibi'" "$scratch/error.log"
+refuses "does not apply model.position 'alibi'" "$program" train "$recipe" model.position=alibi
 refuses kv_heads "$program" train "$recipe" model.kv_heads=2
 
 # A dataset learned to its optimum, and a text read by a tokenizer that the checkpoint gives back.
@@ -94,7 +93,7 @@ awk -v excess="$(last excess_loss "$run/metrics.jsonl")" 'BEGIN { exit !(excess 
 has 'layers.2: ' "$scratch/info.txt"
 has 'forward and backward (6 N)' "$scratch/info.txt"
 "$program" bench "$recipe" --steps 2 >"$scratch/bench.txt"
-has 'layers.0.value forward' "$scratch/bench.txt"
+has '^value forward ' "$scratch/bench.txt"
 refuses averages "$monge" train "$recipe"
 refuses heads "$program" train "$recipe" model.heads=2
 
