@@ -246,7 +246,10 @@ YamlNode parse_yaml(std::string_view text, std::string_view name) {
 YamlNode parse_yaml_file(const std::string& path) {
   std::error_code ignored;  // what is wrong with the path shows when it is opened
   if (std::filesystem::is_directory(path, ignored)) {
-    throw InputError(fmt::format("{}: this is a directory; expected a YAML file", path));
+    const std::filesystem::path inside = std::filesystem::path(path) / "config.yaml";  // of a run
+    const bool is_run = std::filesystem::exists(inside, ignored);
+    throw InputError(fmt::format("{}: this is a directory; expected a YAML file{}", path,
+                                 is_run ? fmt::format(", such as {}", inside.string()) : ""));
   }
   std::ifstream file(path, std::ios::binary);
   if (!file) throw InputError(fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "core/options_schema.h"
+#include "support/temp_directory.h"
 
 namespace monge::test {
 namespace {
@@ -247,8 +248,12 @@ std::string message_of_file(const std::string& path) {
 TEST(RefusedFile, MissingOrADirectory) {
   EXPECT_EQ(message_of_file("/nowhere/run.yaml"), "/nowhere/run.yaml: cannot be opened: No such file or directory");
   EXPECT_NE(message_of_file(std::string(5000, 'x')).find("cannot be opened: File name too long"), std::string::npos);
-  const std::string folder = std::filesystem::temp_directory_path().string();
+  const test::TempDirectory directory;
+  const std::string folder = directory.path().string();
   EXPECT_EQ(message_of_file(folder), folder + ": this is a directory; expected a YAML file");
+  std::ofstream(folder + "/config.yaml") << "a: 1";
+  EXPECT_EQ(message_of_file(folder),
+            folder + ": this is a directory; expected a YAML file, such as " + folder + "/config.yaml");
 }
 
 // Whatever the bytes, reading succeeds or throws InputError, and what it accepts can be written and read again.

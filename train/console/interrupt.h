@@ -7,7 +7,7 @@
 
 namespace monge::train {
 
-/// At most one at a time.
+/// At most one at a time, made by the main thread: the system hands it what is sent to the process.
 class Interrupt {
  public:
   Interrupt();
