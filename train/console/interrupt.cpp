@@ -9,8 +9,8 @@ namespace {
 
 volatile std::sig_atomic_t interrupted = 0;
 
-/// Signals to this thread, the main one, are handled on a stack of their own: product kernels that oneDNN generates keep
-/// numbers below the stack pointer, further than the system spares.
+/// Signals to this thread, the main one, are handled on a stack of their own: product kernels that oneDNN generates
+/// keep numbers below the stack pointer, further than the system spares.
 void handle_signals_elsewhere() {
   constexpr std::size_t size = std::size_t{64} << 10;  // a frame holds all vector registers
   alignas(16) static char memory[size];
@@ -25,7 +25,8 @@ Interrupt::Interrupt() {
   handle_signals_elsewhere();
   struct sigaction action {};
   action.sa_handler = [](int) { interrupted = 1; };
-  action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART | SA_ONSTACK;  // the second signal finds the default again
+  action.sa_flags =
+      static_cast<int>(SA_RESETHAND) | SA_RESTART | SA_ONSTACK;  // the second signal finds the default again
   sigaction(SIGINT, &action, &previous_int_);
   sigaction(SIGTERM, &action, &previous_term_);
   action.sa_flags = SA_RESTART | SA_ONSTACK;  // the system and the shell both say that a terminal has closed
