@@ -81,23 +81,6 @@ TEST(Interrupted, HangUpThatIsIgnoredStaysSo) {
   EXPECT_EQ(child.wait(), 0);
 }
 
-// A signal may come in the middle of any kernel; without a stack of its own its handler spoilt what a product kernel
-// kept there, in one run of six.
-TEST(Interrupted, AtAnyTimeLeavesARunThatEndsWell) {
-  const Program program;
-  for (int i = 0; i < 16; ++i) {
-    const std::string out = fmt::format("run{}", i);
-    const ChildProcess child(program, "train " MONGE_SOURCE_DIR
-                                      "/configs/quickstart.yaml model.layers=1 train.threads=1 "
-                                      "train.log_every=5 --out " +
-                                          out);
-    ASSERT_TRUE(has_lines(program / out, 2));
-    std::this_thread::sleep_for(std::chrono::milliseconds(7 * i));
-    child.send(SIGTERM);
-    EXPECT_EQ(child.wait(), 130) << test::read_file(program / "stderr");
-  }
-}
-
 // The line of the evaluation is owed, and written after the resume: the same metrics as without the stop.
 TEST(Interrupted, AnEvaluationIsCutShort) {
   const Program program;
