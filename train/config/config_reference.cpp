@@ -100,7 +100,8 @@ monge train configs/quickstart.yaml model.layers=2 model.mlp=swiglu optimizer.sc
 - The value of an override is taken literally, unless it starts with one of `[ { " '` and is YAML: `data.path=[a, b]`.
 - An element of a list is reached by its index, from 0: `optimizer.groups.0.weight_decay=0`.
 - The last of two overrides of one key wins; a longer path goes on top of a shorter one; otherwise their order is free.
-- A choice is a name (`mlp: gelu`) or a map (`mlp: {kind: gelu, ratio: 4}`) with the keys of that kind. An override
+- A choice is a name (`mlp: gelu`) or a map (`mlp: {kind: gelu, ratio: 4}`) with the keys of that kind. The key that
+  chooses is `kind`, but `name` in `optimizer` and `update` in `optimizer.attention`. An override
   that selects another kind leaves what the file said to the old one behind.
 
 The run's folder keeps the resolved configuration, defaults included, as `config.yaml`.
