@@ -9,7 +9,7 @@ namespace monge {
 
 DryRun::Addresses::Addresses() : size_(std::size_t{1} << 46) {  // half of what a process has
   // A process may be limited to fewer.
-  for (constexpr std::size_t least = std::size_t{1} << 30; size_ >= least; size_ /= 2) {
+  for (constexpr std::size_t least = std::size_t{1} << 20; size_ >= least; size_ /= 2) {
     void* const begin =
         ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (begin == MAP_FAILED) continue;

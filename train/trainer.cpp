@@ -237,10 +237,11 @@ void Trainer::look_for_others() {
   before_ = now;
   looked_ = Clock::now();
   if (waited <= share_to_tell * (used + waited)) return;
-  progress_.note(
-      fmt::format("the machine is busy: this run's threads wait {:.0f}% of their time for a processor, and steps take "
-                  "longer; end other programs, or lower train.threads (now {})",
-                  100.0 * waited / (used + waited), omp_get_max_threads()));
+  const int threads = omp_get_max_threads();
+  progress_.note(fmt::format(
+      "the machine is busy: this run's threads wait {:.0f}% of their time for a processor, and steps take "
+      "longer; end other programs{}",
+      100.0 * waited / (used + waited), threads > 1 ? fmt::format(", or lower train.threads (now {})", threads) : ""));
   before_.reset();
 }
 
@@ -277,7 +278,12 @@ void Trainer::write_line(bool with_evaluation) {
     const double rate = static_cast<double>(timed_steps_ * run_.tokens_per_step()) / training_seconds_;
     step_seconds_ = training_seconds_ / static_cast<double>(timed_steps_);
     line.tokens_per_second = rate;
-    if (matmul_peak_ > 0.0) line.mfu = run_.model->flops_per_token() * rate / matmul_peak_;
+    if (matmul_peak_ > 0.0) {
+      // A peak that was measured beside other programs may be less than what the run itself reaches later.
+      const double reached = run_.model->flops_per_token() * rate;
+      matmul_peak_ = std::max(matmul_peak_, reached);
+      line.mfu = reached / matmul_peak_;
+    }
   }
   metrics_->append(line);
   show(line);

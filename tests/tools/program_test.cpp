@@ -1,10 +1,13 @@
 // The program as a person or a script meets it: exit codes, messages, and nothing half-written.
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "core/options/yaml.h"
 #include "support/expect_error.h"
 #include "support/program.h"
+#include "train/config/config.h"
 
 namespace monge {
 namespace {
@@ -340,7 +343,6 @@ TEST_F(ProgramTest, HelpShowsSections) {
   EXPECT_EQ(program.run("--help").code, 0);
 }
 
-// Every key of docs/config.md is found by the section that it stands in, and by its kind.
 TEST_F(ProgramTest, HelpShowsTheKeysOfATopic) {
   const auto help = [&](const std::string& topic) {
     const Result result = program.run("train --help " + topic);
@@ -362,9 +364,32 @@ TEST_F(ProgramTest, HelpShowsTheKeysOfATopic) {
   EXPECT_HAS(help("model.mlp"), "model.mlp.swiglu: ");
   EXPECT_HAS(help("swiglu"), "model.mlp.ratio (number)");
   EXPECT_HAS(help("optimizer.groups"), "optimizer.groups.N.");
+  EXPECT_HAS(help("optimizer.chain"), "optimizer.chain.ema: ");
+  EXPECT_HAS(help("optimizer.chain.ema"), "optimizer.chain.N.decay (number)");
   EXPECT_HAS(help("optimizer.moun"), "There is no key or kind 'optimizer.moun'");
   EXPECT_HAS(program.run("train --help config.yaml").out, "--resume");
   EXPECT_HAS(program.run("compare --help tune").out, "tune.");
+}
+
+// By the section that it stands in, or by the kind that it belongs to.
+TEST_F(ProgramTest, HelpShowsEveryKey) {
+  std::map<std::string, std::string> pages;  // of topics
+  const auto page = [&](std::string topic) -> const std::string& {
+    for (std::size_t at; (at = topic.find(".N")) != std::string::npos;) topic.erase(at, 2);
+    const auto [found, fresh] = pages.try_emplace(topic);
+    if (fresh) found->second = program.run("train --help " + topic).out;
+    return found->second;
+  };
+  train::Config config;
+  for (const KeyDescription& key : describe(config)) {
+    if (key.type == "kind") continue;
+    const std::size_t dot = key.path.rfind('.');
+    const std::string section = dot == std::string::npos ? "" : key.path.substr(0, dot);
+    const std::string kind = key.only_for.substr(key.only_for.rfind(' ') + 1);
+    const std::string row = fmt::format("  {} ({})", key.path, key.type);
+    const auto shows = [&](const std::string& topic) { return page(topic).find(row) != std::string::npos; };
+    EXPECT_TRUE(shows(section) || shows(section + "." + kind)) << key.path << ", " << key.only_for;
+  }
 }
 
 TEST_F(ProgramTest, InfoDescribesAConfigAndTheBuild) {

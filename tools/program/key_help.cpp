@@ -21,6 +21,12 @@ std::string section_of(const std::string& path) {
   return dot == std::string::npos ? "" : path.substr(0, dot);
 }
 
+/// "optimizer.chain.ema" of "optimizer.chain.N.ema": a topic names no element of a list.
+std::string topic_of(std::string path) {
+  for (std::size_t at; (at = path.find(".N.")) != std::string::npos;) path.erase(at, 2);
+  return path.ends_with(".N") ? path.substr(0, path.size() - 2) : path;
+}
+
 /// A line that is indented by `indent`, and more where it goes on.
 std::string line(std::size_t indent, const std::string& text) {
   return train::wrapped(std::string(indent, ' ') + text, indent + 4) + "\n";
@@ -42,7 +48,7 @@ std::string section_text(const Keys& keys, const std::string& path, const std::s
     if (kind && key.path == path && (only_for.empty() || key.only_for.starts_with(only_for + ", "))) {
       const std::string inner = only_for.empty() ? key.only_for : key.only_for.substr(only_for.size() + 2);
       if (inner.find(", ") != std::string::npos) continue;  // of a choice further inside
-      kinds += line(2, fmt::format("{}.{}: {}", path, key.default_value, key.doc));
+      kinds += line(2, fmt::format("{}.{}: {}", topic_of(path), key.default_value, key.doc));
       only_kind = key.only_for;
       ++count;
     } else if (!kind && section_of(key.path) == path && key.only_for == only_for) {
@@ -57,13 +63,14 @@ std::string section_text(const Keys& keys, const std::string& path, const std::s
 /// What is known of a topic; empty where it is none.
 std::string topic_text(const Keys& keys, const std::string& topic) {
   for (const KeyDescription& key : keys) {  // "optimizer.muon", "muon"
-    if (key.type != "kind" || (topic != key.default_value && topic != key.path + "." + key.default_value)) continue;
+    if (key.type != "kind" || (topic != key.default_value && topic != topic_of(key.path) + "." + key.default_value))
+      continue;
     const std::string text = section_text(keys, key.path, key.only_for);
-    return line(0, fmt::format("{}.{}: {}", key.path, key.default_value, key.doc)) +
+    return line(0, fmt::format("{}.{}: {}", topic_of(key.path), key.default_value, key.doc)) +
            (text.empty() ? "  no keys of its own\n" : text);
   }
   for (const KeyDescription& key : keys) {
-    if (key.type == "kind" || key.path != topic) continue;
+    if (key.type == "kind" || topic_of(key.path) != topic) continue;
     // The keys of a list's elements are those of "groups.N".
     const std::string inside = key.type == "list of maps" ? topic + ".N" : topic;
     return key_text(key) + section_text(keys, inside, key.only_for);

@@ -25,8 +25,8 @@ Interrupt::Interrupt() {
   handle_signals_elsewhere();
   struct sigaction action {};
   action.sa_handler = [](int) { interrupted = 1; };
-  action.sa_flags =
-      static_cast<int>(SA_RESETHAND) | SA_RESTART | SA_ONSTACK;  // the second signal finds the default again
+  // The second signal finds the default again.
+  action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART | SA_ONSTACK;
   sigaction(SIGINT, &action, &previous_int_);
   sigaction(SIGTERM, &action, &previous_term_);
   action.sa_flags = SA_RESTART | SA_ONSTACK;  // the system and the shell both say that a terminal has closed
