@@ -21,5 +21,5 @@ cat <<END
 The run is in $run: config.yaml (every setting), metrics.jsonl (the curve), sample.txt, checkpoints/.
 Sample more:           build/monge sample $run
 Change a setting:      build/monge train configs/quickstart.yaml model.mlp=swiglu --out runs/mine
-See every setting:     build/monge train --help
+See every setting:     docs/config.md, or build/monge train --help
 END

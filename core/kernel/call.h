@@ -53,7 +53,7 @@ struct Arg {
 };
 
 inline Arg optional(const char* name, const Tensor* tensor, Type type = Type::number) {
-  return {name, tensor, type, true};
+  return {name, tensor, type, true, Traffic::once};
 }
 
 /// Construction checks presence, devices and dtypes; core/kernel/need.h checks whatever else a kernel asks for.
