@@ -14,7 +14,10 @@ std::int64_t product(std::span<const std::int64_t> sizes, const Shape& shape) {
   std::int64_t n = 1;
   for (const std::int64_t size : sizes) {
     if (__builtin_mul_overflow(n, size, &n) || n > most) [[unlikely]] {
-      throw OutOfMemory(fmt::format("a tensor of shape {} has more elements than any machine can hold", shape));
+      throw OutOfMemory(
+          fmt::format("a tensor of shape {} has more elements than any machine can hold; lower the sizes "
+                      "that it is made of: model.width, model.context, train.batch, the vocabulary",
+                      shape));
     }
   }
   return n;

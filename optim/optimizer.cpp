@@ -55,7 +55,7 @@ void GroupOptions::fields(Fields& f) {
   f("weight_decay", weight_decay, {.doc = "decay of the group; -1: that of the optimizer", .min = -1.0});
 }
 
-void TransformOptions::fields(Fields& f) { f(transform, transforms(), {.doc = "transform"}, "kind"); }
+void TransformOptions::fields(Fields& f) { f(transform, transforms(), {.doc = "transform", .required = true}, "kind"); }
 
 void OptimizerOptions::fields(Fields& f) {
   f(rule, rules(), {.doc = "update rule"}, "name");

@@ -24,7 +24,7 @@ struct GroupOptions : Options {
 
 /// One of the transforms around the rule.
 struct TransformOptions : Options {
-  Choice transform = transforms().choose("cautious");
+  Choice transform;
   void fields(Fields& f) override;
 };
 

@@ -1,4 +1,5 @@
 // monge info [CONFIG [key.path=value ...]]: what a config describes, or what this build can do.
+#include <array>
 #include <cctype>
 #include <map>
 
@@ -71,6 +72,17 @@ void print_parameters(const nn::Model& model, const optim::Optimizer& optimizer)
   }
 }
 
+/// What the letters of a formula stand for.
+std::string letters_of(const std::string& formula) {
+  constexpr std::array<std::pair<char, const char*>, 4> meanings{
+      {{'N', "parameters that are multiplied"}, {'L', "layers"}, {'C', "width"}, {'T', "context"}}};
+  std::string text;
+  for (const auto& [letter, meaning] : meanings) {
+    if (formula.find(letter) != std::string::npos) text += fmt::format(", {} {}", letter, meaning);
+  }
+  return text;
+}
+
 void describe_config(const Arguments& arguments) {
   train::Config config = train::load_config(arguments.config, arguments.overrides);
   const DryRun dry_run(backend_of(parse_device(config.device)));  // models of any size are described
@@ -82,8 +94,8 @@ void describe_config(const Arguments& arguments) {
   print(fmt::format("\ndevice   {}", run.backend().description()));
   print(fmt::format("data     {}", run.dataset->description()));
   print(fmt::format("model    {}", train::parameters_text(*run.model)));
-  print(fmt::format("compute  {}FLOP per token, forward and backward ({}), {}FLOP per step of {} tokens",
-                    train::count_text(flops), run.model->flops_formula(),
+  print(fmt::format("compute  {}FLOP per token, forward and backward ({}{}), {}FLOP per step of {} tokens",
+                    train::count_text(flops), run.model->flops_formula(), letters_of(run.model->flops_formula()),
                     train::count_text(flops * static_cast<double>(run.tokens_per_step())),
                     train::thousands(run.tokens_per_step())));
   print(train::groups_text(*run.optimizer));

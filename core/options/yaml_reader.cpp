@@ -58,7 +58,7 @@ class Reader : public Fields {
   void numbers(std::string_view key, std::vector<double>& value, const Field& field) override {
     for (const YamlNode* node : given(key, field)) {
       if (node->kind == YamlNode::Kind::scalar) {
-        value = {number_of(*node, path_of(key), field)};
+        value = {number_of(*node, path_of(key), field, "a number or a list of them like [1, 2]")};
         continue;
       }
       elements(

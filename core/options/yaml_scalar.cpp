@@ -55,9 +55,9 @@ std::int64_t integer_of(const YamlNode& node, const std::string& path, const Fie
   return *value;
 }
 
-double number_of(const YamlNode& node, const std::string& path, const Field& field) {
+double number_of(const YamlNode& node, const std::string& path, const Field& field, std::string_view expected) {
   const std::optional<double> value = parse<double>(node);
-  if (!value) wrong_type(node, path, "a number");
+  if (!value) wrong_type(node, path, expected);
   if (!std::isfinite(*value)) wrong_type(node, path, "a finite number");
   check_range(*value, node, path, field);
   return *value;

@@ -13,7 +13,8 @@ namespace monge {
 /// "1e3" counts as an integer, "1.5" does not.
 std::int64_t integer_of(const YamlNode& node, const std::string& path, const Field& field);
 /// Finite numbers only.
-double number_of(const YamlNode& node, const std::string& path, const Field& field);
+double number_of(const YamlNode& node, const std::string& path, const Field& field,
+                 std::string_view expected = "a number");
 bool boolean_of(const YamlNode& node, const std::string& path);
 /// Any scalar but null.
 std::string text_of(const YamlNode& node, const std::string& path, const Field& field);

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "core/error.h"
 #include "optim/arithmetic.h"
 
@@ -73,6 +76,7 @@ std::vector<Matrix> matrices_of(const std::vector<Target>& targets, bool per_hea
 MatrixRule::MatrixRule(std::string name, const MatrixRuleOptions& options, const RuleContext& context)
     : Rule(context),
       name_(std::move(name)),
+      base_name_(options.base.rule.kind),
       base_lr_(options.base.lr),
       matrix_context_(matrix_context(context)),
       matrices_(matrices_of(matrix_context_.targets, options.per_head)),
@@ -80,6 +84,15 @@ MatrixRule::MatrixRule(std::string name, const MatrixRuleOptions& options, const
   if (matrices_.empty()) {
     throw KeyError("optimizer.name", fmt::format("{} is for matrices, and this model has none", name_));
   }
+}
+
+std::vector<std::string> MatrixRule::notes() const {
+  const std::size_t tensors = matrix_targets().size();
+  std::vector<std::string> out{
+      fmt::format("{} updates the {} matrix tensors, at optimizer.lr = {}; {} the other {}, at optimizer.base.lr = {}",
+                  name_, tensors, matrix_context_.lr, base_name_, context().targets.size() - tensors, base_lr_)};
+  std::ranges::move(base_->notes(), std::back_inserter(out));
+  return out;
 }
 
 void MatrixRule::add_state(std::size_t i, std::initializer_list<std::pair<const char*, Tensor>> named,

@@ -56,6 +56,8 @@ class MatrixRule : public Rule {
   bool averages() const override { return base_->averages(); }
   void write_average(const Tensor& values) const override { base_->write_average(values); }
   std::vector<NamedTensor> state() const override { return base_->state(); }
+  /// Which parameters are whose, and at what rates.
+  std::vector<std::string> notes() const override;
 
  protected:
   const std::vector<Matrix>& matrices() const { return matrices_; }
@@ -88,7 +90,7 @@ class MatrixRule : public Rule {
   /// Those of the matrices.
   void matrix_directions(const Step& step, const Tensor& u);
 
-  std::string name_;
+  std::string name_, base_name_;
   double base_lr_;
   RuleContext matrix_context_;  // the targets that are matrices
   std::vector<Matrix> matrices_;

@@ -219,7 +219,10 @@ TEST_F(ProgramTest, WrongCommandsAreRefused) {
     EXPECT_EQ(result.code, 2) << arguments;
     EXPECT_TRUE(result.err.starts_with("monge: ")) << arguments << ": " << result.err;
   }
+  EXPECT_HAS(program.run("train config.yaml --ouput x").err, "(see monge train --help)");
+  EXPECT_HAS(program.run("verify attention --ouput x").err, "(see monge verify attention --help)");
   program.run("train config.yaml train.steps=1 --out run");
+  EXPECT_HAS(program.run("eval run/checkpoints/step_00000007").err, "step_00000001");
   EXPECT_HAS(program.run("sample run --temperature -1").err, "temperature");
   EXPECT_HAS(program.run("sample run --prompt '#'").err, "#");
   EXPECT_HAS(program.run("eval run model.width=32").err, "model.width: 16 -> 32");
@@ -315,8 +318,9 @@ TEST_F(ProgramTest, APathNeedNotBeUtf8) {
 
 TEST_F(ProgramTest, LinesFitATerminal) {
   for (const char* arguments :
-       {"train config.yaml --out run", "info config.yaml", "info", "bench config.yaml --steps 1",
-        "train --help optimizer", "train --help data", "train --help text", "compare --help tune"}) {
+       {"train config.yaml --out run", "info config.yaml", "info", "bench config.yaml --steps 1", "--help",
+        "train --help", "bench --help", "report --help", "verify --help", "tokenize --help", "train --help optimizer",
+        "train --help data", "train --help text", "compare --help tune"}) {
     const Result result = program.run(arguments);
     EXPECT_EQ(result.code, 0) << result.err;
     std::istringstream lines(result.out);
@@ -366,7 +370,10 @@ TEST_F(ProgramTest, HelpShowsTheKeysOfATopic) {
   EXPECT_HAS(help("optimizer.groups"), "optimizer.groups.N.");
   EXPECT_HAS(help("optimizer.chain"), "optimizer.chain.ema: ");
   EXPECT_HAS(help("optimizer.chain.ema"), "optimizer.chain.N.decay (number)");
-  EXPECT_HAS(help("optimizer.moun"), "There is no key or kind 'optimizer.moun'");
+  EXPECT_HAS(help("optimizer.muon"), "--help optimizer.base says more");
+  const Result unknown = program.run("train --help optimizer.moun");
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_HAS(unknown.err, "there is no key or kind 'optimizer.moun'");
   EXPECT_HAS(program.run("train --help config.yaml").out, "--resume");
   EXPECT_HAS(program.run("compare --help tune").out, "tune.");
 }

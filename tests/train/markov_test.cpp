@@ -257,6 +257,18 @@ TEST(Markov, ValidationBelongsToTheLanguage) {
   EXPECT_THROW(one->validation_optimum(0), std::invalid_argument);
 }
 
+// A plan of a run makes the dataset: what costs time or memory waits until it is asked for.
+TEST(Markov, ValidationIsMadeWhenItIsRead) {
+  MarkovOptions options;
+  options.validation_windows = 1 << 20;
+  constexpr std::int64_t context = 1 << 22;  // together 16 TiB of tokens
+  const auto data = make(options, context, 5);
+  EXPECT_EQ(data->validation_windows(), 1 << 20);
+  Tokens inputs(context), targets(context);
+  data->validation_window((1 << 20) - 1, inputs, targets);
+  EXPECT_EQ(inputs[1], targets[0]);
+}
+
 TEST(Markov, EverySymbolReadsAsOneCharacter) {
   MarkovOptions options;
   options.symbols = 512;

@@ -1,5 +1,6 @@
 // A run that stops and goes on is the run that did not stop, bit for bit, with every update rule.
 #include "optim/rule.h"
+#include "support/expect_error.h"
 #include "support/tiny_run.h"
 
 namespace monge::train {
@@ -23,6 +24,25 @@ TEST(RuleResume, EveryRuleGoesOnAsIfItHadNotStopped) {
 
 TEST(RuleResume, TheAverageOfTheParametersGoesOn) {
   expect_same_run_after_resume("{name: adamw, chain: [{kind: ema, start: 4}]}");
+}
+
+// The saved model is the average where there is one: going on from there without it would be another run.
+TEST(RuleResume, AnotherStateIsRefused) {
+  const std::string ema = "optimizer.chain=[{kind: ema}]";
+  for (const auto& [before, after, tensor] : std::initializer_list<std::tuple<std::string, std::string, const char*>>{
+           {ema, "optimizer.chain=[]", "ema.average"},
+           {"optimizer.chain=[]", ema, "ema.average"},
+           {"optimizer={name: muon}", "optimizer={name: muon, base: {name: sgd}}", "adamw."}}) {
+    const test::TempDirectory dir;
+    test::train_tiny(dir / "run", {"train.steps=4", before});
+    const std::string metrics = test::read_file(dir / "run/metrics.jsonl");
+    const std::string message = error_of([&] {
+      test::train_tiny(dir / "run", {"train.steps=8", after}, /*resume=*/true);
+    });
+    EXPECT_HAS(message, "an optimizer with other state");
+    EXPECT_HAS(message, tensor);
+    EXPECT_EQ(test::read_file(dir / "run/metrics.jsonl"), metrics);
+  }
 }
 
 TEST(RuleResume, TheRampOfAdEMAMixGoesOn) {

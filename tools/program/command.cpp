@@ -9,7 +9,13 @@
 #include <utility>
 #include <vector>
 
+#include "train/console/progress.h"
+
 namespace monge::tools {
+
+Command::Command(CLI::App& app) : app_(&app) {
+  help_on([] { return std::string(); });
+}
 
 Option& Option::required() {
   option_->required();
@@ -67,7 +73,8 @@ void Command::footer(std::function<std::string()> text) { app_->footer(std::move
 void Command::help_on(std::function<std::string()> text) {
   app_->formatter_fn([text = std::move(text)](const CLI::App* app, const std::string& name, CLI::AppFormatMode mode) {
     const std::string instead = text();
-    return instead.empty() ? CLI::Formatter().make_help(app, name, mode) : instead;
+    constexpr std::size_t column = 30;  // of what is said of an option, in CLI11's table
+    return instead.empty() ? train::wrapped(CLI::Formatter().make_help(app, name, mode), column) : instead;
   });
 }
 

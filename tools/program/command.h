@@ -33,7 +33,8 @@ class Option {
 
 class Command {
  public:
-  explicit Command(CLI::App& app) : app_(&app) {}
+  /// Its help fits 80 columns.
+  explicit Command(CLI::App& app);
 
   Command subcommand(const std::string& name, const std::string& help);
   /// One of its subcommands must be given.

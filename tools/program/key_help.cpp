@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/error.h"
 #include "core/options/yaml.h"
 #include "train/console/progress.h"
 
@@ -39,6 +40,14 @@ std::string key_text(const KeyDescription& key) {
   return text + "\n" + line(6, key.doc + (key.range.empty() ? "" : "; " + key.range));
 }
 
+/// Whether there are keys or kinds below a key.
+bool has_more(const Keys& keys, const KeyDescription& key) {
+  const std::string inside = key.path + (key.type == "list of maps" ? ".N" : "");
+  return std::ranges::any_of(keys, [&](const KeyDescription& other) {
+    return other.type == "kind" ? other.path == inside : section_of(other.path) == inside;
+  });
+}
+
 /// The keys of the map at `path`, of a kind where `only_for` names one, and the kinds that can be chosen there.
 std::string section_text(const Keys& keys, const std::string& path, const std::string& only_for) {
   std::string text, kinds, only_kind;
@@ -53,6 +62,7 @@ std::string section_text(const Keys& keys, const std::string& path, const std::s
       ++count;
     } else if (!kind && section_of(key.path) == path && key.only_for == only_for) {
       text += key_text(key);
+      if (has_more(keys, key)) text += line(6, fmt::format("--help {} says more", topic_of(key.path)));
     }
   }
   if (count == 1) return text + kinds + section_text(keys, path, only_kind);
@@ -88,8 +98,8 @@ std::string overview(const Keys& keys, const std::string& whose) {
   return text;
 }
 
-/// What was asked for, or nothing: then the whole help is shown. A word that could be neither a file nor an override is
-/// a topic that there is not.
+/// What was asked for, or nothing: then the whole help is shown. Throws InputError for a word that is no topic and
+/// could be neither a file nor an override.
 std::string answer(const Keys& keys, const std::string& topic) {
   if (topic.empty()) return "";
   const std::string text = topic_text(keys, topic);
@@ -100,9 +110,10 @@ std::string answer(const Keys& keys, const std::string& topic) {
       sections += fmt::format("{}{}", sections.empty() ? "" : ", ", key.path);
     }
   }
-  return line(0,
-              fmt::format("There is no key or kind '{}'. Sections: {}; --help SECTION names the keys and kinds of one",
-                          topic, sections));
+  throw InputError(
+      fmt::format("--help: there is no key or kind '{}'; sections: {}; --help SECTION names the keys and "
+                  "kinds of one",
+                  topic, sections));
 }
 
 }  // namespace

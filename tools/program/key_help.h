@@ -11,8 +11,8 @@
 namespace monge::tools {
 
 /// Makes `command --help` end with the sections of `options` and their kinds, and `command --help TOPIC` show the keys
-/// of one: "optimizer", "model.mlp", "optimizer.muon" or "muon" (a kind), "train.batch". `topic` is what was given
-/// last, and `whose` says whose keys they are.
+/// of one: "optimizer", "model.mlp", "optimizer.muon" or "muon" (a kind), "train.batch"; for anything else
+/// InputError. `topic` is what was given last, and `whose` says whose keys they are.
 void add_key_help(Command& command, const std::string& whose, std::function<std::unique_ptr<Options>()> options,
                   std::function<std::string()> topic);
 

@@ -1,6 +1,7 @@
 #include "tools/program/program.h"
 
 #include <omp.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <csignal>
@@ -13,12 +14,14 @@
 #include "tools/program/output.h"
 #include "tools/program/processors.h"
 #include "train/console/interrupt.h"
+#include "train/console/progress.h"
 
 namespace monge::tools {
 namespace {
 
 int fail(ExitCode code, const std::string& message) {
-  std::fputs(fmt::format("monge: {}\n", message).c_str(), stderr);
+  const std::string text = fmt::format("monge: {}\n", message);
+  std::fputs((::isatty(STDERR_FILENO) == 1 ? train::wrapped(text) : text).c_str(), stderr);
   return static_cast<int>(code);
 }
 
@@ -43,11 +46,23 @@ std::string about_failure(const std::string& what) {
       what, fmt::join(own, ", "));
 }
 
+/// The innermost subcommand that was named, with those around it: "monge verify attention".
+std::string command_of(const CLI::App& parser) {
+  std::string name = parser.get_name();
+  for (const CLI::App* at = &parser; !at->get_subcommands().empty();) {
+    at = at->get_subcommands().front();
+    name += " " + at->get_name();
+  }
+  return name;
+}
+
 int print_help(CLI::App& parser, const CLI::ParseError& asked) {
-  const int code = parser.exit(asked);
   try {
+    const int code = parser.exit(asked);
     finish_output();
     return code;
+  } catch (const InputError& e) {
+    return fail(ExitCode::wrong_input, e.what());
   } catch (const RunError& e) {
     return fail(ExitCode::run_failed, e.what());
   }
@@ -82,7 +97,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return print_help(parser, e);
     if (parser.get_subcommands().empty()) return fail(ExitCode::wrong_input, about_subcommands(parser, argc, argv));
-    return fail(ExitCode::wrong_input, fmt::format("{} (see monge --help)", e.what()));
+    return fail(ExitCode::wrong_input, fmt::format("{} (see {} --help)", e.what(), command_of(parser)));
   } catch (const train::Interrupted&) {
     return fail(ExitCode::interrupted, "stopped before the first step; nothing was written");
   } catch (const InputError& e) {

@@ -1,5 +1,7 @@
 #include "train/checkpoint/checkpoint.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <fstream>
 #include <iterator>
@@ -244,7 +246,21 @@ void Checkpoint::restore(nn::ParameterStore& store) const {
 void Checkpoint::restore(optim::Optimizer& optimizer) const {
   verify(optimizer_file);
   const SafeTensors file(directory_ / optimizer_file);
-  for (const auto& [name, tensor] : optimizer.state()) file.read(name, tensor);
+  const std::vector<NamedTensor> state = optimizer.state();
+  const auto refuse = [&](const std::string& name, const char* who) {
+    throw InputError(fmt::format(
+        "checkpoint '{}' was written by an optimizer with other state: {} '{}'. What keeps state (the rule, "
+        "its base, the chain, the update of attention) cannot change within a run; restore these keys of "
+        "optimizer, or start a new run",
+        directory_.string(), who, name));
+  };
+  for (const auto& [name, entry] : file.entries()) {
+    if (std::ranges::find(state, name, &NamedTensor::name) == state.end()) refuse(name, "only the checkpoint has");
+  }
+  for (const auto& [name, tensor] : state) {
+    if (!file.entries().contains(name)) refuse(name, "it lacks");
+  }
+  for (const auto& [name, tensor] : state) file.read(name, tensor);
 }
 
 std::optional<fs::path> newest_checkpoint(const fs::path& checkpoints) {
@@ -256,8 +272,11 @@ std::optional<fs::path> newest_checkpoint(const fs::path& checkpoints) {
 fs::path find_checkpoint(const fs::path& run_or_checkpoint, Which which) {
   std::error_code error;
   if (!fs::is_directory(run_or_checkpoint, error)) {
-    throw InputError(fmt::format("'{}' is not a directory; give a run folder or one of its checkpoints",
-                                 run_or_checkpoint.string()));
+    std::vector<std::string> kept;
+    for (const std::int64_t step : steps_in(run_or_checkpoint.parent_path())) kept.push_back(directory_name(step));
+    throw InputError(fmt::format("'{}' {}; give a run folder or one of its checkpoints{}", run_or_checkpoint.string(),
+                                 fs::exists(run_or_checkpoint, error) ? "is not a folder" : "does not exist",
+                                 kept.empty() ? "" : fmt::format(" (kept are {})", fmt::join(kept, ", "))));
   }
   const fs::path checkpoints = run_or_checkpoint / "checkpoints";
   if (which == Which::best) {

@@ -24,8 +24,13 @@ namespace fs = std::filesystem;
 void append_file(const std::string& path, std::string& text) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status))
-    throw InputError(fmt::format("data.path: there is no file '{}'", fs::absolute(path).string()));
+  if (!fs::exists(status)) {
+    const bool shipped = fs::path(path).filename() == "shakespeare.txt";
+    throw InputError(fmt::format("data.path: there is no file '{}'{}", fs::absolute(path).string(),
+                                 shipped                        ? "; bash tools/get_data.sh fetches it"
+                                 : fs::path(path).is_relative() ? "; a relative path counts from the working directory"
+                                                                : ""));
+  }
   if (fs::is_directory(status)) {
     throw InputError(fmt::format("data.path: '{}' is a folder; name a text file, or a list of them", path));
   }
