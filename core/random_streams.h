@@ -6,9 +6,10 @@
 
 namespace monge {
 
-inline constexpr std::uint32_t init_stream = 0x10000000;        // + index of the parameter
-inline constexpr std::uint32_t dropout_stream = 0x20000000;     // + index of the dropout site
-inline constexpr std::uint32_t training_stream = 0x30000000;    // + row of the batch; the counter's step is the step
+inline constexpr std::uint32_t init_stream = 0x10000000;     // the seed is mixed with the parameter's name
+inline constexpr std::uint32_t dropout_stream = 0x20000000;  // + index of the dropout site
+inline constexpr std::uint32_t training_stream =
+    0x30000000;  // + high word of the sequence's index; the counter's step is the low one
 inline constexpr std::uint32_t validation_stream = 0x40000000;  // + window
 inline constexpr std::uint32_t language_stream = 0x50000000;    // the probabilities of a synthetic language
 inline constexpr std::uint32_t sampling_stream = 0x60000000;    // the tokens of a sample

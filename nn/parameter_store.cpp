@@ -1,6 +1,7 @@
 #include "nn/parameter_store.h"
 
 #include <algorithm>
+#include <string_view>
 
 #include "core/backend.h"
 #include "core/error.h"
@@ -12,6 +13,13 @@ namespace {
 constexpr std::int64_t alignment = 16;  // elements: one cache line of f32
 
 std::int64_t aligned(std::int64_t n) { return (n + alignment - 1) / alignment * alignment; }
+
+/// FNV-1a (Fowler, Noll and Vo, RFC 9923): the same number everywhere, unlike std::hash.
+std::uint64_t hash_of(std::string_view name) {
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return hash;
+}
 
 }  // namespace
 
@@ -26,7 +34,6 @@ ParameterStore::ParameterStore(Module& root, Device device, Precision precision,
     const auto& [name, parameter] = named[i];
     entries_.push_back({name, parameter->role(), size, parameter->shape(), parameter->parts(), parameter});
     parameters_.push_back(parameter);
-    streams_.push_back(init_stream + static_cast<std::uint32_t>(i));
     size += aligned(parameter->shape().numel());
   }
 
@@ -55,7 +62,7 @@ void ParameterStore::initialise(std::uint64_t seed) {
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     const Tensor target = value(entries_[i]);
     const Init& init = parameters_[i]->init();
-    const Random random{seed, streams_[i], {}};
+    const Random random{seed ^ hash_of(entries_[i].name), init_stream, {}};
     switch (init.kind) {
       case Init::Kind::constant: backend.fill({.x = target, .value = init.a}); break;
       case Init::Kind::normal: backend.normal({.x = target, .mean = init.a, .stddev = init.b, .random = random}); break;

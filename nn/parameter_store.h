@@ -30,7 +30,8 @@ class ParameterStore {
     std::int64_t end() const { return begin + shape.numel(); }
   };
 
-  /// Allocates, initialises from `seed` and binds every parameter of `root`. With `trainable` false there are no
+  /// Allocates, initialises from `seed` and binds every parameter of `root`: an initial value depends on the seed and
+  /// the parameter's name, so that models which differ elsewhere start alike. With `trainable` false there are no
   /// gradients. On the reference device everything is f64.
   ParameterStore(Module& root, Device device, Precision precision, std::uint64_t seed, bool trainable = true);
   ParameterStore(const ParameterStore&) = delete;
@@ -60,7 +61,6 @@ class ParameterStore {
 
   std::vector<Entry> entries_;
   std::vector<Parameter*> parameters_;  // beside entries_
-  std::vector<std::uint32_t> streams_;  // beside entries_: random stream of the initial value
   Tensor values_, grads_, copies_;
 };
 

@@ -20,14 +20,15 @@ void run(const Arguments& arguments) {
   std::vector<Findings> all{examine_random(arguments.seed)};
   if (!arguments.from.empty())
     all.push_back(examine(checkpoint_problems(arguments.from, arguments.seed), arguments.seed));
+  const auto wrong = missed(all);
   if (arguments.json) {
     fmt::print("{}\n", json_text(to_json(all)));
   } else {
     for (const Findings& findings : all) fmt::print("{}\n", table_text(findings));
+    if (wrong.empty()) fmt::print("Every claim is within its bound.\n\n");
     fmt::print("{}", references_text(all));
   }
   if (!arguments.figure.empty()) write_figure(arguments.figure);
-  const auto wrong = missed(all);
   if (!wrong.empty()) {
     throw RunError(fmt::format("{} of the claims missed its bound, first: {} ({:.1e})", wrong.size(),
                                wrong.front().text, wrong.front().measured));

@@ -29,7 +29,10 @@ HostBatch make_batch(const std::vector<nn::BatchField>& fields, std::int64_t row
 HostBatch training_batch(const Dataset& dataset, const std::vector<nn::BatchField>& fields, std::uint64_t index,
                          std::int64_t rows) {
   const profile::Span span("make batch");
-  return make_batch(fields, rows, [&](std::int64_t row, const Row& out) { dataset.train_sequence(index, row, out); });
+  const std::uint64_t first = index * static_cast<std::uint64_t>(rows);
+  return make_batch(fields, rows, [&](std::int64_t row, const Row& out) {
+    dataset.train_sequence(first + static_cast<std::uint64_t>(row), out);
+  });
 }
 
 BatchQueue::BatchQueue(const Dataset& dataset, std::vector<nn::BatchField> fields, std::uint64_t first,

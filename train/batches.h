@@ -22,7 +22,7 @@ using HostBatch = nn::PerField<std::vector<std::int32_t>>;
 HostBatch make_batch(const std::vector<nn::BatchField>& fields, std::int64_t rows,
                      const std::function<void(std::int64_t row, const Row& out)>& write);
 
-/// Micro-batch `index` (from 0) of the training data: a function of the dataset and these numbers alone.
+/// Micro-batch `index` (from 0) of the training data: its sequences index * rows, index * rows + 1, ...
 HostBatch training_batch(const Dataset& dataset, const std::vector<nn::BatchField>& fields, std::uint64_t index,
                          std::int64_t rows);
 

@@ -46,6 +46,7 @@ Trainer::Trainer(Config config, std::unique_ptr<RunFolder> folder, Progress& pro
   print_banner();
   training_ = run_.training_step(std::min(run_.config.train.log_every, run_.config.train.steps) +
                                  static_cast<std::int64_t>(state_.record.size()));
+  begins_with_ = start_identity(run_);
   if (checkpoint_) restore(*checkpoint_);
   checkpoint_.reset();
   state_.vocab = run_.dataset->vocab();
@@ -377,6 +378,8 @@ RunSummary Trainer::summary() const {
           .parameters = run_.model->parameter_count(),
           .state_bytes = static_cast<std::int64_t>(run_.optimizer->state_bytes()),
           .passes_per_step = run_.optimizer->passes_per_step(),
+          .initial_weights = begins_with_.weights,
+          .batches = begins_with_.batches,
           .data = run_.dataset->description(),
           .device = run_.backend().description()};
 }

@@ -16,6 +16,7 @@
 
 #include "core/machine.h"
 #include "train/checkpoint/checkpoint.h"
+#include "train/checkpoint/start_identity.h"
 #include "train/console/progress.h"
 #include "train/evaluate.h"
 #include "train/folder/metrics.h"
@@ -102,6 +103,7 @@ class Trainer {
   std::unique_ptr<TrainingStep> training_;
   std::unique_ptr<BatchQueue> queue_;
   std::unique_ptr<MetricsFile> metrics_;
+  StartIdentity begins_with_;
   CheckpointState state_;
   bool complete_ = false;                 // nothing is left to do
   std::optional<Evaluation> evaluation_;  // the latest

@@ -61,9 +61,8 @@ class Stutter : public train::Dataset {
 
   // A sequence is a function of its place alone, so that a run resumes with the batches it would have seen. Training
   // and validation read different streams of random numbers.
-  void train_sequence(std::uint64_t step, std::int64_t row, const train::Row& out) const override {
-    monge::RandomSequence random(context_.seed, monge::training_stream + static_cast<std::uint32_t>(row),
-                                 static_cast<std::uint32_t>(step));
+  void train_sequence(std::uint64_t index, const train::Row& out) const override {
+    monge::RandomSequence random = train::training_random(context_.seed, index);
     write(random, out);
   }
   std::int64_t validation_windows() const override { return options_.validation_windows; }

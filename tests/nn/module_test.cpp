@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 
 #include "nn/gpt.h"
 #include "nn/parameter_store.h"
@@ -44,6 +45,26 @@ TEST(Module, NamesParametersByTheirPlaceInTheTree) {
                                           "blocks.1.mlp.down.weight",
                                           "norm.gain"};
   EXPECT_EQ(names, expected);
+}
+
+// Models that differ elsewhere begin alike, and are compared in pairs.
+TEST(ParameterStore, InitialValuesDependOnTheSeedAndTheNameAlone) {
+  GptOptions more = tiny();
+  more.bias = true;
+  more.position = positions().choose("none");
+  Gpt one(tiny(), 7), other(more, 7);
+  const ParameterStore store(one, cpu, Precision::float32, 5), larger(other, cpu, Precision::float32, 5);
+  const ParameterStore again(one, cpu, Precision::float32, 6);
+  std::set<std::vector<double>> drawn;
+  for (const auto& entry : store.entries()) {
+    if (entry.role == Role::gain) continue;
+    const std::vector<double> values = store.value(entry).values();
+    EXPECT_TRUE(drawn.insert(values).second) << entry.name;
+    EXPECT_NE(values, again.value(entry).values()) << entry.name;
+    if (entry.name != "position.weight") {
+      EXPECT_EQ(values, larger.value(larger.entry(entry.name)).values()) << entry.name;
+    }
+  }
 }
 
 TEST(Module, CountsParametersWithoutMemory) {

@@ -209,16 +209,24 @@ double row_divergence(const DenseAttention& d, const Matrix& change) {
   return total / static_cast<double>(d.counted_rows());
 }
 
-// kl_clip is twice the divergence that a step may cause.
+// kl_clip is twice the divergence that a step may cause, to second order: exactly v'Fv <= kl_clip, and the divergence
+// comes to half of that as steps get short.
 TEST(FisherCg, AClippedStepMovesTheRowsByHalfTheClip) {
-  for (const double clip : {1e-4, 1e-3, 1e-2}) {
-    const DenseAttention d = random_attention(sizes(2, 2, 3), 5);
-    const std::string yaml = fmt::format("damping: 0.001, tolerance: 1.0e-8, iterations: 500, kl_clip: {}}}", clip);
-    const double divergence = row_divergence(d, take_step(d, plain_cg + yaml, 5, 1e3).change);
-    EXPECT_LE(divergence, 0.5 * clip * 1.05) << clip;
-    EXPECT_GE(divergence, 0.5 * clip * 0.5) << clip;  // damping keeps part of it
-    const double free = row_divergence(d, take_step(d, plain_cg + "damping: 0.001, iterations: 500}", 5, 1e3).change);
-    EXPECT_GT(free, clip) << "without a clip it would be long";
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    const DenseAttention d = random_attention(sizes(2, 2, 3), seed);
+    const auto change_with = [&](const std::string& yaml) {
+      return take_step(d, plain_cg + "damping: 0.001, tolerance: 1.0e-8, iterations: 500" + yaml, seed, 1e3).change;
+    };
+    const Matrix fisher = d.fisher();
+    for (const double clip : {1e-6, 1e-4, 1e-2}) {
+      const Matrix change = change_with(fmt::format(", kl_clip: {}}}", clip));
+      const double square = flat(change).dot(fisher * flat(change));
+      EXPECT_LE(square, clip * (1.0 + 1e-9)) << clip << " " << seed;
+      EXPECT_GE(square, 0.5 * clip) << clip << " " << seed;  // damping keeps part of it
+      if (clip > 1e-6) continue;
+      EXPECT_NEAR(row_divergence(d, change), 0.5 * square, 0.01 * square) << seed;
+    }
+    EXPECT_GT(row_divergence(d, change_with("}")), 1e-2) << "without a clip it would be long";
   }
 }
 

@@ -96,7 +96,7 @@ TEST(Analysis, NumbersByHand) {
   const Row& row = row_of(analysis, 1);
   const Contrast& contrast = *row.contrast;
   EXPECT_TRUE(contrast.paired());
-  EXPECT_EQ(contrast.seeds, 5u);
+  EXPECT_EQ(contrast.units, 5u);
   EXPECT_NEAR(row.mean, 2.0 + 0.1 * 11.0 + 0.03, 1e-12);
   // d = 0.01 .. 0.05: mean 0.03, sd sqrt(0.00025), t^2 = 18 with four degrees of freedom, for which
   // P(T <= t) = 1/2 + 3/8 t / sqrt(1 + t^2/4) (1 - t^2 / (12 (1 + t^2/4))).
@@ -157,7 +157,7 @@ TEST(Analysis, AFailedRunIsLeftOutAndPairsStayPairs) {
   const Row& row = row_of(analysis, 1);
   EXPECT_EQ(row.failed, 1u);
   EXPECT_EQ(row.seeds, (std::vector<std::int64_t>{1, 2, 3, 4}));
-  EXPECT_EQ(row.contrast->seeds, 3u);
+  EXPECT_EQ(row.contrast->units, 3u);
   EXPECT_NEAR(row.contrast->test.difference, 0.03, 1e-12);  // of the seeds 2, 3, 4
 }
 

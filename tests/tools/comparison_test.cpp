@@ -189,7 +189,7 @@ TEST(Comparison, OverridesAreLaidOverIt) {
   Comparison c = folder.read(comparison_of("  a: {optimizer: {lr: [1.0e-3, 2.0e-3], weight_decay: 0.3}}\n",
                                            "base: {train: {steps: 9, batch: 3}}\n"),
                              {"report.seeds=3", "base.train.steps=8", "variants.a.optimizer.lr=[0.5, 0.25]"});
-  EXPECT_EQ(c.seeds(Stage::report).size(), 3u);
+  EXPECT_EQ(c.report_seeds(0).size(), 3u);
   EXPECT_EQ(c.axes(0)[0].values, (std::vector<double>{0.25, 0.5}));
   EXPECT_EQ(c.config({.setting = {0.5}}).steps, 8);
   const train::Config config = config_of(c, {.setting = {0.5}});
@@ -258,13 +258,13 @@ TEST(Search, ARefinementOfOneAxisDoesNotOpenTheOthers) {
   const std::vector<Axis> axes = {{"lr", {1.0, 2.0, 4.0}}, {"decay", {0.0, 0.2, 0.4}}};
   std::vector<Trial> trials = {{{1.0, 0.2}, 1.3}, {{2.0, 0.2}, 1.0}, {{4.0, 0.2}, 1.3},
                                {{2.0, 0.1}, 1.2}, {{2.0, 0.4}, 1.2}, {{2.83, 0.2}, 0.9}};
-  EXPECT_TRUE(open_axes(axes, trials).empty());
+  EXPECT_TRUE(open_axes(axes, trials, best_of(trials)).empty());
   trials.push_back({{8.0, 0.2}, 0.5});  // two octaves from where the decay was swept
-  EXPECT_EQ(open_axes(axes, trials), (std::vector<std::string>{"lr", "decay"}));
+  EXPECT_EQ(open_axes(axes, trials, best_of(trials)), (std::vector<std::string>{"lr", "decay"}));
   trials.back() = {{2.83, 0.0}, 0.8};  // nothing is below zero, and above it are worse ones
   trials.push_back({{2.0, 0.0}, 0.85});
   trials.push_back({{4.0, 0.0}, 0.85});
-  EXPECT_TRUE(open_axes(axes, trials).empty());
+  EXPECT_TRUE(open_axes(axes, trials, best_of(trials)).empty());
 }
 
 TEST(RunPlan, VariantsThatNeededFewerTrialsSpendTheRestAroundTheirBest) {
@@ -287,7 +287,7 @@ TEST(RunPlan, VariantsThatNeededFewerTrialsSpendTheRestAroundTheirBest) {
   for (const Tuned& tuned : plan.tuned) {
     const auto tune_runs = std::ranges::count_if(
         plan.runs, [&](const PlannedRun& run) { return run.variant == tuned.variant && run.stage == Stage::tune; });
-    EXPECT_EQ(tune_runs, 2 * tuned.trials);
+    EXPECT_EQ(tune_runs, 2 * tuned.trials + (tuned.trials > 1 ? 3 * 2 : 0)) << "and two more of three finalists";
   }
 }
 
@@ -323,6 +323,77 @@ TEST(RunPlan, ReportsEveryVariantOnTheSameFreshSeedsAndEveryBudget) {
   for (const std::int64_t seed : tune) EXPECT_FALSE(report.contains(seed));
   EXPECT_EQ(variants.size(), 6u);
   for (const auto& [cell, who] : variants) EXPECT_EQ(who, (std::vector<std::size_t>{0, 1}));
+}
+
+TEST(RunPlan, StudiesTuneAnewWithSeedsOfTheirOwn) {
+  const Folder folder;
+  const auto read = [&](const std::string& more) {
+    return folder.read(comparison_of("  a: {optimizer: {lr: [1.0e-3, 2.0e-3, 4.0e-3]}}\n  b: {}\n",
+                                     "tune: {studies: 3, seeds: 2, final_seeds: 4}\nreport: {seeds: 2}\n" + more));
+  };
+  const auto loss = [](const PlannedRun& run) {  // the best rate is another one in every study
+    return run.setting.empty() ? 1.0 : bowl(run.setting[0], 1e-3 * std::exp2(static_cast<double>(run.study)));
+  };
+  Comparison c = read("");
+  const RunPlan plan = play(c, loss);
+  std::map<std::int64_t, std::set<std::pair<std::size_t, Stage>>> users;  // of a seed
+  for (const PlannedRun& run : plan.runs) users[run.seed].insert({run.study, run.stage});
+  EXPECT_EQ(users.size(), 3u * (2 + 4 + 2));
+  for (const auto& [seed, of_seed] : users) EXPECT_EQ(of_seed.size(), 1u) << seed;
+  ASSERT_EQ(plan.tuned.size(), 6u);
+  for (const Tuned& tuned : plan.tuned) {
+    if (tuned.variant == 1) continue;
+    EXPECT_EQ(tuned.axes[0].second, 1e-3 * std::exp2(static_cast<double>(tuned.study)));
+  }
+  for (const PlannedRun& run : plan.runs) {
+    const bool chosen = run.setting.empty() || loss(run) == 0.0;
+    EXPECT_TRUE(run.stage == Stage::tune || chosen) << run.study;
+  }
+
+  Comparison moved = read("seeds: {first: 77001}\n");
+  const RunPlan repeated = play(moved, loss);
+  ASSERT_EQ(repeated.runs.size(), plan.runs.size());
+  for (std::size_t i = 0; i < plan.runs.size(); ++i) EXPECT_EQ(repeated.runs[i].seed, plan.runs[i].seed + 77000);
+}
+
+TEST(RunPlan, FinalistsAreChosenByAllOfTheirSeeds) {
+  const Folder folder;
+  Comparison c = folder.read(comparison_of("  a: {optimizer: {lr: [1.0e-3, 2.0e-3, 4.0e-3]}}\n"));
+  const std::int64_t first = c.tuning_seeds(0).front();
+  const auto loss = [&](const PlannedRun& run) {  // the first seed is lucky at 1e-3
+    const double rate = run.setting[0];
+    return rate == 1e-3 && run.seed == first ? -0.1 : bowl(rate, 2e-3);
+  };
+  EXPECT_EQ(play(c, loss).tuned[0].axes[0].second, 2e-3);
+  Comparison at_once =
+      folder.read(comparison_of("  a: {optimizer: {lr: [1.0e-3, 2.0e-3, 4.0e-3]}}\n", "tune: {final_seeds: 0}\n"));
+  EXPECT_EQ(play(at_once, loss).tuned[0].axes[0].second, 1e-3);
+}
+
+TEST(Comparison, VariantsAreAlikeButForWhatTheyDeclare) {
+  const Folder folder;
+  for (const auto& [variant, difference] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"{model: {bias: true}}", "model.bias: false -> true"},
+           {"{train: {batch: 8}}", "train.batch: 4 -> 8"},
+           {"{train: {batch: [2, 4]}}", "train.batch, which is swept"},
+           {"{train: {eval_batches: 3}}", "train.eval_batches: "},
+           {"{data: {symbols: 5}}", "data.symbols: 6 -> 5"},
+           {"{unlike: [model.bias], model: {bias: true, norm: rmsnorm}}", "model.norm.kind: "},
+           {"{unlike: [train], train: {eval_batches: 3}}", "train.eval_batches: "},
+           {"{unlike: [model.bia], model: {bias: true}}", "model.bias: "}}) {
+    const std::string message = folder.refused(comparison_of(fmt::format("  a: {{}}\n  b: {}\n", variant)));
+    EXPECT_HAS(message, "variants.b: ");
+    EXPECT_HAS(message, difference);
+  }
+  for (const char* key : {"data", "data.symbols", "train.seed", "train.eval_batches", "model.context"}) {
+    EXPECT_HAS(folder.refused(comparison_of(fmt::format("  a: {{}}\n  b: {{unlike: [{}]}}\n", key))), "unlike: ");
+  }
+  EXPECT_HAS(folder.refused(comparison_of("  a: {}\n  b: {train: {seed: 4}}\n")), "train.seed");
+
+  const Comparison c = folder.read(
+      comparison_of("  a: {}\n  b: {unlike: [model, train.batch], model: {bias: true}, train: {batch: [2, 4]}}\n"));
+  EXPECT_TRUE(c.unlike(0).empty());
+  EXPECT_EQ(c.unlike(1), (std::vector<std::string>{"model.bias: false -> true", "train.batch: 4 -> 2"}));
 }
 
 TEST(RunPlan, IsTheSameWhateverFinishesFirst) {

@@ -23,7 +23,9 @@ class UnevenDataset : public Dataset {
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   std::string description() const override { return "uneven"; }
   using Dataset::validation_window;
-  void train_sequence(std::uint64_t, std::int64_t row, const Row& out) const override { validation_window(row, out); }
+  void train_sequence(std::uint64_t index, const Row& out) const override {
+    validation_window(static_cast<std::int64_t>(index), out);
+  }
   std::int64_t validation_windows() const override { return windows; }
   void validation_window(std::int64_t index, const Row& out) const override {
     const std::span<std::int32_t> inputs = out["tokens"], targets = out["targets"];

@@ -181,8 +181,9 @@ TEST_F(CheckpointTest, TheBestIsFoundInARunFolderOnly) {
 TEST(Checkpoints, KeepsTheNewestAndTheBest) {
   const TempDirectory dir;
   // Diverges slowly on purpose: the first evaluation stays the best.
-  train_tiny(dir / "run", {"train.steps=12", "train.eval_every=2", "train.checkpoint_every=2",
-                           "train.keep_checkpoints=2", "optimizer.lr=1", "optimizer.schedule.warmup=11"});
+  train_tiny(dir / "run",
+             {"train.steps=12", "train.eval_every=2", "train.checkpoint_every=2", "train.keep_checkpoints=2",
+              "optimizer.lr=3", "optimizer.schedule={kind: constant, warmup: 12}"});
   double best = 1e9;
   int best_step = 0;
   for (const auto& line : test::metrics_of(dir / "run")) {

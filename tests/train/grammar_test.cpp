@@ -354,13 +354,13 @@ TEST(GrammarDataset, MakesFreshSentencesAndFixedValidation) {
   const auto same = make(5);
   const auto other = make(6);
   Tokens inputs(64), targets(64), again(64), unused(64);
-  one->train_sequence(3, 2, inputs, targets);
+  one->train_sequence(32, inputs, targets);
   EXPECT_TRUE(std::equal(inputs.begin() + 1, inputs.end(), targets.begin()));
   EXPECT_HAS(std::string("TAEMS"), one->tokenizer().decode({inputs[0]}));  // The, A, Every, My, Many, Some, Two, These
-  same->train_sequence(3, 2, again, unused);
+  same->train_sequence(32, again, unused);
   EXPECT_EQ(inputs, again);
-  for (const auto& [data, step, row] : {std::tuple{&one, 4, 2}, {&one, 3, 3}, {&other, 3, 2}}) {
-    (*data)->train_sequence(static_cast<std::uint64_t>(step), row, again, unused);
+  for (const auto& [data, index] : {std::pair{&one, 33}, {&one, 42}, {&other, 32}}) {
+    (*data)->train_sequence(static_cast<std::uint64_t>(index), again, unused);
     EXPECT_NE(inputs, again);
   }
 

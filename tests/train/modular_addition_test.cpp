@@ -44,12 +44,10 @@ Pairs validation_pairs(const Dataset& data, std::int32_t p) {
 
 Pairs training_pairs(const Dataset& data, std::int32_t p, int steps) {
   Pairs pairs;
-  for (int step = 0; step < steps; ++step) {
-    for (std::int64_t row = 0; row < 16; ++row) {
-      Three inputs, targets;
-      data.train_sequence(static_cast<std::uint64_t>(step), row, inputs, targets);
-      pairs.insert(checked(inputs, targets, p));
-    }
+  for (int index = 0; index < steps * 16; ++index) {
+    Three inputs, targets;
+    data.train_sequence(static_cast<std::uint64_t>(index), inputs, targets);
+    pairs.insert(checked(inputs, targets, p));
   }
   return pairs;
 }

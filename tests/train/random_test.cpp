@@ -27,8 +27,8 @@ TEST(RandomDataset, DrawsEverySymbolAboutEquallyOften) {
   const auto dataset = make_random_dataset(options, {.context = 50, .seed = 1});
   std::vector<int> counts(5, 0);
   std::vector<std::int32_t> inputs(50), targets(50);
-  for (int row = 0; row < 200; ++row) {
-    dataset->train_sequence(3, row, inputs, targets);
+  for (std::uint64_t index = 0; index < 200; ++index) {
+    dataset->train_sequence(index, inputs, targets);
     for (const std::int32_t token : inputs) ++counts[static_cast<std::size_t>(token)];
     for (int t = 0; t + 1 < 50; ++t) EXPECT_EQ(targets[t], inputs[t + 1]);
   }

@@ -30,9 +30,9 @@ TEST(Recall, EveryAnswerStandsInTheList) {
   for (const std::int64_t context : {7, 8, 31, 32}) {
     const auto data = make(options(10, 6, 3), context);
     const auto T = static_cast<std::size_t>(context);
-    for (std::int64_t row = 0; row < 200; ++row) {
+    for (std::uint64_t index = 0; index < 200; ++index) {
       Tokens inputs(T), targets(T);
-      data->train_sequence(1, row, inputs, targets);
+      data->train_sequence(index, inputs, targets);
       std::map<std::int32_t, std::int32_t> list;
       for (std::size_t pair = 0; pair < 3; ++pair) {
         EXPECT_TRUE(inputs[2 * pair] >= 0 && inputs[2 * pair] < 10);
@@ -58,9 +58,9 @@ TEST(Recall, KeysValuesAndQuestionsAreUniform) {
   const auto data = make(options(5, 4, 3), 7);  // one question
   constexpr int sequences = 20000;
   std::vector<int> keys(5, 0), values(4, 0), asked(3, 0);
-  for (std::int64_t row = 0; row < sequences; ++row) {
+  for (std::uint64_t index = 0; index < sequences; ++index) {
     Tokens inputs(7), targets(7);
-    data->train_sequence(2, row, inputs, targets);
+    data->train_sequence(index, inputs, targets);
     for (std::size_t pair = 0; pair < 3; ++pair) {
       ++keys.at(static_cast<std::size_t>(inputs[2 * pair]));
       ++values.at(static_cast<std::size_t>(inputs[2 * pair + 1] - 5));

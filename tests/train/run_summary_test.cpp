@@ -3,6 +3,8 @@
 
 #include "support/expect_error.h"
 #include "support/tiny_run.h"
+#include "train/checkpoint/start_identity.h"
+#include "train/run.h"
 
 namespace monge::train {
 namespace {
@@ -52,6 +54,25 @@ TEST(RunSummary, ThatIsNoneIsAnError) {
   EXPECT_HAS(error_of([&] { read_summary(dir / "none.json"); }), "none.json");
   test::write_file(dir / "half.json", "{\"diverged\": false}");
   EXPECT_HAS(error_of([&] { read_summary(dir / "half.json"); }), "message");
+}
+
+TEST(StartIdentity, IsThatOfTheWeightsAndTheBatches) {
+  const auto identity = [](const std::vector<std::string>& overrides) {
+    return start_identity(train::Run(test::tiny_config(overrides)));
+  };
+  const StartIdentity one = identity({});
+  EXPECT_EQ(one.weights.size(), 16u);
+  for (const auto& [overrides, same_weights, same_batches] :
+       std::initializer_list<std::tuple<std::vector<std::string>, bool, bool>>{
+           {{"optimizer={name: muon}", "train.steps=3"}, true, true},
+           {{"train.batch=8", "train.accumulate=1"}, true, true},
+           {{"train.batch=2"}, true, false},
+           {{"train.seed=4"}, false, false},
+           {{"model.bias=true"}, false, true}}) {
+    const StartIdentity other = identity(overrides);
+    EXPECT_EQ(other.weights == one.weights, same_weights) << overrides[0];
+    EXPECT_EQ(other.batches == one.batches, same_batches) << overrides[0];
+  }
 }
 
 }  // namespace

@@ -59,8 +59,8 @@ class PairData : public Dataset {
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   std::string description() const override { return "pairs"; }
   std::vector<std::string> fields() const override { return {"source", "tokens", "targets"}; }
-  void train_sequence(std::uint64_t step, std::int64_t row, const Row& out) const override {
-    validation_window(static_cast<std::int64_t>(step) + row + shift, out);
+  void train_sequence(std::uint64_t index, const Row& out) const override {
+    validation_window(static_cast<std::int64_t>(index) + shift, out);
   }
   std::int64_t validation_windows() const override { return windows; }
   void validation_window(std::int64_t index, const Row& out) const override {

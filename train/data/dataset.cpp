@@ -21,9 +21,7 @@ std::uint64_t Dataset::content(const std::vector<nn::BatchField>& fields) const 
   const std::int64_t windows = std::min(most, validation_windows());
   const HostBatch validation =
       make_batch(fields, windows, [this](std::int64_t row, const Row& out) { validation_window(row, out); });
-  const HostBatch training = make_batch(fields, most, [this](std::int64_t step, const Row& out) {
-    train_sequence(static_cast<std::uint64_t>(step), 0, out);
-  });
+  const HostBatch training = training_batch(*this, fields, 0, most);
   std::string sums = fmt::format("{}\n", validation_windows());
   for (const HostBatch* batch : {&validation, &training}) {
     for (const auto& [name, values] : *batch) {

@@ -1,5 +1,5 @@
-// Dataset: where sequences of tokens come from. A batch is a function of (seed, step) alone, so a resumed run sees
-// the batches it would have seen, and nothing needs to be saved.
+// Dataset: where sequences of tokens come from. A sequence is a function of the seed and its index alone, so a resumed
+// run sees the batches it would have seen, nothing needs to be saved, and it does not matter how a step is cut.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "core/options/registry.h"
+#include "core/random.h"
+#include "core/random_streams.h"
 #include "nn/batch.h"
 #include "train/tokenizer/tokenizer.h"
 
@@ -23,6 +25,11 @@ struct DatasetContext {
   /// meaning need not look at it. It outlives the construction.
   const Tokenizer* tokenizer = nullptr;
 };
+
+/// The random numbers of training sequence `index`.
+inline RandomSequence training_random(std::uint64_t seed, std::uint64_t index) {
+  return {seed, training_stream + static_cast<std::uint32_t>(index >> 32), static_cast<std::uint32_t>(index)};
+}
 
 /// Where the fields of one sequence are written to.
 using Row = nn::PerField<std::span<std::int32_t>>;
@@ -43,11 +50,10 @@ class Dataset {
   /// count), unless it says otherwise.
   virtual std::vector<std::string> fields() const { return {"tokens", "targets"}; }
 
-  /// Sequence `row` of batch `step` of the training data; `step` counts modulo 2^32.
-  virtual void train_sequence(std::uint64_t step, std::int64_t row, const Row& out) const = 0;
-  void train_sequence(std::uint64_t step, std::int64_t row, std::span<std::int32_t> tokens,
-                      std::span<std::int32_t> targets) const {
-    train_sequence(step, row, {{"tokens", tokens}, {"targets", targets}});
+  /// Sequence `index` (from 0, below 2^60) of the training data: a step takes the next batch x accumulate of them.
+  virtual void train_sequence(std::uint64_t index, const Row& out) const = 0;
+  void train_sequence(std::uint64_t index, std::span<std::int32_t> tokens, std::span<std::int32_t> targets) const {
+    train_sequence(index, {{"tokens", tokens}, {"targets", targets}});
   }
 
   /// The validation data as consecutive windows of T tokens, always the same ones, in a fixed order.

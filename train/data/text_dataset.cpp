@@ -112,9 +112,8 @@ class TextDataset : public Dataset {
                        validation_windows(), context_.context);
   }
 
-  void train_sequence(std::uint64_t step, std::int64_t row, const Row& out) const override {
-    RandomSequence random(context_.seed, training_stream + static_cast<std::uint32_t>(row),
-                          static_cast<std::uint32_t>(step));
+  void train_sequence(std::uint64_t index, const Row& out) const override {
+    RandomSequence random = training_random(context_.seed, index);
     const std::int64_t places = training_ - context_.context;
     window(static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(places))), out["tokens"], out["targets"]);
   }

@@ -28,6 +28,8 @@ void write_summary(const RunSummary& s, const std::filesystem::path& file) {
   json["parameters"] = s.parameters;
   json["state_bytes"] = s.state_bytes;
   json["passes_per_step"] = s.passes_per_step;
+  json["initial_weights"] = s.initial_weights;
+  json["batches"] = s.batches;
   json["data"] = s.data;
   json["device"] = s.device;
   write_text_file(file, json_text(json, 2) + "\n");
@@ -52,6 +54,8 @@ RunSummary read_summary(const std::filesystem::path& file) {
     json.at("parameters").get_to(s.parameters);
     json.at("state_bytes").get_to(s.state_bytes);
     json.at("passes_per_step").get_to(s.passes_per_step);
+    s.initial_weights = json.value("initial_weights", "");  // not in summaries of before
+    s.batches = json.value("batches", "");
     json.at("data").get_to(s.data);
     json.at("device").get_to(s.device);
     return s;

@@ -24,6 +24,8 @@ struct RunSummary {
   std::int64_t parameters = 0;
   std::int64_t state_bytes = 0;  // of the optimizer
   double passes_per_step = 1.0;  // forward-backwards, those beside the plain step included
+  std::string initial_weights;   // StartIdentity::weights
+  std::string batches;           // StartIdentity::batches
   std::string data;              // Dataset::description
   std::string device;            // Backend::description
 };

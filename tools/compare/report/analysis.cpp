@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <map>
 
 #include "core/error.h"
 #include "core/options/yaml_node.h"
@@ -23,21 +24,47 @@ std::optional<double> mean_accuracy(std::span<const Run* const> runs) {
   return accuracies.empty() ? std::nullopt : std::optional(mean(accuracies));
 }
 
+/// The runs by study, or where there is one study, by seed.
+std::vector<Unit> units_of(const Results& results, std::span<const Run* const> runs) {
+  std::map<std::int64_t, std::vector<const Run*>> together;
+  for (const Run* run : runs) {
+    together[results.studies > 1 ? static_cast<std::int64_t>(run->study) : run->seed].push_back(run);
+  }
+  std::vector<Unit> units;
+  for (const auto& [id, members] : together) {
+    Unit& unit = units.emplace_back(Unit{.id = id});
+    std::vector<double> losses;
+    for (const Run* run : members) {
+      losses.push_back(loss_of(*run));
+      unit.start += fmt::format("{} {} {}\n", run->seed, run->initial_weights, run->batches);
+    }
+    unit.loss = mean(losses);
+  }
+  return units;
+}
+
+std::vector<double> losses_of(std::span<const Unit> units) {
+  std::vector<double> losses;
+  for (const Unit& unit : units) losses.push_back(unit.loss);
+  return losses;
+}
+
 Row make_row(const Results& results, const Table& table, std::size_t variant) {
   Row row{.variant = variant};
   const std::vector<const Run*> runs = report_runs(results, table, variant);
   for (const Run* run : runs) {
     row.seeds.push_back(run->seed);
-    row.losses.push_back(run->status == Run::Status::done && std::isfinite(run->final_loss) ? run->final_loss
-                                                                                            : infinity);
+    row.losses.push_back(loss_of(*run));
     row.diverged += std::isfinite(row.losses.back()) ? 0 : 1;
   }
   row.failed = static_cast<std::size_t>(std::ranges::count_if(
       results.runs, [&](const Run& run) { return run.status == Run::Status::failed && belongs(run, table, variant); }));
-  row.mean = row.losses.empty() ? infinity : mean(row.losses);
-  if (row.diverged == 0 && row.losses.size() >= 2) {
-    row.deviation = standard_deviation(row.losses);
-    row.interval = mean_interval(row.losses, 1.0 - results.level);
+  row.units = units_of(results, runs);
+  const std::vector<double> losses = losses_of(row.units);
+  row.mean = losses.empty() ? infinity : mean(losses);
+  if (row.diverged == 0 && losses.size() >= 2) {
+    row.deviation = standard_deviation(losses);
+    row.interval = mean_interval(losses, 1.0 - results.level);
   }
   row.accuracy = mean_accuracy(runs);
   measure_times(results.workloads[table.workload], runs, row);
@@ -48,15 +75,15 @@ Row make_row(const Results& results, const Table& table, std::size_t variant) {
 /// None where a run diverged or a sample has fewer than two seeds.
 std::optional<Contrast> contrast(const Row& one, const Row& other, double level) {
   if (!one.deviation || !other.deviation) return std::nullopt;
-  const CommonSeeds common = common_seeds(one, other);
+  const CommonUnits common = common_units(one, other);
   if (common.one.size() < 2) {
-    return Contrast{.seeds = std::min(one.losses.size(), other.losses.size()),
-                    .test = welch_t_test(one.losses, other.losses, 1.0 - level)};
+    return Contrast{.units = std::min(one.units.size(), other.units.size()),
+                    .test = welch_t_test(losses_of(one.units), losses_of(other.units), 1.0 - level)};
   }
-  Contrast result{.seeds = common.one.size(), .test = paired_t_test(common.one, common.other, 1.0 - level)};
-  result.differences.resize(result.seeds);
+  Contrast result{.units = common.one.size(), .test = paired_t_test(common.one, common.other, 1.0 - level)};
+  result.differences.resize(result.units);
   std::ranges::transform(common.one, common.other, result.differences.begin(), std::minus{});
-  if (result.seeds <= max_sign_flips) result.sign_flip = sign_flip_test(result.differences);
+  if (result.units <= max_sign_flips) result.sign_flip = sign_flip_test(result.differences);
   return result;
 }
 
@@ -131,7 +158,7 @@ void relate_to_baseline(const Results& results, Table& table) {
       row.cost.slowdown = row.cost.step_milliseconds / baseline.cost.step_milliseconds;
     }
     if (!optimum || row.variant == results.baseline) continue;
-    const CommonSeeds common = common_seeds(row, baseline);
+    const CommonUnits common = common_units(row, baseline);
     const auto above = [&](double loss) { return loss > *optimum && std::isfinite(loss); };
     if (common.one.size() >= 2 && std::ranges::all_of(common.one, above) && std::ranges::all_of(common.other, above)) {
       row.excess_ratio = excess_ratio(common.one, common.other, *optimum, 1.0 - results.level);
@@ -161,14 +188,13 @@ std::vector<const Run*> report_runs(const Results& results, const Table& table, 
   return runs;
 }
 
-CommonSeeds common_seeds(const Row& one, const Row& other) {
-  CommonSeeds common;
-  for (std::size_t i = 0; i < one.seeds.size(); ++i) {
-    const auto match = std::ranges::find(other.seeds, one.seeds[i]);
-    if (match == other.seeds.end()) continue;
-    common.seeds.push_back(one.seeds[i]);
-    common.one.push_back(one.losses[i]);
-    common.other.push_back(other.losses[static_cast<std::size_t>(match - other.seeds.begin())]);
+CommonUnits common_units(const Row& one, const Row& other) {
+  CommonUnits common;
+  for (const Unit& unit : one.units) {
+    const auto match = std::ranges::find(other.units, unit.id, &Unit::id);
+    if (match == other.units.end() || match->start != unit.start) continue;
+    common.one.push_back(unit.loss);
+    common.other.push_back(match->loss);
   }
   return common;
 }
@@ -219,11 +245,11 @@ const Tuned* tuned_for(const Results& results, std::size_t workload, std::size_t
 }
 
 double detectable(const Contrast& contrast, double level, std::size_t comparisons) {
-  const auto n = static_cast<double>(contrast.seeds);
+  const auto n = static_cast<double>(contrast.units);
   const double left = level / static_cast<double>(std::max<std::size_t>(1, comparisons));
   const double error = contrast.test.standard_error;
-  return contrast.paired() ? detectable_paired_difference(error * std::sqrt(n), contrast.seeds, left)
-                           : detectable_difference(error * std::sqrt(n / 2.0), contrast.seeds, left);
+  return contrast.paired() ? detectable_paired_difference(error * std::sqrt(n), contrast.units, left)
+                           : detectable_difference(error * std::sqrt(n / 2.0), contrast.units, left);
 }
 
 }  // namespace monge::compare

@@ -28,11 +28,11 @@ double at(const Point& point, Effort effort);
 /// A number for each effort.
 using PerEffort = std::array<double, efforts.size()>;
 
-/// mean(loss of one variant) - mean(loss of another), tested: by seeds that both have, or, where they share fewer than
-/// two, as independent samples by Welch's test.
+/// mean(loss of one variant) - mean(loss of another), tested: by units that both have and that began alike, or, where
+/// they share fewer than two, as independent samples by Welch's test.
 struct Contrast {
-  std::vector<double> differences;            // seed by seed; empty when not paired
-  std::size_t seeds = 0;                      // pairs, or the smaller sample
+  std::vector<double> differences;            // unit by unit; empty when not paired
+  std::size_t units = 0;                      // pairs, or the smaller sample
   TTest test;                                 // its interval holds 1 - level
   double p = 1.0;                             // of the t test, after Holm's correction
   std::optional<double> sign_flip;            // p of up to 24 pairs, before
@@ -50,9 +50,17 @@ struct Cost {
   double passes_per_step = 1.0;
 };
 
+/// What is compared: a study, with the mean loss of its reported runs, or where there is one study, a seed of it.
+struct Unit {
+  std::int64_t id = 0;  // number of the study, or seed
+  double loss = 0.0;    // infinite with a diverged run
+  std::string start;    // the seeds of its runs and what they began with
+};
+
 /// A variant on a workload at a budget.
 struct Row {
   std::size_t variant = 0;
+  std::vector<Unit> units;
   std::vector<std::int64_t> seeds;  // of the report runs that did not fail, rising
   std::vector<double> losses;       // their final losses; infinite: diverged
   std::size_t diverged = 0, failed = 0;

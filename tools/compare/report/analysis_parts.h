@@ -1,6 +1,7 @@
 // The parts that analysis.cpp and analysis_times.cpp share; for others, analysis.h is the way in.
 #pragma once
 
+#include <cmath>
 #include <limits>
 #include <span>
 #include <vector>
@@ -15,12 +16,16 @@ inline constexpr std::size_t max_sign_flips = 24;  // of sign_flip_test
 /// The report runs that did not fail, by seed.
 std::vector<const Run*> report_runs(const Results& results, const Table& table, std::size_t variant);
 
-/// The losses of two rows at the seeds that both have, in rising order.
-struct CommonSeeds {
-  std::vector<std::int64_t> seeds;
+/// Infinite unless the run ended as it should.
+inline double loss_of(const Run& run) {
+  return run.status == Run::Status::done && std::isfinite(run.final_loss) ? run.final_loss : infinity;
+}
+
+/// The losses of two rows in the units that both have and that began alike, in rising order.
+struct CommonUnits {
   std::vector<double> one, other;
 };
-CommonSeeds common_seeds(const Row& one, const Row& other);
+CommonUnits common_units(const Row& one, const Row& other);
 
 /// Fills the times to the workload's target.
 void measure_times(const Workload& workload, std::span<const Run* const> runs, Row& row);

@@ -227,7 +227,7 @@ class Finder {
     std::size_t most_pairs = 0;
     for (const Table& table : analysis_.tables) {
       for (const Row& row : table.rows) {
-        if (row.contrast && row.contrast->sign_flip) most_pairs = std::max(most_pairs, row.contrast->seeds);
+        if (row.contrast && row.contrast->sign_flip) most_pairs = std::max(most_pairs, row.contrast->units);
       }
     }
     const auto comparisons = static_cast<double>(analysis_.comparisons);
@@ -247,7 +247,7 @@ class Finder {
         add(Severity::note,
             "{} against {} on {}: not distinguishable. With {} and this spread, a difference of {} or more "
             "would have been found with a probability of 80%; the one seen is {}.",
-            variant(row.variant), variant(results_.baseline), place(table), count(contrast.seeds, "seed"),
+            variant(row.variant), variant(results_.baseline), place(table), count(contrast.units, "seed"),
             significant_digits(detectable(contrast, results_.level, analysis_.comparisons), 2),
             significant_digits(std::abs(contrast.test.difference), 2));
       }

@@ -68,14 +68,18 @@ Results collect_results(Comparison& comparison, const RunPlan& plan, Runs& runs,
                   .description = options.description,
                   .baseline = comparison.baseline(),
                   .level = options.report.level,
-                  .tune_seeds = comparison.seeds(Stage::tune),
-                  .report_seeds = comparison.seeds(Stage::report),
+                  .studies = comparison.studies(),
                   .tuned = plan.tuned,
                   .complete = plan.complete,
                   .comparison = comparison.text(),
                   .build = build};
+  for (std::size_t study = 0; study < comparison.studies(); ++study) {
+    for (const std::int64_t seed : comparison.tuning_seeds(study)) results.tune_seeds.push_back(seed);
+    for (const std::int64_t seed : comparison.final_seeds(study)) results.tune_seeds.push_back(seed);
+    for (const std::int64_t seed : comparison.report_seeds(study)) results.report_seeds.push_back(seed);
+  }
   for (std::size_t v = 0; v < comparison.variants(); ++v) {
-    results.variants.push_back({comparison.variant_name(v), comparison.variant_config(v)});
+    results.variants.push_back({comparison.variant_name(v), comparison.variant_config(v), comparison.unlike(v)});
   }
   for (std::size_t w = 0; w < comparison.workloads(); ++w) {
     results.workloads.push_back({.name = comparison.workload_name(w), .budgets = options.budgets});
@@ -91,6 +95,7 @@ Results collect_results(Comparison& comparison, const RunPlan& plan, Runs& runs,
     }
     results.runs.push_back({.variant = planned.variant,
                             .workload = planned.workload,
+                            .study = planned.study,
                             .stage = planned.stage,
                             .seed = planned.seed,
                             .budget = planned.budget,
@@ -102,10 +107,13 @@ Results collect_results(Comparison& comparison, const RunPlan& plan, Runs& runs,
                             .step_milliseconds = result->step_milliseconds,
                             .state_bytes = result->summary.state_bytes,
                             .passes_per_step = result->summary.passes_per_step,
+                            .initial_weights = result->summary.initial_weights,
+                            .batches = result->summary.batches,
                             .hash = runs.hash(config.yaml),
                             .config = config.yaml});
   }
-  results.machine = fmt::format("{}; {} runs at a time", device, options.jobs);
+  results.machine =
+      fmt::format("{}; {} at a time", device, options.jobs == 1 ? "1 run" : fmt::format("{} runs", options.jobs));
   for (std::size_t w = 0; w < comparison.workloads(); ++w) {
     set_target(options.workloads[w], results, w, results.workloads[w]);
   }

@@ -41,20 +41,24 @@ Trials trials_of(const Comparison& comparison) {
 
 std::vector<Forecast> make_forecast(Comparison& comparison) {
   const std::vector<double>& budgets = comparison.options().budgets;
-  const auto tune_seeds = std::ssize(comparison.seeds(Stage::tune));
-  const auto report_seeds = std::ssize(comparison.seeds(Stage::report));
+  const TuneOptions& tune = comparison.options().tune;
+  const std::int64_t report_seeds = comparison.options().report.seeds;
   const double reported = static_cast<double>(report_seeds) * std::reduce(budgets.begin(), budgets.end());
   std::vector<Forecast> forecasts;
   for (std::size_t w = 0; w < comparison.workloads(); ++w) {
     for (std::size_t v = 0; v < comparison.variants(); ++v) {
-      PlannedRun probe{.variant = v, .workload = w, .seed = comparison.seeds(Stage::tune).front()};
-      for (const Axis& axis : comparison.axes(v)) probe.setting.push_back(axis.values.front());
+      PlannedRun probe = comparison.first_run(v, w);
       const auto steps = static_cast<double>(comparison.config(probe).steps);
       probe.budget = std::min(1.0, probe_steps / steps);
       const Trials trials = comparison.axes(v).empty() ? Trials{} : trials_of(comparison);
-      const auto runs = [&](std::int64_t count) { return count * tune_seeds + report_seeds * std::ssize(budgets); };
-      const auto all_steps = [&](std::int64_t count) {
-        return steps * (static_cast<double>(count * tune_seeds) + reported);
+      const auto tuning = [&](std::int64_t settings) {
+        return settings * tune.seeds + (settings > 1 ? std::min(settings, tune.finalists) * tune.final_seeds : 0);
+      };
+      const auto runs = [&](std::int64_t settings) {
+        return tune.studies * (tuning(settings) + report_seeds * std::ssize(budgets));
+      };
+      const auto all_steps = [&](std::int64_t settings) {
+        return steps * static_cast<double>(tune.studies) * (static_cast<double>(tuning(settings)) + reported);
       };
       forecasts.push_back({.variant = v,
                            .workload = w,

@@ -158,6 +158,7 @@ std::string ProgressDisplay::name(const PlannedRun& run) const {
       fmt::format("{} {} {} {}", comparison_.workload_name(run.workload), comparison_.variant_name(run.variant),
                   run.stage == Stage::tune ? "tune" : "report", setting_text(run.variant, run.setting));
   if (run.budget != 1.0) text += fmt::format(" budget {:g}", run.budget);
+  if (comparison_.studies() > 1) text += fmt::format(" study {}", run.study + 1);
   return fmt::format("{} seed {}", text, run.seed);
 }
 

@@ -24,6 +24,8 @@ using Axes = std::vector<std::pair<std::string, double>>;
 namespace fs = std::filesystem;
 
 constexpr std::string_view stage_names[] = {"tune", "report"};
+/// Not in results of before there were studies.
+constexpr std::string_view later_keys[] = {"studies", "study", "unlike", "initial_weights", "batches"};
 constexpr std::string_view status_names[] = {"done", "diverged", "failed"};
 
 /// S or const S.
@@ -34,6 +36,7 @@ concept Is = std::same_as<std::remove_const_t<T>, S>;
 void members(Is<Variant> auto& v, const auto& visit) {
   visit("name", v.name);
   visit("config", v.config);
+  visit("unlike", v.unlike);
 }
 void members(Is<Workload> auto& w, const auto& visit) {
   visit("name", w.name);
@@ -57,6 +60,7 @@ void members(Is<Point> auto& p, const auto& visit) {
 void members(Is<Run> auto& r, const auto& visit) {
   visit("variant", r.variant);
   visit("workload", r.workload);
+  visit("study", r.study);
   visit("stage", r.stage);
   visit("seed", r.seed);
   visit("budget", r.budget);
@@ -68,12 +72,15 @@ void members(Is<Run> auto& r, const auto& visit) {
   visit("step_milliseconds", r.step_milliseconds);
   visit("state_bytes", r.state_bytes);
   visit("passes_per_step", r.passes_per_step);
+  visit("initial_weights", r.initial_weights);
+  visit("batches", r.batches);
   visit("hash", r.hash);
   visit("config", r.config);
 }
 void members(Is<Tuned> auto& t, const auto& visit) {
   visit("variant", t.variant);
   visit("workload", t.workload);
+  visit("study", t.study);
   visit("axes", t.axes);
   visit("trials", t.trials);
   visit("on_edge", t.on_edge);
@@ -86,6 +93,7 @@ void members(Is<Results> auto& r, const auto& visit) {
   visit("level", r.level);
   visit("variants", r.variants);
   visit("workloads", r.workloads);
+  visit("studies", r.studies);
   visit("tune_seeds", r.tune_seeds);
   visit("report_seeds", r.report_seeds);
   visit("tuned", r.tuned);
@@ -205,8 +213,9 @@ void from_json(const JsonValue& at, Struct& value) {
   members(value, [&at](const char* key, auto& member) {
     const auto found = at.json.find(key);
     if (found != at.json.end()) return from_json(at.below(key, *found), member);
-    constexpr bool may_be_absent = std::is_same_v<std::decay_t<decltype(member)>, std::optional<double>>;
-    if (!may_be_absent) at.fail(fmt::format("the key '{}'", key));
+    constexpr bool optional = std::is_same_v<std::decay_t<decltype(member)>, std::optional<double>>;
+    if (!optional && std::ranges::count(later_keys, std::string_view(key)) == 0)
+      at.fail(fmt::format("the key '{}'", key));
   });
 }
 

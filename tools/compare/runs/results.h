@@ -19,6 +19,8 @@ namespace monge::compare {
 struct Variant {
   std::string name;
   std::string config;  // what it sets on top of the base, as YAML
+  std::vector<std::string>
+      unlike;  // where it differs from the baseline outside `optimizer`: "model.bias: false -> true"
 };
 
 /// A problem to train on.
@@ -47,6 +49,7 @@ struct Point {
 /// One training run.
 struct Run {
   std::size_t variant = 0, workload = 0;  // places in Results
+  std::size_t study = 0;                  // from 0
   Stage stage = Stage::tune;
   std::int64_t seed = 0;
   double budget = 1.0;
@@ -58,8 +61,10 @@ struct Run {
   double step_milliseconds = 0.0;
   std::int64_t state_bytes = 0;  // of the optimizer
   double passes_per_step = 1.0;  // forward-backwards, those beside the plain step included
-  std::string hash;              // of the resolved configuration and the build
-  std::string config;            // the resolved configuration, YAML
+  std::string initial_weights;   // what it began with (train/checkpoint/start_identity.h)
+  std::string batches;
+  std::string hash;    // of the resolved configuration and the build
+  std::string config;  // the resolved configuration, YAML
 };
 
 struct Results {
@@ -69,7 +74,8 @@ struct Results {
   double level = 0.05;       // of the tests, after correction
   std::vector<Variant> variants;
   std::vector<Workload> workloads;
-  std::vector<std::int64_t> tune_seeds, report_seeds;
+  std::size_t studies = 1;                             // how often everything was tuned, with seeds of its own
+  std::vector<std::int64_t> tune_seeds, report_seeds;  // of all studies
   std::vector<Tuned> tuned;
   std::vector<Run> runs;   // finished ones, in the order of the plan
   bool complete = true;    // every run of the plan is there

@@ -8,13 +8,16 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <numeric>
 #include <optional>
 
 #include "core/error.h"
 #include "core/options/suggest.h"
+#include "core/options/yaml_scalar.h"
 #include "tools/compare/search/axes.h"
 #include "train/checkpoint/checksum.h"
 #include "train/config/config.h"
+#include "train/config/config_changes.h"
 #include "train/run.h"
 
 namespace fs = std::filesystem;
@@ -22,7 +25,40 @@ namespace fs = std::filesystem;
 namespace monge::compare {
 namespace {
 
-constexpr std::int64_t first_report_seed = 101;
+// The seeds of a study: a block of its own, tuning first, so that neither more studies nor more seeds move the others.
+constexpr std::int64_t seeds_of_study = 1000, most_tuning_seeds = 100;
+
+std::vector<std::int64_t> count_from(std::int64_t first, std::int64_t count) {
+  std::vector<std::int64_t> seeds(static_cast<std::size_t>(count));
+  std::iota(seeds.begin(), seeds.end(), first);
+  return seeds;
+}
+
+bool is_below(std::string_view key, std::string_view section) {
+  return key.starts_with(section) && (key.size() == section.size() || key[section.size()] == '.');
+}
+
+constexpr const char* why_fixed = "losses on other data or windows cannot be compared";
+
+bool is_fixed(std::string_view key) {
+  constexpr std::array fixed{"data", "train.seed", "train.eval_batches", "model.context"};
+  return std::ranges::any_of(fixed, [key](std::string_view section) { return is_below(key, section); });
+}
+
+/// What a variant says under `unlike`, which is taken out of it.
+std::vector<std::string> take_unlike(YamlNode& variant) {
+  const YamlNode* list = variant.find("unlike");
+  if (list == nullptr) return {};
+  std::vector<std::string> keys;
+  if (list->kind != YamlNode::Kind::list) fail_at(list->place, "unlike", "expected a list of keys");
+  for (const YamlNode& item : list->items) {
+    const std::string key = text_of(item, "unlike", {});
+    if (is_fixed(key)) fail_at(item.place, "unlike", fmt::format("{}: {}", key, why_fixed));
+    keys.push_back(key);
+  }
+  std::erase_if(variant.entries, [](const YamlEntry& entry) { return entry.key == "unlike"; });
+  return keys;
+}
 
 std::unique_ptr<train::Dataset> open_data_of(const WorkloadOptions& workload, const train::Config& recipe) {
   try {
@@ -61,15 +97,37 @@ void WorkloadOptions::check() const {
   if (given > 1) throw KeyError("target", "give one of target, target_excess and target_accuracy");
 }
 
+void SeedOptions::fields(Fields& f) {
+  f("first", first,
+    {.doc = "seed that all others are counted from: another one repeats the comparison with fresh runs",
+     .min = 0,
+     .max = 1e12});
+}
+
 void TuneOptions::fields(Fields& f) {
-  f("seeds", seeds, {.doc = "runs of each setting, from seed 1", .unit = "seeds", .min = 1, .max = 100});
+  f("studies", studies,
+    {.doc = "how often the whole tuning is repeated, with other seeds: what is claimed of tuned variants needs several",
+     .unit = "studies",
+     .min = 1,
+     .max = 1000});
+  f("seeds", seeds, {.doc = "runs of each setting", .unit = "seeds", .min = 1, .max = most_tuning_seeds / 2});
   f("max_trials", max_trials,
-    {.doc = "settings that a variant may try on a workload", .unit = "settings", .min = 1, .max = 1000});
+    {.doc = "settings that a variant may try on a workload in a study", .unit = "settings", .min = 1, .max = 1000});
+  f("finalists", finalists,
+    {.doc = "best settings, which get more seeds before one is chosen", .unit = "settings", .min = 1, .max = 100});
+  f("final_seeds", final_seeds,
+    {.doc = "further runs of each finalist; 0: the setting with the least loss so far is chosen",
+     .unit = "seeds",
+     .min = 0,
+     .max = most_tuning_seeds / 2});
 }
 
 void ReportOptions::fields(Fields& f) {
   f("seeds", seeds,
-    {.doc = "runs of the tuned setting, from seed 101: others than the ones tuned on", .unit = "seeds", .min = 2});
+    {.doc = "runs of the tuned setting in a study, with other seeds than the ones tuned on",
+     .unit = "seeds",
+     .min = 1,
+     .max = seeds_of_study - most_tuning_seeds});
   f("level", level,
     {.doc = "chance of any false difference, over all tests", .min = 0.0, .max = 0.5, .exclusive_min = true});
 }
@@ -86,6 +144,7 @@ void ComparisonOptions::fields(Fields& f) {
      .required = true});
   f("budgets", budgets,
     {.doc = "lengths of the reported runs, rising; the warmup keeps its share", .unit = "x train.steps", .min = 0.001});
+  f("seeds", seeds, {.doc = "which random numbers"});
   f("tune", tune, {.doc = "how settings are found"});
   f("report", report, {.doc = "how the settings found are measured"});
   f("jobs", jobs, {.doc = "runs at a time; they share the processor's cores", .unit = "runs", .min = 1, .max = 1024});
@@ -127,6 +186,7 @@ Comparison::Comparison(const fs::path& file, const std::vector<std::string>& ove
   read_workloads(file.parent_path());
   read_variants();
   try_configs();
+  compare_configs();
   open_data();
 }
 
@@ -145,15 +205,27 @@ void Comparison::read_workloads(const fs::path& folder) {
 void Comparison::read_variants() {
   for (const YamlEntry& variant : options_.variants.entries) {
     if (variant.key == options_.baseline) baseline_ = variants_.size();
-    variants_.push_back({variant.key, variant.value, find_axes(variant.value)});
+    NamedVariant& named = variants_.emplace_back(NamedVariant{.name = variant.key, .node = variant.value});
+    named.declared = take_unlike(named.node);
+    const YamlNode* train = named.node.find("train");
+    if (const YamlEntry* seed = train == nullptr ? nullptr : train->find_entry("seed")) {
+      fail_at(seed->place, fmt::format("variants.{}.train.seed", named.name),
+              "a comparison gives every variant the same seeds; seeds.first moves them");
+    }
+    named.axes = find_axes(named.node);
   }
+}
+
+PlannedRun Comparison::first_run(std::size_t variant, std::size_t workload) const {
+  PlannedRun run{.variant = variant, .workload = workload, .seed = tuning_seeds(0).front()};
+  for (const Axis& axis : axes(variant)) run.setting.push_back(axis.values.front());
+  return run;
 }
 
 void Comparison::try_configs() {
   for (std::size_t v = 0; v < variants(); ++v) {
     for (std::size_t w = 0; w < workloads(); ++w) {
-      PlannedRun run{.variant = v, .workload = w, .seed = seeds(Stage::tune).front()};
-      for (const Axis& axis : axes(v)) run.setting.push_back(axis.values.front());
+      PlannedRun run = first_run(v, w);
       for (std::size_t a = 0; a < axes(v).size(); ++a) {
         for (const double value : axes(v)[a].values) {
           PlannedRun other = run;
@@ -169,13 +241,40 @@ void Comparison::try_configs() {
   }
 }
 
+/// Outside `optimizer`, variants are alike but for what they declare.
+void Comparison::compare_configs() {
+  for (std::size_t w = 0; w < workloads(); ++w) {
+    const std::string baseline = config(first_run(baseline_, w)).yaml;
+    for (std::size_t v = 0; v < variants(); ++v) {
+      NamedVariant& variant = variants_[v];
+      const auto declared = [&](const std::string& key) {
+        return !is_fixed(key) &&
+               std::ranges::any_of(variant.declared, [&](const std::string& d) { return is_below(key, d); });
+      };
+      const auto refuse = [&](const std::string& difference, const std::string& key) {
+        throw InputError(fmt::format(
+            "variants.{}: on workload '{}' it is unlike the baseline '{}' in {}; {}", variant.name, workload_name(w),
+            options_.baseline, difference,
+            is_fixed(key) ? std::string(why_fixed)
+                          : fmt::format("variants differ in optimizer, and in what they declare: unlike: [{}]", key)));
+      };
+      for (const Axis& axis : variant.axes) {
+        if (!is_below(axis.key, "optimizer") && !declared(axis.key)) refuse(axis.key + ", which is swept", axis.key);
+      }
+      for (const train::ConfigChange& change : train::config_changes(baseline, config(first_run(v, w)).yaml)) {
+        if (is_below(change.key, "optimizer")) continue;
+        if (!declared(change.key)) refuse(change.str(), change.key);
+        if (std::ranges::count(variant.unlike, change.str()) == 0) variant.unlike.push_back(change.str());
+      }
+    }
+  }
+}
+
 void Comparison::open_data() {
   for (std::size_t w = 0; w < workloads(); ++w) {
     const WorkloadOptions& workload = options_.workloads[w];
-    PlannedRun run{.variant = baseline_, .workload = w, .seed = seeds(Stage::tune).front()};
-    for (const Axis& axis : axes(baseline_)) run.setting.push_back(axis.values.front());
     train::Config recipe;
-    read_yaml_text(config(run).yaml, workload.config, {}, recipe);
+    read_yaml_text(config(first_run(baseline_, w)).yaml, workload.config, {}, recipe);
     const std::optional<double> optimum = open_data_of(workload, recipe)->validation_optimum(1);
     const auto refuse = [&](const char* problem) {
       throw InputError(fmt::format("workload '{}': {}", workload.name, problem));
@@ -189,13 +288,16 @@ void Comparison::open_data() {
   }
 }
 
-std::vector<std::int64_t> Comparison::seeds(Stage stage) const {
-  const bool tuning = stage == Stage::tune;
-  std::vector<std::int64_t> seeds;
-  for (std::int64_t i = 0; i < (tuning ? options_.tune.seeds : options_.report.seeds); ++i) {
-    seeds.push_back((tuning ? 1 : first_report_seed) + i);
-  }
-  return seeds;
+std::vector<std::int64_t> Comparison::tuning_seeds(std::size_t study) const {
+  return count_from(options_.seeds.first + seeds_of_study * static_cast<std::int64_t>(study), options_.tune.seeds);
+}
+
+std::vector<std::int64_t> Comparison::final_seeds(std::size_t study) const {
+  return count_from(tuning_seeds(study).back() + 1, options_.tune.final_seeds);
+}
+
+std::vector<std::int64_t> Comparison::report_seeds(std::size_t study) const {
+  return count_from(tuning_seeds(study).front() + most_tuning_seeds, options_.report.seeds);
 }
 
 const RunConfig& Comparison::config(const PlannedRun& run) {

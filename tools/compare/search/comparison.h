@@ -34,9 +34,17 @@ struct WorkloadOptions : Options {
   void check() const override;
 };
 
+struct SeedOptions : Options {
+  std::int64_t first = 1;
+  void fields(Fields& f) override;
+};
+
 struct TuneOptions : Options {
+  std::int64_t studies = 1;
   std::int64_t seeds = 1;
   std::int64_t max_trials = 12;
+  std::int64_t finalists = 3;
+  std::int64_t final_seeds = 2;
   void fields(Fields& f) override;
 };
 
@@ -52,6 +60,7 @@ struct ComparisonOptions : Options {
   std::vector<WorkloadOptions> workloads;
   YamlNode base, variants;
   std::vector<double> budgets{1.0};
+  SeedOptions seeds;
   TuneOptions tune;
   ReportOptions report;
   std::int64_t jobs = 1;
@@ -70,7 +79,7 @@ using Setting = std::vector<double>;
 
 /// One run that a comparison asks for.
 struct PlannedRun {
-  std::size_t variant = 0, workload = 0;
+  std::size_t variant = 0, workload = 0, study = 0;
   Stage stage = Stage::tune;
   std::int64_t seed = 0;
   double budget = 1.0;
@@ -100,6 +109,9 @@ class Comparison {
 
   std::size_t variants() const { return variants_.size(); }
   const std::string& variant_name(std::size_t variant) const { return variants_[variant].name; }
+  /// Settings outside `optimizer` in which it differs from the baseline, as it has declared: "model.bias: false ->
+  /// true".
+  const std::vector<std::string>& unlike(std::size_t variant) const { return variants_[variant].unlike; }
   /// What it sets on top of the base, as YAML.
   std::string variant_config(std::size_t variant) const { return variants_[variant].node.str(); }
   /// "optimizer.lr" first.
@@ -109,9 +121,16 @@ class Comparison {
   std::size_t workloads() const { return recipes_.size(); }
   const std::string& workload_name(std::size_t workload) const { return options_.workloads[workload].name; }
 
-  /// 1, 2, ... and 101, 102, ...
-  std::vector<std::int64_t> seeds(Stage stage) const;
+  /// From 0.
+  std::size_t studies() const { return static_cast<std::size_t>(options_.tune.studies); }
+  /// Of a study, whose seeds are its own: those that every setting is tried with, those of the finalists in addition,
+  /// and those of the settings chosen.
+  std::vector<std::int64_t> tuning_seeds(std::size_t study) const;
+  std::vector<std::int64_t> final_seeds(std::size_t study) const;
+  std::vector<std::int64_t> report_seeds(std::size_t study) const;
 
+  /// A tuning run of the first values on all axes.
+  PlannedRun first_run(std::size_t variant, std::size_t workload) const;
   /// Throws InputError when a value is not allowed.
   const RunConfig& config(const PlannedRun& run);
   /// Whether config() throws nothing.
@@ -120,13 +139,16 @@ class Comparison {
  private:
   struct NamedVariant {
     std::string name;
-    YamlNode node;
+    YamlNode node;  // without `unlike`
     std::vector<Axis> axes;
+    std::vector<std::string> declared;  // keys that may be unlike those of the baseline
+    std::vector<std::string> unlike;    // what is
   };
 
   void read_workloads(const std::filesystem::path& folder);
   void read_variants();
   void try_configs();
+  void compare_configs();
   void open_data();
   RunConfig resolve(const PlannedRun& run);
   std::string data_checksums(const YamlNode& data);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <algorithm>
 #include <memory>
+#include <numeric>
 
 #include "core/options/yaml_node.h"
 #include "tools/compare/search/search.h"
@@ -11,15 +12,16 @@
 namespace monge::compare {
 namespace {
 
-/// The tuning of one variant on one workload.
+/// The tuning of one variant on one workload in one study.
 class Tuning {
  public:
-  Tuning(Comparison& comparison, std::size_t variant, std::size_t workload)
+  Tuning(Comparison& comparison, std::size_t variant, std::size_t workload, std::size_t study)
       : comparison_(comparison),
         axes_(comparison.axes(variant)),
         allowed_([this](const Setting& setting) { return comparison_.allowed(run_of(setting, first_seed())); }),
         variant_(variant),
-        workload_(workload) {}
+        workload_(workload),
+        study_(study) {}
   Tuning(const Tuning&) = delete;
   Tuning& operator=(const Tuning&) = delete;
 
@@ -34,28 +36,44 @@ class Tuning {
     follow(finished, [&] { return refinements(axes_, trials_, count - std::min(count, trials_.size()), allowed_); });
   }
 
+  /// The best settings, with more seeds: the one with the least mean over all of its runs is chosen.
+  void decide(const FinishedRuns& finished) {
+    if (dropped_) return;
+    std::vector<Trial> last = finalists(trials_, static_cast<std::size_t>(comparison_.options().tune.finalists));
+    if (last.size() > 1) {
+      for (Trial& trial : last) {
+        const std::vector<double> more = losses_of(trial.setting, comparison_.final_seeds(study_), finished);
+        if (dropped_) return;
+        const auto before = static_cast<double>(comparison_.tuning_seeds(study_).size());
+        const double sum = std::accumulate(more.begin(), more.end(), before * trial.loss);
+        trial.loss = sum / (before + static_cast<double>(more.size()));
+      }
+    }
+    if (!waiting_) chosen_ = best_of(last);
+  }
+
   const std::vector<PlannedRun>& runs() const { return runs_; }
   /// Whether runs are asked for that have not ended.
   bool waiting() const { return waiting_; }
   /// Whether a run failed: then no more are asked for.
   bool dropped() const { return dropped_; }
   std::size_t trials() const { return trials_.size(); }
-  const Setting& best() const { return best_of(trials_).setting; }
+  const Setting& best() const { return chosen_ ? chosen_->setting : best_of(trials_).setting; }
 
   Tuned tuned() const {
-    Tuned tuned{.variant = variant_, .workload = workload_, .trials = std::ssize(trials_)};
+    Tuned tuned{.variant = variant_, .workload = workload_, .study = study_, .trials = std::ssize(trials_)};
     tuned.fixed = fixed_rates();
     if (trials_.empty()) return tuned;
     for (std::size_t a = 0; a < axes_.size(); ++a) tuned.axes.emplace_back(axes_[a].key, best()[a]);
-    tuned.on_edge = open_axes(axes_, trials_);
+    tuned.on_edge = open_axes(axes_, trials_, chosen_ ? *chosen_ : best_of(trials_));
     return tuned;
   }
 
  private:
-  std::int64_t first_seed() const { return comparison_.seeds(Stage::tune).front(); }
+  std::int64_t first_seed() const { return comparison_.tuning_seeds(study_).front(); }
 
   PlannedRun run_of(const Setting& setting, std::int64_t seed) const {
-    return {variant_, workload_, Stage::tune, seed, 1.0, setting};
+    return {variant_, workload_, study_, Stage::tune, seed, 1.0, setting};
   }
 
   template <class Next>
@@ -69,19 +87,26 @@ class Tuning {
 
   /// A setting with runs that have not ended is no trial yet.
   void try_setting(const Setting& setting, const FinishedRuns& finished) {
+    const std::vector<std::int64_t> seeds = comparison_.tuning_seeds(study_);
+    const std::vector<double> losses = losses_of(setting, seeds, finished);
+    if (!dropped_ && losses.size() == seeds.size()) trials_.push_back({setting, mean(losses)});
+  }
+
+  /// Asks for these runs; the losses of those that have ended.
+  std::vector<double> losses_of(const Setting& setting, const std::vector<std::int64_t>& seeds,
+                                const FinishedRuns& finished) {
     std::vector<double> losses;
-    for (const std::int64_t seed : comparison_.seeds(Stage::tune)) {
+    for (const std::int64_t seed : seeds) {
       runs_.push_back(run_of(setting, seed));
       const std::optional<FinishedRun> end = finished(runs_.back());
       if (end && end->failed) {
         dropped_ = true;
-        return;
+        return {};
       }
       if (end) losses.push_back(end->loss);
     }
-    const bool all_ended = losses.size() == comparison_.seeds(Stage::tune).size();
-    if (all_ended) trials_.push_back({setting, mean(losses)});
-    waiting_ = waiting_ || !all_ended;
+    waiting_ = waiting_ || losses.size() < seeds.size();
+    return losses;
   }
 
   /// Learning rates inside the optimizer's settings that no axis sweeps.
@@ -101,8 +126,9 @@ class Tuning {
   Comparison& comparison_;
   const std::vector<Axis>& axes_;
   Allowed allowed_;
-  std::size_t variant_, workload_;
+  std::size_t variant_, workload_, study_;
   std::vector<Trial> trials_;
+  std::optional<Trial> chosen_;
   std::vector<PlannedRun> runs_;
   bool waiting_ = false, dropped_ = false;
 };
@@ -112,38 +138,48 @@ bool any_waiting(const std::vector<std::unique_ptr<Tuning>>& tunings) {
   return std::ranges::any_of(tunings, [](const auto& tuning) { return tuning->waiting(); });
 }
 
+/// The runs of one study on a workload.
+void plan_study(Comparison& comparison, std::size_t w, std::size_t study, const FinishedRuns& finished, RunPlan& plan) {
+  std::vector<std::unique_ptr<Tuning>> tunings;
+  for (std::size_t v = 0; v < comparison.variants(); ++v) {
+    tunings.push_back(std::make_unique<Tuning>(comparison, v, w, study));
+    tunings.back()->search(finished);
+  }
+  // How many trials are due to each variant shows when the last search has ended.
+  if (!any_waiting(tunings)) {
+    std::size_t most = 0;
+    for (const auto& tuning : tunings) most = std::max(most, tuning->trials());
+    for (const auto& tuning : tunings) {
+      tuning->refine(most, finished);
+      if (!tuning->waiting()) tuning->decide(finished);
+    }
+  }
+  for (const auto& tuning : tunings) {
+    plan.runs.insert(plan.runs.end(), tuning->runs().begin(), tuning->runs().end());
+    if (!tuning->dropped()) plan.tuned.push_back(tuning->tuned());
+  }
+  if (any_waiting(tunings)) {
+    plan.complete = false;
+    return;
+  }
+  for (const double budget : comparison.options().budgets) {
+    for (const std::int64_t seed : comparison.report_seeds(study)) {
+      for (std::size_t v = 0; v < comparison.variants(); ++v) {
+        if (tunings[v]->dropped()) continue;
+        plan.runs.push_back({v, w, study, Stage::report, seed, budget, tunings[v]->best()});
+        plan.complete = plan.complete && finished(plan.runs.back()).has_value();
+      }
+    }
+  }
+}
+
 }  // namespace
 
 RunPlan plan_runs(Comparison& comparison, const FinishedRuns& finished) {
   RunPlan plan;
   for (std::size_t w = 0; w < comparison.workloads(); ++w) {
-    std::vector<std::unique_ptr<Tuning>> tunings;
-    for (std::size_t v = 0; v < comparison.variants(); ++v) {
-      tunings.push_back(std::make_unique<Tuning>(comparison, v, w));
-      tunings.back()->search(finished);
-    }
-    // How many trials are due to each variant shows when the last search has ended.
-    if (!any_waiting(tunings)) {
-      std::size_t most = 0;
-      for (const auto& tuning : tunings) most = std::max(most, tuning->trials());
-      for (const auto& tuning : tunings) tuning->refine(most, finished);
-    }
-    for (const auto& tuning : tunings) {
-      plan.runs.insert(plan.runs.end(), tuning->runs().begin(), tuning->runs().end());
-      if (!tuning->dropped()) plan.tuned.push_back(tuning->tuned());
-    }
-    if (any_waiting(tunings)) {
-      plan.complete = false;
-      continue;
-    }
-    for (const double budget : comparison.options().budgets) {
-      for (const std::int64_t seed : comparison.seeds(Stage::report)) {
-        for (std::size_t v = 0; v < comparison.variants(); ++v) {
-          if (tunings[v]->dropped()) continue;
-          plan.runs.push_back({v, w, Stage::report, seed, budget, tunings[v]->best()});
-          plan.complete = plan.complete && finished(plan.runs.back()).has_value();
-        }
-      }
+    for (std::size_t study = 0; study < comparison.studies(); ++study) {
+      plan_study(comparison, w, study, finished, plan);
     }
   }
   return plan;

@@ -113,9 +113,16 @@ std::vector<Setting> refinements(const std::vector<Axis>& axes, std::span<const 
   return {};
 }
 
-std::vector<std::string> open_axes(const std::vector<Axis>& axes, std::span<const Trial> trials) {
+std::vector<Trial> finalists(std::span<const Trial> trials, std::size_t count) {
+  std::vector<Trial> sorted(trials.begin(), trials.end());
+  std::ranges::stable_sort(sorted, {}, &Trial::loss);
+  const auto finite = std::ranges::count_if(sorted, [](const Trial& trial) { return std::isfinite(trial.loss); });
+  sorted.resize(std::max<std::size_t>(1, std::min(count, static_cast<std::size_t>(finite))));
+  return sorted;
+}
+
+std::vector<std::string> open_axes(const std::vector<Axis>& axes, std::span<const Trial> trials, const Trial& best) {
   std::vector<std::string> open;
-  const Trial& best = best_of(trials);
   for (std::size_t a = 0; a < axes.size(); ++a) {
     bool worse_below = best.setting[a] == 0.0, worse_above = false;
     for (const Trial& trial : trials) {

@@ -37,8 +37,11 @@ std::vector<Setting> refinements(const std::vector<Axis>& axes, std::span<const 
 /// The least loss; of equal ones the first.
 const Trial& best_of(std::span<const Trial> trials);
 
-/// The keys of axes on which the best setting is not between two worse ones, less than an octave from it on every other
-/// axis: a refinement of one axis does not open the others. Nothing is below zero.
-std::vector<std::string> open_axes(const std::vector<Axis>& axes, std::span<const Trial> trials);
+/// The best `count` that did not diverge, least loss first; the best one in any case.
+std::vector<Trial> finalists(std::span<const Trial> trials, std::size_t count);
+
+/// The keys of axes on which the setting chosen is not between two worse ones, less than an octave from it on every
+/// other axis: a refinement of one axis does not open the others. Nothing is below zero.
+std::vector<std::string> open_axes(const std::vector<Axis>& axes, std::span<const Trial> trials, const Trial& chosen);
 
 }  // namespace monge::compare

@@ -12,9 +12,9 @@ namespace monge::compare {
 /// What a run is for: to choose settings, or to measure those chosen, with other seeds.
 enum class Stage : std::uint8_t { tune, report };
 
-/// What tuning decided for a variant on a workload.
+/// What tuning decided for a variant on a workload in a study.
 struct Tuned {
-  std::size_t variant = 0, workload = 0;
+  std::size_t variant = 0, workload = 0, study = 0;
   std::vector<std::pair<std::string, double>> axes;  // the settings chosen
   std::int64_t trials = 0;                           // settings tried, diverged ones included
   std::vector<std::string> on_edge;                  // key paths whose best value is not between two worse ones

@@ -26,9 +26,8 @@ class LanguageDataset : public Dataset {
     return fmt::format("{}, {} validation windows of {}", language_->description(), windows_, context_.context);
   }
 
-  void train_sequence(std::uint64_t step, std::int64_t row, const Row& out) const override {
-    RandomSequence random(context_.seed, training_stream + static_cast<std::uint32_t>(row),
-                          static_cast<std::uint32_t>(step));
+  void train_sequence(std::uint64_t index, const Row& out) const override {
+    RandomSequence random = training_random(context_.seed, index);
     split(generated(random), out["tokens"], out["targets"]);
   }
 

@@ -40,8 +40,8 @@ class ModularAddition : public Dataset {
         modulus_, trained_, validation_windows(), std::log(modulus_));
   }
 
-  void train_sequence(std::uint64_t step, std::int64_t row, const Row& out) const override {
-    RandomSequence random(seed_, training_stream + static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(step));
+  void train_sequence(std::uint64_t index, const Row& out) const override {
+    RandomSequence random = training_random(seed_, index);
     write(pairs_[random.below(trained_)], out["tokens"], out["targets"]);
   }
 
