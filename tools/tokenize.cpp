@@ -1,12 +1,16 @@
 // monge tokenize FILE [key.path=value ...] [--json] [--save FILE]
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
 
 #include "core/json.h"
 #include "core/options/yaml.h"
 #include "tools/commands.h"
 #include "tools/program/key_help.h"
+#include "train/folder/output_file.h"
 #include "train/tokenizer/tokenizer.h"
 
 namespace monge::tools {
@@ -28,6 +32,10 @@ struct Arguments {
 };
 
 std::string read(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) {
+    throw InputError(fmt::format("'{}' is no plain file; name a text file", path));
+  }
   std::ifstream in(path, std::ios::binary);
   std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
   if (text.empty()) throw InputError(fmt::format("'{}' cannot be read, or is empty; name a text file", path));
@@ -47,16 +55,13 @@ std::string start_of(const train::Tokenizer& tokenizer, const std::vector<std::i
   return out;
 }
 
-void save(const train::Tokenizer& tokenizer, const std::vector<std::int32_t>& ids, const std::string& file) {
-  std::ofstream out(file);
-  out << json_text({{"ids", ids}, {"tokenizer", parse_json(tokenizer.save())}}) << '\n';
-  if (!out.flush()) throw RunError(fmt::format("cannot write '{}'", file));
-}
-
 void run(const Arguments& arguments) {
   TokenizeOptions options;
   read_yaml_text("{}", "monge tokenize", arguments.overrides, options);
   const std::string text = read(arguments.file);
+  std::optional<train::OutputFile> save;
+  if (!arguments.save.empty())
+    save.emplace("--save", arguments.save, std::vector<std::filesystem::path>{arguments.file});
 
   const auto start = Clock::now();
   const auto tokenizer = tokenizers().make(options.tokenizer, text);
@@ -69,7 +74,7 @@ void run(const Arguments& arguments) {
     const double seconds = seconds_since(begin);
     encoding = round == 0 ? seconds : std::min(encoding, seconds);
   }
-  if (!arguments.save.empty()) save(*tokenizer, ids, arguments.save);
+  if (save) save->write(json_text({{"ids", ids}, {"tokenizer", parse_json(tokenizer->save())}}) + "\n");
   const auto bytes = static_cast<double>(text.size()), tokens = static_cast<double>(ids.size());
   if (arguments.json) {
     fmt::print("{}\n", json_text({{"tokenizer", tokenizer->kind()},

@@ -24,7 +24,9 @@ std::optional<train::StepProfile> profile_of(const Arguments& arguments, const t
   if (parse_device(config.device).kind == DeviceKind::cuda) {
     throw InputError("--profile: kernel calls return before a GPU has done them; use nsys profile monge train ...");
   }
-  return std::optional<train::StepProfile>(std::in_place, arguments.profile);
+  std::vector<fs::path> reads = train::data_files(config);
+  reads.emplace_back(arguments.config);
+  return std::optional<train::StepProfile>(std::in_place, arguments.profile, reads);
 }
 
 /// What is missing on the command line of a resume is in its folder.

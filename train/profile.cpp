@@ -38,16 +38,8 @@ Json arguments_of(const Event& event) {
 
 }  // namespace
 
-StepProfile::StepProfile(ProfileOptions options) : options_(std::move(options)) {
-  // Found out now and not after the run. Nothing is written before then.
-  const std::filesystem::path folder = options_.file.has_parent_path() ? options_.file.parent_path() : ".";
-  const int reason = std::filesystem::is_directory(options_.file) ? EISDIR
-                     : ::access(folder.c_str(), W_OK | X_OK) != 0 ? errno
-                                                                  : 0;
-  if (reason != 0) {
-    throw InputError(fmt::format("--profile: cannot write {}: {}", options_.file.string(), std::strerror(reason)));
-  }
-}
+StepProfile::StepProfile(ProfileOptions options, std::span<const std::filesystem::path> read)
+    : options_(std::move(options)), file_("--profile", options_.file, read) {}
 
 StepProfile::~StepProfile() {
   if (profile::active()) profile::stop();  // the run has failed
@@ -64,7 +56,7 @@ void StepProfile::end_step() {
 
 std::string StepProfile::finish() {
   if (profile::active()) events_ = profile::stop();
-  write_text_file(options_.file, chrome_trace(events_));
+  file_.write(chrome_trace(events_));
   if (events_.empty()) {
     return fmt::format("profile  {} is empty: the run had {} steps, and the profile starts at step {} of it",
                        options_.file.string(), step_, options_.first);

@@ -7,10 +7,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "core/profile/profile.h"
+#include "train/folder/output_file.h"
 
 namespace monge::train {
 
@@ -22,8 +24,8 @@ struct ProfileOptions {
 
 class StepProfile {
  public:
-  /// Throws InputError when the file cannot be written.
-  explicit StepProfile(ProfileOptions options);
+  /// Throws InputError when the file cannot be written, or is one of those that the run `reads`.
+  explicit StepProfile(ProfileOptions options, std::span<const std::filesystem::path> reads = {});
   ~StepProfile();
   StepProfile(const StepProfile&) = delete;
   StepProfile& operator=(const StepProfile&) = delete;
@@ -38,6 +40,7 @@ class StepProfile {
   bool within() const { return step_ >= options_.first && step_ < options_.first + options_.steps; }
 
   const ProfileOptions options_;
+  const OutputFile file_;
   std::int64_t step_ = 0;  // of this process
   std::vector<profile::Event> events_;
 };

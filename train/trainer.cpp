@@ -325,6 +325,7 @@ bool Trainer::is_lowest() {
 
 void Trainer::save(bool lowest) {
   const profile::Span span("checkpoint");
+  folder_->check();
   if (lowest) {
     state_.best_val_loss = state_.val_loss;
     state_.best_step = state_.step;
@@ -365,6 +366,7 @@ void Trainer::check_finite(const StepRecord& record) {
 }
 
 void Trainer::diverge(const std::string& message) {
+  folder_->check();
   RunSummary s = summary();
   s.diverged = true;
   s.message = message;
@@ -385,6 +387,7 @@ RunSummary Trainer::summary() const {
 }
 
 void Trainer::finish() {
+  folder_->check();
   const optim::EvaluationWeights averaged(*run_.optimizer);
   if (!evaluation_) {  // resumed after the last step
     evaluation_ =

@@ -10,7 +10,7 @@ namespace monge::optim {
 
 void DirectedOptions::fields(Fields& f) {
   f("damping", damping,
-    {.doc = "added to the Fisher, relative to its mean eigenvalue", .min = 0.0, .exclusive_min = true});
+    {.doc = "added to the Fisher, relative to its mean eigenvalue", .min = 0.0, .max = 1e12, .exclusive_min = true});
   f("momentum", momentum,
     {.doc = "decay of the averaged gradient that is preconditioned; 0: none", .min = 0.0, .max = 1.0});
   f("graft", graft,

@@ -118,10 +118,18 @@ class FisherUpdate : public DirectedUpdate {
     for (LayerFactors& layer : factors_) {
       for (std::size_t f = 0; f < factor_names.size(); ++f) {
         const Tensor inverse = Tensor::like(layer.inverse[f]);
-        damped_inverse_on_device(layer.average[f], identities_[f], unbias, std::sqrt(options_.damping), inverse);
+        damped_inverse_on_device(layer.average[f], identities_[f], unbias, relative_shift(layer.average[f].size(1)),
+                                 inverse);
         step.set(layer.inverse[f], inverse);
       }
     }
+  }
+
+  /// What is added to the diagonal of a factor of size n, relative to its mean: the square root of the damping, but
+  /// never less than what makes a singular factor positive definite among the rounding of its elements.
+  double relative_shift(std::int64_t n) const {
+    const double resolved = dtype() == DType::f64 ? 1e-14 : 1e-6;
+    return std::max(std::sqrt(options_.damping), resolved * static_cast<double>(n));
   }
 
   /// The host does not wait for a GPU.
@@ -139,8 +147,7 @@ class FisherUpdate : public DirectedUpdate {
         for (std::int64_t k = 0; k < count * n; ++k) trace += last[k * n + k % n];
         if (!std::isfinite(trace)) return;  // squares that their floats cannot hold
         const double mean = trace / static_cast<double>(count * n);
-        shifts.insert(shifts.end(), static_cast<std::size_t>(count),
-                      std::max(std::sqrt(options_.damping) * mean, 1e-30));
+        shifts.insert(shifts.end(), static_cast<std::size_t>(count), std::max(relative_shift(n) * mean, 1e-30));
       }
       const std::vector<double> inverses = damped_inverses(matrices, n, shifts);
       const auto size = static_cast<std::size_t>(count * n * n);

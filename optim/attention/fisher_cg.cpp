@@ -6,6 +6,7 @@
 // lambda is relative to the mean eigenvalue of F, estimated from one random probe (Hutchinson 1989). It keeps the
 // layer's inputs and projections, waits for the device in every iteration, and is meant for small models and as a
 // reference for `fisher`.
+#include <algorithm>
 #include <cmath>
 #include <optional>
 
@@ -70,15 +71,20 @@ class FisherCgUpdate : public DirectedUpdate {
 
     const double lambda = options_.damping * mean_eigenvalue(call, x, i, step);
     const Tensor r = gradient.clone(), p = gradient.clone(), product = Tensor::like(x);
+    // The residual is carried along, not measured: below the precision of its numbers it means nothing.
+    const double resolved = x.dtype() == DType::f64 ? 1e-15 : 1e-7;
+    const double enough = std::max(options_.tolerance, resolved);
     double squared = start;
     for (std::int64_t k = 0; k < options_.iterations; ++k) {
       copy(nn::fisher_product(call, p), product);
       axpy(lambda, p, product);
-      const double alpha = squared / inner(p, product);
+      const double curvature = inner(p, product);
+      if (!(curvature > 0.0) || !std::isfinite(curvature)) return;
+      const double alpha = squared / curvature;
       axpy(alpha, p, x);
       axpy(-alpha, product, r);
       const double next = inner(r, r);
-      if (next <= options_.tolerance * options_.tolerance * start) return;
+      if (next <= enough * enough * start) return;
       scale(p, next / squared, p);
       add(p, r, p);
       squared = next;

@@ -62,7 +62,8 @@ class Adafactor : public Rule {
 
   void directions(const Step& step, const Tensor& u) override {
     const Tensor clip = slot(step.control, Control::clip);
-    const Tensor rate = scale(slot(step.control, Control::lr), context().lr > 0.0 ? 1.0 / context().lr : 1.0);
+    constexpr double least = 1e-30;  // below it nothing moves, and 1 / lr is no float
+    const Tensor rate = scale(slot(step.control, Control::lr), context().lr > least ? 1.0 / context().lr : 1.0);
     const double decay = 1.0 - std::pow(static_cast<double>(step.number), -options_.decay);
     for (std::size_t i = 0; i < moments_.size(); ++i) {
       const Target& target = context().targets[i];

@@ -17,7 +17,7 @@ struct MarsOptions : Options {
   double beta = 0.95;
   double norm = 1.0;
   void fields(Fields& f) override {
-    f("gamma", gamma, {.doc = "strength of the correction by the previous gradient; 0: none", .min = 0.0});
+    f("gamma", gamma, {.doc = "strength of the correction by the previous gradient; 0: none", .min = 0.0, .max = 1e3});
     f("beta", beta, {.doc = "decay of the first moment of the rule", .min = 0.0, .max = 1.0});
     f("norm", norm, {.doc = "largest norm of a parameter's corrected gradient; 0: no limit", .min = 0.0});
   }

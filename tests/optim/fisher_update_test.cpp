@@ -209,6 +209,18 @@ double row_divergence(const DenseAttention& d, const Matrix& change) {
   return total / static_cast<double>(d.counted_rows());
 }
 
+// Whatever damping and tolerance may be, a step is finite: factors of few rows are singular.
+TEST(Fisher, AnyAllowedDampingGivesAFiniteStep) {
+  const DenseAttention d = random_attention(sizes(2, 2, 3), 3);
+  for (const char* damping : {"1.0e-300", "1.0e-20", "1.0e-9", "1.0e+12"}) {
+    for (const char* update : {"fisher, ", "fisher_cg, iterations: 1000, tolerance: 0, ",
+                               "fisher_cg, iterations: 1000, tolerance: 1.0e-30, "}) {
+      const std::string yaml = fmt::format("name: sgd, attention: {{update: {}damping: {}}}", update, damping);
+      EXPECT_TRUE(take_step(d, yaml, 3).change.allFinite()) << yaml;
+    }
+  }
+}
+
 // kl_clip is twice the divergence that a step may cause, to second order: exactly v'Fv <= kl_clip, and the divergence
 // comes to half of that as steps get short.
 TEST(FisherCg, AClippedStepMovesTheRowsByHalfTheClip) {

@@ -389,6 +389,7 @@ TEST(Comparison, VariantsAreAlikeButForWhatTheyDeclare) {
     EXPECT_HAS(folder.refused(comparison_of(fmt::format("  a: {{}}\n  b: {{unlike: [{}]}}\n", key))), "unlike: ");
   }
   EXPECT_HAS(folder.refused(comparison_of("  a: {}\n  b: {train: {seed: 4}}\n")), "train.seed");
+  EXPECT_HAS(folder.refused(comparison_of("  a: {}\n", "budgets: [1.0e+18]\n")), "budgets.0: ");
 
   const Comparison c = folder.read(
       comparison_of("  a: {}\n  b: {unlike: [model, train.batch], model: {bias: true}, train: {batch: [2, 4]}}\n"));

@@ -88,6 +88,7 @@ TEST_F(ProgramTest, ProfilesStepsOfARun) {
 
   EXPECT_EQ(program.run("train config.yaml --out late train.steps=4 --profile late.json --profile-first 5").code, 0);
   EXPECT_HAS(read_file(program / "stdout"), "late.json is empty: the run had 4 steps");
+  expect_refused("train config.yaml --profile config.yaml", "read by the same command");
   expect_refused("train config.yaml --profile nowhere/trace.json", "nowhere/trace.json: No such file");
   expect_refused("train config.yaml device=cuda --profile trace.json", "nsys");
   expect_refused("train config.yaml --profile-steps 5", "--profile");
@@ -205,7 +206,9 @@ TEST_F(ProgramTest, TokenizeSaysWhatATokenizerMakesOfAText) {
   const auto kept = nlohmann::json::parse(std::ifstream(program / "kept.json"));
   EXPECT_EQ(kept.at("tokenizer").dump(), R"({"kind":"bpe","merges":[[104,101]]})");
   EXPECT_EQ(kept.at("ids").size(), 31 - 4);
-  EXPECT_EQ(program.run("tokenize text.txt --save none/kept.json").code, 3);
+  for (const char* arguments : {"text.txt --save none/kept.json", "text.txt --save text.txt", "."}) {
+    EXPECT_EQ(program.run(std::string("tokenize ") + arguments).code, 2) << arguments;
+  }
   EXPECT_HAS(program.run("tokenize text.txt tokenizer.kind=char").out, "[t][h][e][ ][c]");
   EXPECT_EQ(program.run("tokenize none.txt").code, 2);
   EXPECT_HAS(program.run("tokenize text.txt tokenizer.vocab=7").err, "tokenizer.vocab");

@@ -7,6 +7,7 @@
 
 #include "support/expect_error.h"
 #include "support/tiny_run.h"
+#include "train/folder/output_file.h"
 
 namespace monge::train {
 namespace {
@@ -87,6 +88,40 @@ TEST(FolderLock, IsNotWrittenThroughALink) {
   fs::create_symlink(dir / "victim", dir / "run/.lock");
   EXPECT_HAS(error_of([&] { const FolderLock lock(dir / "run", "run"); }), "'.lock' is a link");
   EXPECT_EQ(read_file(dir / "victim"), "keep");
+}
+
+TEST(FolderLock, NoticesThatTheFolderIsElsewhere) {
+  const TempDirectory dir;
+  {
+    const FolderLock lock(dir / "run", "run");
+    EXPECT_NO_THROW(lock.check());
+    fs::rename(dir / "run", dir / "moved");
+    EXPECT_HAS(error_of<RunError>([&] { lock.check(); }), "was moved or removed");
+    const FolderLock other(dir / "run", "run");
+    EXPECT_THROW(lock.check(), RunError);
+    EXPECT_NO_THROW(other.check());
+  }
+  EXPECT_TRUE(fs::exists(dir / "moved"));
+}
+
+TEST(OutputFile, IsAPlainFileThatNothingIsReadFrom) {
+  const TempDirectory dir;
+  write_file(dir / "text.txt", "text");
+  fs::create_symlink("text.txt", dir / "link");
+  fs::create_directory(dir / "folder");
+  fs::create_symlink("not_there", dir / "dangling");
+  write_file(dir / "old.json", "old");
+  fs::create_symlink("old.json", dir / "ahead");
+  const std::vector<fs::path> read{dir / "text.txt"};
+  for (const char* name : {"text.txt", "link", "folder", "dangling", "none/file", ""}) {
+    EXPECT_HAS(error_of([&] { OutputFile("--save", name[0] == '\0' ? fs::path() : dir / name, read); }), "--save")
+        << name;
+  }
+  EXPECT_HAS(error_of([&] { OutputFile("--save", "/dev/null"); }), "no plain file");
+  OutputFile("--save", dir / "ahead", read).write("one");
+  EXPECT_TRUE(fs::is_symlink(dir / "ahead"));
+  EXPECT_EQ(read_file(dir / "old.json"), "one");
+  EXPECT_EQ(read_file(dir / "text.txt"), "text");
 }
 
 TEST(RunFolder, IsClaimedBeforeItIsLookedInto) {

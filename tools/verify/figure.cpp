@@ -3,11 +3,10 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <fstream>
 
-#include "core/error.h"
 #include "tools/plot/gnuplot.h"
 #include "tools/verify/row.h"
+#include "train/folder/output_file.h"
 
 namespace monge::tools {
 namespace {
@@ -85,14 +84,8 @@ std::string figure_svg() {
 }
 
 void write_figure(const std::filesystem::path& file) {
-  const auto refuse = [&] {
-    throw InputError(fmt::format("{} cannot be written; --figure names a file in an existing folder", file.string()));
-  };
-  if (!std::filesystem::is_directory(std::filesystem::absolute(file).parent_path())) refuse();
-  const std::string svg = figure_svg();
-  std::ofstream out(file, std::ios::binary);
-  out << svg;
-  if (!out.flush()) refuse();
+  const train::OutputFile output("--figure", file);
+  output.write(figure_svg());
 }
 
 }  // namespace monge::tools

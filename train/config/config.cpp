@@ -123,6 +123,25 @@ GpuSettings gpu_settings_of(const Config& config) {
           .tuning_file = config.cuda.tuning_file};
 }
 
+namespace {
+
+void add_files(const YamlNode& node, std::vector<std::filesystem::path>& files) {
+  for (const YamlEntry& entry : node.entries) add_files(entry.value, files);
+  for (const YamlNode& item : node.items) add_files(item, files);
+  std::error_code ignored;
+  const bool is_file = node.kind == YamlNode::Kind::scalar && std::filesystem::is_regular_file(node.text, ignored);
+  if (is_file) files.emplace_back(node.text);
+}
+
+}  // namespace
+
+std::vector<std::filesystem::path> data_files(const Config& config) {
+  Config copy = config;
+  std::vector<std::filesystem::path> files;
+  add_files(*parse_yaml(write_yaml(copy), "configuration").find("data"), files);
+  return files;
+}
+
 nn::Precision precision_of(const Config& config) {
   return config.train.precision == "bfloat16" ? nn::Precision::bfloat16 : nn::Precision::float32;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,9 @@ struct Config : Options {
 
 /// Reads a YAML file with "key.path=value" overrides on top. Throws InputError, see core/options/yaml.h.
 Config load_config(const std::string& path, const std::vector<std::string>& overrides = {});
+
+/// The files that keys under `data` name.
+std::vector<std::filesystem::path> data_files(const Config& config);
 
 /// `train.precision` as the model's parameters know it.
 nn::Precision precision_of(const Config& config);

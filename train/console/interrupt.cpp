@@ -1,13 +1,27 @@
 #include "train/console/interrupt.h"
 
 #include <signal.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstddef>
+#include <string_view>
 
 namespace monge::train {
 namespace {
 
 volatile std::sig_atomic_t interrupted = 0;
+
+volatile std::sig_atomic_t somebody_watches = 0;
+
+void on_signal(int) {
+  interrupted = 1;
+  if (somebody_watches == 0) return;
+  constexpr std::string_view text = "\nstopping at the end of this step; a second signal stops at once\n";
+  const int reason = errno;
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
+  errno = reason;
+}
 
 /// Signals to this thread, the main one, are handled on a stack of their own: product kernels that oneDNN generates
 /// keep numbers below the stack pointer, further than the system spares.
@@ -22,9 +36,10 @@ void handle_signals_elsewhere() {
 
 Interrupt::Interrupt() {
   interrupted = 0;
+  somebody_watches = ::isatty(STDERR_FILENO);
   handle_signals_elsewhere();
   struct sigaction action {};
-  action.sa_handler = [](int) { interrupted = 1; };
+  action.sa_handler = on_signal;
   // The second signal finds the default again.
   action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART | SA_ONSTACK;
   sigaction(SIGINT, &action, &previous_int_);

@@ -85,18 +85,31 @@ bool FolderLock::lock() {
     warning_ = fmt::format("'{}' is on a file system without locks ({}): see to it that nothing else writes there",
                            folder_.string(), std::strerror(reason));
   }
-  struct stat locked {
-  }, named{};
-  if (::fstat(descriptor_, &locked) != 0 || ::lstat(file_.c_str(), &named) != 0 || locked.st_ino != named.st_ino ||
-      locked.st_dev != named.st_dev) {
+  if (!is_in_place()) {
     release();
     return false;  // what is locked is the file of a holder that has just let go
   }
-  if (!S_ISREG(locked.st_mode)) fail(fmt::format("'{}' is no plain file; remove it", file_name));
+  if (!fs::is_regular_file(fs::symlink_status(file_, error)))
+    fail(fmt::format("'{}' is no plain file; remove it", file_name));
   const std::string text = holder() + "\n";
   // The lock holds without the text too, on a full disk. Other machines see what is flushed.
   if (::ftruncate(descriptor_, 0) == 0 && ::pwrite(descriptor_, text.data(), text.size(), 0) > 0) ::fsync(descriptor_);
   return true;
+}
+
+bool FolderLock::is_in_place() const {
+  struct stat locked {
+  }, named{};
+  return ::fstat(descriptor_, &locked) == 0 && ::lstat(file_.c_str(), &named) == 0 && locked.st_ino == named.st_ino &&
+         locked.st_dev == named.st_dev;
+}
+
+void FolderLock::check() const {
+  if (is_in_place()) return;
+  throw RunError(
+      fmt::format("'{}' was moved or removed while this {} was at work there; what it has written is where the folder "
+                  "is now, and nothing more is written. Put it back to continue",
+                  folder_.string(), work_));
 }
 
 void FolderLock::release() {
@@ -111,9 +124,10 @@ void FolderLock::remove_made() const {
 }
 
 FolderLock::~FolderLock() {
-  ::unlink(file_.c_str());
+  const bool mine = is_in_place();  // else it is another's
+  if (mine) ::unlink(file_.c_str());
   release();
-  remove_made();
+  if (mine) remove_made();
 }
 
 }  // namespace monge::train

@@ -29,6 +29,8 @@ class FolderLock {
 
   /// Absolute, without a slash at its end.
   const std::filesystem::path& folder() const { return folder_; }
+  /// Throws RunError when the folder is no longer where it was: moved or removed, whatever is at its place now.
+  void check() const;
   /// Why nothing is locked, on a file system without locks; else empty.
   const std::string& warning() const { return warning_; }
 
@@ -36,6 +38,8 @@ class FolderLock {
 
  private:
   bool lock();
+  /// Whether the file at its place is the one that is locked.
+  bool is_in_place() const;
   void release();
   void remove_made() const;
 

@@ -26,6 +26,8 @@ class RunFolder {
 
   /// Whether the run that it may hold is continued.
   bool resume() const { return resume_; }
+  /// Before anything is written later on: FolderLock::check.
+  void check() const { lock_.check(); }
   /// What users should know of it; empty: nothing.
   const std::string& warning() const { return lock_.warning(); }
 

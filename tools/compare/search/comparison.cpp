@@ -143,7 +143,10 @@ void ComparisonOptions::fields(Fields& f) {
     {.doc = "name: settings laid over recipe and base; a list for a key that takes one number is an axis to be swept",
      .required = true});
   f("budgets", budgets,
-    {.doc = "lengths of the reported runs, rising; the warmup keeps its share", .unit = "x train.steps", .min = 0.001});
+    {.doc = "lengths of the reported runs, rising; the warmup keeps its share",
+     .unit = "x train.steps",
+     .min = 0.001,
+     .max = 1e6});
   f("seeds", seeds, {.doc = "which random numbers"});
   f("tune", tune, {.doc = "how settings are found"});
   f("report", report, {.doc = "how the settings found are measured"});
@@ -340,21 +343,18 @@ RunConfig Comparison::resolve(const PlannedRun& run) {
   }
   train::Config config;
   read_yaml_layers(std::move(layers), config);
-  const std::string yaml = write_yaml(config);
-  const YamlNode tree = parse_yaml(yaml, "configuration");
-  return {data_checksums(*tree.find("data")) + yaml, config.train.steps};
+  return {data_checksums(config) + write_yaml(config), config.train.steps};
 }
 
-/// A comment for every value below `data` that is the name of a file.
-std::string Comparison::data_checksums(const YamlNode& data) {
+/// A comment for every file that its data names.
+std::string Comparison::data_checksums(const train::Config& config) {
   std::string text;
-  for (const YamlEntry& entry : data.entries) text += data_checksums(entry.value);
-  for (const YamlNode& item : data.items) text += data_checksums(item);
-  std::error_code ignored;
-  if (data.kind != YamlNode::Kind::scalar || !fs::is_regular_file(data.text, ignored)) return text;
-  const auto [known, is_new] = checksums_.try_emplace(data.text);
-  if (is_new) known->second = train::file_checksum(data.text);
-  return fmt::format("# {} has checksum {}\n", data.text, train::checksum_text(known->second));
+  for (const fs::path& file : train::data_files(config)) {
+    const auto [known, is_new] = checksums_.try_emplace(file);
+    if (is_new) known->second = train::file_checksum(file);
+    text += fmt::format("# {} has checksum {}\n", file.string(), train::checksum_text(known->second));
+  }
+  return text;
 }
 
 }  // namespace monge::compare

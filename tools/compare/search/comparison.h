@@ -21,6 +21,7 @@
 
 #include "core/options/yaml.h"
 #include "tools/compare/search/tuned.h"
+#include "train/config/config.h"
 
 namespace monge::compare {
 
@@ -151,7 +152,7 @@ class Comparison {
   void compare_configs();
   void open_data();
   RunConfig resolve(const PlannedRun& run);
-  std::string data_checksums(const YamlNode& data);
+  std::string data_checksums(const train::Config& config);
 
   std::string text_;
   std::int64_t threads_ = 1;
@@ -160,7 +161,7 @@ class Comparison {
   std::vector<YamlNode> recipes_;  // of the workloads
   std::size_t baseline_ = 0;
   std::map<PlannedRun, RunConfig> configs_;
-  std::map<std::string, std::uint64_t> checksums_;  // of data files, as they were when first asked for
+  std::map<std::filesystem::path, std::uint64_t> checksums_;  // of data files, as they were when first asked for
 };
 
 }  // namespace monge::compare
