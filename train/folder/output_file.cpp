@@ -22,7 +22,7 @@ OutputFile::OutputFile(const std::string& option, const fs::path& named, std::sp
   if (named.empty() || error) refuse("it is no name of a file");
   const fs::file_status status = fs::status(path_, error);
   if (fs::is_symlink(path_, error)) refuse("it is a link that leads nowhere; name another file");
-  if (fs::is_directory(status)) refuse("it is a folder; name a file in it");
+  if (fs::is_directory(status)) refuse(std::strerror(EISDIR));
   if (fs::exists(status) && !fs::is_regular_file(status)) refuse("it is no plain file; name another one");
   for (const fs::path& other : read) {
     if (fs::equivalent(path_, other, error)) refuse("it is read by the same command; name another file");
