@@ -222,7 +222,7 @@ TEST(ReportTest, MarkdownAndCsvHoldTheSameNumbers) {
     const std::string variant = field("variant");
     ++rows;
     if (field("mean_loss") == "inf") {
-      EXPECT_HAS(markdown, "| " + variant + " | diverged | diverged |");
+      EXPECT_HAS(markdown, "| " + variant + " | " + field("verdict") + " | diverged |");
     } else if (!field("difference").empty()) {
       // In the row of this variant some cell begins with each number, at some number of decimals.
       bool found = false;
@@ -233,7 +233,7 @@ TEST(ReportTest, MarkdownAndCsvHoldTheSameNumbers) {
         for (std::size_t i = markdown.find(start); i != std::string::npos && !found; i = markdown.find(start, i + 1)) {
           const std::string row = markdown.substr(i, markdown.find('\n', i) - i);
           found = row.find(mean) != std::string::npos && row.find(apart) != std::string::npos &&
-                  row.find(" | " + p_value(std::stod(field("p_holm")))) != std::string::npos;
+                  row.find(" | " + p_value(std::stod(field("p")))) != std::string::npos;
         }
       }
       EXPECT_TRUE(found) << line;
@@ -253,7 +253,7 @@ TEST(ReportTest, AccuracyIsShownWhereAnswersAreDetermined) {
   const std::string markdown = to_markdown(page_of(results));
   EXPECT_HAS(markdown, "| optimizer | result | accuracy | final loss |");
   EXPECT_HAS(markdown, "| adamw | baseline | 99.99% |");
-  EXPECT_HAS(markdown, "| lion | diverged | – | diverged |");
+  EXPECT_HAS(markdown, "| lion | higher | – | diverged |");
   EXPECT_HAS(markdown, "| adamw | mess3 | 99.00% | 8 of 8 | 700 |");
   EXPECT_HAS(to_csv(results, analyse(results)), ",0.99,accuracy,8,700,");
 }

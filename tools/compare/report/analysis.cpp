@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <set>
 
 #include "core/error.h"
 #include "core/options/yaml_node.h"
@@ -39,6 +40,10 @@ std::vector<Unit> units_of(const Results& results, std::span<const Run* const> r
       unit.start += fmt::format("{} {} {}\n", run->seed, run->initial_weights, run->batches);
     }
     unit.loss = mean(losses);
+    if (const std::optional<double> optimum = results.workloads[members.front()->workload].optimum) {
+      for (double& loss : losses) loss = loss > *optimum ? std::log(loss - *optimum) : -infinity;
+      unit.log_excess = mean(losses);
+    }
   }
   return units;
 }
@@ -62,6 +67,8 @@ Row make_row(const Results& results, const Table& table, std::size_t variant) {
   row.units = units_of(results, runs);
   const std::vector<double> losses = losses_of(row.units);
   row.mean = losses.empty() ? infinity : mean(losses);
+  const std::optional<double> optimum = results.workloads[table.workload].optimum;
+  row.solved = optimum && row.mean - *optimum <= solved_excess;
   if (row.diverged == 0 && losses.size() >= 2) {
     row.deviation = standard_deviation(losses);
     row.interval = mean_interval(losses, 1.0 - results.level);
@@ -72,96 +79,134 @@ Row make_row(const Results& results, const Table& table, std::size_t variant) {
   return row;
 }
 
-/// None where a run diverged or a sample has fewer than two seeds.
-std::optional<Contrast> contrast(const Row& one, const Row& other, double level) {
-  if (!one.deviation || !other.deviation) return std::nullopt;
-  const CommonUnits common = common_units(one, other);
-  if (common.one.size() < 2) {
-    return Contrast{.units = std::min(one.units.size(), other.units.size()),
-                    .test = welch_t_test(losses_of(one.units), losses_of(other.units), 1.0 - level)};
+/// The units of a table, rising.
+std::vector<std::int64_t> units_of(const Table& table) {
+  std::set<std::int64_t> ids;
+  for (const Row& row : table.rows) {
+    for (const Unit& unit : row.units) ids.insert(unit.id);
   }
-  Contrast result{.units = common.one.size(), .test = paired_t_test(common.one, common.other, 1.0 - level)};
-  result.differences.resize(result.units);
-  std::ranges::transform(common.one, common.other, result.differences.begin(), std::minus{});
-  if (result.units <= max_sign_flips) result.sign_flip = sign_flip_test(result.differences);
-  return result;
+  return {ids.begin(), ids.end()};
 }
 
-/// Holm's correction over all of them, t tests and sign flips each as one family.
-void correct(const std::vector<Contrast*>& contrasts, double level) {
-  std::vector<double> t_tests, flips;
-  for (const Contrast* contrast : contrasts) {
-    t_tests.push_back(contrast->test.p);
-    if (contrast->sign_flip) flips.push_back(*contrast->sign_flip);
+/// The rows as contenders; `value` of a unit is what is tested.
+Contenders contenders_of(const Table& table, double guess, const std::function<double(const Unit&)>& value) {
+  Contenders contenders{.guess = guess};
+  const std::vector<std::int64_t> ids = units_of(table);
+  for (const Row& row : table.rows) {
+    std::vector<double>& values = contenders.values.emplace_back(ids.size(), std::numeric_limits<double>::quiet_NaN());
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const auto unit = std::ranges::find(row.units, ids[i], &Unit::id);
+      if (unit != row.units.end()) values[i] = value(*unit);
+    }
   }
-  t_tests = holm(t_tests);
-  flips = holm(flips);
-  auto flip = flips.begin();
-  for (std::size_t i = 0; i < contrasts.size(); ++i) {
-    contrasts[i]->p = t_tests[i];
-    contrasts[i]->significant = t_tests[i] <= level;
-    if (contrasts[i]->sign_flip) contrasts[i]->corrected_sign_flip = *flip++;
-  }
+  return contenders;
 }
 
-void compare_to_baseline(const Results& results, Analysis& analysis) {
-  std::vector<Contrast*> contrasts;
-  for (Table& table : analysis.tables) {
-    const Row& baseline = table.row_of(results.baseline);
-    for (Row& row : table.rows) {
-      if (row.variant == results.baseline) continue;
-      row.contrast = contrast(row, baseline, results.level);
-      if (row.contrast) contrasts.push_back(&*row.contrast);
-    }
+/// What a model that knows nothing loses, and no less than anything that was measured.
+double guess_of(const Results& results, const Table& table) {
+  const std::int64_t vocab = results.workloads[table.workload].vocab;
+  double guess = vocab > 0 ? std::log(static_cast<double>(vocab)) : 0.0;
+  for (const Row& row : table.rows) {
+    for (const double loss : row.losses) guess = std::isfinite(loss) ? std::max(guess, loss) : guess;
   }
-  correct(contrasts, results.level);
-  analysis.comparisons = contrasts.size();
+  return guess;
 }
 
-/// Every pair of every table is tested, corrected together: at least as strict as the tests against the baseline, so
-/// that the letters never claim more.
-void group(const Results& results, Analysis& analysis) {
-  struct Pair {
-    std::size_t table, one, other;  // rows that can be tested, best first
-    Contrast contrast;
-  };
-  std::vector<std::vector<Row*>> tested(analysis.tables.size());
-  std::vector<Pair> pairs;
-  for (std::size_t t = 0; t < tested.size(); ++t) {
-    for (Row& row : analysis.tables[t].rows) {
-      if (row.deviation) tested[t].push_back(&row);
-    }
-    for (std::size_t i = 0; i < tested[t].size(); ++i) {
-      for (std::size_t j = i + 1; j < tested[t].size(); ++j) {
-        pairs.push_back({t, i, j, contrast(*tested[t][i], *tested[t][j], results.level).value()});
-      }
-    }
-  }
-  std::vector<Contrast*> contrasts;
-  for (Pair& pair : pairs) contrasts.push_back(&pair.contrast);
-  correct(contrasts, results.level);
-  for (std::size_t t = 0; t < tested.size(); ++t) {
-    std::vector<std::pair<std::size_t, std::size_t>> different;
-    for (const Pair& pair : pairs) {
-      if (pair.table == t && pair.contrast.significant) different.emplace_back(pair.one, pair.other);
-    }
-    const std::vector<std::string> letters = group_letters(tested[t].size(), different);
-    for (std::size_t i = 0; i < letters.size(); ++i) tested[t][i]->group = letters[i];
-  }
-}
-
-void relate_to_baseline(const Results& results, Table& table) {
-  const Row& baseline = table.row_of(results.baseline);
+/// Whether the logarithms of excess losses can be tested: everything that was measured lies above the optimum.
+bool tests_excess(const Results& results, const Table& table) {
   const std::optional<double> optimum = results.workloads[table.workload].optimum;
+  return optimum && std::ranges::all_of(table.rows, [&](const Row& row) {
+           return std::ranges::all_of(row.losses, [&](double loss) { return loss > *optimum; });
+         });
+}
+
+Contrast contrast_of(const Row& row, const Row& baseline) {
+  Contrast contrast;
+  contrast.paired = true;
+  for (const Unit& unit : row.units) {
+    const auto match = std::ranges::find(baseline.units, unit.id, &Unit::id);
+    if (match == baseline.units.end()) continue;
+    ++contrast.units;
+    contrast.paired = contrast.paired && match->start == unit.start;
+    const double difference = unit.loss - match->loss;
+    if (std::isfinite(difference)) contrast.differences.push_back(difference);
+  }
+  return contrast;
+}
+
+/// Rows of two units or more that share a letter are not told apart.
+void letter(Table& table, std::span<const std::pair<std::size_t, std::size_t>> different) {
+  std::vector<std::size_t> place(table.rows.size()), tested;
+  for (std::size_t i = 0; i < table.rows.size(); ++i) {
+    place[i] = tested.size();
+    if (table.rows[i].units.size() >= 2) tested.push_back(i);
+  }
+  std::vector<std::pair<std::size_t, std::size_t>> pairs;
+  for (const auto& [one, other] : different) pairs.emplace_back(place[one], place[other]);
+  const std::vector<std::string> letters = group_letters(tested.size(), pairs);
+  for (std::size_t i = 0; i < letters.size(); ++i) table.rows[tested[i]].group = letters[i];
+}
+
+/// `sign` is 1 where the row is the first of the pair, else -1.
+Interval turned(const Interval& interval, double sign) {
+  return sign > 0.0 ? interval : Interval{-interval.high, -interval.low};
+}
+
+/// Tests all pairs of all tables as one family; fills contrasts, ratios and letters.
+void test(const Results& results, Analysis& analysis) {
+  std::vector<Contenders> of_losses, tested;
+  for (const Table& table : analysis.tables) {
+    const double guess = guess_of(results, table);
+    of_losses.push_back(contenders_of(table, guess, [](const Unit& unit) { return unit.loss; }));
+    const double optimum = results.workloads[table.workload].optimum.value_or(0.0);
+    tested.push_back(tests_excess(results, table)
+                         ? contenders_of(table, std::log(guess - optimum), [](const Unit& unit) { return unit.log_excess; })
+                         : of_losses.back());
+  }
+  const Family losses = test_family(of_losses, results.level), family = test_family(tested, results.level);
+  analysis.comparisons = family.tests;
+  for (std::size_t t = 0; t < analysis.tables.size(); ++t) {
+    Table& table = analysis.tables[t];
+    const bool on_excess = tests_excess(results, table);
+    std::vector<std::pair<std::size_t, std::size_t>> different;
+    for (std::size_t i = 0; i < family.pairs[t].size(); ++i) {
+      const PairTest &pair = family.pairs[t][i], &loss = losses.pairs[t][i];
+      Row &one = table.rows[pair.one], &other = table.rows[pair.other];
+      const bool solved = one.solved && other.solved;
+      if (pair.side != 0 && !solved) different.emplace_back(pair.one, pair.other);
+      const bool with_baseline = one.variant == results.baseline || other.variant == results.baseline;
+      if (!with_baseline) continue;
+      const double sign = other.variant == results.baseline ? 1.0 : -1.0;
+      Row& row = sign > 0.0 ? one : other;
+      Contrast contrast = contrast_of(row, sign > 0.0 ? other : one);
+      contrast.difference = sign * loss.difference;
+      contrast.interval = turned(loss.interval, sign);
+      contrast.on_excess = on_excess;
+      contrast.p = pair.p;
+      contrast.detectable = on_excess ? std::exp(detectable(pair, family)) : detectable(pair, family);
+      const Interval within{-results.margin, results.margin};
+      using Verdict = Contrast::Verdict;
+      contrast.verdict = solved                                                           ? Verdict::solved
+                         : results.margin > 0.0 && within.contains(contrast.interval.low) &&
+                                 within.contains(contrast.interval.high)                  ? Verdict::equivalent
+                         : pair.side * sign < 0.0                                         ? Verdict::lower
+                         : pair.side * sign > 0.0                                         ? Verdict::higher
+                                                                                          : Verdict::open;
+      if (on_excess && std::isfinite(pair.difference)) {
+        const Interval log = turned(pair.interval, sign);
+        row.excess_ratio = {std::exp(sign * pair.difference), {std::exp(log.low), std::exp(log.high)}};
+      }
+      row.contrast = std::move(contrast);
+    }
+    letter(table, different);
+  }
+}
+
+void relate_costs(const Results& results, Table& table) {
+  const Row& baseline = table.row_of(results.baseline);
   for (Row& row : table.rows) {
     if (baseline.cost.step_milliseconds > 0.0) {
       row.cost.slowdown = row.cost.step_milliseconds / baseline.cost.step_milliseconds;
-    }
-    if (!optimum || row.variant == results.baseline) continue;
-    const CommonUnits common = common_units(row, baseline);
-    const auto above = [&](double loss) { return loss > *optimum && std::isfinite(loss); };
-    if (common.one.size() >= 2 && std::ranges::all_of(common.one, above) && std::ranges::all_of(common.other, above)) {
-      row.excess_ratio = excess_ratio(common.one, common.other, *optimum, 1.0 - results.level);
     }
   }
 }
@@ -188,17 +233,6 @@ std::vector<const Run*> report_runs(const Results& results, const Table& table, 
   return runs;
 }
 
-CommonUnits common_units(const Row& one, const Row& other) {
-  CommonUnits common;
-  for (const Unit& unit : one.units) {
-    const auto match = std::ranges::find(other.units, unit.id, &Unit::id);
-    if (match == other.units.end() || match->start != unit.start) continue;
-    common.one.push_back(unit.loss);
-    common.other.push_back(match->loss);
-  }
-  return common;
-}
-
 Analysis analyse(const Results& results) {
   require(results.baseline < results.variants.size(), "analyse: baseline {} of {} variants", results.baseline,
           results.variants.size());
@@ -210,15 +244,25 @@ Analysis analyse(const Results& results) {
         table.rows.push_back(make_row(results, table, variant));
       }
       std::ranges::stable_sort(table.rows, {}, &Row::mean);
-      relate_to_baseline(results, table);
+      relate_costs(results, table);
     }
   }
-  compare_to_baseline(results, analysis);
-  group(results, analysis);
+  test(results, analysis);
   study_tuning(results, analysis);
   fit_budgets(results, analysis);
   profile_times(results, analysis);
   return analysis;
+}
+
+std::string_view verdict_name(Contrast::Verdict verdict) {
+  switch (verdict) {
+    case Contrast::Verdict::lower: return "lower";
+    case Contrast::Verdict::higher: return "higher";
+    case Contrast::Verdict::equivalent: return "equivalent";
+    case Contrast::Verdict::solved: return "solved";
+    case Contrast::Verdict::open: return "not told apart";
+  }
+  return "";
 }
 
 std::string table_name(const Results& results, const Table& table) {
@@ -242,14 +286,6 @@ const Tuned* tuned_for(const Results& results, std::size_t workload, std::size_t
   const auto found = std::ranges::find_if(
       results.tuned, [&](const Tuned& t) { return t.workload == workload && t.variant == variant; });
   return found == results.tuned.end() ? nullptr : &*found;
-}
-
-double detectable(const Contrast& contrast, double level, std::size_t comparisons) {
-  const auto n = static_cast<double>(contrast.units);
-  const double left = level / static_cast<double>(std::max<std::size_t>(1, comparisons));
-  const double error = contrast.test.standard_error;
-  return contrast.paired() ? detectable_paired_difference(error * std::sqrt(n), contrast.units, left)
-                           : detectable_difference(error * std::sqrt(n / 2.0), contrast.units, left);
 }
 
 }  // namespace monge::compare

@@ -1,7 +1,7 @@
 // Analysis: what the runs of a comparison show, as numbers.
 //
 // One table per workload and budget. Its rows are the variants, least mean loss first. A diverged run counts with an
-// infinite loss: the mean of its variant is infinite, and no t test applies. A failed run (no memory, a broken disk)
+// infinite loss: the mean of its variant is infinite, and ranks decide. A failed run (no memory, a broken disk)
 // says nothing about the optimizer and is left out, but counted.
 #pragma once
 
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tools/compare/runs/results.h"
+#include "tools/compare/statistics/family.h"
 #include "tools/compare/statistics/learning_rate.h"
 #include "tools/compare/statistics/scaling.h"
 #include "tools/compare/statistics/significance.h"
@@ -28,18 +29,22 @@ double at(const Point& point, Effort effort);
 /// A number for each effort.
 using PerEffort = std::array<double, efforts.size()>;
 
-/// mean(loss of one variant) - mean(loss of another), tested: by units that both have and that began alike, or, where
-/// they share fewer than two, as independent samples by Welch's test.
+/// A variant against the baseline, one of the pairs of the family (statistics/family.h). Where the best possible loss is
+/// known and everything lies above it, the logarithms of the excess losses are tested, else the losses.
 struct Contrast {
-  std::vector<double> differences;            // unit by unit; empty when not paired
-  std::size_t units = 0;                      // pairs, or the smaller sample
-  TTest test;                                 // its interval holds 1 - level
-  double p = 1.0;                             // of the t test, after Holm's correction
-  std::optional<double> sign_flip;            // p of up to 24 pairs, before
-  std::optional<double> corrected_sign_flip;  // and after Holm's correction
-  bool significant = false;                   // p <= level
+  std::vector<double> differences;  // of the losses, unit by unit, those of diverged units left out
+  std::size_t units = 0;            // that both have
+  bool paired = false;              // these began alike
+  double difference = 0.0;          // of the mean losses, nats; NaN where both have diverged units
+  Interval interval;                // of it, simultaneous with all pairs, 1 - level
+  bool on_excess = false;           // the test was of the logarithms
+  double p = 1.0;                   // corrected for all pairs
+  /// What the test would find with a probability of 80 % at least: a difference in nats, or a ratio of excess losses
+  /// above 1.
+  double detectable = 0.0;
+  enum class Verdict : std::uint8_t { lower, higher, equivalent, solved, open } verdict = Verdict::open;
 
-  bool paired() const { return !differences.empty(); }
+  bool differs() const { return verdict == Verdict::lower || verdict == Verdict::higher; }
 };
 
 /// What the steps of a variant took: over its report runs that did not fail.
@@ -52,9 +57,10 @@ struct Cost {
 
 /// What is compared: a study, with the mean loss of its reported runs, or where there is one study, a seed of it.
 struct Unit {
-  std::int64_t id = 0;  // number of the study, or seed
-  double loss = 0.0;    // infinite with a diverged run
-  std::string start;    // the seeds of its runs and what they began with
+  std::int64_t id = 0;      // number of the study, or seed
+  double loss = 0.0;        // infinite with a diverged run
+  double log_excess = 0.0;  // mean of the logarithms, where the optimum is known; so it is lower than that of the mean
+  std::string start;        // the seeds of its runs and what they began with
 };
 
 /// A variant on a workload at a budget.
@@ -70,7 +76,8 @@ struct Row {
   std::optional<double> accuracy;           // mean at the end; none where a run has none
   std::optional<Interval> interval;         // of the mean, 1 - level
   std::optional<Contrast> contrast;         // against the baseline; none of the baseline itself
-  std::optional<ExcessRatio> excess_ratio;  // relative to the baseline, where the optimum is known
+  std::optional<ExcessRatio> excess_ratio;  // relative to the baseline, where it was tested; simultaneous interval
+  bool solved = false;                      // the mean is the best possible one, but for solved_excess
   std::string group;                        // compact letter display: rows that share a letter are not distinguishable
   std::optional<SpeedUp> speed_up;          // over the baseline
 
@@ -111,9 +118,21 @@ struct Sensitivity {
   std::optional<LearningRateStudy> study;  // none when every rate diverged
 };
 
+/// What tuning chose for a variant on a workload in a study, and how sure that choice was.
+struct ChosenSetting {
+  const Tuned* tuned = nullptr;
+  double tuned_loss = 0.0;                // mean over its tuning runs
+  std::optional<double> reported_loss;    // mean over its reported runs at the tuned budget; infinite: one diverged
+  std::optional<double> runner_up;        // how much more the next best setting lost, on the seeds that both have
+  std::optional<double> runner_up_error;  // standard error of that; none with one seed
+  /// The seeds do not tell the two apart.
+  bool within_noise() const { return runner_up && runner_up_error && *runner_up < 2.0 * *runner_up_error; }
+};
+
 struct Analysis {
   std::vector<Table> tables;    // workload by workload, budgets rising
-  std::size_t comparisons = 0;  // t tests against the baseline, in all tables: corrected together
+  std::size_t comparisons = 0;  // pairs of variants in all tables: corrected together
+  std::vector<ChosenSetting> choices;  // in the order of Results::tuned
   std::vector<Sensitivity> sensitivities;
   std::vector<Scaling> scalings;     // where a variant has three budgets or more
   std::optional<Profiles> profiles;  // with two workloads or more that have a target
@@ -121,6 +140,8 @@ struct Analysis {
 
 Analysis analyse(const Results& results);
 
+/// "lower", "higher", "equivalent", "solved", "not told apart".
+std::string_view verdict_name(Contrast::Verdict verdict);
 /// "markov2", or with several budgets "markov2 at 2×".
 std::string table_name(const Results& results, const Table& table);
 /// What the variants are called: "optimizer" where they set nothing else, otherwise "variant".
@@ -134,8 +155,8 @@ const Tuned* tuned_for(const Results& results, std::size_t workload, std::size_t
 /// The table whose times count for the profile: at the budget 1 where there is one, else at the least.
 const Table& recipe_table(const Analysis& analysis, std::size_t workload);
 
-/// The difference that this test finds with 80 % probability at the level that is left for the first of
-/// `comparisons` tests, level / comparisons, where the seeds spread as they did.
-double detectable(const Contrast& contrast, double level, std::size_t comparisons);
+/// Nats per token above the best possible loss that count for nothing: between two variants that are so near, no
+/// difference is claimed.
+inline constexpr double solved_excess = 1e-3;
 
 }  // namespace monge::compare

@@ -11,7 +11,6 @@
 namespace monge::compare {
 
 inline constexpr double infinity = std::numeric_limits<double>::infinity();
-inline constexpr std::size_t max_sign_flips = 24;  // of sign_flip_test
 
 /// The report runs that did not fail, by seed.
 std::vector<const Run*> report_runs(const Results& results, const Table& table, std::size_t variant);
@@ -21,16 +20,10 @@ inline double loss_of(const Run& run) {
   return run.status == Run::Status::done && std::isfinite(run.final_loss) ? run.final_loss : infinity;
 }
 
-/// The losses of two rows in the units that both have and that began alike, in rising order.
-struct CommonUnits {
-  std::vector<double> one, other;
-};
-CommonUnits common_units(const Row& one, const Row& other);
-
 /// Fills the times to the workload's target.
 void measure_times(const Workload& workload, std::span<const Run* const> runs, Row& row);
 Cost cost_of(std::span<const Run* const> runs);
-/// Fills Analysis::sensitivities.
+/// Fills Analysis::sensitivities and choices.
 void study_tuning(const Results& results, Analysis& analysis);
 /// Fills Analysis::scalings and the speed-ups of the rows.
 void fit_budgets(const Results& results, Analysis& analysis);

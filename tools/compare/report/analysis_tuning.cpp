@@ -23,9 +23,60 @@ std::vector<LearningRatePoint> best_by_rate(const std::map<Settings, std::vector
   return points;
 }
 
+/// The losses of the tuning runs of a setting by seed.
+using BySeed = std::map<std::int64_t, double>;
+
+std::map<Settings, BySeed> tuning_of(const Results& results, const Tuned& tuned) {
+  std::map<Settings, BySeed> losses;
+  for (const Run& run : results.runs) {
+    const bool counts = run.stage == Stage::tune && run.status != Run::Status::failed && run.variant == tuned.variant &&
+                        run.workload == tuned.workload && run.study == tuned.study;
+    if (counts) losses[run.axes][run.seed] = loss_of(run);
+  }
+  return losses;
+}
+
+std::vector<double> values_of(const BySeed& losses) {
+  std::vector<double> values;
+  for (const auto& [seed, loss] : losses) values.push_back(loss);
+  return values;
+}
+
+ChosenSetting choice_of(const Results& results, const Tuned& tuned) {
+  ChosenSetting choice{.tuned = &tuned};
+  const std::map<Settings, BySeed> tuning = tuning_of(results, tuned);
+  const auto chosen = tuning.find(tuned.axes);
+  if (chosen == tuning.end()) return choice;
+  choice.tuned_loss = mean(values_of(chosen->second));
+  std::vector<double> reported;
+  for (const Run& run : results.runs) {
+    const bool counts = run.stage == Stage::report && run.status != Run::Status::failed && run.budget == 1.0 &&
+                        run.variant == tuned.variant && run.workload == tuned.workload && run.study == tuned.study;
+    if (counts) reported.push_back(loss_of(run));
+  }
+  if (!reported.empty()) choice.reported_loss = mean(reported);
+  for (const auto& [settings, losses] : tuning) {
+    if (settings == tuned.axes) continue;
+    std::vector<double> more;  // than the one chosen
+    for (const auto& [seed, loss] : losses) {
+      if (const auto same = chosen->second.find(seed); same != chosen->second.end()) more.push_back(loss - same->second);
+    }
+    // Of those with as many seeds as the finalists.
+    if (more.size() < chosen->second.size() || !std::isfinite(mean(more))) continue;
+    if (choice.runner_up && mean(more) >= *choice.runner_up) continue;
+    choice.runner_up = mean(more);
+    choice.runner_up_error.reset();
+    if (more.size() >= 2) {
+      choice.runner_up_error = standard_deviation(more) / std::sqrt(static_cast<double>(more.size()));
+    }
+  }
+  return choice;
+}
+
 }  // namespace
 
 void study_tuning(const Results& results, Analysis& analysis) {
+  for (const Tuned& tuned : results.tuned) analysis.choices.push_back(choice_of(results, tuned));
   std::map<std::tuple<std::size_t, double, std::size_t>, std::map<Settings, std::vector<double>>> trials;
   for (const Run& run : results.runs) {
     if (run.stage != Stage::tune || run.status == Run::Status::failed) continue;

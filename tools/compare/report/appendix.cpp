@@ -14,18 +14,45 @@ const std::string& name_of(const Results& results, const Run& run) { return resu
 
 Section settings_section(const Results& results, const Analysis& analysis) {
   Section section{.title = "Settings"};
-  Grid grid{.columns = {{variant_noun(results), false},
-                        {"workload", false},
-                        {"tuned settings", false},
-                        {"trials"},
-                        {"at the edge", false},
-                        {"given, not tuned", false}}};
+  Grid grid{.columns = {{variant_noun(results), false}, {"workload", false}}};
+  if (results.studies > 1) grid.columns.push_back({"study"});
+  for (const Column& column : std::initializer_list<Column>{{"tuned settings", false},
+                                                            {"trials"},
+                                                            {"tuned loss"},
+                                                            {"reported loss"},
+                                                            {"gap"},
+                                                            {"runner-up"},
+                                                            {"at the edge", false},
+                                                            {"given, not tuned", false}}) {
+    grid.columns.push_back(column);
+  }
   const auto or_dash = [](std::string text) { return text.empty() ? std::string("–") : text; };
-  for (const Tuned& tuned : results.tuned) {
-    grid.rows.push_back({results.variants[tuned.variant].name, results.workloads[tuned.workload].name,
-                         or_dash(settings(tuned.axes)), fmt::format("{}", tuned.trials),
-                         Cell(or_dash(listing(tuned.on_edge)), tuned.on_edge.empty() ? Tone::plain : Tone::bad),
-                         or_dash(listing(tuned.fixed))});
+  constexpr int digits = 4;
+  for (const ChosenSetting& choice : analysis.choices) {
+    const Tuned& tuned = *choice.tuned;
+    std::vector<Cell> cells{results.variants[tuned.variant].name, results.workloads[tuned.workload].name};
+    if (results.studies > 1) cells.push_back(fmt::format("{}", tuned.study + 1));
+    cells.push_back(or_dash(settings(tuned.axes)));
+    cells.push_back(fmt::format("{}", tuned.trials));
+    cells.push_back(fixed(choice.tuned_loss, digits));
+    cells.push_back(choice.reported_loss ? fixed(*choice.reported_loss, digits) : "–");
+    const bool comparable = choice.reported_loss && std::isfinite(*choice.reported_loss - choice.tuned_loss);
+    cells.push_back(comparable ? difference(*choice.reported_loss - choice.tuned_loss, digits) : "–");
+    cells.push_back(choice.runner_up ? Cell(difference(*choice.runner_up, digits) +
+                                                (choice.runner_up_error
+                                                     ? " ± " + fixed(*choice.runner_up_error, digits)
+                                                     : std::string()),
+                                            choice.within_noise() ? Tone::quiet : Tone::plain)
+                                     : Cell("–"));
+    cells.push_back(Cell(or_dash(listing(tuned.on_edge)), tuned.on_edge.empty() ? Tone::plain : Tone::bad));
+    cells.push_back(or_dash(listing(tuned.fixed)));
+    grid.rows.push_back(std::move(cells));
+  }
+  if (!grid.rows.empty()) {
+    section.blocks.push_back(Paragraph{
+        "Tuned loss: mean over the tuning runs of the setting that was chosen, among which it was the best; reported "
+        "loss: mean over its fresh seeds; the gap is what choosing has flattered it by. Runner-up: how much more the "
+        "next best setting lost on the same seeds, and the standard error of that."});
   }
   if (!grid.rows.empty()) section.blocks.push_back(std::move(grid));
   if (!results.comparison.empty()) section.blocks.push_back(Listing{"the comparison, as given", results.comparison});
@@ -96,19 +123,21 @@ Section method_section(const Results& results, const Analysis& analysis) {
                       "weights and the same batches, so differences are taken seed by seed.",
                       seeds(results.tune_seeds), seeds(results.report_seeds), variant_noun(results)),
           fmt::format(
-              "{} confidence intervals of means and differences are Student's; a t test assumes that differences are "
-              "nearly normal. Where seeds differ it is Welch's test (Biometrika 1947).",
-              percent(1.0 - results.level)),
-          "The sign-flip test assumes only that differences are symmetric about zero (Fisher, The design of "
-          "experiments, 1935). It checks the t test, which decides.",
-          fmt::format(
-              "p values are Holm's (Scand. J. Stat. 1979): over the {} against the baseline, and, for the letters "
-              "(Piepho, J. Comput. Graph. Stat. 2004), over all pairs of all tables, which is at least as strict.",
-              count(analysis.comparisons, "comparison")),
-          "Detectable is the minimum difference that would have been found with a power of 80% at the level that the "
-          "correction leaves for the first test.",
-          "The excess ratio is the geometric mean over seeds of the ratio of excess losses, with Student's interval of "
-          "its logarithm.",
+              "Claims: the differences of all {} of {}s, over all workloads and budgets, are tested as one family. A pair "
+              "is tested by Student's t over {}; where its differences do not all have one sign, the signed-rank test "
+              "(Wilcoxon 1945) must reject as well. With four {}s or more the spread of a pair is not taken to be less "
+              "than the median spread on its workload. Each pair is tested at {} / {} (Bonferroni), and its interval, the "
+              "hull of Student's and that of the averages of differences (Walsh 1949), is at the same level: a "
+              "difference is claimed where it excludes zero.",
+              count(analysis.comparisons, "pair"), variant_noun(results), results.studies > 1 ? "studies" : "seeds",
+              variant_noun(results), percent(results.level), analysis.comparisons),
+          "A pair with a diverged run is judged by the exact rank-sum test (Mann and Whitney 1947), in which it is the "
+          "worst, and from five on also as above, with the loss of guessing in its place.",
+          "Letters: Piepho, J. Comput. Graph. Stat. 2004, of the same claims. Intervals of single means are Student's.",
+          "Detectable is what a repetition would find with a probability of at least 80%, were seeds normally "
+          "distributed.",
+          "The excess ratio is the geometric mean of the ratio of excess losses; it is what is tested where the best "
+          "possible loss is known and no loss lies below it.",
           "Speed-up: D_eff / D with D_eff from the baseline's fitted power law (form: Hestness et al., "
           "arXiv:1712.00409); percentile bootstrap over seeds (Efron, Ann. Stat. 1979), which is a little too narrow "
           "for few seeds.",

@@ -91,10 +91,14 @@ Figure difference_figure(const Results& results, const Table& table) {
       drawing.add_data(name + "_seeds", seeds);
       drawing.layers.push_back(fmt::format("${}_seeds using 1:2 with points pt 6 ps 0.5 lc {} notitle", name, ink));
     }
-    const TTest& test = row->contrast->test;
-    low = std::min(low, test.interval.low);
-    high = std::max(high, test.interval.high);
-    drawing.add_data(name, {{test.difference, line, test.interval.low, test.interval.high}});
+    const Contrast& c = *row->contrast;
+    if (std::isfinite(c.difference) && std::isfinite(c.interval.low) && std::isfinite(c.interval.high)) {
+      low = std::min(low, c.interval.low);
+      high = std::max(high, c.interval.high);
+      drawing.add_data(name, {{c.difference, line, c.interval.low, c.interval.high}});
+    } else {
+      drawing.add_data(name, {{nothing, line, nothing, nothing}});
+    }
     drawing.layers.push_back(
         fmt::format("${} using 1:2:3:4 with xerrorbars pt 7 ps 0.8 lw 2.6 lc {} notitle", name, ink));
     names.push_back(fmt::format("{} {}", tic_text(results.variants[row->variant].name), line));

@@ -16,6 +16,8 @@ namespace {
 constexpr double plain_passes = 1.001;
 /// Spread of the milliseconds per step between runs of one configuration, relative to their mean.
 constexpr double steady = 0.1;
+/// From here on ranks alone can tell two variants apart.
+constexpr std::size_t few_studies = 5;
 
 class Finder {
  public:
@@ -31,6 +33,7 @@ class Finder {
     passes();
     optimum();
     divergence();
+    choices();
     power();
     timing();
     scope();
@@ -65,8 +68,9 @@ class Finder {
         if (row.losses.empty()) {
           add(Severity::error, "{} has no finished run on {}, so it has no rank there.", variant(row.variant),
               place(table));
-        } else if (row.losses.size() < 2) {
-          add(Severity::error, "{} has a single run on {}: without a second seed there is no interval and no test.",
+        } else if (row.units.size() < 2) {
+          add(Severity::error,
+              "{} has a single run on {}: without a second seed, or a second study, there is no interval and no test.",
               variant(row.variant), place(table));
         }
       }
@@ -99,10 +103,10 @@ class Finder {
     }
     for (const Table& table : analysis_.tables) {
       for (const Row& row : table.rows) {
-        if (row.contrast && !row.contrast->paired()) {
+        if (row.contrast && !row.contrast->paired) {
           add(Severity::warning,
-              "{} and {} share fewer than two seeds on {}: they were compared as independent samples "
-              "(Welch's test), which has less power than a paired test.",
+              "{} and {} on {} did not begin alike (other weights, other batches): nothing is paired, and differences "
+              "spread more.",
               variant(row.variant), variant(results_.baseline), place(table));
         }
       }
@@ -214,50 +218,51 @@ class Finder {
       for (const Row& row : table.rows) {
         if (row.diverged == 0) continue;
         add(Severity::warning,
-            "{} of {} of {} on {} diverged at the tuned settings: its mean loss is infinite, no t "
-            "test applies, and it is placed last.{}",
-            row.diverged, count(row.losses.size(), "run"), variant(row.variant), place(table),
-            row.variant == results_.baseline ? " It is the baseline: there is nothing to test against there." : "");
+            "{} of {} of {} on {} diverged at the tuned settings: its mean loss is infinite, it is placed last, and "
+            "ranks decide what is claimed of it.",
+            row.diverged, count(row.losses.size(), "run"), variant(row.variant), place(table));
       }
     }
   }
 
-  /// What the tests could have found, and what they disagree on.
+  /// How sure tuning was.
+  void choices() {
+    std::vector<std::string> close;
+    for (const ChosenSetting& choice : analysis_.choices) {
+      if (!choice.within_noise()) continue;
+      close.push_back(fmt::format("{} on {}{}", variant(choice.tuned->variant), workload(choice.tuned->workload),
+                                  results_.studies > 1 ? fmt::format(" (study {})", choice.tuned->study + 1) : ""));
+    }
+    if (close.empty()) return;
+    add(Severity::note,
+        "The choice of a setting was within noise for {}: the runner-up was not told apart from it. {}", listing(close),
+        results_.studies > 1 ? "Studies count that as spread." : "More studies (tune.studies) would count that as spread.");
+  }
+
+  /// What the tests could have found.
   void power() {
-    std::size_t most_pairs = 0;
+    const std::string unit = results_.studies > 1 ? "study" : "seed";
     for (const Table& table : analysis_.tables) {
       for (const Row& row : table.rows) {
-        if (row.contrast && row.contrast->sign_flip) most_pairs = std::max(most_pairs, row.contrast->units);
-      }
-    }
-    const auto comparisons = static_cast<double>(analysis_.comparisons);
-    const double least_p = std::exp2(1.0 - static_cast<double>(most_pairs));  // of a sign flip
-    const bool powerless = least_p * comparisons > results_.level;
-    for (const Table& table : analysis_.tables) {
-      for (const Row& row : table.rows) {
-        if (!row.contrast) continue;
-        const Contrast& contrast = *row.contrast;
-        if (!powerless && contrast.significant && contrast.corrected_sign_flip.value_or(0.0) > results_.level) {
-          add(Severity::warning,
-              "The t test finds a difference between {} and {} on {}, the sign-flip test does not (p = {}): the "
-              "differences may not be normally distributed. Run more seeds.",
-              variant(row.variant), variant(results_.baseline), place(table), p_value(*contrast.corrected_sign_flip));
-        }
-        if (contrast.significant) continue;
+        if (!row.contrast || row.contrast->verdict != Contrast::Verdict::open || row.diverged > 0) continue;
+        const Contrast& c = *row.contrast;
+        const std::string units =
+            c.units == 1 ? "1 " + unit : fmt::format("{} {}", c.units, unit == "study" ? "studies" : "seeds");
+        const std::string would = c.on_excess ? fmt::format("a ratio of excess losses of {}", factor(c.detectable))
+                                              : fmt::format("a difference of {}", significant_digits(c.detectable, 2));
+        const std::string seen = c.on_excess && row.excess_ratio ? factor(row.excess_ratio->ratio)
+                                                                 : significant_digits(std::abs(c.difference), 2);
         add(Severity::note,
-            "{} against {} on {}: not distinguishable. With {} and this spread, a difference of {} or more "
-            "would have been found with a probability of 80%; the one seen is {}.",
-            variant(row.variant), variant(results_.baseline), place(table), count(contrast.units, "seed"),
-            significant_digits(detectable(contrast, results_.level, analysis_.comparisons), 2),
-            significant_digits(std::abs(contrast.test.difference), 2));
+            "{} against {} on {}: not told apart. With {} and this spread, {} or more would have been found with a "
+            "probability of 80% at least; the one seen is {}.",
+            variant(row.variant), variant(results_.baseline), place(table), units, would, seen);
       }
     }
-    if (most_pairs > 0 && powerless) {
+    if (results_.studies > 1 && results_.studies < few_studies) {
       add(Severity::note,
-          "With {} the sign-flip test cannot fall below p = {}; corrected for {} it cannot confirm anything at "
-          "{}. It needs {} seeds. The t test, which assumes normal differences, is the only evidence.",
-          count(most_pairs, "seed"), significant_digits(least_p, 2), count(analysis_.comparisons, "comparison"),
-          percent(results_.level), static_cast<int>(std::ceil(1.0 + std::log2(comparisons / results_.level))));
+          "With {} studies everything rests on Student's law. From five on ranks can confirm it, and a variant that "
+          "always diverges can be told apart.",
+          results_.studies);
     }
   }
 

@@ -25,13 +25,12 @@ std::optional<double> value_if(bool present, double value) { return present ? st
 
 constexpr const char* csv_head =
     "workload,budget,variant,settings,trials,seeds,diverged,failed,mean_loss,sd,ci_low,ci_high,mean_accuracy,group,"
-    "difference,difference_ci_low,difference_ci_high,paired,p,p_holm,p_sign_flip,p_sign_flip_holm,"
-    "detectable_difference,excess_ratio,excess_ratio_ci_low,excess_ratio_ci_high,target,target_of,reached,steps_to_"
+    "difference,difference_ci_low,difference_ci_high,paired,tested,p,verdict,detectable,excess_ratio,excess_ratio_ci_low,excess_ratio_ci_high,target,target_of,reached,steps_to_"
     "target,"
     "seconds_to_target,forward_backwards_to_target,speed_up,speed_up_ci_low,speed_up_ci_high,step_milliseconds,"
     "slowdown,state_bytes,passes_per_step\n";
 
-std::string csv_line(const Results& results, const Analysis& analysis, const Table& table, const Row& row) {
+std::string csv_line(const Results& results, const Table& table, const Row& row) {
   const Workload& workload = results.workloads[table.workload];
   const Tuned* tuned = tuned_for(results, table.workload, row.variant);
   const auto& c = row.contrast;
@@ -55,15 +54,14 @@ std::string csv_line(const Results& results, const Analysis& analysis, const Tab
       csv_number(of(row.interval, [](const Interval& i) { return i.high; })),
       csv_number(row.accuracy),
       row.group,
-      csv_number(of(c, [](const Contrast& x) { return x.test.difference; })),
-      csv_number(of(c, [](const Contrast& x) { return x.test.interval.low; })),
-      csv_number(of(c, [](const Contrast& x) { return x.test.interval.high; })),
-      c ? (c->paired() ? "yes" : "no") : "",
-      csv_number(of(c, [](const Contrast& x) { return x.test.p; })),
+      csv_number(of(c, [](const Contrast& x) { return x.difference; })),
+      csv_number(of(c, [](const Contrast& x) { return x.interval.low; })),
+      csv_number(of(c, [](const Contrast& x) { return x.interval.high; })),
+      c ? (c->paired ? "yes" : "no") : "",
+      c ? (c->on_excess ? "log excess" : "loss") : "",
       csv_number(of(c, [](const Contrast& x) { return x.p; })),
-      csv_number(c ? c->sign_flip : std::nullopt),
-      csv_number(c ? c->corrected_sign_flip : std::nullopt),
-      csv_number(of(c, [&](const Contrast& x) { return detectable(x, results.level, analysis.comparisons); })),
+      c ? std::string(verdict_name(c->verdict)) : "",
+      csv_number(of(c, [](const Contrast& x) { return x.detectable; })),
       csv_number(of(row.excess_ratio, [](const ExcessRatio& x) { return x.ratio; })),
       csv_number(of(row.excess_ratio, low)),
       csv_number(of(row.excess_ratio, high)),
@@ -90,7 +88,7 @@ std::string csv_line(const Results& results, const Analysis& analysis, const Tab
 std::string to_csv(const Results& results, const Analysis& analysis) {
   std::string text = csv_head;
   for (const Table& table : analysis.tables) {
-    for (const Row& row : table.rows) text += csv_line(results, analysis, table, row);
+    for (const Row& row : table.rows) text += csv_line(results, table, row);
   }
   return text;
 }

@@ -46,18 +46,21 @@ class PageBuilder {
 
   /// "Muon ended with a lower loss than AdamW on a and b; it was not distinguishable from AdamW on c."
   std::string sentence(std::size_t which) const {
-    std::vector<std::string> lower, higher, same, diverged, untested;
+    std::vector<std::string> lower, higher, equivalent, solved, same, diverged, untested;
     for (const Table& table : analysis_.tables) {
       const Row& row = table.row_of(which);
       const std::string place = table_name(results_, table);
-      if (row.diverged > 0) {
-        diverged.push_back(fmt::format("{} ({} of {})", place, row.diverged, row.losses.size()));
-      } else if (!row.contrast) {
+      if (row.diverged > 0) diverged.push_back(fmt::format("{} ({} of {})", place, row.diverged, row.losses.size()));
+      if (!row.contrast) {
         untested.push_back(place);
-      } else if (!row.contrast->significant) {
-        same.push_back(place);
-      } else {
-        (row.contrast->test.difference < 0.0 ? lower : higher).push_back(place);
+        continue;
+      }
+      switch (row.contrast->verdict) {
+        case Contrast::Verdict::lower: lower.push_back(place); break;
+        case Contrast::Verdict::higher: higher.push_back(place); break;
+        case Contrast::Verdict::equivalent: equivalent.push_back(place); break;
+        case Contrast::Verdict::solved: solved.push_back(place); break;
+        case Contrast::Verdict::open: same.push_back(place); break;
       }
     }
     std::vector<std::string> parts;
@@ -66,12 +69,30 @@ class PageBuilder {
     };
     say(fmt::format("ended with a lower loss than {}", baseline_), lower);
     say(fmt::format("ended with a higher loss than {}", baseline_), higher);
-    say(fmt::format("was not distinguishable from {}", baseline_), same);
+    say(fmt::format("was equivalent to {} within {} nats", baseline_, results_.margin), equivalent);
+    say(fmt::format("ended, like {}, at the best possible loss", baseline_), solved);
+    say(fmt::format("was not told apart from {}", baseline_), same);
     say("had runs that diverged", diverged);
     say("could not be tested", untested);
     std::string text = variant(which);
     for (std::size_t i = 0; i < parts.size(); ++i) text += (i == 0 ? " " : "; it ") + parts[i];
     return text + ".";
+  }
+
+  /// What the claims are about.
+  std::string scope() const {
+    const std::string seeds = count(results_.report_seeds.size() / std::max<std::size_t>(1, results_.studies), "seed");
+    if (results_.studies > 1) {
+      return fmt::format(
+          "Every {} was tuned anew in each of {} studies, with seeds of its own, and the settings found were run on {} "
+          "more. What is claimed is of tuned {}s: the luck of tuning is part of the spread.",
+          noun_, results_.studies, seeds, noun_);
+    }
+    return fmt::format(
+        "Every {0} was tuned once, and the settings found were run on {1}. What is claimed is of these settings alone: "
+        "another tuning may find others, which are better or worse. Claims about tuned {0}s need several studies "
+        "(tune.studies).",
+        noun_, seeds);
   }
 
   void summary() {
@@ -82,22 +103,28 @@ class PageBuilder {
           Paragraph{fmt::format("Read this first: {} below {} why this comparison is not yet fair or not finished.",
                                 count(static_cast<std::size_t>(errors), "error"), errors == 1 ? "says" : "say")});
     }
-    page_.summary.push_back(Paragraph{fmt::format(
-        "{} on {}, each against the baseline {}, on {}:", count(results_.variants.size(), noun_),
-        count(results_.workloads.size(), "workload"), baseline_, count(results_.report_seeds.size(), "seed"))});
+    page_.summary.push_back(Paragraph{scope()});
+    for (const Variant& v : results_.variants) {
+      if (v.unlike.empty()) continue;
+      page_.summary.push_back(
+          Paragraph{fmt::format("Not like with like: {} also differs in {}.", v.name, listing(v.unlike))});
+    }
+    page_.summary.push_back(Paragraph{fmt::format("{} on {}, each against the baseline {}:",
+                                                  count(results_.variants.size(), noun_),
+                                                  count(results_.workloads.size(), "workload"), baseline_)});
     Bullets found;
     for (std::size_t i = 0; i < results_.variants.size(); ++i) {
       if (i != results_.baseline) found.items.push_back(sentence(i));
     }
     page_.summary.push_back(found);
     std::string limits =
-        "Lower and higher are claims about the mean final loss after the same number of steps. Not distinguishable "
-        "does not mean equal. This report says nothing about other workloads, sizes, budgets or settings.";
-    if (analysis_.comparisons > 1) {
+        "Lower and higher are claims about the final loss of typical runs after the same number of steps. Not told "
+        "apart does not mean equal. This report says nothing about other workloads, sizes or budgets.";
+    if (analysis_.comparisons > 0) {
       limits += fmt::format(
-          " All {} are corrected together: the chance of any false claim is at most {} where the "
-          "assumptions of the tests hold.",
-          count(analysis_.comparisons, "comparison"), percent(results_.level));
+          " All claims, verdicts, letters and intervals, come from one family of {}, corrected together: the chance "
+          "of any false claim is at most {}.",
+          count(analysis_.comparisons, "pair"), percent(results_.level));
     }
     page_.summary.push_back(Paragraph{limits});
     if (!lints_.empty()) page_.summary.push_back(lints_);
@@ -117,10 +144,12 @@ class PageBuilder {
   Cell result_cell(const Row& row) const {
     if (row.variant == results_.baseline) return {"baseline", Tone::quiet};
     if (row.losses.empty()) return {"no runs", Tone::bad};
-    if (row.diverged > 0) return {"diverged", Tone::bad};
-    if (!row.contrast) return {"not tested", Tone::quiet};
-    if (!row.contrast->significant) return {"not distinguishable", Tone::quiet};
-    return row.contrast->test.difference < 0.0 ? Cell("lower", Tone::good) : Cell("higher", Tone::bad);
+    if (!row.contrast) return row.diverged > 0 ? Cell("diverged", Tone::bad) : Cell("not tested", Tone::quiet);
+    const Contrast::Verdict verdict = row.contrast->verdict;
+    if (row.diverged > 0 && !row.contrast->differs()) return {"diverged", Tone::bad};
+    return {std::string(verdict_name(verdict)), verdict == Contrast::Verdict::lower    ? Tone::good
+                                                : verdict == Contrast::Verdict::higher ? Tone::bad
+                                                                                       : Tone::quiet};
   }
 
   static bool has_accuracy(const Table& table) {
@@ -132,6 +161,10 @@ class PageBuilder {
     if (row.diverged > 0) text += fmt::format(", {} diverged", row.diverged);
     if (row.failed > 0) text += fmt::format(", {} failed", row.failed);
     return text;
+  }
+
+  static std::string detectable_text(const Contrast& c, int digits) {
+    return c.on_excess ? factor(c.detectable) : fixed(c.detectable, digits);
   }
 
   std::vector<Cell> loss_cells(const Table& table, const Row& row, int digits) const {
@@ -152,12 +185,10 @@ class PageBuilder {
         return fmt::format("{} {}", factor(row.excess_ratio->ratio), factor_interval(row.excess_ratio->interval));
       }));
     }
-    cells.push_back(text_if(c.has_value(), [&] { return difference(c->test.difference, digits); }));
-    cells.push_back(text_if(c.has_value(), [&] { return difference_interval(c->test.interval, digits); }));
-    cells.push_back(text_if(c.has_value(), [&] { return p_value(c->p) + (c->paired() ? "" : " (Welch)"); }));
-    cells.push_back(text_if(c && c->corrected_sign_flip, [&] { return p_value(*c->corrected_sign_flip); }));
-    cells.push_back(
-        text_if(c.has_value(), [&] { return fixed(detectable(*c, results_.level, analysis_.comparisons), digits); }));
+    cells.push_back(text_if(c && !std::isnan(c->difference), [&] { return difference(c->difference, digits); }));
+    cells.push_back(text_if(c.has_value(), [&] { return difference_interval(c->interval, digits); }));
+    cells.push_back(text_if(c.has_value(), [&] { return p_value(c->p) + (c->paired ? "" : " (not paired)"); }));
+    cells.push_back(text_if(c.has_value(), [&] { return detectable_text(*c, digits); }));
     cells.push_back(text_if(!row.group.empty(), [&] { return row.group; }));
     cells.push_back(seeds_of(row));
     return cells;
@@ -166,15 +197,16 @@ class PageBuilder {
   void final_losses() {
     Section& s = section("Final loss");
     s.blocks.push_back(Paragraph{fmt::format(
-        "Mean ± standard deviation over seeds, in nats per token. Differences are relative to {}, seed by seed; "
-        "p values are corrected for all comparisons on this page (Holm). Optimizers that share a letter are not "
-        "distinguishable.",
-        baseline_)});
+        "Mean ± standard deviation over {0}, in nats per token. Differences are relative to {1}, {2} by {2}; p values "
+        "and intervals are corrected for all {3} pairs on this page, and a difference is claimed where its interval "
+        "excludes zero. Where the best possible loss is known, the ratio of the excess losses is tested. What share a "
+        "letter was not told apart.",
+        results_.studies > 1 ? "studies" : "seeds", baseline_, results_.studies > 1 ? "study" : "seed",
+        analysis_.comparisons)});
     if (std::vector<Figure> figures = difference_figures(results_, analysis_); !figures.empty()) {
       s.blocks.push_back(
-          Paragraph{fmt::format("Filled: the mean difference and its {} interval, before correction; "
-                                "open: single seeds.",
-                                confidence())});
+          Paragraph{fmt::format("Filled: the mean difference and its {} interval, corrected; open: single {}.",
+                                confidence(), results_.studies > 1 ? "studies" : "seeds")});
       s.blocks.push_back(Figures{std::move(figures)});
     }
     for (const Table& table : analysis_.tables) {
@@ -192,8 +224,8 @@ class PageBuilder {
         grid.columns.push_back({"excess"});
         grid.columns.push_back({"excess ratio"});
       }
-      for (const std::string& title : {std::string("difference"), level + " interval", std::string("p (t)"),
-                                       std::string("p (flips)"), std::string("detectable")}) {
+      for (const std::string& title : {std::string("difference"), level + " interval", std::string("p"),
+                                       std::string("detectable")}) {
         grid.columns.push_back({title});
       }
       grid.columns.push_back({"group", false});

@@ -19,6 +19,7 @@ std::vector<std::pair<std::string, double>> swept(const std::vector<Axis>& axes,
 void describe(const train::RunSummary& summary, Workload& workload) {
   workload.data = summary.data;
   workload.parameters = summary.parameters;
+  workload.vocab = summary.vocab;
   if (summary.optimum) workload.optimum = summary.optimum;
 }
 
@@ -68,6 +69,7 @@ Results collect_results(Comparison& comparison, const RunPlan& plan, Runs& runs,
                   .description = options.description,
                   .baseline = comparison.baseline(),
                   .level = options.report.level,
+                  .margin = options.report.margin,
                   .studies = comparison.studies(),
                   .tuned = plan.tuned,
                   .complete = plan.complete,

@@ -25,7 +25,8 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view stage_names[] = {"tune", "report"};
 /// Not in results of before there were studies.
-constexpr std::string_view later_keys[] = {"studies", "study", "unlike", "initial_weights", "batches"};
+constexpr std::string_view later_keys[] = {"studies", "study", "unlike", "initial_weights",
+                                            "batches", "margin", "vocab"};
 constexpr std::string_view status_names[] = {"done", "diverged", "failed"};
 
 /// S or const S.
@@ -42,6 +43,7 @@ void members(Is<Workload> auto& w, const auto& visit) {
   visit("name", w.name);
   visit("data", w.data);
   visit("parameters", w.parameters);
+  visit("vocab", w.vocab);
   visit("optimum", w.optimum);
   visit("target", w.target);
   visit("target_is_accuracy", w.target_is_accuracy);
@@ -91,6 +93,7 @@ void members(Is<Results> auto& r, const auto& visit) {
   visit("description", r.description);
   visit("baseline", r.baseline);
   visit("level", r.level);
+  visit("margin", r.margin);
   visit("variants", r.variants);
   visit("workloads", r.workloads);
   visit("studies", r.studies);

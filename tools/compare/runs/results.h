@@ -28,6 +28,7 @@ struct Workload {
   std::string name;
   std::string data;                  // what Dataset::description says
   std::int64_t parameters = 0;       // of the model
+  std::int64_t vocab = 0;            // V; 0: not known
   std::optional<double> optimum;     // loss of the best possible predictor on the validation data
   std::optional<double> target;      // validation loss, or accuracy, whose time is measured
   bool target_is_accuracy = false;   // 0 .. 1
@@ -71,7 +72,8 @@ struct Results {
   std::string title;
   std::string description;
   std::size_t baseline = 0;  // the variant that the others are tested against
-  double level = 0.05;       // of the tests, after correction
+  double level = 0.05;       // of all claims together
+  double margin = 0.0;       // nats per token: smaller differences are of no interest; 0: none
   std::vector<Variant> variants;
   std::vector<Workload> workloads;
   std::size_t studies = 1;                             // how often everything was tuned, with seeds of its own

@@ -129,7 +129,11 @@ void ReportOptions::fields(Fields& f) {
      .min = 1,
      .max = seeds_of_study - most_tuning_seeds});
   f("level", level,
-    {.doc = "chance of any false difference, over all tests", .min = 0.0, .max = 0.5, .exclusive_min = true});
+    {.doc = "chance of any false claim, over all pairs and workloads", .min = 0.0, .max = 0.5, .exclusive_min = true});
+  f("margin", margin,
+    {.doc = "differences within it are of no interest: where the interval shows that, a pair is called equivalent; 0: none",
+     .unit = "nats per token",
+     .min = 0.0});
 }
 
 void ComparisonOptions::fields(Fields& f) {

@@ -52,6 +52,7 @@ struct TuneOptions : Options {
 struct ReportOptions : Options {
   std::int64_t seeds = 5;
   double level = 0.05;
+  double margin = 0.0;
   void fields(Fields& f) override;
 };
 
