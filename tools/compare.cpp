@@ -1,9 +1,10 @@
-// monge compare COMPARISON [key.path=value ...] [--out DIR] [--forecast]
+// monge compare COMPARISON [key.path=value ...] [--out DIR] [--forecast] [--self-test]
 #include <algorithm>
 #include <chrono>
 #include <thread>
 
 #include "tools/commands.h"
+#include "tools/compare/report/analysis.h"
 #include "tools/compare/report/report.h"
 #include "tools/compare/runs/collect_results.h"
 #include "tools/compare/runs/forecast.h"
@@ -25,7 +26,7 @@ struct Arguments {
   std::string comparison;
   std::vector<std::string> overrides;
   std::string out;
-  bool forecast = false;
+  bool forecast = false, self_test = false;
 };
 
 /// Starts runs of these, in their order, until as many run as may.
@@ -58,10 +59,12 @@ ExitCode forecast(compare::Comparison& comparison, compare::Runs& runs) {
 ExitCode run(const Arguments& arguments) {
   using namespace compare;
   keep_running_without_readers();
-  const fs::path out =
-      arguments.out.empty() ? fs::path("runs") / fs::path(arguments.comparison).stem() : fs::path(arguments.out);
+  const fs::path out = arguments.out.empty() ? fs::path("runs") / (fs::path(arguments.comparison).stem().string() +
+                                                                   (arguments.self_test ? "-self-test" : ""))
+                                             : fs::path(arguments.out);
   const train::FolderLock lock(out, "comparison");
-  Comparison comparison(arguments.comparison, arguments.overrides, default_threads());
+  Comparison comparison(arguments.comparison, arguments.overrides, default_threads(),
+                        arguments.self_test ? Entrants::baseline_alone : Entrants::variants);
   Runs runs(out / "runs", build_text(), comparison.threads());
   if (arguments.forecast) return forecast(comparison, runs);
   ProgressDisplay display(stdout, comparison, runs);
@@ -83,6 +86,11 @@ ExitCode run(const Arguments& arguments) {
   const Results results = collect_results(comparison, plan, runs, build_text());
   write_results(results, out / "results.json");
   write_report(results, out);
+  if (plan.complete && arguments.self_test) {
+    const Analysis analysis = analyse(results);
+    train::show(stdout, fmt::format("self-test: {} of {} pairs were claimed to differ, and all are alike\n",
+                                    analysis.claims, analysis.comparisons));
+  }
   train::show(stdout, fmt::format("{}{}\n", plan.complete ? "" : "stopped; the same command continues. So far: ",
                                   (out / "report.html").string()));
   return plan.complete ? ExitCode::done : ExitCode::interrupted;
@@ -97,6 +105,8 @@ void add_compare(Command& program, ExitCode& exit_code) {
   command.option("overrides", arguments->overrides, "key.path=value: settings that replace those of the file");
   command.flag("--forecast", arguments->forecast,
                "Only say how many runs there will be and how long they take, from some steps of each kind");
+  command.flag("--self-test", arguments->self_test,
+               "Compare the baseline with itself under four names, each tuned with other seeds: every claim is false");
   command.option("--out", arguments->out,
                  "Folder of the comparison (default: runs/<comparison>); what is finished there is not run again");
   add_key_help(

@@ -226,16 +226,5 @@ TEST(SpeedUp, TheIntervalHoldsTheTruthAsOftenAsABootstrapOfEightDoes) {
   EXPECT_LT(covered, 100);
 }
 
-TEST(ExcessRatio, AgreesWithSciPy) {  // exp of scipy.stats.t.interval of the log ratios
-  const std::vector<double> a = {1.892, 1.885, 1.901, 1.879, 1.894, 1.888, 1.897, 1.883};
-  const std::vector<double> b = {1.876, 1.880, 1.889, 1.871, 1.885, 1.884, 1.879, 1.878};
-  const ExcessRatio found = excess_ratio(a, b, 1.8);
-  expect_relative(found.ratio, 1.1190009784307546, 1e-11);
-  expect_relative(found.interval.low, 1.0647593294886148, 1e-11);
-  expect_relative(found.interval.high, 1.1760058400524915, 1e-11);
-  EXPECT_THROW(excess_ratio(a, b, 1.875), std::invalid_argument);
-  EXPECT_THROW(excess_ratio(a, std::vector{2.0}, 1.8), std::invalid_argument);
-}
-
 }  // namespace
 }  // namespace monge::compare

@@ -356,10 +356,26 @@ TEST(RunPlan, StudiesTuneAnewWithSeedsOfTheirOwn) {
   for (std::size_t i = 0; i < plan.runs.size(); ++i) EXPECT_EQ(repeated.runs[i].seed, plan.runs[i].seed + 77000);
 }
 
+TEST(RunPlan, ABaselineAgainstItselfIsTunedWithOtherSeedsAndReportedOnTheSame) {
+  const Folder folder;
+  folder.read(comparison_of("  a: {optimizer: {lr: [1.0e-3, 2.0e-3, 4.0e-3]}}\n  b: {}\n", "tune: {studies: 2}\n"));
+  Comparison c(folder / "c.yaml", {}, cores, Entrants::baseline_alone);
+  ASSERT_EQ(c.variants(), 4u);
+  EXPECT_EQ(c.variant_name(2), "a 3");
+  const RunPlan plan = play(c, [](const PlannedRun& run) { return bowl(run.setting[0], 2e-3); });
+  std::map<std::int64_t, std::set<std::size_t>> tuning, report;  // variants by seed
+  for (const PlannedRun& run : plan.runs) (run.stage == Stage::tune ? tuning : report)[run.seed].insert(run.variant);
+  for (const auto& [seed, variants] : tuning) {
+    EXPECT_EQ(variants.size(), 1u) << seed;
+    EXPECT_FALSE(report.contains(seed));
+  }
+  for (const auto& [seed, variants] : report) EXPECT_EQ(variants.size(), 4u) << seed;
+}
+
 TEST(RunPlan, FinalistsAreChosenByAllOfTheirSeeds) {
   const Folder folder;
   Comparison c = folder.read(comparison_of("  a: {optimizer: {lr: [1.0e-3, 2.0e-3, 4.0e-3]}}\n"));
-  const std::int64_t first = c.tuning_seeds(0).front();
+  const std::int64_t first = c.tuning_seeds(0, 0).front();
   const auto loss = [&](const PlannedRun& run) {  // the first seed is lucky at 1e-3
     const double rate = run.setting[0];
     return rate == 1e-3 && run.seed == first ? -0.1 : bowl(rate, 2e-3);

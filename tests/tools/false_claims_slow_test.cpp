@@ -177,8 +177,8 @@ TEST(FalseClaims, AreThoseOfTheProtocolThatPlansRuns) {
   ASSERT_TRUE(plan.complete);
   ASSERT_EQ(plan.tuned.size(), comparison.variants() * comparison.studies());
   for (const Tuned& of_plan : plan.tuned) {
-    std::vector<std::int64_t> seeds = comparison.tuning_seeds(of_plan.study);
-    const std::vector<std::int64_t> more = comparison.final_seeds(of_plan.study);
+    std::vector<std::int64_t> seeds = comparison.tuning_seeds(of_plan.study, of_plan.variant);
+    const std::vector<std::int64_t> more = comparison.final_seeds(of_plan.study, of_plan.variant);
     seeds.insert(seeds.end(), more.begin(), more.end());
     EXPECT_EQ(seeds.size() + Protocol{}.report_seeds, Protocol{}.seeds());
     const auto loss = [&](std::size_t variant, const Setting& setting, std::size_t seed) {

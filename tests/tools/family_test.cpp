@@ -82,6 +82,18 @@ TEST(Family, UnitsThatOneLacksDoNotCount) {
   EXPECT_EQ(test_family(workloads, 0.05).tests, 1u);
 }
 
+// Deterministic losses: as many equal differences as there are units, up to rounding.
+TEST(Family, EqualDifferencesAreNoCertainty) {
+  const std::vector<double> start{0.1, 0.2, 0.3}, more{0.2, 0.3, 0.4};
+  expect_pairs({start, more}, {{0, 1, 0.0, -0.1, 0.0, 0.25, 0}});
+  expect_pairs({{1, 2, 3, 4, 5, 6, 7}, {2, 3, 4, 5, 6, 7, 8}}, {{0, 1, 0.0, -1.0, -1.0, 0.015625, -1}});
+}
+
+TEST(Family, TheGuessIsTheWorst) {
+  const std::vector<Contenders> workloads{{.values = {{1.0, infinity}, {1.0, 2.0}}}};
+  EXPECT_THROW(test_family(workloads, 0.05), std::invalid_argument);
+}
+
 // What is claimed is what the interval says, of all workloads together.
 TEST(Family, ClaimsADifferenceExactlyWhereItsIntervalExcludesZero) {
   RandomSequence random(3, 0);
@@ -114,8 +126,8 @@ TEST(Family, ClaimsADifferenceExactlyWhereItsIntervalExcludesZero) {
 
 TEST(Family, WhatItWouldFindIsAMultipleOfTheSpread) {
   // Of two variants: 2.26 at five units, 1.42 at eight; of twelve 4.46 and 2.48.
-  for (const auto& [variants, units, multiple] :
-       std::initializer_list<std::tuple<std::size_t, std::size_t, double>>{{2, 5, 2.26}, {2, 8, 1.42}, {12, 5, 4.46}, {12, 8, 2.48}}) {
+  for (const auto& [variants, units, multiple] : std::initializer_list<std::tuple<std::size_t, std::size_t, double>>{
+           {2, 5, 2.26}, {2, 8, 1.42}, {12, 5, 4.46}, {12, 8, 2.48}}) {
     std::vector<Contenders> workloads(1);
     RandomSequence random(7, 0);
     workloads[0].values.assign(variants, std::vector<double>(units));

@@ -159,9 +159,9 @@ void test(const Results& results, Analysis& analysis) {
     const double guess = guess_of(results, table);
     of_losses.push_back(contenders_of(table, guess, [](const Unit& unit) { return unit.loss; }));
     const double optimum = results.workloads[table.workload].optimum.value_or(0.0);
-    tested.push_back(tests_excess(results, table)
-                         ? contenders_of(table, std::log(guess - optimum), [](const Unit& unit) { return unit.log_excess; })
-                         : of_losses.back());
+    tested.push_back(tests_excess(results, table) ? contenders_of(table, std::log(guess - optimum),
+                                                                  [](const Unit& unit) { return unit.log_excess; })
+                                                  : of_losses.back());
   }
   const Family losses = test_family(of_losses, results.level), family = test_family(tested, results.level);
   analysis.comparisons = family.tests;
@@ -186,12 +186,13 @@ void test(const Results& results, Analysis& analysis) {
       contrast.detectable = on_excess ? std::exp(detectable(pair, family)) : detectable(pair, family);
       const Interval within{-results.margin, results.margin};
       using Verdict = Contrast::Verdict;
-      contrast.verdict = solved                                                           ? Verdict::solved
-                         : results.margin > 0.0 && within.contains(contrast.interval.low) &&
-                                 within.contains(contrast.interval.high)                  ? Verdict::equivalent
-                         : pair.side * sign < 0.0                                         ? Verdict::lower
-                         : pair.side * sign > 0.0                                         ? Verdict::higher
-                                                                                          : Verdict::open;
+      contrast.verdict =
+          solved ? Verdict::solved
+          : results.margin > 0.0 && within.contains(contrast.interval.low) && within.contains(contrast.interval.high)
+              ? Verdict::equivalent
+          : pair.side * sign < 0.0 ? Verdict::lower
+          : pair.side * sign > 0.0 ? Verdict::higher
+                                   : Verdict::open;
       if (on_excess && std::isfinite(pair.difference)) {
         const Interval log = turned(pair.interval, sign);
         row.excess_ratio = {std::exp(sign * pair.difference), {std::exp(log.low), std::exp(log.high)}};
@@ -199,6 +200,7 @@ void test(const Results& results, Analysis& analysis) {
       row.contrast = std::move(contrast);
     }
     letter(table, different);
+    analysis.claims += different.size();
   }
 }
 

@@ -29,8 +29,8 @@ double at(const Point& point, Effort effort);
 /// A number for each effort.
 using PerEffort = std::array<double, efforts.size()>;
 
-/// A variant against the baseline, one of the pairs of the family (statistics/family.h). Where the best possible loss is
-/// known and everything lies above it, the logarithms of the excess losses are tested, else the losses.
+/// A variant against the baseline, one of the pairs of the family (statistics/family.h). Where the best possible loss
+/// is known and everything lies above it, the logarithms of the excess losses are tested, else the losses.
 struct Contrast {
   std::vector<double> differences;  // of the losses, unit by unit, those of diverged units left out
   std::size_t units = 0;            // that both have
@@ -130,8 +130,9 @@ struct ChosenSetting {
 };
 
 struct Analysis {
-  std::vector<Table> tables;    // workload by workload, budgets rising
-  std::size_t comparisons = 0;  // pairs of variants in all tables: corrected together
+  std::vector<Table> tables;           // workload by workload, budgets rising
+  std::size_t comparisons = 0;         // pairs of variants in all tables: corrected together
+  std::size_t claims = 0;              // of a difference, among them
   std::vector<ChosenSetting> choices;  // in the order of Results::tuned
   std::vector<Sensitivity> sensitivities;
   std::vector<Scaling> scalings;     // where a variant has three budgets or more

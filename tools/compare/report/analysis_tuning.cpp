@@ -59,7 +59,8 @@ ChosenSetting choice_of(const Results& results, const Tuned& tuned) {
     if (settings == tuned.axes) continue;
     std::vector<double> more;  // than the one chosen
     for (const auto& [seed, loss] : losses) {
-      if (const auto same = chosen->second.find(seed); same != chosen->second.end()) more.push_back(loss - same->second);
+      if (const auto same = chosen->second.find(seed); same != chosen->second.end())
+        more.push_back(loss - same->second);
     }
     // Of those with as many seeds as the finalists.
     if (more.size() < chosen->second.size() || !std::isfinite(mean(more))) continue;

@@ -39,9 +39,8 @@ Section settings_section(const Results& results, const Analysis& analysis) {
     const bool comparable = choice.reported_loss && std::isfinite(*choice.reported_loss - choice.tuned_loss);
     cells.push_back(comparable ? difference(*choice.reported_loss - choice.tuned_loss, digits) : "–");
     cells.push_back(choice.runner_up ? Cell(difference(*choice.runner_up, digits) +
-                                                (choice.runner_up_error
-                                                     ? " ± " + fixed(*choice.runner_up_error, digits)
-                                                     : std::string()),
+                                                (choice.runner_up_error ? " ± " + fixed(*choice.runner_up_error, digits)
+                                                                        : std::string()),
                                             choice.within_noise() ? Tone::quiet : Tone::plain)
                                      : Cell("–"));
     cells.push_back(Cell(or_dash(listing(tuned.on_edge)), tuned.on_edge.empty() ? Tone::plain : Tone::bad));
@@ -123,10 +122,12 @@ Section method_section(const Results& results, const Analysis& analysis) {
                       "weights and the same batches, so differences are taken seed by seed.",
                       seeds(results.tune_seeds), seeds(results.report_seeds), variant_noun(results)),
           fmt::format(
-              "Claims: the differences of all {} of {}s, over all workloads and budgets, are tested as one family. A pair "
+              "Claims: the differences of all {} of {}s, over all workloads and budgets, are tested as one family. A "
+              "pair "
               "is tested by Student's t over {}; where its differences do not all have one sign, the signed-rank test "
               "(Wilcoxon 1945) must reject as well. With four {}s or more the spread of a pair is not taken to be less "
-              "than the median spread on its workload. Each pair is tested at {} / {} (Bonferroni), and its interval, the "
+              "than the median spread on its workload. Each pair is tested at {} / {} (Bonferroni), and its interval, "
+              "the "
               "hull of Student's and that of the averages of differences (Walsh 1949), is at the same level: a "
               "difference is claimed where it excludes zero.",
               count(analysis.comparisons, "pair"), variant_noun(results), results.studies > 1 ? "studies" : "seeds",

@@ -234,9 +234,10 @@ class Finder {
                                   results_.studies > 1 ? fmt::format(" (study {})", choice.tuned->study + 1) : ""));
     }
     if (close.empty()) return;
-    add(Severity::note,
-        "The choice of a setting was within noise for {}: the runner-up was not told apart from it. {}", listing(close),
-        results_.studies > 1 ? "Studies count that as spread." : "More studies (tune.studies) would count that as spread.");
+    add(Severity::note, "The choice of a setting was within noise for {}: the runner-up was not told apart from it. {}",
+        listing(close),
+        results_.studies > 1 ? "Studies count that as spread."
+                             : "More studies (tune.studies) would count that as spread.");
   }
 
   /// What the tests could have found.

@@ -25,7 +25,8 @@ std::optional<double> value_if(bool present, double value) { return present ? st
 
 constexpr const char* csv_head =
     "workload,budget,variant,settings,trials,seeds,diverged,failed,mean_loss,sd,ci_low,ci_high,mean_accuracy,group,"
-    "difference,difference_ci_low,difference_ci_high,paired,tested,p,verdict,detectable,excess_ratio,excess_ratio_ci_low,excess_ratio_ci_high,target,target_of,reached,steps_to_"
+    "difference,difference_ci_low,difference_ci_high,paired,tested,p,verdict,detectable,excess_ratio,excess_ratio_ci_"
+    "low,excess_ratio_ci_high,target,target_of,reached,steps_to_"
     "target,"
     "seconds_to_target,forward_backwards_to_target,speed_up,speed_up_ci_low,speed_up_ci_high,step_milliseconds,"
     "slowdown,state_bytes,passes_per_step\n";

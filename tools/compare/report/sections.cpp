@@ -109,9 +109,9 @@ class PageBuilder {
       page_.summary.push_back(
           Paragraph{fmt::format("Not like with like: {} also differs in {}.", v.name, listing(v.unlike))});
     }
-    page_.summary.push_back(Paragraph{fmt::format("{} on {}, each against the baseline {}:",
-                                                  count(results_.variants.size(), noun_),
-                                                  count(results_.workloads.size(), "workload"), baseline_)});
+    page_.summary.push_back(
+        Paragraph{fmt::format("{} on {}, each against the baseline {}:", count(results_.variants.size(), noun_),
+                              count(results_.workloads.size(), "workload"), baseline_)});
     Bullets found;
     for (std::size_t i = 0; i < results_.variants.size(); ++i) {
       if (i != results_.baseline) found.items.push_back(sentence(i));
@@ -224,8 +224,8 @@ class PageBuilder {
         grid.columns.push_back({"excess"});
         grid.columns.push_back({"excess ratio"});
       }
-      for (const std::string& title : {std::string("difference"), level + " interval", std::string("p"),
-                                       std::string("detectable")}) {
+      for (const std::string& title :
+           {std::string("difference"), level + " interval", std::string("p"), std::string("detectable")}) {
         grid.columns.push_back({title});
       }
       grid.columns.push_back({"group", false});

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "tools/compare/statistics/sample.h"
 
@@ -76,8 +77,12 @@ Results collect_results(Comparison& comparison, const RunPlan& plan, Runs& runs,
                   .comparison = comparison.text(),
                   .build = build};
   for (std::size_t study = 0; study < comparison.studies(); ++study) {
-    for (const std::int64_t seed : comparison.tuning_seeds(study)) results.tune_seeds.push_back(seed);
-    for (const std::int64_t seed : comparison.final_seeds(study)) results.tune_seeds.push_back(seed);
+    std::set<std::int64_t> tuning;  // most variants share them
+    for (std::size_t v = 0; v < comparison.variants(); ++v) {
+      for (const std::int64_t seed : comparison.tuning_seeds(study, v)) tuning.insert(seed);
+      for (const std::int64_t seed : comparison.final_seeds(study, v)) tuning.insert(seed);
+    }
+    results.tune_seeds.insert(results.tune_seeds.end(), tuning.begin(), tuning.end());
     for (const std::int64_t seed : comparison.report_seeds(study)) results.report_seeds.push_back(seed);
   }
   for (std::size_t v = 0; v < comparison.variants(); ++v) {

@@ -25,8 +25,8 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view stage_names[] = {"tune", "report"};
 /// Not in results of before there were studies.
-constexpr std::string_view later_keys[] = {"studies", "study", "unlike", "initial_weights",
-                                            "batches", "margin", "vocab"};
+constexpr std::string_view later_keys[] = {"studies", "study",  "unlike", "initial_weights",
+                                           "batches", "margin", "vocab"};
 constexpr std::string_view status_names[] = {"done", "diverged", "failed"};
 
 /// S or const S.

@@ -27,6 +27,7 @@ namespace {
 
 // The seeds of a study: a block of its own, tuning first, so that neither more studies nor more seeds move the others.
 constexpr std::int64_t seeds_of_study = 1000, most_tuning_seeds = 100;
+constexpr std::int64_t seeds_of_entrant = 10'000'000;
 
 std::vector<std::int64_t> count_from(std::int64_t first, std::int64_t count) {
   std::vector<std::int64_t> seeds(static_cast<std::size_t>(count));
@@ -131,7 +132,8 @@ void ReportOptions::fields(Fields& f) {
   f("level", level,
     {.doc = "chance of any false claim, over all pairs and workloads", .min = 0.0, .max = 0.5, .exclusive_min = true});
   f("margin", margin,
-    {.doc = "differences within it are of no interest: where the interval shows that, a pair is called equivalent; 0: none",
+    {.doc = "differences within it are of no interest: where the interval shows that, a pair is called equivalent; 0: "
+            "none",
      .unit = "nats per token",
      .min = 0.0});
 }
@@ -182,7 +184,9 @@ void ComparisonOptions::check() const {
   }
 }
 
-Comparison::Comparison(const fs::path& file, const std::vector<std::string>& overrides, std::int64_t cores) {
+Comparison::Comparison(const fs::path& file, const std::vector<std::string>& overrides, std::int64_t cores,
+                       Entrants entrants)
+    : entrants_(entrants) {
   read_yaml_file(file.string(), overrides, options_);
   threads_ = std::max<std::int64_t>(1, cores / options_.jobs);
   std::ifstream in(file, std::ios::binary);
@@ -190,6 +194,7 @@ Comparison::Comparison(const fs::path& file, const std::vector<std::string>& ove
   if (!text_.ends_with('\n')) text_ += '\n';
   for (const std::string& text : overrides) text_ += fmt::format("# with {}\n", text);
   if (options_.title.empty()) options_.title = file.stem().string();
+  if (entrants_ == Entrants::baseline_alone) options_.title += ": its baseline against itself";
   read_workloads(file.parent_path());
   read_variants();
   try_configs();
@@ -221,10 +226,16 @@ void Comparison::read_variants() {
     }
     named.axes = find_axes(named.node);
   }
+  if (entrants_ == Entrants::variants) return;
+  constexpr std::size_t copies = 4;
+  const NamedVariant alone = variants_[baseline_];
+  variants_.assign(copies, alone);
+  for (std::size_t i = 0; i < copies; ++i) variants_[i].name = fmt::format("{} {}", alone.name, i + 1);
+  baseline_ = 0;
 }
 
 PlannedRun Comparison::first_run(std::size_t variant, std::size_t workload) const {
-  PlannedRun run{.variant = variant, .workload = workload, .seed = tuning_seeds(0).front()};
+  PlannedRun run{.variant = variant, .workload = workload, .seed = tuning_seeds(0, variant).front()};
   for (const Axis& axis : axes(variant)) run.setting.push_back(axis.values.front());
   return run;
 }
@@ -269,7 +280,7 @@ void Comparison::compare_configs() {
         if (!is_below(axis.key, "optimizer") && !declared(axis.key)) refuse(axis.key + ", which is swept", axis.key);
       }
       for (const train::ConfigChange& change : train::config_changes(baseline, config(first_run(v, w)).yaml)) {
-        if (is_below(change.key, "optimizer")) continue;
+        if (is_below(change.key, "optimizer") || change.key == "train.seed") continue;  // the comparison's own
         if (!declared(change.key)) refuse(change.str(), change.key);
         if (std::ranges::count(variant.unlike, change.str()) == 0) variant.unlike.push_back(change.str());
       }
@@ -295,16 +306,19 @@ void Comparison::open_data() {
   }
 }
 
-std::vector<std::int64_t> Comparison::tuning_seeds(std::size_t study) const {
-  return count_from(options_.seeds.first + seeds_of_study * static_cast<std::int64_t>(study), options_.tune.seeds);
+std::vector<std::int64_t> Comparison::tuning_seeds(std::size_t study, std::size_t variant) const {
+  const std::int64_t apart =
+      entrants_ == Entrants::variants ? 0 : seeds_of_entrant * static_cast<std::int64_t>(variant);
+  return count_from(options_.seeds.first + seeds_of_study * static_cast<std::int64_t>(study) + apart,
+                    options_.tune.seeds);
 }
 
-std::vector<std::int64_t> Comparison::final_seeds(std::size_t study) const {
-  return count_from(tuning_seeds(study).back() + 1, options_.tune.final_seeds);
+std::vector<std::int64_t> Comparison::final_seeds(std::size_t study, std::size_t variant) const {
+  return count_from(tuning_seeds(study, variant).back() + 1, options_.tune.final_seeds);
 }
 
 std::vector<std::int64_t> Comparison::report_seeds(std::size_t study) const {
-  return count_from(tuning_seeds(study).front() + most_tuning_seeds, options_.report.seeds);
+  return count_from(tuning_seeds(study, 0).front() + most_tuning_seeds, options_.report.seeds);
 }
 
 const RunConfig& Comparison::config(const PlannedRun& run) {

@@ -13,6 +13,7 @@
 // that takes one number is an axis to be swept.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -96,11 +97,16 @@ struct RunConfig {
   std::int64_t steps = 0;
 };
 
+/// Who is compared: the variants of the file, or its baseline several times, each tuned with seeds of its own, where
+/// every difference that is claimed is false.
+enum class Entrants : std::uint8_t { variants, baseline_alone };
+
 class Comparison {
  public:
   /// Reads the comparison, lays `overrides` ("key.path=value") over it, reads its recipes, tries the configuration of
   /// every variant on every workload and opens the data. Runs share the `cores` of this machine. Throws InputError.
-  Comparison(const std::filesystem::path& file, const std::vector<std::string>& overrides, std::int64_t cores);
+  Comparison(const std::filesystem::path& file, const std::vector<std::string>& overrides, std::int64_t cores,
+             Entrants entrants = Entrants::variants);
 
   const ComparisonOptions& options() const { return options_; }
   /// The file, and the overrides in comments.
@@ -127,8 +133,8 @@ class Comparison {
   std::size_t studies() const { return static_cast<std::size_t>(options_.tune.studies); }
   /// Of a study, whose seeds are its own: those that every setting is tried with, those of the finalists in addition,
   /// and those of the settings chosen.
-  std::vector<std::int64_t> tuning_seeds(std::size_t study) const;
-  std::vector<std::int64_t> final_seeds(std::size_t study) const;
+  std::vector<std::int64_t> tuning_seeds(std::size_t study, std::size_t variant) const;
+  std::vector<std::int64_t> final_seeds(std::size_t study, std::size_t variant) const;
   std::vector<std::int64_t> report_seeds(std::size_t study) const;
 
   /// A tuning run of the first values on all axes.
@@ -157,6 +163,7 @@ class Comparison {
 
   std::string text_;
   std::int64_t threads_ = 1;
+  Entrants entrants_;
   ComparisonOptions options_;
   std::vector<NamedVariant> variants_;
   std::vector<YamlNode> recipes_;  // of the workloads

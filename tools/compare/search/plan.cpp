@@ -42,9 +42,9 @@ class Tuning {
     std::vector<Trial> last = finalists(trials_, static_cast<std::size_t>(comparison_.options().tune.finalists));
     if (last.size() > 1) {
       for (Trial& trial : last) {
-        const std::vector<double> more = losses_of(trial.setting, comparison_.final_seeds(study_), finished);
+        const std::vector<double> more = losses_of(trial.setting, comparison_.final_seeds(study_, variant_), finished);
         if (dropped_) return;
-        const auto before = static_cast<double>(comparison_.tuning_seeds(study_).size());
+        const auto before = static_cast<double>(comparison_.tuning_seeds(study_, variant_).size());
         const double sum = std::accumulate(more.begin(), more.end(), before * trial.loss);
         trial.loss = sum / (before + static_cast<double>(more.size()));
       }
@@ -70,7 +70,7 @@ class Tuning {
   }
 
  private:
-  std::int64_t first_seed() const { return comparison_.tuning_seeds(study_).front(); }
+  std::int64_t first_seed() const { return comparison_.tuning_seeds(study_, variant_).front(); }
 
   PlannedRun run_of(const Setting& setting, std::int64_t seed) const {
     return {variant_, workload_, study_, Stage::tune, seed, 1.0, setting};
@@ -87,7 +87,7 @@ class Tuning {
 
   /// A setting with runs that have not ended is no trial yet.
   void try_setting(const Setting& setting, const FinishedRuns& finished) {
-    const std::vector<std::int64_t> seeds = comparison_.tuning_seeds(study_);
+    const std::vector<std::int64_t> seeds = comparison_.tuning_seeds(study_, variant_);
     const std::vector<double> losses = losses_of(setting, seeds, finished);
     if (!dropped_ && losses.size() == seeds.size()) trials_.push_back({setting, mean(losses)});
   }

@@ -57,7 +57,8 @@ double rank_sum_p(std::span<const double> a, std::span<const double> b) {
     ranks.push_back(static_cast<std::size_t>(2 * below + std::ranges::count(all, x) + 1));
   }
   const std::size_t total = std::accumulate(ranks.begin(), ranks.end(), std::size_t{0});
-  const std::size_t first = std::accumulate(ranks.begin(), ranks.begin() + static_cast<std::ptrdiff_t>(n), std::size_t{0});
+  const std::size_t first =
+      std::accumulate(ranks.begin(), ranks.begin() + static_cast<std::ptrdiff_t>(n), std::size_t{0});
   const auto distance = [total](std::size_t sum) {
     return std::abs(2.0 * static_cast<double>(sum) - static_cast<double>(total));
   };
@@ -95,6 +96,11 @@ struct Finding {
 class Tester {
  public:
   explicit Tester(const Contenders& contenders) : contenders_(contenders) {
+    for (const std::vector<double>& row : contenders.values) {
+      const bool guessed =
+          std::ranges::all_of(row, [&](double x) { return !std::isfinite(x) || x <= contenders.guess; });
+      require(!has_infinity(row) || guessed, "test_family: {} is to stand for the worst, and is not", contenders.guess);
+    }
     for (std::size_t one = 0; one < contenders.values.size(); ++one) {
       for (std::size_t other = one + 1; other < contenders.values.size(); ++other) add(one, other);
     }
@@ -122,6 +128,9 @@ class Tester {
       const Finding found = test_differences(d, pair, level);
       pair.p = found.p;
       pair.interval = found.interval;
+      if (pair.spread == 0.0 && pair.p > level) {  // all differences equal, and too few of them
+        pair.interval = {std::min(pair.interval.low, 0.0), std::max(pair.interval.high, 0.0)};
+      }
     } else {
       const double by_ranks = rank_sum_p(one, other);
       Finding found = test_differences(d, pair, 0.5 * level);
@@ -182,7 +191,15 @@ class Tester {
   void add(std::size_t one, std::size_t other) {
     const std::vector<double> d = differences(one, other);
     if (d.size() < 2) return;
-    pairs_.push_back({.one = one, .other = other, .units = d.size(), .spread = standard_deviation(d)});
+    // Equal differences differ by rounding.
+    const auto size = [](double most, double x) { return std::max(most, std::isinf(x) ? 0.0 : std::abs(x)); };
+    const auto [a, b] = common(one, other);
+    const double largest =
+        std::max(std::accumulate(a.begin(), a.end(), 0.0, size), std::accumulate(b.begin(), b.end(), 0.0, size));
+    constexpr double rounding = 1e-12;
+    const double spread = standard_deviation(d);
+    pairs_.push_back(
+        {.one = one, .other = other, .units = d.size(), .spread = spread > rounding * largest ? spread : 0.0});
   }
 
   Finding test_differences(std::span<const double> d, const PairTest& pair, double level) {

@@ -29,19 +29,19 @@ namespace monge::compare {
 struct Contenders {
   /// [variant][unit]: infinite for a diverged one, NaN where there is none.
   std::vector<std::vector<double>> values;
-  double guess = 0.0;  // what stands for an infinite value in a test of means
+  double guess = 0.0;  // what stands for an infinite value in a test of means: no less than any other of its row
 };
 
 /// values[one] - values[other].
 struct PairTest {
   std::size_t one = 0, other = 0;
-  std::size_t units = 0;            // that both have
-  double difference = 0.0;          // mean; infinite where one has an infinite value
-  double spread = 0.0;              // standard deviation of a difference, as tested
-  double dof = 0.0;                 // degrees of freedom of the t law
-  double p = 1.0;                   // corrected
-  Interval interval;                // simultaneous, at 1 - level
-  int side = 0;                     // claimed: -1, `one` is lower; 1, it is higher; 0, nothing
+  std::size_t units = 0;    // that both have
+  double difference = 0.0;  // mean; infinite where one has an infinite value
+  double spread = 0.0;      // standard deviation of a difference, as tested
+  double dof = 0.0;         // degrees of freedom of the t law
+  double p = 1.0;           // corrected
+  Interval interval;        // simultaneous, at 1 - level
+  int side = 0;             // claimed: -1, `one` is lower; 1, it is higher; 0, nothing
 };
 
 struct Family {
@@ -50,7 +50,8 @@ struct Family {
   double level = 0.05;                       // of all of them
 };
 
-/// `level` in (0, 1). Throws std::invalid_argument for rows of different length.
+/// `level` in (0, 1). Throws std::invalid_argument for rows of different length, and for
+/// a guess that is not the worst.
 Family test_family(std::span<const Contenders> workloads, double level);
 
 /// The difference that a repetition of this test would find with a probability of 80 % at least, where units are drawn

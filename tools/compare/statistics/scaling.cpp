@@ -111,16 +111,4 @@ SpeedUp speed_up(std::span<const double> budgets, const LossTable& baseline, std
   return {.factor = factor(all), .interval = bootstrap_interval(sizes, statistic, random, options)};
 }
 
-ExcessRatio excess_ratio(std::span<const double> a, std::span<const double> b, double optimum, double level) {
-  require(a.size() == b.size(), "excess ratio: {} and {} losses", a.size(), b.size());
-  std::vector<double> logs;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    require(a[i] > optimum && b[i] > optimum, "excess ratio: losses {} and {} must lie above the optimum {}", a[i],
-            b[i], optimum);
-    logs.push_back(std::log((a[i] - optimum) / (b[i] - optimum)));
-  }
-  const Interval interval = mean_interval(logs, level);
-  return {.ratio = std::exp(mean(logs)), .interval = {std::exp(interval.low), std::exp(interval.high)}};
-}
-
 }  // namespace monge::compare

@@ -43,13 +43,10 @@ SpeedUp speed_up(std::span<const double> budgets, const LossTable& baseline, std
                  std::span<const double> challenger, RandomSequence& random, std::optional<double> floor = std::nullopt,
                  const BootstrapOptions& options = {});
 
-/// mean_excess(a) / mean_excess(b), where excess = loss - optimum and the optimum of the data is known: the geometric
-/// mean over seeds of (a_k - optimum) / (b_k - optimum) with Student's interval of its logarithm. Every loss must lie
-/// above the optimum; two seeds at least.
+/// Of excess losses: the geometric mean, over the units of a comparison, of one variant's relative to another's.
 struct ExcessRatio {
   double ratio = 1.0;
   Interval interval;
 };
-ExcessRatio excess_ratio(std::span<const double> a, std::span<const double> b, double optimum, double level = 0.95);
 
 }  // namespace monge::compare

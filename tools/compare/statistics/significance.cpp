@@ -1,12 +1,13 @@
 #include "tools/compare/statistics/significance.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <cstdint>
 #include <functional>
 #include <iterator>
 #include <numeric>
+#include <string_view>
 
 #include "core/error.h"
 #include "tools/compare/statistics/distributions.h"
@@ -45,41 +46,6 @@ TTest paired_t_test(std::span<const double> a, std::span<const double> b, double
   return t_test(mean(differences), standard_deviation(differences) / std::sqrt(n), n - 1.0, level);
 }
 
-TTest welch_t_test(std::span<const double> a, std::span<const double> b, double level) {
-  expect_sample("Welch's t test", a);
-  expect_sample("Welch's t test", b);
-  const auto variance_of_mean = [](std::span<const double> x) {
-    return std::pow(standard_deviation(x), 2) / static_cast<double>(x.size());
-  };
-  const double of_a = variance_of_mean(a), of_b = variance_of_mean(b), both = of_a + of_b;
-  const double spread =
-      of_a * of_a / static_cast<double>(a.size() - 1) + of_b * of_b / static_cast<double>(b.size() - 1);
-  const double dof = both == 0.0 ? static_cast<double>(a.size() + b.size() - 2) : both * both / spread;
-  return t_test(mean(a) - mean(b), std::sqrt(both), dof, level);
-}
-
-double sign_flip_test(std::span<const double> differences) {
-  expect_sample("sign flip test", differences);
-  constexpr std::size_t most = 24;
-  require(differences.size() <= most, "sign flip test: {} differences; at most {}", differences.size(), most);
-  // A pattern and its opposite have the same |sum|: the last sign stays. From one pattern to the next of the Gray code
-  // one sign flips.
-  std::vector<double> terms(differences.begin(), differences.end());
-  double sum = std::accumulate(terms.begin(), terms.end(), 0.0);
-  double size = 0.0;
-  for (const double d : differences) size += std::abs(d);
-  const double observed = std::abs(sum) - 1e-12 * size;  // sums that are equal but for rounding count as equal
-  const std::uint32_t patterns = std::uint32_t{1} << (terms.size() - 1);
-  std::uint32_t extreme = 1;  // the observed pattern itself
-  for (std::uint32_t i = 1; i < patterns; ++i) {
-    double& term = terms[static_cast<std::size_t>(std::countr_zero(i))];
-    sum -= 2.0 * term;
-    term = -term;
-    if (std::abs(sum) >= observed) ++extreme;
-  }
-  return static_cast<double>(extreme) / static_cast<double>(patterns);
-}
-
 std::vector<double> holm(std::span<const double> p_values) {
   for (const double p : p_values) require(p >= 0.0 && p <= 1.0, "holm: p = {}, allowed: 0 .. 1", p);
   std::vector<std::size_t> order(p_values.size());
@@ -92,18 +58,6 @@ std::vector<double> holm(std::span<const double> p_values) {
     adjusted[order[i]] = largest;
   }
   return adjusted;
-}
-
-double detectable_paired_difference(double sd, std::size_t n, double level, double power) {
-  require(n >= 2 && sd >= 0.0, "detectable difference: {} pairs of standard deviation {}", n, sd);
-  const auto size = static_cast<double>(n);
-  return noncentrality_of(power, size - 1.0, level) * sd / std::sqrt(size);
-}
-
-double detectable_difference(double sd, std::size_t n, double level, double power) {
-  require(n >= 2 && sd >= 0.0, "detectable difference: samples of {} with standard deviation {}", n, sd);
-  const auto size = static_cast<double>(n);
-  return noncentrality_of(power, 2.0 * size - 2.0, level) * sd * std::sqrt(2.0 / size);
 }
 
 std::vector<std::vector<std::size_t>> homogeneous_subsets(
@@ -138,10 +92,13 @@ std::vector<std::vector<std::size_t>> homogeneous_subsets(
 std::vector<std::string> group_letters(std::size_t items,
                                        std::span<const std::pair<std::size_t, std::size_t>> different) {
   const auto groups = homogeneous_subsets(items, different);
-  require(groups.size() <= 26, "group letters: {} groups; at most 26 have a letter", groups.size());
+  const auto name = [](std::size_t group) -> std::string {
+    constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    return group < letters.size() ? std::string(1, letters[group]) : fmt::format("({})", group + 1);
+  };
   std::vector<std::string> letters(items);
   for (std::size_t g = 0; g < groups.size(); ++g) {
-    for (const std::size_t item : groups[g]) letters[item] += static_cast<char>('a' + g);
+    for (const std::size_t item : groups[g]) letters[item] += name(g);
   }
   return letters;
 }
