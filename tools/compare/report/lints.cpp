@@ -114,22 +114,33 @@ class Finder {
   }
 
   void tuning() {
-    std::map<std::size_t, std::map<std::size_t, std::int64_t>> trials;              // by workload and variant
-    std::map<std::pair<std::size_t, std::string>, std::vector<std::string>> given;  // variant and keys: workloads
+    using Place = std::pair<std::size_t, std::size_t>;
+    std::map<Place, std::map<std::size_t, std::int64_t>> trials;  // by workload and study, then variant
+    std::map<std::pair<std::size_t, std::string>, std::set<std::string>> given;  // variant and keys: workloads
+    std::map<Place, std::pair<std::size_t, std::vector<std::string>>> edges;  // by workload and variant: studies, keys
     for (const Tuned& tuned : results_.tuned) {
-      trials[tuned.workload][tuned.variant] = tuned.trials;
+      trials[{tuned.workload, tuned.study}][tuned.variant] = tuned.trials;
       if (!tuned.on_edge.empty()) {
-        add(Severity::error,
-            "The best {} of {} on {} lies at the edge of what was tried: better values may lie "
-            "beyond, so it may be better than shown. Widen the grid there.",
-            listing(tuned.on_edge), variant(tuned.variant), workload(tuned.workload));
+        auto& [studies, keys] = edges[{tuned.workload, tuned.variant}];
+        ++studies;
+        for (const std::string& key : tuned.on_edge) {
+          if (std::ranges::count(keys, key) == 0) keys.push_back(key);
+        }
       }
-      if (!tuned.fixed.empty()) given[{tuned.variant, listing(tuned.fixed)}].push_back(workload(tuned.workload));
+      if (!tuned.fixed.empty()) given[{tuned.variant, listing(tuned.fixed)}].insert(workload(tuned.workload));
+    }
+    for (const auto& [place, edge] : edges) {
+      const auto& [studies, keys] = edge;
+      add(2 * studies > results_.studies ? Severity::error : Severity::warning,
+          "The best {} of {} on {} lies at the edge of what was tried{}: better values may lie beyond, so it may be "
+          "better than shown. Widen the grid there, or raise tune.max_trials.",
+          listing(keys), variant(place.second), workload(place.first),
+          results_.studies > 1 ? fmt::format(" in {} of {} studies", studies, results_.studies) : "");
     }
     for (const auto& [what, workloads] : given) {
       add(Severity::warning,
           "{} of {} was given, not tuned, on {}: some parameters depend on it, so {} may be better than shown.",
-          what.second, variant(what.first), listing(workloads), variant(what.first));
+          what.second, variant(what.first), listing({workloads.begin(), workloads.end()}), variant(what.first));
     }
     for (const auto& [place, by_variant] : trials) {
       const auto tried = [](const auto& entry) { return entry.second; };
@@ -139,7 +150,7 @@ class Finder {
       add(Severity::warning,
           "On {} the variants had unequal numbers of trials: {} for {}, {} for {}. More trials find "
           "better settings.",
-          workload(place), least->second, variant(least->first), most->second, variant(most->first));
+          workload(place.first), least->second, variant(least->first), most->second, variant(most->first));
     }
   }
 
@@ -227,17 +238,19 @@ class Finder {
 
   /// How sure tuning was.
   void choices() {
-    std::vector<std::string> close;
+    std::size_t close = 0;
+    std::set<std::string> where;
     for (const ChosenSetting& choice : analysis_.choices) {
       if (!choice.within_noise()) continue;
-      close.push_back(fmt::format("{} on {}{}", variant(choice.tuned->variant), workload(choice.tuned->workload),
-                                  results_.studies > 1 ? fmt::format(" (study {})", choice.tuned->study + 1) : ""));
+      ++close;
+      where.insert(fmt::format("{} on {}", variant(choice.tuned->variant), workload(choice.tuned->workload)));
     }
-    if (close.empty()) return;
-    add(Severity::note, "The choice of a setting was within noise for {}: the runner-up was not told apart from it. {}",
-        listing(close),
+    if (close == 0) return;
+    add(Severity::note,
+        "{} of the {} settings chosen were chosen within noise, the runner-up not being told apart from them: {}. {}",
+        close, analysis_.choices.size(), listing({where.begin(), where.end()}),
         results_.studies > 1 ? "Studies count that as spread."
-                             : "More studies (tune.studies) would count that as spread.");
+                             : "Several studies (tune.studies) would count that as spread.");
   }
 
   /// What the tests could have found.
