@@ -157,7 +157,9 @@ TEST(Lints, OfTheChoiceOfSettings) {
       results.runs.push_back(run);
     }
   }
-  expect_one_among(results, Severity::note, "1 of the 1 settings chosen were chosen within noise, the runner-up not being told apart from them: v1 on w.");
+  expect_one_among(
+      results, Severity::note,
+      "1 of the 1 settings chosen were chosen within noise, the runner-up not being told apart from them: v1 on w.");
 }
 
 }  // namespace

@@ -120,8 +120,8 @@ bool tests_excess(const Results& results, const Table& table) {
          });
 }
 
-Contrast contrast_of(const Row& row, const Row& baseline) {
-  Contrast contrast;
+Contrast contrast_of(const Row& row, const Row& baseline, bool on_excess) {
+  Contrast contrast{.on_excess = on_excess};
   contrast.paired = true;
   for (const Unit& unit : row.units) {
     const auto match = std::ranges::find(baseline.units, unit.id, &Unit::id);
@@ -129,7 +129,9 @@ Contrast contrast_of(const Row& row, const Row& baseline) {
     ++contrast.units;
     contrast.paired = contrast.paired && match->start == unit.start;
     const double difference = unit.loss - match->loss;
-    if (std::isfinite(difference)) contrast.differences.push_back(difference);
+    if (!std::isfinite(difference)) continue;
+    contrast.differences.push_back(difference);
+    if (on_excess) contrast.ratios.push_back(std::exp(unit.log_excess - match->log_excess));
   }
   return contrast;
 }
@@ -178,10 +180,9 @@ void test(const Results& results, Analysis& analysis) {
       if (!with_baseline) continue;
       const double sign = other.variant == results.baseline ? 1.0 : -1.0;
       Row& row = sign > 0.0 ? one : other;
-      Contrast contrast = contrast_of(row, sign > 0.0 ? other : one);
+      Contrast contrast = contrast_of(row, sign > 0.0 ? other : one, on_excess);
       contrast.difference = sign * loss.difference;
       contrast.interval = turned(loss.interval, sign);
-      contrast.on_excess = on_excess;
       contrast.p = pair.p;
       contrast.detectable = on_excess ? std::exp(detectable(pair, family)) : detectable(pair, family);
       const Interval within{-results.margin, results.margin};

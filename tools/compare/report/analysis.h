@@ -33,6 +33,7 @@ using PerEffort = std::array<double, efforts.size()>;
 /// is known and everything lies above it, the logarithms of the excess losses are tested, else the losses.
 struct Contrast {
   std::vector<double> differences;  // of the losses, unit by unit, those of diverged units left out
+  std::vector<double> ratios;       // of the excess losses, unit by unit, where these are tested
   std::size_t units = 0;            // that both have
   bool paired = false;              // these began alike
   double difference = 0.0;          // of the mean losses, nats; NaN where both have diverged units

@@ -73,49 +73,73 @@ std::string linear_tics(char axis, double low, double high) {
 
 // Differences
 
+/// What was tested of a row: differences in nats, or ratios of excess losses.
+struct Effect {
+  std::vector<double> units;
+  double middle = nothing;
+  Interval interval{nothing, nothing};
+};
+
+Effect effect_of(const Row& row) {
+  const Contrast& c = *row.contrast;
+  Effect effect{.units = c.on_excess ? c.ratios : c.differences};
+  const Interval interval = !c.on_excess ? c.interval : row.excess_ratio ? row.excess_ratio->interval : Interval{0, 0};
+  const bool drawn = std::isfinite(interval.low) && std::isfinite(interval.high) && (!c.on_excess || interval.low > 0);
+  if (!drawn) return effect;
+  effect.middle = c.on_excess ? row.excess_ratio->ratio : c.difference;
+  effect.interval = interval;
+  return effect;
+}
+
 Figure difference_figure(const Results& results, const Table& table) {
   Drawing drawing;
   std::vector<std::string> names;
-  double low = 0.0, high = 0.0;
+  const bool ratios =
+      std::ranges::any_of(table.rows, [](const Row& row) { return row.contrast && row.contrast->on_excess; });
+  const double origin = ratios ? 1.0 : 0.0;
+  double low = origin, high = origin;
   for (auto row = table.rows.rbegin(); row != table.rows.rend(); ++row) {
     if (!row->contrast) continue;
     const auto line = static_cast<double>(names.size());
     const std::string ink = colour(series_of(results, row->variant)), name = fmt::format("v{}", row->variant);
-    std::vector<std::vector<double>> seeds;
-    for (const double difference : row->contrast->differences) {
-      seeds.push_back({difference, line});
-      low = std::min(low, difference);
-      high = std::max(high, difference);
+    const Effect effect = effect_of(*row);
+    std::vector<std::vector<double>> units;
+    for (const double value : effect.units) {
+      units.push_back({value, line});
+      low = std::min(low, value);
+      high = std::max(high, value);
     }
-    if (!seeds.empty()) {
-      drawing.add_data(name + "_seeds", seeds);
-      drawing.layers.push_back(fmt::format("${}_seeds using 1:2 with points pt 6 ps 0.5 lc {} notitle", name, ink));
+    if (!units.empty()) {
+      drawing.add_data(name + "_units", units);
+      drawing.layers.push_back(fmt::format("${}_units using 1:2 with points pt 6 ps 0.5 lc {} notitle", name, ink));
     }
-    const Contrast& c = *row->contrast;
-    if (std::isfinite(c.difference) && std::isfinite(c.interval.low) && std::isfinite(c.interval.high)) {
-      low = std::min(low, c.interval.low);
-      high = std::max(high, c.interval.high);
-      drawing.add_data(name, {{c.difference, line, c.interval.low, c.interval.high}});
-    } else {
-      drawing.add_data(name, {{nothing, line, nothing, nothing}});
+    if (std::isfinite(effect.middle)) {
+      low = std::min(low, effect.interval.low);
+      high = std::max(high, effect.interval.high);
     }
+    drawing.add_data(name, {{effect.middle, line, effect.interval.low, effect.interval.high}});
     drawing.layers.push_back(
         fmt::format("${} using 1:2:3:4 with xerrorbars pt 7 ps 0.8 lw 2.6 lc {} notitle", name, ink));
     names.push_back(fmt::format("{} {}", tic_text(results.variants[row->variant].name), line));
   }
   if (names.empty()) return {};
   const std::string& baseline = results.variants[results.baseline].name;
+  const std::string what = ratios ? fmt::format("excess loss relative to that of {} (left is better)", baseline)
+                                  : fmt::format("final loss minus that of {}, nats (left is better)", baseline);
+  constexpr double log_margin = 1.1;
   const double margin = 0.03 * std::max(high - low, 1e-9);
+  const double left = ratios ? low / log_margin : low - margin, right = ratios ? high * log_margin : high + margin;
   drawing.setup = fmt::format(
-      "set ytics ({}) scale 0 textcolor rgb 'black'\nset yrange [-0.6:{}]\nset xrange [{}:{}]\nset xlabel {}\n"
+      "set ytics ({}) scale 0 textcolor rgb 'black'\nset yrange [-0.6:{}]\n{}set xrange [{}:{}]\nset xlabel {}\n"
       "set border 1\nset grid noytics xtics\n"
-      "set arrow from first 0, graph 0 to first 0, graph 1 nohead lw 1.4 lc {}\n",
-      fmt::join(names, ", "), static_cast<double>(names.size()) - 0.4, low - margin, high + margin,
-      plot_text(fmt::format("final loss minus that of {}, nats (left is better)", baseline)), quiet_colour());
-  drawing.setup += linear_tics('x', low, high);
+      "set arrow from first {}, graph 0 to first {}, graph 1 nohead lw 1.4 lc {}\n",
+      fmt::join(names, ", "), static_cast<double>(names.size()) - 0.4, ratios ? "set logscale x\n" : "", left, right,
+      plot_text(what), origin, origin, quiet_colour());
+  drawing.setup += ratios ? log_tics('x', left, right) : linear_tics('x', low, high);
   return {.caption = table_name(results, table),
           .views = {{"",
-                     {.about = "Differences of final loss from " + baseline + " on " + table_name(results, table),
+                     {.about = (ratios ? "Excess loss relative to " : "Differences of final loss from ") + baseline +
+                               " on " + table_name(results, table),
                       .script = drawing.script(),
                       .height = 84 + 30 * static_cast<int>(names.size())}}}};
 }

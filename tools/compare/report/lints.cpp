@@ -115,7 +115,7 @@ class Finder {
 
   void tuning() {
     using Place = std::pair<std::size_t, std::size_t>;
-    std::map<Place, std::map<std::size_t, std::int64_t>> trials;  // by workload and study, then variant
+    std::map<Place, std::map<std::size_t, std::int64_t>> trials;                 // by workload and study, then variant
     std::map<std::pair<std::size_t, std::string>, std::set<std::string>> given;  // variant and keys: workloads
     std::map<Place, std::pair<std::size_t, std::vector<std::string>>> edges;  // by workload and variant: studies, keys
     for (const Tuned& tuned : results_.tuned) {

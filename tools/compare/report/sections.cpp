@@ -199,13 +199,14 @@ class PageBuilder {
     s.blocks.push_back(Paragraph{fmt::format(
         "Mean ± standard deviation over {0}, in nats per token. Differences are relative to {1}, {2} by {2}; p values "
         "and intervals are corrected for all {3} pairs on this page, and a difference is claimed where its interval "
-        "excludes zero. Where the best possible loss is known, the ratio of the excess losses is tested. What share a "
-        "letter was not told apart.",
+        "excludes zero. Where the best possible loss is known and everything lies above it, the ratio of the excess "
+        "losses is tested instead: what counts is whether its interval excludes one, and the difference is there to be "
+        "read. What share a letter was not told apart.",
         results_.studies > 1 ? "studies" : "seeds", baseline_, results_.studies > 1 ? "study" : "seed",
         analysis_.comparisons)});
     if (std::vector<Figure> figures = difference_figures(results_, analysis_); !figures.empty()) {
       s.blocks.push_back(
-          Paragraph{fmt::format("Filled: the mean difference and its {} interval, corrected; open: single {}.",
+          Paragraph{fmt::format("Filled: the mean of what is tested and its {} interval, corrected; open: single {}.",
                                 confidence(), results_.studies > 1 ? "studies" : "seeds")});
       s.blocks.push_back(Figures{std::move(figures)});
     }
