@@ -345,7 +345,7 @@ TEST(Wording, NumbersForPeople) {
   EXPECT_EQ(duration(600.0), "10.0 min");
   EXPECT_EQ(amount(1234567.0), "1,234,567");
   EXPECT_EQ(bytes(3 << 20), "3.0 MiB");
-  EXPECT_EQ(factor_interval({1.1, std::numeric_limits<double>::infinity()}), "[1.10, beyond the fit]");
+  EXPECT_EQ(factor_interval({1.1, std::numeric_limits<double>::infinity()}), "[1.10, ∞]");
   EXPECT_EQ(settings({{"optimizer.lr", 0.0025}, {"optimizer.weight_decay", 0.1}}),
             "optimizer.lr 0.0025, optimizer.weight_decay 0.1");
   EXPECT_EQ(listing({"a", "b", "c"}), "a, b and c");

@@ -7,7 +7,6 @@
 #include <limits>
 
 #include "core/random.h"
-#include "tools/compare/statistics/bootstrap.h"
 #include "tools/compare/statistics/distributions.h"
 #include "tools/compare/statistics/sample.h"
 #include "tools/compare/statistics/significance.h"
@@ -242,90 +241,6 @@ TEST(Groups, AreAllLargestSetsWithoutADifferentPair) {
     std::ranges::sort(expected);
     ASSERT_EQ(homogeneous_subsets(items, different), expected) << relation;
   }
-}
-
-// Bootstrap
-
-double mean_of_first(const Resample& resample, std::span<const double> values) {
-  return mean(values_at(values, resample[0]));
-}
-
-TEST(Bootstrap, OfAMeanIsNearlyNormalForManyValues) {
-  RandomSequence data(4, 0), draws(4, 1);
-  const std::vector<double> values = normal_sample(data, 400, 3.0, 2.0);
-  const std::size_t sizes[] = {values.size()};
-  const Interval interval = bootstrap_interval(sizes, [&](const Resample& r) { return mean_of_first(r, values); },
-                                               draws, {.replicates = 4000, .level = 0.9});
-  const double half = 1.6448536269514722 * standard_deviation(values) / 20.0;
-  EXPECT_NEAR(interval.low, mean(values) - half, 0.08 * half);
-  EXPECT_NEAR(interval.high, mean(values) + half, 0.08 * half);
-}
-
-TEST(Bootstrap, OfAMeanOfTwoIsExactlyKnown) {
-  // {0, 1}: the mean is 0, 1/2, 1 with probabilities 1/4, 1/2, 1/4.
-  RandomSequence draws(5, 0);
-  const std::size_t sizes[] = {2};
-  std::vector<double> means;
-  const std::vector<double> values = {0.0, 1.0};
-  const auto statistic = [&](const Resample& r) {
-    means.push_back(mean_of_first(r, values));
-    return means.back();
-  };
-  const Interval interval = bootstrap_interval(sizes, statistic, draws, {.replicates = 4000});
-  EXPECT_EQ(interval.low, 0.0);
-  EXPECT_EQ(interval.high, 1.0);
-  for (const auto& [value, share] : {std::pair(0.0, 0.25), {0.5, 0.5}, {1.0, 0.25}}) {
-    EXPECT_NEAR(std::ranges::count(means, value), 4000 * share, 4.0 * std::sqrt(4000 * share * (1 - share)));
-  }
-}
-
-TEST(Bootstrap, CoversNearlyAsOftenAsItSays) {
-  constexpr int trials = 500;
-  RandomSequence random(6, 0);
-  int covered = 0;
-  for (int i = 0; i < trials; ++i) {
-    const std::vector<double> values = normal_sample(random, 30);
-    const std::size_t sizes[] = {values.size()};
-    const auto statistic = [&](const Resample& r) { return mean_of_first(r, values); };
-    covered += bootstrap_interval(sizes, statistic, random, {.replicates = 500}).contains(0.0);
-  }
-  EXPECT_GT(covered, trials * 0.89);
-  EXPECT_LT(covered, trials * 0.98);
-}
-
-TEST(Bootstrap, StrataKeepTheirSizesAndAreDrawnApart) {
-  RandomSequence draws(7, 0);
-  const std::size_t sizes[] = {3, 50};
-  std::size_t equal = 0;
-  const auto statistic = [&](const Resample& r) {
-    EXPECT_EQ(r.size(), 2u);
-    EXPECT_EQ(r[0].size(), 3u);
-    EXPECT_EQ(r[1].size(), 50u);
-    for (const std::size_t place : r[0]) EXPECT_LT(place, 3u);
-    for (const std::size_t place : r[1]) EXPECT_LT(place, 50u);
-    equal += r[0][0] == r[1][0] ? 1 : 0;
-    return 0.0;
-  };
-  bootstrap_interval(sizes, statistic, draws, {.replicates = 3000});
-  EXPECT_NEAR(static_cast<double>(equal), 3000 / 50.0, 4.0 * std::sqrt(3000 / 50.0));
-}
-
-TEST(Bootstrap, TheSameStreamGivesTheSameInterval) {
-  RandomSequence data(8, 0);
-  const std::vector<double> values = normal_sample(data, 40);
-  const std::size_t sizes[] = {values.size()};
-  const auto low = [&](std::uint64_t seed) {
-    RandomSequence draws(seed, 0);
-    return bootstrap_interval(
-               sizes, [&](const Resample& r) { return mean_of_first(r, values); }, draws)
-        .low;
-  };
-  EXPECT_EQ(low(1), low(1));
-  EXPECT_NE(low(1), low(2));
-  RandomSequence draws(1, 0);
-  EXPECT_THROW(bootstrap_interval(
-                   std::vector<std::size_t>{0}, [](const Resample&) { return 0.0; }, draws),
-               std::invalid_argument);
 }
 
 }  // namespace

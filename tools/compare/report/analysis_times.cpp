@@ -3,28 +3,10 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "core/random.h"
 #include "tools/compare/report/analysis_parts.h"
 
 namespace monge::compare {
 namespace {
-
-/// Infinite when the seed is missing or diverged.
-double loss_at(const Row& row, std::int64_t seed) {
-  const auto place = std::ranges::find(row.seeds, seed);
-  return place == row.seeds.end() ? infinity : row.losses[static_cast<std::size_t>(place - row.seeds.begin())];
-}
-
-std::vector<double> losses_at(const Row& row, std::span<const std::int64_t> seeds) {
-  std::vector<double> losses;
-  for (const std::int64_t seed : seeds) losses.push_back(loss_at(row, seed));
-  return losses;
-}
-
-std::vector<std::int64_t> finite_seeds(std::vector<std::int64_t> seeds, const Row& row) {
-  std::erase_if(seeds, [&](std::int64_t seed) { return !std::isfinite(loss_at(row, seed)); });
-  return seeds;
-}
 
 void fit_workload(const Results& results, std::size_t workload, std::span<Table*> tables, Analysis& analysis) {
   const std::vector<double>& budgets = results.workloads[workload].budgets;
@@ -36,17 +18,13 @@ void fit_workload(const Results& results, std::size_t workload, std::span<Table*
     analysis.scalings.push_back(scaling);
   }
 
-  std::vector<std::int64_t> seeds = results.report_seeds;
-  for (const Table* table : tables) seeds = finite_seeds(seeds, table->row_of(results.baseline));
+  std::vector<double> baseline;
+  for (const Table* table : tables) baseline.push_back(table->row_of(results.baseline).mean);
+  if (std::ranges::any_of(baseline, [](double loss) { return !std::isfinite(loss); })) return;
   for (std::size_t i = 0; i < tables.size(); ++i) {
     for (Row& row : tables[i]->rows) {
-      const std::vector<std::int64_t> common = finite_seeds(seeds, row);
-      if (row.variant == results.baseline || common.size() < 2) continue;
-      LossTable baseline;
-      for (const Table* table : tables) baseline.push_back(losses_at(table->row_of(results.baseline), common));
-      RandomSequence random(1, static_cast<std::uint32_t>(row.variant));  // the same numbers for the same results
-      row.speed_up =
-          speed_up(budgets, baseline, i, losses_at(row, common), random, std::nullopt, {.level = 1.0 - results.level});
+      if (row.variant == results.baseline || !std::isfinite(row.mean)) continue;
+      row.speed_up = speed_up(budgets, baseline, i, row.mean);
     }
   }
 }

@@ -140,8 +140,7 @@ Section method_section(const Results& results, const Analysis& analysis) {
           "The excess ratio is the geometric mean of the ratio of excess losses; it is what is tested where the best "
           "possible loss is known and no loss lies below it.",
           "Speed-up: D_eff / D with D_eff from the baseline's fitted power law (form: Hestness et al., "
-          "arXiv:1712.00409); percentile bootstrap over seeds (Efron, Ann. Stat. 1979), which is a little too narrow "
-          "for few seeds.",
+          "arXiv:1712.00409), a bound outside the budgets measured.",
           "Profiles: Dolan and Moré (Math. Program. 2002); score: Dahl et al. (arXiv:2306.07179).",
       }}}};
 }

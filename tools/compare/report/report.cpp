@@ -28,7 +28,7 @@ constexpr const char* csv_head =
     "difference,difference_ci_low,difference_ci_high,paired,tested,p,verdict,detectable,excess_ratio,excess_ratio_ci_"
     "low,excess_ratio_ci_high,target,target_of,reached,steps_to_"
     "target,"
-    "seconds_to_target,forward_backwards_to_target,speed_up,speed_up_ci_low,speed_up_ci_high,step_milliseconds,"
+    "seconds_to_target,forward_backwards_to_target,speed_up,speed_up_bound,step_milliseconds,"
     "slowdown,state_bytes,passes_per_step\n";
 
 std::string csv_line(const Results& results, const Table& table, const Row& row) {
@@ -75,8 +75,9 @@ std::string csv_line(const Results& results, const Table& table, const Row& row)
   for (const double time : row.median_to_target)
     fields.push_back(csv_number(value_if(workload.target.has_value(), time)));
   fields.push_back(csv_number(of(row.speed_up, [](const SpeedUp& x) { return x.factor; })));
-  fields.push_back(csv_number(of(row.speed_up, low)));
-  fields.push_back(csv_number(of(row.speed_up, high)));
+  fields.push_back(!row.speed_up || row.speed_up->bound == SpeedUp::Bound::none ? ""
+                   : row.speed_up->bound == SpeedUp::Bound::more_than           ? "more than"
+                                                                                : "less than");
   fields.push_back(fmt::format("{}", row.cost.step_milliseconds));
   fields.push_back(fmt::format("{}", row.cost.slowdown));
   fields.push_back(fmt::format("{}", row.cost.state_bytes));

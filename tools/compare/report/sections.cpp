@@ -104,6 +104,14 @@ class PageBuilder {
                                 count(static_cast<std::size_t>(errors), "error"), errors == 1 ? "says" : "say")});
     }
     page_.summary.push_back(Paragraph{scope()});
+    const bool other_budgets = std::ranges::any_of(results_.workloads, [](const Workload& w) {
+      return std::ranges::any_of(w.budgets, [](double budget) { return budget != 1.0; });
+    });
+    if (other_budgets) {
+      page_.summary.push_back(Paragraph{
+          "Settings were tuned at the budget 1 and kept at the others: what is claimed there is of these settings, "
+          "which another tuning at that budget may beat."});
+    }
     for (const Variant& v : results_.variants) {
       if (v.unlike.empty()) continue;
       page_.summary.push_back(
@@ -333,18 +341,20 @@ class PageBuilder {
     s.blocks.push_back(
         Paragraph{fmt::format("Each budget is a full schedule of its own. The lines are L(D) = E + A D^-b, fitted to "
                               "the means. The speed-up is "
-                              "how much more budget {} would need for the same loss, read off its own line, with a {} "
-                              "bootstrap interval over "
-                              "seeds; beyond the fit means at or below its E.",
-                              baseline_, confidence())});
+                              "how much more budget {} would need for the same loss, read off its own line; outside "
+                              "the budgets that were measured it is a bound. It has no interval.",
+                              baseline_)});
     s.blocks.push_back(Figures{budget_figures(results_, analysis_)});
     Grid speeds{.caption = "Speed-up over " + baseline_,
-                .columns = {{noun_, false}, {"workload", false}, {"speed-up"}, {confidence() + " interval"}}};
+                .columns = {{noun_, false}, {"workload", false}, {"speed-up"}}};
     for (const Table& table : analysis_.tables) {
       for (const Row& row : table.rows) {
         if (!row.speed_up) continue;
-        speeds.rows.push_back({variant(row.variant), table_name(results_, table), factor(row.speed_up->factor),
-                               factor_interval(row.speed_up->interval)});
+        const char* bound = row.speed_up->bound == SpeedUp::Bound::more_than   ? "more than "
+                            : row.speed_up->bound == SpeedUp::Bound::less_than ? "less than "
+                                                                               : "";
+        speeds.rows.push_back(
+            {variant(row.variant), table_name(results_, table), bound + factor(row.speed_up->factor)});
       }
     }
     if (!speeds.rows.empty()) s.blocks.push_back(std::move(speeds));

@@ -55,10 +55,10 @@ std::string percent(double share) { return fmt::format("{}%", significant_digits
 
 std::string accuracy_text(double share) { return fmt::format("{:.2f}%", std::floor(1e4 * share + 1e-9) / 100.0); }
 
-std::string factor(double value) { return std::isinf(value) ? "beyond the fit" : fmt::format("{:.2f}×", value); }
+std::string factor(double value) { return std::isinf(value) ? "∞" : fmt::format("{:.2f}×", value); }
 
 std::string factor_interval(const Interval& interval) {
-  const auto end = [](double x) { return std::isinf(x) ? std::string("beyond the fit") : fmt::format("{:.2f}", x); };
+  const auto end = [](double x) { return std::isinf(x) ? std::string("∞") : fmt::format("{:.2f}", x); };
   return fmt::format("[{}, {}]", end(interval.low), end(interval.high));
 }
 

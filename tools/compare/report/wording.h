@@ -33,9 +33,9 @@ std::string p_value(double p);
 std::string percent(double share);
 /// "99.02%"; never rounded up to "100.00%".
 std::string accuracy_text(double share);
-/// "1.21×"; "beyond the fit" when infinite.
+/// "1.21×"; "∞".
 std::string factor(double value);
-/// "[1.10, 1.30]", "beyond the fit" for an end that is infinite.
+/// "[1.10, 1.30]"; "∞" for an end that is infinite.
 std::string factor_interval(const Interval& interval);
 /// "12.3 s", "4.1 min", "2.05 h"; "not reached" when infinite.
 std::string duration(double seconds);

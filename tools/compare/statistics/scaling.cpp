@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <set>
 
 #include "core/error.h"
@@ -90,25 +89,14 @@ PowerLaw fit_power_law(std::span<const double> budgets, std::span<const double> 
   return fit_at(0.5 * (from + to)).law;
 }
 
-SpeedUp speed_up(std::span<const double> budgets, const LossTable& baseline, std::size_t at,
-                 std::span<const double> challenger, RandomSequence& random, std::optional<double> floor,
-                 const BootstrapOptions& options) {
-  require(at < budgets.size() && baseline.size() == budgets.size(), "speed-up: {} rows of losses for {} budgets",
-          baseline.size(), budgets.size());
-  const std::size_t seeds = challenger.size();
-  for (const auto& row : baseline) {
-    require(row.size() == seeds, "speed-up: {} seeds of the baseline and {} of the challenger", row.size(), seeds);
-  }
-  const auto factor = [&](std::span<const std::size_t> chosen) {
-    std::vector<double> means;
-    for (const auto& row : baseline) means.push_back(mean(values_at(row, chosen)));
-    return fit_power_law(budgets, means, floor).budget(mean(values_at(challenger, chosen))) / budgets[at];
-  };
-  std::vector<std::size_t> all(seeds);
-  std::iota(all.begin(), all.end(), std::size_t{0});
-  const auto statistic = [&](const Resample& resample) { return factor(resample[0]); };
-  const std::size_t sizes[] = {seeds};
-  return {.factor = factor(all), .interval = bootstrap_interval(sizes, statistic, random, options)};
+SpeedUp speed_up(std::span<const double> budgets, std::span<const double> baseline, std::size_t at, double challenger,
+                 std::optional<double> floor) {
+  require(at < budgets.size(), "speed-up: budget {} of {}", at, budgets.size());
+  const double equivalent = fit_power_law(budgets, baseline, floor).budget(challenger);
+  using Bound = SpeedUp::Bound;
+  if (equivalent > budgets.back()) return {.factor = budgets.back() / budgets[at], .bound = Bound::more_than};
+  if (equivalent < budgets.front()) return {.factor = budgets.front() / budgets[at], .bound = Bound::less_than};
+  return {.factor = equivalent / budgets[at]};
 }
 
 }  // namespace monge::compare

@@ -1,11 +1,12 @@
 // Loss against training budget, and the speed-up derived from it.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <vector>
 
-#include "tools/compare/statistics/bootstrap.h"
 #include "tools/compare/statistics/sample.h"
 
 namespace monge::compare {
@@ -29,19 +30,15 @@ PowerLaw fit_power_law(std::span<const double> budgets, std::span<const double> 
                        std::optional<double> floor = std::nullopt);
 
 /// How much more budget the baseline would need for the challenger's loss: D_eff / D, where D_eff is read off the
-/// baseline's power law. Infinite beyond the fit, where the challenger is at or below its floor.
+/// baseline's power law. Outside the budgets that were measured it is a bound, never extrapolated.
 struct SpeedUp {
   double factor = 1.0;
-  Interval interval;  // bootstrap over seeds
+  enum class Bound : std::uint8_t { none, more_than, less_than } bound = Bound::none;
 };
 
-/// Losses of one optimizer, [budget][seed]. Seed k is the same in every row of both optimizers and is drawn together.
-using LossTable = std::vector<std::vector<double>>;
-
-/// The speed-up at budgets[at]. `challenger` holds the losses of the seeds at that budget.
-SpeedUp speed_up(std::span<const double> budgets, const LossTable& baseline, std::size_t at,
-                 std::span<const double> challenger, RandomSequence& random, std::optional<double> floor = std::nullopt,
-                 const BootstrapOptions& options = {});
+/// The speed-up at budgets[at] (rising budgets), from mean losses.
+SpeedUp speed_up(std::span<const double> budgets, std::span<const double> baseline, std::size_t at, double challenger,
+                 std::optional<double> floor = std::nullopt);
 
 /// Of excess losses: the geometric mean, over the units of a comparison, of one variant's relative to another's.
 struct ExcessRatio {

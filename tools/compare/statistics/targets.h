@@ -5,8 +5,6 @@
 #include <span>
 #include <vector>
 
-#include "tools/compare/statistics/bootstrap.h"
-
 namespace monge::compare {
 
 /// The first of `times` (steps or seconds, as evaluated) with a loss of at most `target`; infinite when there is none.
