@@ -104,10 +104,12 @@ TEST(LearningRate, PointsComeInOrder) {
 
 // Targets
 
-TEST(Targets, TheFirstEvaluationThatReaches) {
+TEST(Targets, IsReachedBetweenEvaluations) {
   const std::vector<double> steps = {100, 200, 300, 400}, losses = {3.0, 2.0, 2.1, 1.5};
   EXPECT_EQ(time_to_target(steps, losses, 2.0), 200);
-  EXPECT_EQ(time_to_target(steps, losses, 1.9), 400);
+  EXPECT_EQ(time_to_target(steps, losses, 2.5), 150);
+  EXPECT_NEAR(time_to_target(steps, losses, 1.9), 300 + 100 * 0.2 / 0.6, 1e-9);
+  EXPECT_EQ(time_to_target(steps, losses, 3.5), 100) << "nothing was measured before";
   EXPECT_EQ(time_to_target(steps, losses, 1.4), infinity);
   EXPECT_EQ(time_to_target(steps, std::vector{nan, nan, 1.0, nan}, 2.0), 300);
   EXPECT_EQ(time_to_target({}, {}, 2.0), infinity);

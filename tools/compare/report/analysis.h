@@ -84,7 +84,8 @@ struct Row {
 
   std::vector<PerEffort> to_target;  // of each seed; infinite: not reached, or diverged later
   PerEffort median_to_target{};      // infinite when half of the seeds missed it; meaningless without a target
-  std::size_t reached = 0;           // seeds that did
+  PerEffort earliest_to_target{}, latest_to_target{};
+  std::size_t reached = 0;  // seeds that did
 
   Cost cost;
 };

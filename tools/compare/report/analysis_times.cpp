@@ -81,6 +81,8 @@ void measure_times(const Workload& workload, std::span<const Run* const> runs, R
     std::vector<double> times;
     for (const PerEffort& of_seed : row.to_target) times.push_back(of_seed[effort]);
     row.median_to_target[effort] = median(times);
+    row.earliest_to_target[effort] = std::ranges::min(times);
+    row.latest_to_target[effort] = std::ranges::max(times);
   }
 }
 

@@ -296,6 +296,15 @@ class PageBuilder {
 
   // Times
 
+  /// The median and, where it differs, the range over seeds.
+  static std::string steps_text(const Row& row) {
+    constexpr auto steps = static_cast<std::size_t>(Effort::steps);
+    const double low = row.earliest_to_target[steps], high = row.latest_to_target[steps];
+    const std::string middle = amount(row.median_to_target[steps]);
+    return low == high ? middle
+                       : fmt::format("{} [{}, {}]", middle, amount(low), std::isinf(high) ? "∞" : amount(high));
+  }
+
   void targets() {
     Section s{.title = "Time to target"};
     Bullets sources;
@@ -319,18 +328,20 @@ class PageBuilder {
       const double reference = get(table.row_of(results_.baseline), Effort::seconds);
       for (const Row& row : table.rows) {
         const double seconds = get(row, Effort::seconds);
-        grid.rows.push_back(
-            {variant(row.variant), table_name(results_, table), target,
-             fmt::format("{} of {}", row.reached, row.to_target.size()), amount(get(row, Effort::steps)),
-             amount(get(row, Effort::forward_backwards)), duration(seconds),
-             std::isfinite(seconds) && std::isfinite(reference) && reference > 0.0 ? factor(seconds / reference)
-                                                                                   : std::string("–")});
+        grid.rows.push_back({variant(row.variant), table_name(results_, table), target,
+                             fmt::format("{} of {}", row.reached, row.to_target.size()), steps_text(row),
+                             amount(get(row, Effort::forward_backwards)), duration(seconds),
+                             std::isfinite(seconds) && std::isfinite(reference) && reference > 0.0
+                                 ? factor(seconds / reference)
+                                 : std::string("–")});
       }
     }
     if (grid.rows.empty()) return;
     s.blocks = {
-        Paragraph{"Medians over seeds of the first evaluation that reached the target. A seed that missed it, or "
-                  "diverged later, counts as infinitely late: where half of them did, the median is not reached."},
+        Paragraph{
+            "Medians over seeds of when the loss came to the target, linear between evaluations, and for steps the "
+            "range. A seed that missed it, or diverged later, counts as infinitely late: where half of them did, "
+            "the median is not reached."},
         std::move(sources), std::move(grid)};
     page_.sections.push_back(std::move(s));
   }

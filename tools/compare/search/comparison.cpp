@@ -79,7 +79,7 @@ void WorkloadOptions::fields(Fields& f) {
     {.doc = "recipe to train by; a relative path starts at the comparison's folder", .required = true});
   f("name", name, {.doc = "how the report calls it; empty: like the recipe's file"});
   f("target", target,
-    {.doc = "validation loss whose time is measured; 0: the median final loss of the tuned baseline",
+    {.doc = "validation loss whose time is measured; 0: what 80% of the tuned baseline's runs end below",
      .unit = "nats per token",
      .min = 0.0});
   f("target_excess", target_excess,

@@ -1,6 +1,7 @@
 #include "tools/compare/statistics/targets.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "core/error.h"
@@ -11,7 +12,10 @@ double time_to_target(std::span<const double> times, std::span<const double> los
   require(times.size() == losses.size(), "time to target: {} times and {} losses", times.size(), losses.size());
   const auto reached = std::ranges::find_if(losses, [target](double loss) { return loss <= target; });
   if (reached == losses.end()) return std::numeric_limits<double>::infinity();
-  return times[static_cast<std::size_t>(reached - losses.begin())];
+  const auto i = static_cast<std::size_t>(reached - losses.begin());
+  if (i == 0 || !std::isfinite(losses[i - 1])) return times[i];
+  const double share = (losses[i - 1] - target) / (losses[i - 1] - losses[i]);
+  return times[i - 1] + share * (times[i] - times[i - 1]);
 }
 
 TimeTable performance_ratios(const TimeTable& times) {

@@ -7,8 +7,8 @@
 
 namespace monge::compare {
 
-/// The first of `times` (steps or seconds, as evaluated) with a loss of at most `target`; infinite when there is none.
-/// A loss that is NaN does not count.
+/// When the loss comes to `target`: before the first of `times` (steps or seconds, as evaluated) with a loss of at most
+/// that, linear between it and the evaluation before; infinite when there is none. A loss that is NaN does not count.
 double time_to_target(std::span<const double> times, std::span<const double> losses, double target);
 
 /// Times to target, [optimizer][workload].
