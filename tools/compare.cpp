@@ -56,6 +56,15 @@ ExitCode forecast(compare::Comparison& comparison, compare::Runs& runs) {
   return interrupt.requested() ? ExitCode::interrupted : ExitCode::done;
 }
 
+/// What was finished before, here or on another machine.
+void carry(const fs::path& results, compare::Runs& runs) {
+  try {
+    runs.carry(compare::read_results(results));
+  } catch (const InputError& error) {
+    train::show(stderr, fmt::format("note: {}; the folders of finished runs are read instead\n", error.what()));
+  }
+}
+
 ExitCode run(const Arguments& arguments) {
   using namespace compare;
   keep_running_without_readers();
@@ -65,7 +74,8 @@ ExitCode run(const Arguments& arguments) {
   const train::FolderLock lock(out, "comparison");
   Comparison comparison(arguments.comparison, arguments.overrides, default_threads(),
                         arguments.self_test ? Entrants::baseline_alone : Entrants::variants);
-  Runs runs(out / "runs", build_text(), comparison.threads());
+  Runs runs(out / "runs", numerics_text(), comparison.threads());
+  if (std::error_code error; fs::exists(out / "results.json", error)) carry(out / "results.json", runs);
   if (arguments.forecast) return forecast(comparison, runs);
   ProgressDisplay display(stdout, comparison, runs);
   const FinishedRuns finished = [&](const PlannedRun& planned) -> std::optional<FinishedRun> {

@@ -206,6 +206,31 @@ TEST_F(CompareTest, ResultsHoldWhatTheRunsDid) {
   EXPECT_HAS(metrics, fmt::format("\"val_loss\":{}", run.final_loss));
 }
 
+TEST_F(CompareTest, ResultsAloneAreEnoughToGoOn) {
+  write_comparison("20");
+  ASSERT_EQ(program.run("compare c.yaml --out out").code, 0);
+  const auto carry = [&] {
+    fs::remove_all(program / "carried");
+    fs::create_directory(program / "carried");
+    fs::copy(program / "out/results.json", program / "carried/results.json");
+  };
+  carry();
+  ASSERT_EQ(program.run("compare c.yaml --out carried").code, 0);
+  EXPECT_TRUE(finished("carried").empty()) << "nothing was left to run";
+  for (const char* file : {"results.json", "report.html", "results.csv"}) {
+    EXPECT_EQ(test::read_file(program / "carried" / file), test::read_file(program / "out" / file)) << file;
+  }
+  carry();
+  ASSERT_EQ(program.run("compare c.yaml --out carried report.seeds=3").code, 0);
+  EXPECT_EQ(finished("carried").size(), 2u) << "one more seed of two variants";
+
+  carry();
+  write_file(program / "carried/results.json", "{}");
+  const test::Result damaged = program.run("compare c.yaml --out carried");
+  EXPECT_EQ(damaged.code, 0);
+  EXPECT_HAS(damaged.err, "the folders of finished runs are read instead");
+}
+
 TEST_F(CompareTest, EqualConfigurationsShareARun) {
   write_file(program / "c.yaml",
              "baseline: a\nworkloads: [{config: config.yaml}]\n"
@@ -249,8 +274,8 @@ TEST_F(CompareTest, TheForecastCountsTheRunsAndTriesEachKind) {
              "tune: {seeds: 2, max_trials: 9}\nreport: {seeds: 3}\nbudgets: [1, 2]\n");
   const test::Result result = program.run("compare c.yaml --out out --forecast");
   EXPECT_EQ(result.code, 0) << result.err;
-  // a: 2 seeds of 4 to 9 settings, then 3 seeds on 2 budgets; b and c: one setting.
-  for (const char* line : {"a  14 to 24", "b  8", "c  8", "all  30 to 40"}) {
+  // a: 2 seeds of 4 to 9 settings, 2 more of 3 finalists, then 3 seeds on 2 budgets; b and c: one setting.
+  for (const char* line : {"a  20 to 30", "b  8", "c  8", "all  36 to 46"}) {
     const std::string squeezed = std::regex_replace(result.out, std::regex("  +"), "  ");
     EXPECT_HAS(squeezed, line);
   }

@@ -118,6 +118,7 @@ Results collect_results(Comparison& comparison, const RunPlan& plan, Runs& runs,
                             .passes_per_step = result->summary.passes_per_step,
                             .initial_weights = result->summary.initial_weights,
                             .batches = result->summary.batches,
+                            .device = result->summary.device,
                             .hash = runs.hash(config.yaml),
                             .config = config.yaml});
   }

@@ -26,7 +26,7 @@ namespace fs = std::filesystem;
 constexpr std::string_view stage_names[] = {"tune", "report"};
 /// Not in results of before there were studies.
 constexpr std::string_view later_keys[] = {"studies", "study",  "unlike", "initial_weights",
-                                           "batches", "margin", "vocab"};
+                                           "batches", "device", "margin", "vocab"};
 constexpr std::string_view status_names[] = {"done", "diverged", "failed"};
 
 /// S or const S.
@@ -76,6 +76,7 @@ void members(Is<Run> auto& r, const auto& visit) {
   visit("passes_per_step", r.passes_per_step);
   visit("initial_weights", r.initial_weights);
   visit("batches", r.batches);
+  visit("device", r.device);
   visit("hash", r.hash);
   visit("config", r.config);
 }

@@ -64,7 +64,8 @@ struct Run {
   double passes_per_step = 1.0;  // forward-backwards, those beside the plain step included
   std::string initial_weights;   // what it began with (train/checkpoint/start_identity.h)
   std::string batches;
-  std::string hash;    // of the resolved configuration and the build
+  std::string device;  // what it ran on
+  std::string hash;    // of the resolved configuration and the numerics
   std::string config;  // the resolved configuration, YAML
 };
 

@@ -92,8 +92,8 @@ RunResult read_result(const fs::path& run) {
 
 }  // namespace
 
-Runs::Runs(fs::path folder, std::string build, std::int64_t threads)
-    : folder_(std::move(folder)), build_(std::move(build)), threads_(threads) {
+Runs::Runs(fs::path folder, std::string numerics, std::int64_t threads)
+    : folder_(std::move(folder)), numerics_(std::move(numerics)), threads_(threads) {
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error) throw InputError(fmt::format("--out: cannot write to '{}': {}", folder_.string(), error.message()));
@@ -110,7 +110,29 @@ Runs::~Runs() {
 fs::path Runs::path(const std::string& hash, const char* extension) const { return folder_ / (hash + extension); }
 
 std::string Runs::hash(const std::string& config) const {
-  return train::checksum_text(train::checksum(config + build_));
+  return train::checksum_text(train::checksum(config + numerics_));
+}
+
+void Runs::carry(const Results& results) {
+  for (const Run& run : results.runs) {
+    if (run.status == Run::Status::failed || run.hash != hash(run.config)) continue;
+    const Workload& workload = results.workloads[run.workload];
+    RunResult& result = results_[run.hash];
+    result = {.status = run.status,
+              .message = run.message,
+              .final_loss = run.final_loss,
+              .points = run.points,
+              .step_milliseconds = run.step_milliseconds};
+    result.summary.optimum = workload.optimum;
+    result.summary.vocab = workload.vocab;
+    result.summary.parameters = workload.parameters;
+    result.summary.data = workload.data;
+    result.summary.state_bytes = run.state_bytes;
+    result.summary.passes_per_step = run.passes_per_step;
+    result.summary.initial_weights = run.initial_weights;
+    result.summary.batches = run.batches;
+    result.summary.device = run.device;
+  }
 }
 
 const RunResult* Runs::result(const std::string& config) {

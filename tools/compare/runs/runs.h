@@ -7,7 +7,8 @@
 //   runs/<hash>.log    what the run printed
 //   runs/<hash>/       the run's folder (train/folder/run_folder.h), without checkpoints
 //
-// The hash is that of configuration and program: equal ones share a run, and another build runs anew. A run is finished
+// The hash is that of configuration and numerics: equal ones share a run, and a program that computes otherwise runs
+// anew. A run is finished
 // when its summary is there; what a killed run left behind is removed when it starts again. A run that diverged is
 // finished; one that failed for another reason is not, and runs again with the next comparison.
 #pragma once
@@ -34,12 +35,16 @@ struct RunResult {
 
 class Runs {
  public:
-  /// Makes the folder, in one that its caller has locked. `build` says which program this is, `threads` how many
+  /// Makes the folder, in one that its caller has locked. `numerics` says what computes the numbers, `threads` how many
   /// processor threads a run has. Throws InputError when the folder cannot be written.
-  Runs(std::filesystem::path folder, std::string build, std::int64_t threads);
+  Runs(std::filesystem::path folder, std::string numerics, std::int64_t threads);
   ~Runs();
   Runs(const Runs&) = delete;
   Runs& operator=(const Runs&) = delete;
+
+  /// Takes over the finished runs of results that were gathered before, perhaps on another machine: their folders are
+  /// not needed.
+  void carry(const Results& results);
 
   /// Sixteen hexadecimal digits.
   std::string hash(const std::string& config) const;
@@ -61,7 +66,7 @@ class Runs {
   void finish(const std::string& hash, int code);
 
   std::filesystem::path folder_;
-  std::string build_;
+  std::string numerics_;
   std::int64_t threads_;
   std::map<std::string, std::unique_ptr<ChildProcess>> children_;  // by hash
   std::map<std::string, RunResult> results_;                       // by hash
