@@ -1,6 +1,8 @@
 // monge compare COMPARISON [key.path=value ...] [--out DIR] [--forecast] [--self-test]
 #include <algorithm>
 #include <chrono>
+#include <optional>
+#include <set>
 #include <thread>
 
 #include "tools/commands.h"
@@ -26,7 +28,7 @@ struct Arguments {
   std::string comparison;
   std::vector<std::string> overrides;
   std::string out;
-  bool forecast = false, self_test = false;
+  bool forecast = false, self_test = false, plan = false;
 };
 
 /// Starts runs of these, in their order, until as many run as may.
@@ -65,6 +67,15 @@ void carry(const fs::path& results, compare::Runs& runs) {
   }
 }
 
+/// Of the runs that can start now, a line each.
+void print_commands(compare::Comparison& comparison, const compare::RunPlan& plan, compare::Runs& runs) {
+  std::set<std::string> seen;
+  for (const compare::PlannedRun& run : plan.runs) {
+    const std::string& config = comparison.config(run).yaml;
+    if (runs.result(config) == nullptr && seen.insert(config).second) fmt::print("{}\n", runs.command(config));
+  }
+}
+
 ExitCode run(const Arguments& arguments) {
   using namespace compare;
   keep_running_without_readers();
@@ -74,10 +85,11 @@ ExitCode run(const Arguments& arguments) {
   const train::FolderLock lock(out, "comparison");
   Comparison comparison(arguments.comparison, arguments.overrides, default_threads(),
                         arguments.self_test ? Entrants::baseline_alone : Entrants::variants);
-  Runs runs(out / "runs", numerics_text(), comparison.threads());
+  Runs runs(out / "runs", numerics_text(), comparison.threads(), comparison.options().launcher);
   if (std::error_code error; fs::exists(out / "results.json", error)) carry(out / "results.json", runs);
   if (arguments.forecast) return forecast(comparison, runs);
-  ProgressDisplay display(stdout, comparison, runs);
+  std::optional<ProgressDisplay> display;  // beside commands there is no room for it
+  if (!arguments.plan) display.emplace(stdout, comparison, runs);
   const FinishedRuns finished = [&](const PlannedRun& planned) -> std::optional<FinishedRun> {
     const RunResult* result = runs.result(comparison.config(planned).yaml);
     if (result == nullptr) return std::nullopt;
@@ -85,24 +97,29 @@ ExitCode run(const Arguments& arguments) {
   };
   const train::Interrupt interrupt;
   RunPlan plan = plan_runs(comparison, finished);
-  display.show(plan);
-  while (!plan.complete && !interrupt.requested()) {
+  if (display) display->show(plan);
+  while (!plan.complete && !arguments.plan && !interrupt.requested()) {
     start_runs(comparison, plan.runs, runs);
     pause();
     if (runs.poll()) plan = plan_runs(comparison, finished);
-    display.show(plan);
+    display->show(plan);
   }
-  display.show(plan, /*now=*/true);
+  if (display) display->show(plan, /*now=*/true);
   const Results results = collect_results(comparison, plan, runs, build_text());
   write_results(results, out / "results.json");
   write_report(results, out);
+  if (arguments.plan && !plan.complete) {
+    print_commands(comparison, plan, runs);
+    return ExitCode::done;
+  }
   if (plan.complete && arguments.self_test) {
     const Analysis analysis = analyse(results);
     train::show(stdout, fmt::format("self-test: {} of {} pairs were claimed to differ, and all are alike\n",
                                     analysis.claims, analysis.comparisons));
   }
-  train::show(stdout, fmt::format("{}{}\n", plan.complete ? "" : "stopped; the same command continues. So far: ",
-                                  (out / "report.html").string()));
+  train::show(arguments.plan ? stderr : stdout,
+              fmt::format("{}{}\n", plan.complete ? "" : "stopped; the same command continues. So far: ",
+                          (out / "report.html").string()));
   return plan.complete ? ExitCode::done : ExitCode::interrupted;
 }
 
@@ -115,6 +132,8 @@ void add_compare(Command& program, ExitCode& exit_code) {
   command.option("overrides", arguments->overrides, "key.path=value: settings that replace those of the file");
   command.flag("--forecast", arguments->forecast,
                "Only say how many runs there will be and how long they take, from some steps of each kind");
+  command.flag("--plan", arguments->plan,
+               "Run nothing: gather what is finished, and print a command for every run that can start now");
   command.flag("--self-test", arguments->self_test,
                "Compare the baseline with itself under four names, each tuned with other seeds: every claim is false");
   command.option("--out", arguments->out,

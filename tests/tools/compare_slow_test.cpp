@@ -231,6 +231,35 @@ TEST_F(CompareTest, ResultsAloneAreEnoughToGoOn) {
   EXPECT_HAS(damaged.err, "the folders of finished runs are read instead");
 }
 
+// A launcher, and commands for others to run, come to the results of a comparison that runs everything itself.
+TEST_F(CompareTest, OthersCanMakeTheRuns) {
+  write_comparison("20");
+  ASSERT_EQ(program.run("compare c.yaml --out whole").code, 0);
+  ASSERT_EQ(program.run("compare c.yaml --out launched 'launcher=env MONGE_TEST_LAUNCHER=1'").code, 0);
+  EXPECT_EQ(program.run("compare c.yaml --out none launcher=/no/such/program").code, 0);
+  EXPECT_FALSE(results("none").runs.empty());
+  for (const compare::Run& run : results("none").runs) EXPECT_EQ(run.status, Status::failed);
+
+  int rounds = 0;
+  for (std::string commands = "?"; !commands.empty() && rounds < 20; ++rounds) {
+    const test::Result planned = program.run("compare c.yaml --out planned --plan");
+    ASSERT_EQ(planned.code, 0) << planned.err;
+    commands = planned.out;
+    std::istringstream lines(commands);
+    for (std::string line; std::getline(lines, line);) {
+      const int end = std::system((line + " > /dev/null 2>&1").c_str());
+      EXPECT_TRUE(end == 0 || WEXITSTATUS(end) == 3) << line;  // one diverges
+    }
+  }
+  EXPECT_LT(rounds, 20);
+  const Results whole = results("whole");
+  for (const char* other : {"launched", "planned"}) {
+    const Results same = results(other);
+    ASSERT_EQ(same.runs.size(), whole.runs.size()) << other;
+    for (std::size_t i = 0; i < whole.runs.size(); ++i) EXPECT_EQ(same.runs[i].final_loss, whole.runs[i].final_loss);
+  }
+}
+
 TEST_F(CompareTest, EqualConfigurationsShareARun) {
   write_file(program / "c.yaml",
              "baseline: a\nworkloads: [{config: config.yaml}]\n"

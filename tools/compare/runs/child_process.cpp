@@ -14,8 +14,6 @@
 namespace monge::compare {
 namespace {
 
-constexpr const char* this_program = "/proc/self/exe";
-
 /// Pointers as exec wants them.
 std::vector<char*> pointers(std::vector<std::string>& texts) {
   std::vector<char*> out;
@@ -45,18 +43,15 @@ std::vector<std::string> environment(std::int64_t threads) {
   ::dup2(nothing, STDIN_FILENO);
   ::dup2(log, STDOUT_FILENO);
   ::dup2(log, STDERR_FILENO);
-  ::execve(this_program, arguments, variables);
+  ::execvpe(arguments[0], arguments, variables);
   ::_exit(not_started);
 }
 
 }  // namespace
 
-ChildProcess::ChildProcess(const std::vector<std::string>& arguments, std::int64_t threads,
-                           const std::filesystem::path& log) {
-  std::vector<std::string> words{"monge"};
-  words.insert(words.end(), arguments.begin(), arguments.end());
+ChildProcess::ChildProcess(std::vector<std::string> command, std::int64_t threads, const std::filesystem::path& log) {
   std::vector<std::string> variables = environment(threads);
-  const std::vector<char*> argv = pointers(words), envp = pointers(variables);
+  const std::vector<char*> argv = pointers(command), envp = pointers(variables);
   const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   const pid_t parent = ::getpid();
   pid_ = out < 0 ? -1 : ::fork();

@@ -1,4 +1,4 @@
-// ChildProcess: another process of this same program, with its output in a file. It does not outlive this one.
+// ChildProcess: another process, with its output in a file. It does not outlive this one.
 #pragma once
 
 #include <sys/types.h>
@@ -12,8 +12,9 @@ namespace monge::compare {
 
 class ChildProcess {
  public:
-  /// Starts `monge arguments...` with `threads` processor threads. Ctrl-C does not reach it. Throws RunError.
-  ChildProcess(const std::vector<std::string>& arguments, std::int64_t threads, const std::filesystem::path& log);
+  /// Starts `command`, a program found as a shell finds it and its arguments, with `threads` processor threads. Ctrl-C
+  /// does not reach it. Throws RunError.
+  ChildProcess(std::vector<std::string> command, std::int64_t threads, const std::filesystem::path& log);
   /// Kills it and waits.
   ~ChildProcess();
   ChildProcess(const ChildProcess&) = delete;

@@ -6,6 +6,7 @@
 #include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -71,6 +72,8 @@ bool failed_to_learn(const RunResult& result) {
   return last.val_loss > result.points.front().val_loss && last.train_loss.value_or(0.0) > guessing;
 }
 
+std::string this_program() { return fs::read_symlink("/proc/self/exe").string(); }
+
 RunResult read_result(const fs::path& run) {
   RunResult result;
   result.summary = train::read_summary(run / "summary.json");
@@ -92,8 +95,10 @@ RunResult read_result(const fs::path& run) {
 
 }  // namespace
 
-Runs::Runs(fs::path folder, std::string numerics, std::int64_t threads)
+Runs::Runs(fs::path folder, std::string numerics, std::int64_t threads, const std::string& launcher)
     : folder_(std::move(folder)), numerics_(std::move(numerics)), threads_(threads) {
+  std::istringstream words(launcher);
+  for (std::string word; words >> word;) launcher_.push_back(word);
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error) throw InputError(fmt::format("--out: cannot write to '{}': {}", folder_.string(), error.message()));
@@ -153,8 +158,20 @@ void Runs::start(const std::string& config) {
   const std::string id = hash(config);
   fs::remove_all(path(id));
   train::write_text_file(path(id, ".yaml"), config);
-  const std::vector<std::string> arguments{"train", path(id, ".yaml").string(), "--out", path(id).string()};
-  children_.emplace(id, std::make_unique<ChildProcess>(arguments, threads_, path(id, ".log")));
+  std::vector<std::string> command = launcher_;
+  for (const std::string& word :
+       {this_program(), std::string("train"), path(id, ".yaml").string(), std::string("--out"), path(id).string()}) {
+    command.push_back(word);
+  }
+  children_.emplace(id, std::make_unique<ChildProcess>(std::move(command), threads_, path(id, ".log")));
+}
+
+std::string Runs::command(const std::string& config) {
+  const std::string id = hash(config);
+  train::write_text_file(path(id, ".yaml"), config);
+  const fs::path at = fs::absolute(path(id));
+  return fmt::format("OMP_NUM_THREADS={} '{}' train '{}.yaml' --out '{}' --resume", threads_, this_program(),
+                     at.string(), at.string());
 }
 
 std::int64_t Runs::step(const std::string& config) const {

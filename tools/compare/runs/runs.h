@@ -37,7 +37,8 @@ class Runs {
  public:
   /// Makes the folder, in one that its caller has locked. `numerics` says what computes the numbers, `threads` how many
   /// processor threads a run has. Throws InputError when the folder cannot be written.
-  Runs(std::filesystem::path folder, std::string numerics, std::int64_t threads);
+  /// `launcher` is put in front of the commands of runs.
+  Runs(std::filesystem::path folder, std::string numerics, std::int64_t threads, const std::string& launcher = "");
   ~Runs();
   Runs(const Runs&) = delete;
   Runs& operator=(const Runs&) = delete;
@@ -54,6 +55,9 @@ class Runs {
 
   /// Throws RunError.
   void start(const std::string& config);
+  /// Writes the configuration of a run and returns the command that makes it, without the launcher: from anywhere, with
+  /// these threads, in a folder that others see. A run that was killed starts again, and one under way is left alone.
+  std::string command(const std::string& config);
   bool running(const std::string& config) const { return children_.contains(hash(config)); }
   std::size_t running() const { return children_.size(); }
   /// The last step that a running run has reported; 0 before the first.
@@ -68,6 +72,7 @@ class Runs {
   std::filesystem::path folder_;
   std::string numerics_;
   std::int64_t threads_;
+  std::vector<std::string> launcher_;
   std::map<std::string, std::unique_ptr<ChildProcess>> children_;  // by hash
   std::map<std::string, RunResult> results_;                       // by hash
 };

@@ -156,6 +156,8 @@ void ComparisonOptions::fields(Fields& f) {
   f("seeds", seeds, {.doc = "which random numbers"});
   f("tune", tune, {.doc = "how settings are found"});
   f("report", report, {.doc = "how the settings found are measured"});
+  f("launcher", launcher,
+    {.doc = "words put in front of the command of every run, as in \"srun -n1 -c2\"; empty: none"});
   f("jobs", jobs, {.doc = "runs at a time; they share the processor's cores", .unit = "runs", .min = 1, .max = 1024});
 }
 

@@ -67,6 +67,7 @@ struct ComparisonOptions : Options {
   TuneOptions tune;
   ReportOptions report;
   std::int64_t jobs = 1;
+  std::string launcher;  // words in front of a run's command
   void fields(Fields& f) override;
   void check() const override;
 };
