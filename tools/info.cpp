@@ -72,13 +72,13 @@ void print_parameters(const nn::Model& model, const optim::Optimizer& optimizer)
   }
 }
 
-/// What the letters of a formula stand for.
+/// What the letters of a formula stand for: "; N parameters that are multiplied, L layers".
 std::string letters_of(const std::string& formula) {
   constexpr std::array<std::pair<char, const char*>, 4> meanings{
       {{'N', "parameters that are multiplied"}, {'L', "layers"}, {'C', "width"}, {'T', "context"}}};
   std::string text;
   for (const auto& [letter, meaning] : meanings) {
-    if (formula.find(letter) != std::string::npos) text += fmt::format(", {} {}", letter, meaning);
+    if (formula.find(letter) != std::string::npos) text += fmt::format("{} {} {}", text.empty() ? ";" : ",", letter, meaning);
   }
   return text;
 }
@@ -94,10 +94,10 @@ void describe_config(const Arguments& arguments) {
   print(fmt::format("\ndevice   {}", run.backend().description()));
   print(fmt::format("data     {}", run.dataset->description()));
   print(fmt::format("model    {}", train::parameters_text(*run.model)));
-  print(fmt::format("compute  {}FLOP per token, forward and backward ({}{}), {}FLOP per step of {} tokens",
-                    train::count_text(flops), run.model->flops_formula(), letters_of(run.model->flops_formula()),
+  print(fmt::format("compute  {}FLOP per token, forward and backward ({}), {}FLOP per step of {} tokens{}",
+                    train::count_text(flops), run.model->flops_formula(),
                     train::count_text(flops * static_cast<double>(run.tokens_per_step())),
-                    train::thousands(run.tokens_per_step())));
+                    train::thousands(run.tokens_per_step()), letters_of(run.model->flops_formula())));
   print(train::groups_text(*run.optimizer));
   for (const std::string& note : run.optimizer->notes()) print(fmt::format("note     {}", note));
   print(train::memory_text(run.plan));
