@@ -78,7 +78,8 @@ std::string letters_of(const std::string& formula) {
       {{'N', "parameters that are multiplied"}, {'L', "layers"}, {'C', "width"}, {'T', "context"}}};
   std::string text;
   for (const auto& [letter, meaning] : meanings) {
-    if (formula.find(letter) != std::string::npos) text += fmt::format("{} {} {}", text.empty() ? ";" : ",", letter, meaning);
+    if (formula.find(letter) != std::string::npos)
+      text += fmt::format("{} {} {}", text.empty() ? ";" : ",", letter, meaning);
   }
   return text;
 }
