@@ -17,7 +17,7 @@ volatile std::sig_atomic_t somebody_watches = 0;
 void on_signal(int) {
   interrupted = 1;
   if (somebody_watches == 0) return;
-  constexpr std::string_view text = "\nstopping at the end of this step; a second signal stops at once\n";
+  constexpr std::string_view text = "\nstopping as soon as nothing is lost; a second signal stops at once\n";
   const int reason = errno;
   [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
   errno = reason;
