@@ -285,10 +285,4 @@ std::string variant_noun(const Results& results) {
   return std::ranges::all_of(results.variants, optimizer_only) ? "optimizer" : "variant";
 }
 
-const Tuned* tuned_for(const Results& results, std::size_t workload, std::size_t variant) {
-  const auto found = std::ranges::find_if(
-      results.tuned, [&](const Tuned& t) { return t.workload == workload && t.variant == variant; });
-  return found == results.tuned.end() ? nullptr : &*found;
-}
-
 }  // namespace monge::compare

@@ -152,8 +152,6 @@ std::string variant_noun(const Results& results);
 
 /// Whether this is a report run of a variant at a table's workload and budget.
 bool belongs(const Run& run, const Table& table, std::size_t variant);
-/// What tuning decided, or null.
-const Tuned* tuned_for(const Results& results, std::size_t workload, std::size_t variant);
 
 /// The table whose times count for the profile: at the budget 1 where there is one, else at the least.
 const Table& recipe_table(const Analysis& analysis, std::size_t workload);

@@ -33,7 +33,13 @@ constexpr const char* csv_head =
 
 std::string csv_line(const Results& results, const Table& table, const Row& row) {
   const Workload& workload = results.workloads[table.workload];
-  const Tuned* tuned = tuned_for(results, table.workload, row.variant);
+  std::vector<std::string> chosen;  // in each study
+  std::int64_t trials = 0;
+  for (const Tuned& tuned : results.tuned) {
+    if (tuned.workload != table.workload || tuned.variant != row.variant) continue;
+    chosen.push_back(settings(tuned.axes));
+    trials += tuned.trials;
+  }
   const auto& c = row.contrast;
   const auto of = [](const auto& present, auto get) {
     return present ? std::optional<double>(get(*present)) : std::nullopt;
@@ -44,8 +50,8 @@ std::string csv_line(const Results& results, const Table& table, const Row& row)
       csv_text(workload.name),
       fmt::format("{}", table.budget),
       csv_text(results.variants[row.variant].name),
-      csv_text(tuned == nullptr ? "" : settings(tuned->axes)),
-      tuned == nullptr ? "" : fmt::format("{}", tuned->trials),
+      csv_text(fmt::format("{}", fmt::join(chosen, "; "))),
+      chosen.empty() ? "" : fmt::format("{}", trials),
       fmt::format("{}", row.losses.size()),
       fmt::format("{}", row.diverged),
       fmt::format("{}", row.failed),
