@@ -136,7 +136,7 @@ TEST(Lints, OfPower) {
   expect_only(results, Severity::note, "one workload");
 
   results = test::planted({0.0, 0.0}, 8, 1);
-  expect_one_among(results, Severity::note, "v1 against v0 on w: not told apart. With 8 seeds");
+  expect_one_among(results, Severity::note, "v1 against v0 on w: not distinguishable. With 8 seeds");
 
   results = test::planted({0.0, -0.5}, 1, 1);
   expect_one_among(results, Severity::error, "v0 has a single run");
@@ -157,9 +157,9 @@ TEST(Lints, OfTheChoiceOfSettings) {
       results.runs.push_back(run);
     }
   }
-  expect_one_among(
-      results, Severity::note,
-      "1 of the 1 settings chosen were chosen within noise, the runner-up not being told apart from them: v1 on w.");
+  expect_one_among(results, Severity::note,
+                   "1 of the 1 settings chosen were chosen within noise, the runner-up not being distinguishable from "
+                   "them: v1 on w.");
 }
 
 }  // namespace

@@ -136,7 +136,7 @@ Contrast contrast_of(const Row& row, const Row& baseline, bool on_excess) {
   return contrast;
 }
 
-/// Rows of two units or more that share a letter are not told apart.
+/// Rows of two units or more that share a letter are not distinguishable.
 void letter(Table& table, std::span<const std::pair<std::size_t, std::size_t>> different) {
   std::vector<std::size_t> place(table.rows.size()), tested;
   for (std::size_t i = 0; i < table.rows.size(); ++i) {
@@ -263,7 +263,7 @@ std::string_view verdict_name(Contrast::Verdict verdict) {
     case Contrast::Verdict::higher: return "higher";
     case Contrast::Verdict::equivalent: return "equivalent";
     case Contrast::Verdict::solved: return "solved";
-    case Contrast::Verdict::open: return "not told apart";
+    case Contrast::Verdict::open: return "not distinguishable";
   }
   return "";
 }

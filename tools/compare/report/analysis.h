@@ -127,7 +127,7 @@ struct ChosenSetting {
   std::optional<double> reported_loss;    // mean over its reported runs at the tuned budget; infinite: one diverged
   std::optional<double> runner_up;        // how much more the next best setting lost, on the seeds that both have
   std::optional<double> runner_up_error;  // standard error of that; none with one seed
-  /// The seeds do not tell the two apart.
+  /// The seeds do not distinguish the two.
   bool within_noise() const { return runner_up && runner_up_error && *runner_up < 2.0 * *runner_up_error; }
 };
 
@@ -143,7 +143,7 @@ struct Analysis {
 
 Analysis analyse(const Results& results);
 
-/// "lower", "higher", "equivalent", "solved", "not told apart".
+/// "lower", "higher", "equivalent", "solved", "not distinguishable".
 std::string_view verdict_name(Contrast::Verdict verdict);
 /// "markov2", or with several budgets "markov2 at 2×".
 std::string table_name(const Results& results, const Table& table);

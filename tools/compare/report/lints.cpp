@@ -16,7 +16,7 @@ namespace {
 constexpr double plain_passes = 1.001;
 /// Spread of the milliseconds per step between runs of one configuration, relative to their mean.
 constexpr double steady = 0.1;
-/// From here on ranks alone can tell two variants apart.
+/// From here on ranks alone can distinguish two variants.
 constexpr std::size_t few_studies = 5;
 
 class Finder {
@@ -247,7 +247,8 @@ class Finder {
     }
     if (close == 0) return;
     add(Severity::note,
-        "{} of the {} settings chosen were chosen within noise, the runner-up not being told apart from them: {}. {}",
+        "{} of the {} settings chosen were chosen within noise, the runner-up not being distinguishable from them: {}. "
+        "{}",
         close, analysis_.choices.size(), listing({where.begin(), where.end()}),
         results_.studies > 1 ? "Studies count that as spread."
                              : "Several studies (tune.studies) would count that as spread.");
@@ -267,7 +268,8 @@ class Finder {
         const std::string seen = c.on_excess && row.excess_ratio ? factor(row.excess_ratio->ratio)
                                                                  : significant_digits(std::abs(c.difference), 2);
         add(Severity::note,
-            "{} against {} on {}: not told apart. With {} and this spread, {} or more would have been found with a "
+            "{} against {} on {}: not distinguishable. With {} and this spread, {} or more would have been found with "
+            "a "
             "probability of 80% at least; the one seen is {}.",
             variant(row.variant), variant(results_.baseline), place(table), units, would, seen);
       }
@@ -275,7 +277,7 @@ class Finder {
     if (results_.studies > 1 && results_.studies < few_studies) {
       add(Severity::note,
           "With {} studies everything rests on Student's law. From five on ranks can confirm it, and a variant that "
-          "always diverges can be told apart.",
+          "always diverges can be distinguished.",
           results_.studies);
     }
   }

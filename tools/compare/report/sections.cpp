@@ -71,7 +71,7 @@ class PageBuilder {
     say(fmt::format("ended with a higher loss than {}", baseline_), higher);
     say(fmt::format("was equivalent to {} within {} nats", baseline_, results_.margin), equivalent);
     say(fmt::format("ended, like {}, at the best possible loss", baseline_), solved);
-    say(fmt::format("was not told apart from {}", baseline_), same);
+    say(fmt::format("was not distinguishable from {}", baseline_), same);
     say("had runs that diverged", diverged);
     say("could not be tested", untested);
     std::string text = variant(which);
@@ -126,8 +126,8 @@ class PageBuilder {
     }
     page_.summary.push_back(found);
     std::string limits =
-        "Lower and higher are claims about the final loss of typical runs after the same number of steps. Not told "
-        "apart does not mean equal. This report says nothing about other workloads, sizes or budgets.";
+        "Lower and higher are claims about the final loss of typical runs after the same number of steps. Not "
+        "distinguishable does not mean equal. This report says nothing about other workloads, sizes or budgets.";
     if (analysis_.comparisons > 0) {
       limits += fmt::format(
           " All claims, verdicts, letters and intervals, come from one family of {}, corrected together: the chance "
@@ -209,7 +209,7 @@ class PageBuilder {
         "and intervals are corrected for all {3} pairs on this page, and a difference is claimed where its interval "
         "excludes zero. Where the best possible loss is known and everything lies above it, the ratio of the excess "
         "losses is tested instead: what counts is whether its interval excludes one, and the difference is there to be "
-        "read. What share a letter was not told apart.",
+        "read. Those that share a letter are not distinguishable.",
         results_.studies > 1 ? "studies" : "seeds", baseline_, results_.studies > 1 ? "study" : "seed",
         analysis_.comparisons)});
     if (std::vector<Figure> figures = difference_figures(results_, analysis_); !figures.empty()) {

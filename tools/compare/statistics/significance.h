@@ -1,4 +1,4 @@
-// Significance: the paired t test, Holm's correction, and groups whose members are not told apart. The claims of a
+// Significance: the paired t test, Holm's correction, and groups whose members are not distinguishable. The claims of a
 // report are those of family.h.
 //
 // Samples are finite and hold two values at least, pairs are matched by index; anything else throws
