@@ -32,7 +32,8 @@ inline compare::Results planted(const std::vector<double>& shifts, std::int64_t 
                               .seed = results.report_seeds[k],
                               .points = {{.step = 100, .seconds = 1.0, .forward_backwards = 100.0, .val_loss = loss}},
                               .final_loss = loss,
-                              .step_milliseconds = 10.0});
+                              .step_milliseconds = 10.0,
+                              .own_cores = true});
     }
   }
   return results;
@@ -108,6 +109,7 @@ class Realistic {
     run.step_milliseconds = truths_[v].milliseconds * (1.0 + 0.01 * random_.normal());
     run.state_bytes = truths_[v].bytes_per_parameter * r_.workloads[w].parameters;
     run.passes_per_step = truths_[v].passes;
+    run.own_cores = true;
     run.hash = fmt::format("{:08x}", random_.word());
     run.config = fmt::format("optimizer:\n  kind: {}\ntrain:\n  steps: {}\n", truths_[v].name, steps);
     constexpr int points = 28;

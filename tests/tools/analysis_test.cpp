@@ -230,6 +230,37 @@ TEST(Analysis, SaysHowSureTheChoiceOfASettingWas) {
 
 // Seeds that are missing or diverged
 
+TEST(Analysis, ASearchIsAsGoodAsTheBestSettingSoFar) {
+  Results results = test::planted({0.0, 0.0}, 3, 1);
+  results.studies = 2;
+  const auto try_setting = [&](std::size_t study, double lr, std::vector<double> losses) {
+    for (std::size_t seed = 0; seed < losses.size(); ++seed) {
+      results.runs.push_back({.variant = 1,
+                              .study = study,
+                              .stage = Stage::tune,
+                              .seed = static_cast<std::int64_t>(100 + seed),
+                              .axes = {{"optimizer.lr", lr}},
+                              .final_loss = losses[seed]});
+    }
+  };
+  // The first two seeds are those of all settings; a finalist has a third.
+  try_setting(0, 1.0, {3.0, 3.2});
+  try_setting(0, 2.0, {2.0, 2.2, 9.0});
+  try_setting(0, 4.0, {2.5, 2.5});
+  try_setting(1, 1.0, {5.0, 5.0});
+  try_setting(1, 2.0, {6.0, 6.0});
+  try_setting(1, 4.0, {4.0, 4.0});
+  results.tuned = {{.variant = 1, .study = 0, .axes = {{"optimizer.lr", 2.0}}, .trials = 3},
+                   {.variant = 1, .study = 1, .axes = {{"optimizer.lr", 4.0}}, .trials = 3}};
+  const Analysis analysis = analyse(results);
+  ASSERT_EQ(analysis.searches.size(), 1U);
+  const std::vector<double>& best = analysis.searches[0].best;
+  ASSERT_EQ(best.size(), 3U);
+  EXPECT_DOUBLE_EQ(best[0], (3.1 + 5.0) / 2);
+  EXPECT_DOUBLE_EQ(best[1], (2.1 + 5.0) / 2);
+  EXPECT_DOUBLE_EQ(best[2], (2.1 + 4.0) / 2);
+}
+
 TEST(Analysis, ADivergedRunCountsAsTheWorst) {
   Results results = by_hand();
   run_of(results, 2, 3).status = compare::Run::Status::diverged;

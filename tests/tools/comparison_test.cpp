@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -245,13 +246,102 @@ TEST(RunPlan, DivergenceIsTheFarSideOfTheOptimumAndGoesDownWhenEverythingDiverge
 
 TEST(RunPlan, ValuesEndWhereTheConfigurationEnds) {
   const Folder folder;
-  Comparison c = folder.read(comparison_of("  a: {optimizer: {betas: {1: [0.6, 0.9]}, weight_decay: [0.0, 0.1]}}\n",
-                                           "tune: {max_trials: 40}\n"));
+  Comparison c = folder.read(
+      comparison_of("  a: {optimizer: {schedule: {kind: wsd, decay_fraction: [0.3, 0.6]}, weight_decay: [0.0, 0.1]}}\n",
+                    "tune: {max_trials: 40}\n"));
   const RunPlan plan = play(c, [](const PlannedRun& run) { return -run.setting[0] + run.setting[1]; });
   const Tuned& tuned = plan.tuned[0];
-  EXPECT_EQ(tuned.axes[0].second, 0.9);  // 1.8 is no decay
+  EXPECT_EQ(tuned.axes[0].second, 0.6);  // 1.2 is no share
   EXPECT_EQ(tuned.axes[1].second, 0.0);
-  EXPECT_EQ(tuned.on_edge, (std::vector<std::string>{"optimizer.betas.1"}));
+  EXPECT_EQ(tuned.on_edge, (std::vector<std::string>{"optimizer.schedule.decay_fraction"}));
+}
+
+TEST(RunPlan, DecaysAreSearchedByTheirDistanceFromOne) {
+  const Folder folder;
+  Comparison c = folder.read(comparison_of("  a: {optimizer: {betas: {1: [0.8, 0.9]}, schedule: {warmup: [5, 10]}}}\n",
+                                           "tune: {max_trials: 40}\n"));
+  ASSERT_TRUE(c.axes(0)[0].decay);
+  ASSERT_TRUE(c.axes(0)[1].whole);
+  const RunPlan plan =
+      play(c, [](const PlannedRun& run) { return bowl(1.0 - run.setting[0], 0.0125) + bowl(run.setting[1], 20.0); });
+  std::set<double> betas;
+  for (const PlannedRun& run : plan.runs) {
+    betas.insert(run.setting[0]);
+    EXPECT_EQ(run.setting[1], std::round(run.setting[1]));
+  }
+  for (const double tried : {0.8, 0.9, 0.95, 0.975, 0.9875, 0.99375}) EXPECT_TRUE(betas.contains(tried)) << tried;
+  EXPECT_EQ(plan.tuned[0].axes[0].second, 0.9875);
+  EXPECT_EQ(plan.tuned[0].axes[1].second, 20.0);
+  EXPECT_TRUE(plan.tuned[0].on_edge.empty());
+}
+
+constexpr const char* four_axes =
+    "  a: {optimizer: {lr: [1.0e-4, 1.0e-2], weight_decay: [0.0, 0.1], betas: {0: [0.8, 0.99]},\n"
+    "      schedule: {warmup: [2, 20]}}}\n"
+    "  b: {optimizer: {lr: [1.0e-3, 1.0e-1], weight_decay: [0.0, 0.2], betas: {0: [0.8, 0.99]},\n"
+    "      schedule: {warmup: [2, 20]}}}\n";
+
+TEST(RunPlan, ABoxIsCoveredByAsManyPointsAsAsked) {
+  const Folder folder;
+  Comparison c = folder.read(comparison_of(
+      four_axes, "tune: {search: quasi_random, max_trials: 16, studies: 2, finalists: 2, final_seeds: 1}\n"));
+  const RunPlan plan = play(
+      c, [](const PlannedRun& run) { return bowl(run.setting[0], 1e-3); }, 7);
+  std::map<std::pair<std::size_t, std::size_t>, std::set<Setting>> tried;  // by study and variant
+  for (const PlannedRun& run : plan.runs) {
+    if (run.stage == Stage::tune) tried[{run.study, run.variant}].insert(run.setting);
+  }
+  for (const auto& [where, settings] : tried) {
+    ASSERT_EQ(settings.size(), 16U);
+    const double low = where.second == 0 ? 1e-4 : 1e-3;
+    std::array<int, 4> quarters{};  // of the rate's range, in octaves: the Sobol points of one axis are evenly spread
+    int low_decay = 0, near_one = 0;
+    for (const Setting& s : settings) {
+      ++quarters.at(static_cast<std::size_t>(4.0 * std::log(s[0] / low) / std::log(100.0)));
+      low_decay += s[1] < (where.second == 0 ? 0.05 : 0.1) ? 1 : 0;
+      near_one += s[2] > 1.0 - std::sqrt(0.2 * 0.01) ? 1 : 0;
+      EXPECT_TRUE(s[1] >= 0.0 && s[1] <= 0.2);
+      EXPECT_TRUE(s[2] >= 0.8 && s[2] <= 0.99);
+      EXPECT_TRUE(s[3] >= 2.0 && s[3] <= 20.0 && s[3] == std::round(s[3]));
+    }
+    for (const int count : quarters) EXPECT_NEAR(count, 4, 1);
+    EXPECT_NEAR(low_decay, 8, 1);  // linear, since zero has no logarithm
+    EXPECT_NEAR(near_one, 8, 1);   // in octaves of the distance from one
+  }
+  EXPECT_NE((tried[{0, 0}]), (tried[{1, 0}]));
+  for (const Tuned& tuned : plan.tuned) EXPECT_EQ(tuned.trials, 16);
+}
+
+TEST(RunPlan, ASettingAtTheEndOfItsBoxIsSaidToBe) {
+  const Folder folder;
+  Comparison c = folder.read(comparison_of("  a: {optimizer: {lr: [1.0e-4, 1.0e-2], weight_decay: [0.0, 0.1]}}\n",
+                                           "tune: {search: quasi_random, max_trials: 64, final_seeds: 0}\n"));
+  const RunPlan low = play(
+      c, [](const PlannedRun& run) { return run.setting[0]; }, 64);
+  EXPECT_EQ(low.tuned[0].on_edge, std::vector<std::string>{"optimizer.lr"});
+  const RunPlan none = play(
+      c, [](const PlannedRun& run) { return run.setting[1]; }, 64);
+  EXPECT_TRUE(none.tuned[0].on_edge.empty() || none.tuned[0].on_edge[0] != "optimizer.weight_decay");
+  const RunPlan high = play(
+      c, [](const PlannedRun& run) { return -run.setting[1]; }, 64);
+  EXPECT_EQ(high.tuned[0].on_edge.back(), "optimizer.weight_decay");
+}
+
+TEST(RunPlan, SettingsCanBeFoundAnewAtEachBudget) {
+  const Folder folder;
+  Comparison c = folder.read(comparison_of("  a: {optimizer: {lr: [1.0e-3, 2.0e-3, 4.0e-3]}}\n",
+                                           "budgets: [0.5, 2]\ntune: {at: each_budget}\n"));
+  // The longer the run, the lower its best rate.
+  const RunPlan plan = play(c, [](const PlannedRun& run) { return bowl(run.setting[0], 2e-3 / run.budget); });
+  ASSERT_EQ(plan.tuned.size(), 2U);
+  EXPECT_EQ(plan.tuned[0].budget, 0.5);
+  EXPECT_EQ(plan.tuned[0].axes[0].second, 4e-3);
+  EXPECT_EQ(plan.tuned[1].budget, 2.0);
+  EXPECT_EQ(plan.tuned[1].axes[0].second, 1e-3);
+  for (const PlannedRun& run : plan.runs) {
+    EXPECT_TRUE(run.stage == Stage::tune || run.setting[0] == 2e-3 / run.budget);
+  }
+  EXPECT_ANY_THROW(folder.read(comparison_of("  a: {}\n", "tune: {at: never}\n")));
 }
 
 TEST(Search, ARefinementOfOneAxisDoesNotOpenTheOthers) {

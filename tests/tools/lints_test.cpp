@@ -118,6 +118,16 @@ TEST(Lints, OfRuns) {
   }
   expect_only(results, Severity::warning, "v1 on w (21.1%)");
 
+  for (compare::Run& run : results.runs) run.own_cores = false;  // then no second is shown
+  EXPECT_TRUE(lints_of(results).empty());
+
+  results = fair();
+  for (compare::Run& run : results.runs) {
+    if (run.variant == 1 && run.workload == 1 && run.seed == 4) run.final_loss += 0.2;
+  }
+  expect_only(results, Severity::warning, "1 run of v1 on x does not fit the others, whose median is ");
+  expect_only(results, Severity::warning, ": seed 4 (");
+
   results = fair();
   for (compare::Run& run : results.runs) {
     if (run.variant == 1 && run.workload == 1) run.batches = "others";

@@ -12,6 +12,7 @@
 #include "support/expect_error.h"
 #include "support/made_up_results.h"
 #include "support/temp_directory.h"
+#include "tools/compare/report/figures.h"
 #include "tools/compare/report/wording.h"
 
 namespace monge::compare {
@@ -119,7 +120,7 @@ TEST(ReportTest, PlotsFollowTheThemeOfThePage) {
   for (std::sregex_iterator match(plots.begin(), plots.end(), colour), end; match != end; ++match) {
     const std::string property = (*match)[1], value = (*match)[2];
     if (value == "none" || value == "currentColor") continue;
-    const std::size_t rule = styles.find(fmt::format("svg [{}=\"{}\"] {{ {}: ", property, value, property));
+    const std::size_t rule = styles.find(fmt::format("\n[{}=\"{}\"] {{ {}: ", property, value, property));
     ASSERT_NE(rule, std::string::npos) << property << " " << value;
     rules.insert(styles.substr(rule, styles.find('}', rule) - rule));
   }
@@ -229,7 +230,7 @@ TEST(ReportTest, MarkdownAndCsvHoldTheSameNumbers) {
       for (int digits = 3; digits <= 6 && !found; ++digits) {
         const std::string start = "| " + variant + " | ";
         const std::string mean = with_error(std::stod(field("mean_loss")), std::stod(field("sd")), digits);
-        const std::string apart = " | " + difference(std::stod(field("difference")), digits) + " | ";
+        const std::string apart = difference(std::stod(field("difference")), digits) + " \\[";
         for (std::size_t i = markdown.find(start); i != std::string::npos && !found; i = markdown.find(start, i + 1)) {
           const std::string row = markdown.substr(i, markdown.find('\n', i) - i);
           found = row.find(mean) != std::string::npos && row.find(apart) != std::string::npos &&
@@ -289,7 +290,107 @@ TEST(ReportTest, VariantsHaveTheirName) {
   }
   NEEDS_GNUPLOT();
   results.variants[1].config = "model: {bias: true}";
-  EXPECT_HAS(html_of(results), "2 variants on 1 workload");
+  EXPECT_HAS(html_of(results), "Every variant was tuned once");
+}
+
+TEST(ReportTest, TheMatrixHasASignForEveryVerdict) {
+  const std::string markdown = to_markdown(page_of(Realistic::results()));
+  const std::string head = "| optimizer | markov2 at 1× | markov2 at 2× | markov2 at 4× | mess3 | shakespeare |";
+  EXPECT_HAS(markdown, head);
+  EXPECT_LT(markdown.find(head), markdown.find("Every optimizer was tuned once"));  // it comes first
+  const std::size_t muon = markdown.find("| muon | ▼ 0.6"), adamw = markdown.find("| adamw | 2.444 |"),
+                    lion = markdown.find("| lion | ▲ 1.2");
+  EXPECT_LT(muon, adamw);  // the best first
+  EXPECT_LT(adamw, lion);
+  EXPECT_LT(lion, markdown.find("## Final loss"));
+  EXPECT_HAS(markdown, "| soap | · ");
+  EXPECT_HAS(markdown, "Lower final loss than adamw: muon (5 of 5) and soap (1 of 5). Higher: lion (5 of 5).");
+  EXPECT_HAS(markdown, "With runs that diverged: lion (1 of 5).");
+
+  Results margin = test::planted({0.0, 0.0, 0.5}, 12, 1, 1e-4);
+  margin.margin = 0.1;
+  EXPECT_HAS(to_markdown(page_of(margin)), "| v1 | ≈ ");
+  Results solved = test::planted({0.0, 0.0}, 8, 1, 1e-5);
+  for (compare::Run& run : solved.runs) run.final_loss = 2.0 + 1e-4 * std::abs(run.final_loss - 2.0);
+  solved.workloads[0].optimum = 1.9999;
+  EXPECT_HAS(to_markdown(page_of(solved)), "| v1 | ✓ ");
+}
+
+/// How often `part` is there.
+std::size_t count_of(const std::string& text, const std::string& part) {
+  std::size_t count = 0;
+  for (std::size_t i = text.find(part); i != std::string::npos; i = text.find(part, i + 1)) ++count;
+  return count;
+}
+
+TEST(ReportTest, ThirtyVariantsHaveAReport) {
+  NEEDS_GNUPLOT();
+  std::vector<double> shifts;
+  for (int i = 0; i < 30; ++i) shifts.push_back(0.1 * i);
+  const Results results = test::planted(shifts, 6, 1);
+  const std::string html = html_of(results);
+  EXPECT_EQ(nesting_fault(html), "");
+  EXPECT_HAS(html, "<td>D</td>");  // the thirtieth group
+  // Not thirty lines in one plot: eight panels, each with the baseline and a legend of its own.
+  const std::size_t curves = html.find("<h2>Loss curves"), end = html.find("</section>", curves);
+  const std::string section = html.substr(curves, end - curves);
+  EXPECT_EQ(count_of(section, "<ul class=\"legend\">"), 8U);
+  EXPECT_EQ(count_of(section, "v0</li>"), 8U);
+  EXPECT_EQ(count_of(section, "v29</li>"), 1U);
+}
+
+TEST(ReportTest, FewVariantsShareOneLegend) {
+  NEEDS_GNUPLOT();
+  const std::string& html = realistic_html();
+  const std::size_t curves = html.find("<h2>Loss curves"), end = html.find("</section>", curves);
+  const std::string section = html.substr(curves, end - curves);
+  EXPECT_EQ(count_of(section, "<ul class=\"legend\">"), 1U);
+  EXPECT_EQ(count_of(section, "<figure>"), 5U);
+}
+
+TEST(ReportTest, SecondsAreOfRunsThatHadCoresOfTheirOwn) {
+  Results results = Realistic::results();
+  const std::string with = to_markdown(page_of(results)), csv = to_csv(results, analyse(results));
+  EXPECT_HAS(with, "| ms per step |");
+  EXPECT_HAS(with, "| steps | time |");
+  EXPECT_EQ(with.find("Seconds are not reported"), std::string::npos);
+  for (const bool shared : {true, false}) {
+    results = Realistic::results();
+    const auto run = std::ranges::find(results.runs, Stage::report, &compare::Run::stage);
+    run->own_cores = !shared;
+    if (!shared) run->device = "another processor";
+    const std::string markdown = to_markdown(page_of(results));
+    EXPECT_EQ(markdown.find("| ms per step |"), std::string::npos);
+    EXPECT_EQ(markdown.find("| time |"), std::string::npos);
+    EXPECT_EQ(markdown.find("| score by seconds |"), std::string::npos);
+    EXPECT_HAS(markdown, "Seconds are not reported");
+    EXPECT_NE(to_csv(results, analyse(results)), csv);
+  }
+}
+
+TEST(ReportTest, SettingsAreThoseOfTheBudget) {
+  Results results = Realistic::results();
+  EXPECT_HAS(to_markdown(page_of(results)), "Settings were tuned at the budget 1 and kept at the others");
+  const std::vector<Tuned> at_recipe = results.tuned;
+  for (const double budget : {2.0, 4.0}) {
+    for (Tuned tuned : at_recipe) {
+      if (tuned.workload != 0) continue;
+      tuned.budget = budget;
+      tuned.axes = {{"optimizer.lr", 0.123 * budget}};
+      results.tuned.push_back(tuned);
+    }
+  }
+  const std::string markdown = to_markdown(page_of(results)), csv = to_csv(results, analyse(results));
+  EXPECT_EQ(markdown.find("kept at the others"), std::string::npos);
+  EXPECT_HAS(markdown, "| muon | markov2 at 4× | optimizer.lr 0.492 |");
+  EXPECT_HAS(csv, "\"markov2\",2,\"muon\",\"optimizer.lr 0.246\",7,");
+}
+
+TEST(ReportTest, BudgetsAreDrawnByExcess) {
+  const auto plots = budget_figures(Realistic::results(), analyse(Realistic::results()));
+  ASSERT_EQ(plots.size(), 1U);
+  EXPECT_HAS(plots[0].views[0].plot.script, "mean final excess loss");
+  EXPECT_HAS(plots[0].views[0].plot.script, "set logscale y");
 }
 
 TEST(ReportTest, SparseResultsHaveAReportToo) {

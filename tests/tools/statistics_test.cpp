@@ -8,6 +8,7 @@
 
 #include "core/random.h"
 #include "tools/compare/statistics/distributions.h"
+#include "tools/compare/statistics/outliers.h"
 #include "tools/compare/statistics/sample.h"
 #include "tools/compare/statistics/significance.h"
 
@@ -138,6 +139,37 @@ TEST(Sample, WhatHasNoAnswerIsRefused) {
 }
 
 // Differences
+
+TEST(Outliers, AreThoseOfRosnersExample) {  // NIST/SEMATECH handbook 1.3.5.17.3: three outliers of 54 at 5 %
+  const std::vector<double> values = {
+      -0.25, 0.68, 0.94, 1.15, 1.20, 1.26, 1.26, 1.34, 1.38, 1.43, 1.49, 1.49, 1.55, 1.56, 1.58, 1.65, 1.69, 1.70,
+      1.76,  1.77, 1.81, 1.91, 1.94, 1.96, 1.99, 2.06, 2.09, 2.10, 2.14, 2.15, 2.23, 2.24, 2.26, 2.35, 2.37, 2.40,
+      2.47,  2.54, 2.62, 2.64, 2.90, 2.92, 2.92, 2.93, 3.21, 3.26, 3.30, 3.59, 3.68, 4.30, 4.64, 5.34, 5.42, 6.01};
+  EXPECT_EQ(outliers(values, 0.05), (std::vector<std::size_t>{53, 52, 51}));
+}
+
+TEST(Outliers, AreRareInNormalSamplesAndFoundWhereTheyAre) {
+  RandomSequence random(11, 0);
+  for (const std::size_t n : {5U, 8U, 20U}) {
+    int named = 0, found = 0;
+    constexpr int samples = 4000;
+    for (int i = 0; i < samples; ++i) {
+      std::vector<double> values(n);
+      for (double& value : values) value = random.normal();
+      named += outliers(values, 0.05).empty() ? 0 : 1;
+      values.front() += 30.0;
+      const std::vector<std::size_t> out = outliers(values, 0.05);
+      found += std::ranges::count(out, 0U) == 1 ? 1 : 0;
+    }
+    EXPECT_LE(named, 0.09 * samples) << n;
+    EXPECT_GE(named, 0.03 * samples) << n;
+    EXPECT_GE(found, 0.99 * samples) << n;
+  }
+  EXPECT_TRUE(outliers(std::vector{1.0, 1.0, 1.0, 9.0}, 0.05).empty());
+  EXPECT_TRUE(outliers(std::vector<double>(8, 1.0), 0.05).empty());
+  EXPECT_EQ(outliers(std::vector{1.0, 1.1, 0.9, 9.0, 1.0, 9.5, 1.05, 0.95, 1.02}, 0.05).size(),
+            2U);  // one hides the other
+}
 
 TEST(PairedTTest, AgreesWithSciPy) {  // scipy.stats.ttest_rel
   const TTest test = paired_t_test(a, b);

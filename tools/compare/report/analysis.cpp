@@ -205,6 +205,17 @@ void test(const Results& results, Analysis& analysis) {
   }
 }
 
+/// Whether the reported runs had the machine to themselves, and it was the same.
+bool seconds_compare(const Results& results) {
+  const Run* first = nullptr;
+  for (const Run& run : results.runs) {
+    if (run.stage != Stage::report || run.status == Run::Status::failed) continue;
+    if (first == nullptr) first = &run;
+    if (!run.own_cores || run.device != first->device) return false;
+  }
+  return first != nullptr;
+}
+
 void relate_costs(const Results& results, Table& table) {
   const Row& baseline = table.row_of(results.baseline);
   for (Row& row : table.rows) {
@@ -239,7 +250,7 @@ std::vector<const Run*> report_runs(const Results& results, const Table& table, 
 Analysis analyse(const Results& results) {
   require(results.baseline < results.variants.size(), "analyse: baseline {} of {} variants", results.baseline,
           results.variants.size());
-  Analysis analysis;
+  Analysis analysis{.timed = seconds_compare(results)};
   for (std::size_t workload = 0; workload < results.workloads.size(); ++workload) {
     for (const double budget : results.workloads[workload].budgets) {
       Table& table = analysis.tables.emplace_back(Table{.workload = workload, .budget = budget});
@@ -271,6 +282,20 @@ std::string_view verdict_name(Contrast::Verdict verdict) {
 std::string table_name(const Results& results, const Table& table) {
   const Workload& workload = results.workloads[table.workload];
   return workload.budgets.size() < 2 ? workload.name : fmt::format("{} at {}×", workload.name, table.budget);
+}
+
+std::string tuning_name(const Results& results, std::size_t workload, double budget) {
+  const bool several =
+      std::ranges::any_of(results.tuned, [&](const Tuned& t) { return t.workload == workload && t.budget != budget; });
+  const std::string& name = results.workloads[workload].name;
+  return several ? fmt::format("{} at {}×", name, budget) : name;
+}
+
+double tuned_budget(const Results& results, const Table& table) {
+  const bool own = std::ranges::any_of(results.tuned, [&](const Tuned& tuned) {
+    return tuned.workload == table.workload && tuned.budget == table.budget;
+  });
+  return own ? table.budget : 1.0;
 }
 
 std::string variant_noun(const Results& results) {

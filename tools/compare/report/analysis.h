@@ -131,14 +131,24 @@ struct ChosenSetting {
   bool within_noise() const { return runner_up && runner_up_error && *runner_up < 2.0 * *runner_up_error; }
 };
 
+/// How far the search had come after so many trials.
+struct SearchCurve {
+  std::size_t workload = 0, variant = 0;
+  double budget = 1.0;
+  std::size_t studies = 0;
+  std::vector<double> best;  // [trial]: the least loss so far, mean over studies; infinite until all have a finite one
+};
+
 struct Analysis {
   std::vector<Table> tables;           // workload by workload, budgets rising
   std::size_t comparisons = 0;         // pairs of variants in all tables: corrected together
   std::size_t claims = 0;              // of a difference, among them
   std::vector<ChosenSetting> choices;  // in the order of Results::tuned
   std::vector<Sensitivity> sensitivities;
-  std::vector<Scaling> scalings;     // where a variant has three budgets or more
-  std::optional<Profiles> profiles;  // with two workloads or more that have a target
+  std::vector<SearchCurve> searches;  // of variants that tried several settings
+  bool timed = false;                 // every reported run had cores of its own, on one kind of device: seconds compare
+  std::vector<Scaling> scalings;      // where a variant has three budgets or more
+  std::optional<Profiles> profiles;   // with two workloads or more that have a target
 };
 
 Analysis analyse(const Results& results);
@@ -147,6 +157,10 @@ Analysis analyse(const Results& results);
 std::string_view verdict_name(Contrast::Verdict verdict);
 /// "markov2", or with several budgets "markov2 at 2×".
 std::string table_name(const Results& results, const Table& table);
+/// The same for what was tuned: with the budget where there are several to tune at.
+std::string tuning_name(const Results& results, std::size_t workload, double budget);
+/// The budget at which the settings of a table were tuned: its own, or else that of the recipe.
+double tuned_budget(const Results& results, const Table& table);
 /// What the variants are called: "optimizer" where they set nothing else, otherwise "variant".
 std::string variant_noun(const Results& results);
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 #include <tuple>
 
 #include "tools/compare/report/analysis_parts.h"
@@ -26,12 +27,15 @@ std::vector<LearningRatePoint> best_by_rate(const std::map<Settings, std::vector
 /// The losses of the tuning runs of a setting by seed.
 using BySeed = std::map<std::int64_t, double>;
 
+bool is_trial(const Run& run, const Tuned& tuned) {
+  return run.stage == Stage::tune && run.status != Run::Status::failed && run.variant == tuned.variant &&
+         run.workload == tuned.workload && run.study == tuned.study && run.budget == tuned.budget;
+}
+
 std::map<Settings, BySeed> tuning_of(const Results& results, const Tuned& tuned) {
   std::map<Settings, BySeed> losses;
   for (const Run& run : results.runs) {
-    const bool counts = run.stage == Stage::tune && run.status != Run::Status::failed && run.variant == tuned.variant &&
-                        run.workload == tuned.workload && run.study == tuned.study;
-    if (counts) losses[run.axes][run.seed] = loss_of(run);
+    if (is_trial(run, tuned)) losses[run.axes][run.seed] = loss_of(run);
   }
   return losses;
 }
@@ -50,7 +54,7 @@ ChosenSetting choice_of(const Results& results, const Tuned& tuned) {
   choice.tuned_loss = mean(values_of(chosen->second));
   std::vector<double> reported;
   for (const Run& run : results.runs) {
-    const bool counts = run.stage == Stage::report && run.status != Run::Status::failed && run.budget == 1.0 &&
+    const bool counts = run.stage == Stage::report && run.status != Run::Status::failed && run.budget == tuned.budget &&
                         run.variant == tuned.variant && run.workload == tuned.workload && run.study == tuned.study;
     if (counts) reported.push_back(loss_of(run));
   }
@@ -74,10 +78,47 @@ ChosenSetting choice_of(const Results& results, const Tuned& tuned) {
   return choice;
 }
 
+/// The settings of a study in the order tried, each by the seeds that all of them have: finalists have more.
+std::vector<double> trial_losses(const Results& results, const Tuned& tuned) {
+  const std::map<Settings, BySeed> tuning = tuning_of(results, tuned);
+  std::vector<double> losses;
+  std::set<Settings> seen;
+  for (const Run& run : results.runs) {
+    const auto trial = tuning.find(run.axes);
+    if (!is_trial(run, tuned) || trial == tuning.end() || !seen.insert(run.axes).second) continue;
+    std::vector<double> common;
+    for (const auto& [seed, loss] : trial->second) {
+      if (std::ranges::all_of(tuning, [&](const auto& other) { return other.second.contains(seed); })) {
+        common.push_back(loss);
+      }
+    }
+    if (!common.empty()) losses.push_back(mean(common));
+  }
+  return losses;
+}
+
+/// Adds what a study's search had found after so many trials.
+void add_search(const std::vector<double>& losses, SearchCurve& curve) {
+  double least = infinity;
+  if (curve.studies++ == 0) curve.best.resize(losses.size());
+  curve.best.resize(std::min(curve.best.size(), losses.size()));
+  for (std::size_t i = 0; i < curve.best.size(); ++i) curve.best[i] += least = std::min(least, losses[i]);
+}
+
 }  // namespace
 
 void study_tuning(const Results& results, Analysis& analysis) {
-  for (const Tuned& tuned : results.tuned) analysis.choices.push_back(choice_of(results, tuned));
+  std::map<std::tuple<std::size_t, double, std::size_t>, SearchCurve> searches;
+  for (const Tuned& tuned : results.tuned) {
+    analysis.choices.push_back(choice_of(results, tuned));
+    SearchCurve& curve = searches[{tuned.workload, tuned.budget, tuned.variant}];
+    add_search(trial_losses(results, tuned), curve);
+  }
+  for (auto& [key, curve] : searches) {
+    std::tie(curve.workload, curve.budget, curve.variant) = key;
+    for (double& loss : curve.best) loss /= static_cast<double>(curve.studies);
+    if (curve.best.size() >= 2) analysis.searches.push_back(std::move(curve));
+  }
   std::map<std::tuple<std::size_t, double, std::size_t>, std::map<Settings, std::vector<double>>> trials;
   for (const Run& run : results.runs) {
     if (run.stage != Stage::tune || run.status == Run::Status::failed) continue;

@@ -30,7 +30,7 @@ Section settings_section(const Results& results, const Analysis& analysis) {
   constexpr int digits = 4;
   for (const ChosenSetting& choice : analysis.choices) {
     const Tuned& tuned = *choice.tuned;
-    std::vector<Cell> cells{results.variants[tuned.variant].name, results.workloads[tuned.workload].name};
+    std::vector<Cell> cells{results.variants[tuned.variant].name, tuning_name(results, tuned.workload, tuned.budget)};
     if (results.studies > 1) cells.push_back(fmt::format("{}", tuned.study + 1));
     cells.push_back(or_dash(settings(tuned.axes)));
     cells.push_back(fmt::format("{}", tuned.trials));
@@ -79,7 +79,7 @@ Cell status_of(const Run& run) {
   return {""};
 }
 
-Section run_section(const Results& results) {
+Section run_section(const Results& results, const Analysis& analysis) {
   Section section{.title = "Every run"};
   for (const Stage stage : {Stage::report, Stage::tune}) {
     Grid grid{.columns = {{variant_noun(results), false},
@@ -89,19 +89,31 @@ Section run_section(const Results& results) {
                           {"settings", false},
                           {"status", false},
                           {"final loss"},
-                          {"steps"},
-                          {"time"},
-                          {"ms per step"},
-                          {"hash", false},
-                          {"message", false}}};
+                          {"steps"}}};
+    if (analysis.timed) {
+      grid.columns.push_back({"time"});
+      grid.columns.push_back({"ms per step"});
+    }
+    grid.columns.push_back({"hash", false});
+    grid.columns.push_back({"message", false});
     for (const Run& run : results.runs) {
       if (run.stage != stage) continue;
       const Point last = run.points.empty() ? Point{} : run.points.back();
-      grid.rows.push_back({name_of(results, run), results.workloads[run.workload].name, significant_digits(run.budget),
-                           fmt::format("{}", run.seed), settings(run.axes), status_of(run),
-                           run.status == Run::Status::done ? fixed(run.final_loss, 4) : "–",
-                           amount(static_cast<double>(last.step)), duration(last.seconds),
-                           fixed(run.step_milliseconds, 2), run.hash, run.message});
+      std::vector<Cell> cells{name_of(results, run),
+                              results.workloads[run.workload].name,
+                              significant_digits(run.budget),
+                              fmt::format("{}", run.seed),
+                              settings(run.axes),
+                              status_of(run),
+                              run.status == Run::Status::done ? fixed(run.final_loss, 4) : "–",
+                              amount(static_cast<double>(last.step))};
+      if (analysis.timed) {
+        cells.push_back(duration(last.seconds));
+        cells.push_back(fixed(run.step_milliseconds, 2));
+      }
+      cells.push_back(run.hash);
+      cells.push_back(run.message);
+      grid.rows.push_back(std::move(cells));
     }
     if (grid.rows.empty()) continue;
     grid.fold = count(grid.rows.size(), stage == Stage::report ? "reported run" : "tuning run");
@@ -150,7 +162,7 @@ Section method_section(const Results& results, const Analysis& analysis) {
 std::vector<Section> appendix(const Results& results, const Analysis& analysis) {
   return {
       settings_section(results, analysis),
-      run_section(results),
+      run_section(results, analysis),
       {.title = "Build and machine", .blocks = {Bullets{{"Build: " + results.build, "Machine: " + results.machine}}}},
       method_section(results, analysis)};
 }

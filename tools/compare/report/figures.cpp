@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <map>
 
+#include "core/error.h"
 #include "tools/compare/report/analysis_parts.h"
 #include "tools/compare/report/wording.h"
 #include "tools/plot/gnuplot.h"
@@ -35,13 +37,52 @@ std::size_t series_of(const Results& results, std::size_t variant) {
   return variant < results.baseline ? variant + 1 : variant;
 }
 std::string style_of(const Results& results, std::size_t variant) { return line_style(series_of(results, variant)); }
-std::string name_of(const Results& results, std::size_t variant) { return plot_text(results.variants[variant].name); }
 
-/// Labelled tics for a logarithmic axis: at 1, 2, 5, at 1, 3 or at 1 of each decade, by how many there are.
+/// Variants whose lines share a plot: the baseline is in every one.
+using Panel = std::vector<std::size_t>;
+
+/// All in one, or where so many lines would hide each other, some at a time.
+std::vector<Panel> panels_of(const Results& results) {
+  constexpr std::size_t most_in_one = 6, most_beside_baseline = 4;
+  const std::size_t others = results.variants.size() - 1;
+  const std::size_t count = others < most_in_one ? 1 : (others + most_beside_baseline - 1) / most_beside_baseline;
+  const std::size_t each = (others + count - 1) / count;
+  std::vector<Panel> panels(count, Panel{results.baseline});
+  for (std::size_t variant = 0, place = 0; variant < results.variants.size(); ++variant) {
+    if (variant != results.baseline) panels[place++ / std::max<std::size_t>(1, each)].push_back(variant);
+  }
+  std::erase_if(panels, [&](const Panel& panel) { return others > 0 && panel.size() < 2; });
+  return panels;
+}
+
+bool holds(const Panel& panel, std::size_t variant) { return std::ranges::find(panel, variant) != panel.end(); }
+
+Legend legend_of(const Results& results, const Panel& panel) {
+  Legend legend;
+  for (const std::size_t variant : panel) {
+    legend.push_back({series_of(results, variant), results.variants[variant].name});
+  }
+  return legend;
+}
+
+/// One figure a panel; `plot(panel)` draws it, or gives an empty plot.
+template <class MakePlot>
+void add_panels(const Results& results, const std::string& caption, const MakePlot& plot,
+                std::vector<Figure>& figures) {
+  for (const Panel& panel : panels_of(results)) {
+    Plot drawn = plot(panel);
+    if (drawn.script.empty()) continue;
+    figures.push_back({.caption = caption, .views = {{"", std::move(drawn)}}, .legend = legend_of(results, panel)});
+  }
+}
+
+/// Labelled tics for a logarithmic axis: some of each decade, the fewer the more decades there are.
 std::string log_tics(char axis, double low, double high) {
+  require(low > 0.0 && low <= high && std::isfinite(high), "log_tics: from {} to {}", low, high);
   const std::vector<double> digits = high / low > 300.0  ? std::vector{1.0}
                                      : high / low > 20.0 ? std::vector{1.0, 3.0}
-                                                         : std::vector{1.0, 2.0, 5.0};
+                                     : high / low > 4.0  ? std::vector{1.0, 2.0, 5.0}
+                                                         : std::vector{1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0};
   std::vector<std::string> tics;
   for (int exponent = static_cast<int>(std::floor(std::log10(low))); std::pow(10.0, exponent) <= high; ++exponent) {
     for (const double digit : digits) {
@@ -57,6 +98,11 @@ std::string excess_axis(double low, double high) {
   constexpr double margin = 1.2;
   return fmt::format("set logscale y\nset yrange [{}:{}]\n", low / margin, high * margin) +
          log_tics('y', low / margin, high * margin);
+}
+
+std::string linear_axis(double low, double high) {
+  const double margin = 0.06 * std::max(high - low, 1e-3);
+  return fmt::format("set yrange [{}:{}]\n", low - margin, high + margin);
 }
 
 /// At most six tics at round numbers: gnuplot counts without regard to how long their labels are.
@@ -193,7 +239,9 @@ double upper_limit(const std::vector<Curve>& curves) {
   return limit;
 }
 
-Plot curve_plot(const Results& results, const Table& table, const std::vector<Curve>& curves, Effort effort) {
+/// Those of a panel, on axes that hold all.
+Plot curve_plot(const Results& results, const Table& table, const std::vector<Curve>& curves, const Panel& panel,
+                Effort effort) {
   const bool excess = results.workloads[table.workload].optimum.has_value();
   Drawing drawing;
   double low = infinity, high = 0.0, end = 0.0;
@@ -215,6 +263,7 @@ Plot curve_plot(const Results& results, const Table& table, const std::vector<Cu
       }
     }
     end = std::max(end, rows.back().front());
+    if (!holds(panel, curve.variant)) continue;
     drawing.add_data(name, rows);
     const std::size_t series = series_of(results, curve.variant);
     drawing.layers.push_back(fmt::format(
@@ -224,10 +273,8 @@ Plot curve_plot(const Results& results, const Table& table, const std::vector<Cu
     lines.push_back(fmt::format("${} using 1:2 with lines {} notitle", name, line_style(series)));
     lines.push_back(fmt::format("${} using 1:2 every {}::{} with points {} notitle", name, every, series * 2 % every,
                                 line_style(series)));
-    lines.push_back(
-        fmt::format("NaN with linespoints {} title {}", line_style(series), name_of(results, curve.variant)));
   }
-  if (lines.empty()) return {};
+  if (lines.empty() || (excess && !std::isfinite(low))) return {};  // nothing is above the optimum
   drawing.layers.insert(drawing.layers.end(), lines.begin(), lines.end());
   drawing.setup = fmt::format("set xlabel {}\nset ylabel {}\nset xrange [0:{}]\n", plot_text(effort_name(effort)),
                               plot_text(excess ? "excess validation loss, nats" : "validation loss, nats"), end);
@@ -243,7 +290,7 @@ Plot curve_plot(const Results& results, const Table& table, const std::vector<Cu
 
 // Learning rates
 
-Plot sensitivity_plot(const Results& results, const std::vector<const Sensitivity*>& studies) {
+Plot sensitivity_plot(const Results& results, const std::vector<const Sensitivity*>& studies, const Panel& panel) {
   const Workload& workload = results.workloads[studies.front()->workload];
   const double zero = workload.optimum.value_or(0.0);
   std::vector<double> finite, rates;
@@ -261,6 +308,7 @@ Plot sensitivity_plot(const Results& results, const std::vector<const Sensitivit
   const double top = excess ? 1.1 * std::ranges::max(finite) : least + 1.1 * span;
   Drawing drawing;
   for (const Sensitivity* s : studies) {
+    if (!holds(panel, s->variant)) continue;
     std::vector<std::vector<double>> rows, edge;
     for (const LearningRatePoint& point : s->points) {
       const double loss = mean(point.losses) - zero;
@@ -274,13 +322,13 @@ Plot sensitivity_plot(const Results& results, const std::vector<const Sensitivit
     drawing.layers.push_back(
         fmt::format("${} using 1:3:4 with filledcurves fs transparent solid 0.18 noborder lc {} notitle", name,
                     colour(series_of(results, s->variant))));
-    drawing.layers.push_back(
-        fmt::format("${} using 1:2 with linespoints {} title {}", name, style, name_of(results, s->variant)));
+    drawing.layers.push_back(fmt::format("${} using 1:2 with linespoints {} notitle", name, style));
     if (edge.empty()) continue;
     drawing.add_data(name + "_edge", edge);
     drawing.layers.push_back(fmt::format("${}_edge using 1:2 with points pt 2 ps 0.9 lw 2.2 lc {} notitle", name,
                                          colour(series_of(results, s->variant))));
   }
+  if (drawing.layers.empty()) return {};
   const auto [low, high] = std::ranges::minmax(rates);
   drawing.setup = fmt::format(
                       "set logscale x 2\nset xlabel 'learning rate'\nset ylabel 'final {}validation loss, nats'\n"
@@ -291,42 +339,87 @@ Plot sensitivity_plot(const Results& results, const std::vector<const Sensitivit
   return {.about = "Final loss by learning rate on " + workload.name, .script = drawing.script()};
 }
 
+// Searches
+
+Plot search_plot(const Results& results, const std::vector<const SearchCurve*>& searches, const Panel& panel) {
+  std::vector<double> finite;
+  std::size_t trials = 0;
+  for (const SearchCurve* s : searches) {
+    trials = std::max(trials, s->best.size());
+    std::ranges::copy_if(s->best, std::back_inserter(finite), [](double loss) { return std::isfinite(loss); });
+  }
+  if (finite.empty()) return {};
+  const auto [least, most] = std::ranges::minmax(finite);
+  double zero = results.workloads[searches.front()->workload].optimum.value_or(infinity);
+  const bool excess = zero < least;
+  if (!excess) zero = 0.0;
+  Drawing drawing;
+  for (const SearchCurve* s : searches) {
+    if (!holds(panel, s->variant)) continue;
+    std::vector<std::vector<double>> rows;
+    for (std::size_t i = 0; i < s->best.size(); ++i) {
+      rows.push_back({static_cast<double>(i + 1), s->best[i] - zero});
+    }
+    const std::string name = fmt::format("v{}", s->variant);
+    drawing.add_data(name, rows);
+    drawing.layers.push_back(
+        fmt::format("${} using 1:2 with linespoints {} notitle", name, style_of(results, s->variant)));
+  }
+  if (drawing.layers.empty()) return {};
+  drawing.setup =
+      fmt::format("set xlabel 'settings tried'\nset ylabel 'least {}validation loss, nats'\nset xrange [1:{}]\n",
+                  excess ? "excess " : "", trials) +
+      linear_tics('x', 0.0, static_cast<double>(std::max<std::size_t>(trials, 6)));
+  drawing.setup += excess ? excess_axis(least - zero, most - zero) : linear_axis(least, most);
+  return {.about = "Least loss by settings tried on " + results.workloads[searches.front()->workload].name,
+          .script = drawing.script()};
+}
+
 // Budgets
 
-Plot budget_plot(const Results& results, const std::vector<const Scaling*>& scalings) {
-  Drawing drawing;
+Plot budget_plot(const Results& results, const std::vector<const Scaling*>& scalings, const Panel& panel) {
   const std::vector<double>& budgets = scalings.front()->budgets;
+  std::vector<double> losses;
+  for (const Scaling* s : scalings) losses.insert(losses.end(), s->means.begin(), s->means.end());
+  double zero = results.workloads[scalings.front()->workload].optimum.value_or(infinity);
+  const bool excess = zero < std::ranges::min(losses);
+  if (!excess) zero = 0.0;
+  Drawing drawing;
   for (const Scaling* s : scalings) {
+    if (!holds(panel, s->variant)) continue;
     std::vector<std::vector<double>> means, law;
-    for (std::size_t i = 0; i < s->budgets.size(); ++i) means.push_back({s->budgets[i], s->means[i]});
+    for (std::size_t i = 0; i < s->budgets.size(); ++i) means.push_back({s->budgets[i], s->means[i] - zero});
     constexpr int samples = 40;
     for (int i = 0; i <= samples; ++i) {
       const double budget = budgets.front() * std::pow(budgets.back() / budgets.front(), i / double{samples});
-      law.push_back({budget, s->law.loss(budget)});
+      const double loss = s->law.loss(budget) - zero;
+      law.push_back({budget, excess && loss <= 0.0 ? nothing : loss});
     }
     const std::string name = fmt::format("v{}", s->variant), style = style_of(results, s->variant);
     drawing.add_data(name, means);
     drawing.add_data(name + "_law", law);
     drawing.layers.push_back(fmt::format("${}_law using 1:2 with lines {} notitle", name, style));
     drawing.layers.push_back(fmt::format("${} using 1:2 with points {} notitle", name, style));
-    drawing.layers.push_back(fmt::format("NaN with linespoints {} title {}", style, name_of(results, s->variant)));
   }
+  if (drawing.layers.empty()) return {};
   std::vector<std::string> tics;
   for (const double budget : budgets) tics.push_back(fmt::format("'{}×' {}", budget, budget));
   drawing.setup = fmt::format(
-      "set logscale x 2\nset xlabel 'budget'\nset ylabel 'mean final loss, nats'\n"
+      "set logscale x 2\nset xlabel 'budget'\nset ylabel 'mean final {}loss, nats'\n"
       "set xtics ({})\nset xrange [{}:{}]\n",
-      fmt::join(tics, ", "), budgets.front() / 1.1, budgets.back() * 1.1);
+      excess ? "excess " : "", fmt::join(tics, ", "), budgets.front() / 1.1, budgets.back() * 1.1);
+  const auto [least, most] = std::ranges::minmax(losses);
+  drawing.setup += excess ? excess_axis(least - zero, most - zero) : linear_axis(least, most);
   return {.about = "Final loss by budget on " + results.workloads[scalings.front()->workload].name,
           .script = drawing.script()};
 }
 
 // Profiles
 
-Plot profile_plot(const Results& results, const Profiles& profiles, Effort effort) {
+Plot profile_plot(const Results& results, const Profiles& profiles, const Panel& panel, Effort effort) {
   constexpr double largest = 4.0;
   Drawing drawing;
-  for (std::size_t variant = 0; variant < results.variants.size(); ++variant) {
+  for (const std::size_t variant : panel) {
     std::vector<double> ratios = profiles.ratios[static_cast<std::size_t>(effort)][variant];
     std::vector<std::vector<double>> rows = {{1.0, profile(ratios, 1.0)}};
     std::ranges::sort(ratios);
@@ -336,8 +429,7 @@ Plot profile_plot(const Results& results, const Profiles& profiles, Effort effor
     rows.push_back({largest, profile(ratios, largest)});
     const std::string name = fmt::format("v{}", variant);
     drawing.add_data(name, rows);
-    drawing.layers.push_back(fmt::format("${} using 1:2 with steps {} title {}", name, style_of(results, variant),
-                                         name_of(results, variant)));
+    drawing.layers.push_back(fmt::format("${} using 1:2 with steps {} notitle", name, style_of(results, variant)));
   }
   drawing.setup =
       fmt::format("set xlabel {}\nset ylabel 'share of workloads'\nset xrange [1:{}]\nset yrange [0:1.04]\n",
@@ -365,6 +457,15 @@ std::vector<Figure> difference_figures(const Results& results, const Analysis& a
   return figures;
 }
 
+std::vector<Effort> shown_efforts(const Results& results, const Analysis& analysis) {
+  std::vector<Effort> shown{Effort::steps};
+  if (analysis.timed) shown.push_back(Effort::seconds);
+  if (std::ranges::any_of(results.runs, [](const Run& run) { return run.passes_per_step != 1.0; })) {
+    shown.push_back(Effort::forward_backwards);
+  }
+  return shown;
+}
+
 std::vector<Figure> curve_figures(const Results& results, const Analysis& analysis) {
   std::vector<Figure> figures;
   for (const Table& table : analysis.tables) {
@@ -372,12 +473,14 @@ std::vector<Figure> curve_figures(const Results& results, const Analysis& analys
     for (std::size_t variant = 0; variant < results.variants.size(); ++variant) {
       curves.push_back(curve_of(results, table, variant));
     }
-    Figure figure{.caption = table_name(results, table)};
-    for (const Effort effort : efforts) {
-      Plot plot = curve_plot(results, table, curves, effort);
-      if (!plot.script.empty()) figure.views.push_back({std::string(effort_name(effort)), std::move(plot)});
+    for (const Panel& panel : panels_of(results)) {
+      Figure figure{.caption = table_name(results, table), .views = {}, .legend = legend_of(results, panel)};
+      for (const Effort effort : shown_efforts(results, analysis)) {
+        Plot plot = curve_plot(results, table, curves, panel, effort);
+        if (!plot.script.empty()) figure.views.push_back({std::string(effort_name(effort)), std::move(plot)});
+      }
+      if (!figure.views.empty()) figures.push_back(std::move(figure));
     }
-    if (!figure.views.empty()) figures.push_back(std::move(figure));
   }
   return figures;
 }
@@ -386,9 +489,20 @@ std::vector<Figure> sensitivity_figures(const Results& results, const Analysis& 
   std::vector<Figure> figures;
   for (const auto& studies :
        grouped(analysis.sensitivities, [](const Sensitivity& s) { return std::pair(s.workload, s.budget); })) {
-    Plot plot = sensitivity_plot(results, studies);
-    if (plot.script.empty()) continue;
-    figures.push_back({.caption = results.workloads[studies.front()->workload].name, .views = {{"", std::move(plot)}}});
+    add_panels(
+        results, tuning_name(results, studies.front()->workload, studies.front()->budget),
+        [&](const Panel& panel) { return sensitivity_plot(results, studies, panel); }, figures);
+  }
+  return figures;
+}
+
+std::vector<Figure> search_figures(const Results& results, const Analysis& analysis) {
+  std::vector<Figure> figures;
+  for (const auto& searches :
+       grouped(analysis.searches, [](const SearchCurve& s) { return std::pair(s.workload, s.budget); })) {
+    add_panels(
+        results, tuning_name(results, searches.front()->workload, searches.front()->budget),
+        [&](const Panel& panel) { return search_plot(results, searches, panel); }, figures);
   }
   return figures;
 }
@@ -396,19 +510,24 @@ std::vector<Figure> sensitivity_figures(const Results& results, const Analysis& 
 std::vector<Figure> budget_figures(const Results& results, const Analysis& analysis) {
   std::vector<Figure> figures;
   for (const auto& scalings : grouped(analysis.scalings, [](const Scaling& s) { return s.workload; })) {
-    figures.push_back({.caption = results.workloads[scalings.front()->workload].name,
-                       .views = {{"", budget_plot(results, scalings)}}});
+    add_panels(
+        results, results.workloads[scalings.front()->workload].name,
+        [&](const Panel& panel) { return budget_plot(results, scalings, panel); }, figures);
   }
   return figures;
 }
 
 std::vector<Figure> profile_figures(const Results& results, const Analysis& analysis) {
-  if (!analysis.profiles) return {};
-  Figure figure{.caption = "Performance profile"};
-  for (const Effort effort : efforts) {
-    figure.views.push_back({std::string(effort_name(effort)), profile_plot(results, *analysis.profiles, effort)});
+  std::vector<Figure> figures;
+  if (!analysis.profiles) return figures;
+  for (const Panel& panel : panels_of(results)) {
+    Figure& figure = figures.emplace_back(Figure{.caption = {}, .views = {}, .legend = legend_of(results, panel)});
+    for (const Effort effort : shown_efforts(results, analysis)) {
+      figure.views.push_back(
+          {std::string(effort_name(effort)), profile_plot(results, *analysis.profiles, panel, effort)});
+    }
   }
-  return {figure};
+  return figures;
 }
 
 }  // namespace monge::compare

@@ -1,4 +1,5 @@
-// The figures of a report. Each is empty where the results have nothing to draw.
+// The figures of a report. Each is empty where the results have nothing to draw. Where there are many variants a figure
+// is several panels with the same caption and axes, each with the baseline and some of the others.
 #pragma once
 
 #include <vector>
@@ -7,6 +8,10 @@
 #include "tools/compare/report/page.h"
 
 namespace monge::compare {
+
+/// What training is measured in here: seconds only where they compare, forward-backwards only where a step has others
+/// than one.
+std::vector<Effort> shown_efforts(const Results& results, const Analysis& analysis);
 
 /// Against the baseline, seed by seed, with intervals: one figure per table.
 std::vector<Figure> difference_figures(const Results& results, const Analysis& analysis);
@@ -17,6 +22,8 @@ std::vector<Figure> curve_figures(const Results& results, const Analysis& analys
 std::vector<Figure> sensitivity_figures(const Results& results, const Analysis& analysis);
 /// Final loss by budget with its power law: one figure per workload with three budgets.
 std::vector<Figure> budget_figures(const Results& results, const Analysis& analysis);
+/// The least loss so far by settings tried: one figure per workload that was tuned.
+std::vector<Figure> search_figures(const Results& results, const Analysis& analysis);
 /// Performance profiles: one figure, or none.
 std::vector<Figure> profile_figures(const Results& results, const Analysis& analysis);
 

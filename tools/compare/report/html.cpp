@@ -1,6 +1,7 @@
 // Page as one HTML file: no script, nothing from elsewhere. Views of a figure are chosen by radio buttons and CSS.
 #include <fmt/format.h>
 
+#include <set>
 #include <string_view>
 
 #include "tools/compare/report/page.h"
@@ -89,15 +90,23 @@ class HtmlWriter {
           fmt::format("<th scope=\"col\"{}>{}</th>", column.numbers ? " class=\"number\"" : "", escaped(column.title));
     }
     out += "</tr></thead>\n<tbody>\n";
-    for (const auto& row : grid.rows) write_row(grid, row);
+    for (std::size_t i = 0; i < grid.rows.size(); ++i) {
+      write_row(grid, grid.rows[i]);
+      if (grid.details.empty()) continue;
+      out += fmt::format("<tr class=\"detail\"><td></td><td colspan=\"{}\">{}</td></tr>\n", grid.columns.size() - 1,
+                         escaped(grid.details[i]));
+    }
     out += "</tbody>\n</table>\n</div>\n";
     if (!grid.fold.empty()) out += "</details>\n";
   }
 
   void operator()(const Figures& block) {
+    write_legend(block.legend);
     out += "<div class=\"figures\">\n";
     for (const Figure& figure : block.figures) {
-      out += fmt::format("<figure><figcaption>{}</figcaption>\n", escaped(figure.caption));
+      out += "<figure>";
+      if (!figure.caption.empty()) out += fmt::format("<figcaption>{}</figcaption>\n", escaped(figure.caption));
+      write_legend(figure.legend);
       const std::string name = fmt::format("figure-{}", ++figures_);
       if (figure.views.size() == 1) {
         write_plot(figure.views.front().plot, name);
@@ -128,6 +137,24 @@ class HtmlWriter {
     out += "</tr>\n";
   }
 
+  /// The sample of a series is drawn where it is first needed, and used again later.
+  void write_legend(const Legend& legend) {
+    if (legend.empty()) return;
+    out += "<ul class=\"legend\">\n";
+    for (const Series& series : legend) {
+      const Plot sample = sample_of(series.number);
+      const std::string id = fmt::format("series-{}", series.number);
+      const bool first = samples_.insert(series.number).second;
+      const std::string drawn =
+          first
+              ? draw(sample, id)
+              : fmt::format("<svg viewBox=\"0 0 {} {}\" aria-hidden=\"true\"><use href=\"#{}-gnuplot_canvas\"/></svg>",
+                            sample.width, sample.height, id);
+      out += fmt::format("<li>{}{}</li>\n", drawn, escaped(series.name));
+    }
+    out += "</ul>\n";
+  }
+
   void write_plot(const Plot& plot, const std::string& id) {
     out += fmt::format("<div role=\"img\" aria-label=\"{}\">\n{}</div>\n", escaped(plot.about), draw(plot, id));
   }
@@ -146,6 +173,7 @@ class HtmlWriter {
   }
 
   int figures_ = 0;
+  std::set<std::size_t> samples_;
 };
 
 }  // namespace

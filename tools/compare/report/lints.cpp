@@ -6,8 +6,10 @@
 #include <cmath>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "tools/compare/report/wording.h"
+#include "tools/compare/statistics/outliers.h"
 
 namespace monge::compare {
 namespace {
@@ -33,6 +35,7 @@ class Finder {
     passes();
     optimum();
     divergence();
+    outlying_seeds();
     choices();
     power();
     timing();
@@ -113,15 +116,20 @@ class Finder {
     }
   }
 
+  /// Of workload, budget and whatever.
+  std::string tuning_place(const std::tuple<std::size_t, double, std::size_t>& place) const {
+    return tuning_name(results_, std::get<0>(place), std::get<1>(place));
+  }
+
   void tuning() {
-    using Place = std::pair<std::size_t, std::size_t>;
-    std::map<Place, std::map<std::size_t, std::int64_t>> trials;                 // by workload and study, then variant
+    using Place = std::tuple<std::size_t, double, std::size_t>;
+    std::map<Place, std::map<std::size_t, std::int64_t>> trials;  // by workload, budget and study, then variant
     std::map<std::pair<std::size_t, std::string>, std::set<std::string>> given;  // variant and keys: workloads
-    std::map<Place, std::pair<std::size_t, std::vector<std::string>>> edges;  // by workload and variant: studies, keys
+    std::map<Place, std::pair<std::size_t, std::vector<std::string>>> edges;     // and variant: studies, keys
     for (const Tuned& tuned : results_.tuned) {
-      trials[{tuned.workload, tuned.study}][tuned.variant] = tuned.trials;
+      trials[{tuned.workload, tuned.budget, tuned.study}][tuned.variant] = tuned.trials;
       if (!tuned.on_edge.empty()) {
-        auto& [studies, keys] = edges[{tuned.workload, tuned.variant}];
+        auto& [studies, keys] = edges[{tuned.workload, tuned.budget, tuned.variant}];
         ++studies;
         for (const std::string& key : tuned.on_edge) {
           if (std::ranges::count(keys, key) == 0) keys.push_back(key);
@@ -134,7 +142,7 @@ class Finder {
       add(2 * studies > results_.studies ? Severity::error : Severity::warning,
           "The best {} of {} on {} lies at the edge of what was tried{}: better values may lie beyond, so it may be "
           "better than shown. Widen the grid there, or raise tune.max_trials.",
-          listing(keys), variant(place.second), workload(place.first),
+          listing(keys), variant(std::get<2>(place)), tuning_place(place),
           results_.studies > 1 ? fmt::format(" in {} of {} studies", studies, results_.studies) : "");
     }
     for (const auto& [what, workloads] : given) {
@@ -150,7 +158,7 @@ class Finder {
       add(Severity::warning,
           "On {} the variants had unequal numbers of trials: {} for {}, {} for {}. More trials find "
           "better settings.",
-          workload(place.first), least->second, variant(least->first), most->second, variant(most->first));
+          tuning_place(place), least->second, variant(least->first), most->second, variant(most->first));
     }
   }
 
@@ -236,6 +244,39 @@ class Finder {
     }
   }
 
+  /// Runs that do not fit the others of their row. Among all rows, any is named by chance as rarely as a claim is
+  /// false.
+  void outlying_seeds() {
+    std::size_t rows = 0;
+    for (const Table& table : analysis_.tables) rows += table.rows.size();
+    for (const Table& table : analysis_.tables) {
+      for (const Row& row : table.rows) name_outliers(table, row, results_.level / static_cast<double>(rows));
+    }
+  }
+
+  void name_outliers(const Table& table, const Row& row, double level) {
+    const double optimum = results_.workloads[table.workload].optimum.value_or(0.0);
+    const bool on_excess = row.contrast && row.contrast->on_excess;  // what is tested
+    std::vector<std::int64_t> seeds;
+    std::vector<double> losses, tested;
+    for (std::size_t i = 0; i < row.losses.size(); ++i) {
+      if (!std::isfinite(row.losses[i])) continue;
+      seeds.push_back(row.seeds[i]);
+      losses.push_back(row.losses[i]);
+      tested.push_back(on_excess ? std::log(row.losses[i] - optimum) : row.losses[i]);
+    }
+    const std::vector<std::size_t> out = outliers(tested, level);
+    if (out.empty()) return;
+    std::vector<std::string> named;
+    for (const std::size_t i : out) named.push_back(fmt::format("{} ({})", seeds[i], fixed(losses[i], 4)));
+    add(Severity::warning,
+        "{} of {} on {} does not fit the others, whose median is {}: seed {}. Means and intervals lean on such a run; "
+        "look "
+        "at it, and at the single {} in the plot.",
+        count(out.size(), "run"), variant(row.variant), place(table), fixed(median(losses), 4), listing(named),
+        results_.studies > 1 ? "studies" : "seeds");
+  }
+
   /// How sure tuning was.
   void choices() {
     std::size_t close = 0;
@@ -283,6 +324,7 @@ class Finder {
   }
 
   void timing() {
+    if (!analysis_.timed) return;  // no second is reported
     std::vector<std::string> unsteady;
     for (const Table& table : analysis_.tables) {
       for (const Row& row : table.rows) {

@@ -57,11 +57,13 @@ struct MarkdownWriter {
   void operator()(const Grid& grid) {
     if (!grid.caption.empty()) out += fmt::format("**{}**\n\n", escaped(grid.caption));
     for (const Column& column : grid.columns) out += fmt::format("| {} ", escaped(column.title));
+    if (!grid.details.empty()) out += "| details ";
     out += "|\n";
     for (const Column& column : grid.columns) out += column.numbers ? "|---:" : "|---";
-    out += "|\n";
-    for (const auto& row : grid.rows) {
-      for (const Cell& cell : row) out += fmt::format("| {} ", escaped(cell.text));
+    out += grid.details.empty() ? "|\n" : "|---|\n";
+    for (std::size_t i = 0; i < grid.rows.size(); ++i) {
+      for (const Cell& cell : grid.rows[i]) out += fmt::format("| {} ", escaped(cell.text));
+      if (!grid.details.empty()) out += fmt::format("| {} ", escaped(grid.details[i]));
       out += "|\n";
     }
     out += "\n";

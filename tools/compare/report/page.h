@@ -1,6 +1,7 @@
 // Page: a report before it is HTML or Markdown, so that both say the same. Texts are plain; each writer escapes them.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <variant>
 #include <vector>
@@ -40,8 +41,17 @@ struct Grid {
   std::string caption;
   std::vector<Column> columns;
   std::vector<std::vector<Cell>> rows;
-  std::string fold;  // when not empty: hidden until this is opened
+  std::vector<std::string> details;  // when not empty: for each row, what stands in a line of its own below it
+  std::string fold;                  // when not empty: hidden until this is opened
 };
+
+/// A line of plots: how it is drawn (plot.h), and what it shows.
+struct Series {
+  std::size_t number = 0;
+  std::string name;
+  bool operator==(const Series&) const = default;
+};
+using Legend = std::vector<Series>;
 
 /// The same things drawn in one or more ways, of which a reader sees one at a time.
 struct Figure {
@@ -51,11 +61,13 @@ struct Figure {
   };
   std::string caption;
   std::vector<View> views;
+  Legend legend;
 };
 
 /// Drawn beside each other where there is room.
 struct Figures {
   std::vector<Figure> figures;
+  Legend legend;  // of all of them
 };
 
 /// Literal text, hidden until opened.

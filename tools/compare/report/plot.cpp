@@ -37,7 +37,8 @@ constexpr int markers[] = {7, 5, 9, 13, 11, 15};  // gnuplot's filled ones
 /// The index of a series in the palette: after the last colour comes the one after the baseline's.
 std::size_t palette_index(std::size_t series) { return series == 0 ? 0 : 1 + (series - 1) % (colours - 1); }
 
-/// CSS by which what gnuplot drew in a colour takes another; gnuplot writes a colour in two ways.
+/// CSS by which what gnuplot drew in a colour takes another; gnuplot writes a colour in two ways. It names no ancestor:
+/// what a legend uses again has none.
 std::string recolour(std::string_view hex, std::string_view colour) {
   const auto part = [&](std::size_t i) { return std::stoi(std::string(hex.substr(i, 2)), nullptr, 16); };
   const int r = part(1), g = part(3), b = part(5);
@@ -45,7 +46,7 @@ std::string recolour(std::string_view hex, std::string_view colour) {
   for (const std::string& drawn :
        {fmt::format("rgb({:>3}, {:>3}, {:>3})", r, g, b), fmt::format("rgb({},{},{})", r, g, b)}) {
     for (const char* property : {"stroke", "fill", "color"}) {
-      css += fmt::format("svg [{0}=\"{1}\"] {{ {0}: {2} }}\n", property, drawn, colour);
+      css += fmt::format("[{0}=\"{1}\"] {{ {0}: {2} }}\n", property, drawn, colour);
     }
   }
   return css;
@@ -66,10 +67,22 @@ std::string line_style(std::size_t series) {
                      dashes[series % std::size(dashes)], markers[series % std::size(markers)]);
 }
 
+Plot sample_of(std::size_t series) {
+  const std::string style = line_style(series);
+  return {.about = {},
+          .script = fmt::format("unset border\nunset tics\nunset grid\nset margins 0, 0, 0, 0\nset xrange [0:2]\n"
+                                "set yrange [-1:1]\n{}{}"
+                                "plot $line using 1:2 with lines {} notitle, $point using 1:2 with points {} notitle\n",
+                                data_block("line", {{0.0, 0.0}, {2.0, 0.0}}), data_block("point", {{1.0, 0.0}}), style,
+                                style),
+          .width = 40,
+          .height = 14};
+}
+
 std::string plot_css() {
   std::string css = recolour(quiet, "var(--quiet)") + recolour(grid, "var(--grid)") +
                     recolour("#000000", "currentColor") +
-                    "svg [fill=\"black\"] { fill: currentColor }\nsvg [color=\"black\"] { color: inherit }\n";
+                    "[fill=\"black\"] { fill: currentColor }\n[color=\"black\"] { color: inherit }\n";
   for (std::size_t i = 0; i < colours; ++i) css += recolour(series_hex(i), fmt::format("var(--series-{})", i));
   return css;
 }
@@ -78,7 +91,7 @@ std::string draw(const Plot& plot, std::string_view id) {
   const std::string document =
       gnuplot_svg(fmt::format("set border 3 lc rgb '{0}'\nset tics nomirror out scale 0.5 textcolor rgb '{0}'\n"
                               "set grid lt 1 lw 0.6 dt 1 lc rgb '{1}'\nset xlabel offset 0,0.4\n"
-                              "set key below reverse Left samplen 3 spacing 1.2\n{2}",
+                              "unset key\n{2}",
                               quiet, grid, plot.script),
                   plot.width, plot.height);
   const std::size_t start = document.find("<g id="), end = document.rfind("</svg>");

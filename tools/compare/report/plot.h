@@ -18,6 +18,8 @@ struct Plot {
 /// alone. Series 0, the baseline, has the colour of the text.
 std::string line_style(std::size_t series);
 std::string colour(std::size_t series);
+/// A short line of this style, for legends.
+Plot sample_of(std::size_t series);
 /// Of what is less important than the data: grid lines, bands at rest.
 std::string quiet_colour();
 

@@ -31,12 +31,13 @@ constexpr const char* csv_head =
     "seconds_to_target,forward_backwards_to_target,speed_up,speed_up_bound,step_milliseconds,"
     "slowdown,state_bytes,passes_per_step\n";
 
-std::string csv_line(const Results& results, const Table& table, const Row& row) {
+std::string csv_line(const Results& results, const Analysis& analysis, const Table& table, const Row& row) {
   const Workload& workload = results.workloads[table.workload];
   std::vector<std::string> chosen;  // in each study
   std::int64_t trials = 0;
   for (const Tuned& tuned : results.tuned) {
     if (tuned.workload != table.workload || tuned.variant != row.variant) continue;
+    if (tuned.budget != tuned_budget(results, table)) continue;
     chosen.push_back(settings(tuned.axes));
     trials += tuned.trials;
   }
@@ -78,14 +79,16 @@ std::string csv_line(const Results& results, const Table& table, const Row& row)
                                     : "loss",
       workload.target ? fmt::format("{}", row.reached) : "",
   };
-  for (const double time : row.median_to_target)
-    fields.push_back(csv_number(value_if(workload.target.has_value(), time)));
+  for (const Effort effort : efforts) {
+    const bool there = workload.target && (effort != Effort::seconds || analysis.timed);
+    fields.push_back(csv_number(value_if(there, row.median_to_target[static_cast<std::size_t>(effort)])));
+  }
   fields.push_back(csv_number(of(row.speed_up, [](const SpeedUp& x) { return x.factor; })));
   fields.push_back(!row.speed_up || row.speed_up->bound == SpeedUp::Bound::none ? ""
                    : row.speed_up->bound == SpeedUp::Bound::more_than           ? "more than"
                                                                                 : "less than");
-  fields.push_back(fmt::format("{}", row.cost.step_milliseconds));
-  fields.push_back(fmt::format("{}", row.cost.slowdown));
+  fields.push_back(csv_number(value_if(analysis.timed, row.cost.step_milliseconds)));
+  fields.push_back(csv_number(value_if(analysis.timed, row.cost.slowdown)));
   fields.push_back(fmt::format("{}", row.cost.state_bytes));
   fields.push_back(fmt::format("{}", row.cost.passes_per_step));
   return fmt::format("{}\n", fmt::join(fields, ","));
@@ -96,7 +99,7 @@ std::string csv_line(const Results& results, const Table& table, const Row& row)
 std::string to_csv(const Results& results, const Analysis& analysis) {
   std::string text = csv_head;
   for (const Table& table : analysis.tables) {
-    for (const Row& row : table.rows) text += csv_line(results, table, row);
+    for (const Row& row : table.rows) text += csv_line(results, analysis, table, row);
   }
   return text;
 }

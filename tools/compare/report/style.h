@@ -22,12 +22,16 @@ a { color: var(--series-1) }
 .error { --tone: var(--bad) }
 .warning { --tone: var(--series-5) }
 .note { --tone: var(--quiet) }
-.scroll { overflow-x: auto; margin: .9rem 0 }
+.scroll { overflow-x: auto; margin: .9rem 0; --shade: color-mix(in srgb, var(--quiet) 55%, transparent);
+  background: linear-gradient(to right, var(--paper) 30%, transparent) left / 2.5rem 100% no-repeat local,
+    linear-gradient(to left, var(--paper) 30%, transparent) right / 2.5rem 100% no-repeat local,
+    linear-gradient(to right, var(--shade), transparent) left / .9rem 100% no-repeat scroll,
+    linear-gradient(to left, var(--shade), transparent) right / .9rem 100% no-repeat scroll }
 table { border-collapse: collapse; font-size: .85rem; line-height: 1.4 }
 caption { text-align: left; font-weight: 600; padding: .3rem 0 }
 th, td { padding: .34rem .55rem; text-align: left; vertical-align: baseline; white-space: nowrap;
   border-bottom: 1px solid var(--grid) }
-thead th { font-weight: 600; color: var(--quiet);
+thead th { font-weight: 600; color: var(--quiet); white-space: normal;
   border-bottom: 1.5px solid var(--quiet) }
 .number { text-align: right; font-variant-numeric: tabular-nums }
 .long { white-space: normal; min-width: 16rem }
@@ -35,7 +39,14 @@ th[scope=row] { font-weight: 600; position: sticky; left: 0; background: var(--p
 .good { color: var(--good); font-weight: 600 }
 .bad { color: var(--bad); font-weight: 600 }
 .quiet { color: var(--quiet) }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.4rem 2rem;
+.detail td { padding-top: 0; font-size: .78rem; color: var(--quiet); white-space: normal }
+tr:has(+ .detail) > * { border-bottom: 0; padding-bottom: 0 }
+.legend { display: flex; flex-wrap: wrap; gap: .1rem 1.2rem; list-style: none; padding: 0; margin: .3rem 0;
+  max-width: none; font-size: .88rem }
+.legend li { display: flex; align-items: center; gap: .45rem }
+.legend svg { width: 40px; flex: none }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 1.4rem 2rem;
+  align-items: end;
   margin: 1.2rem 0 }
 figure { margin: 0; min-width: 0; max-width: 36rem }
 figcaption { font-weight: 600; font-size: .95rem }
@@ -56,7 +67,7 @@ pre { overflow-x: auto; padding: .8rem 1rem; background: var(--panel); font-size
   nav { display: none }
   .view { display: block !important }
   .views input, .views label { display: none }
-  .scroll { overflow: visible }
+  .scroll { overflow: visible; background: none }
   th, td { white-space: normal; padding: .2rem .35rem }
   figure, tr, .lints li { break-inside: avoid }
 }

@@ -31,7 +31,9 @@ std::string columns(std::string_view workload, std::string_view variant, std::st
 }  // namespace
 
 Trials trials_of(const Comparison& comparison) {
-  Trials trials{.least = 1, .most = comparison.options().tune.max_trials};
+  const TuneOptions& tune = comparison.options().tune;
+  Trials trials{.least = 1, .most = tune.max_trials};
+  if (tune.search == "quasi_random") return {.least = tune.max_trials, .most = tune.max_trials};
   for (std::size_t v = 0; v < comparison.variants(); ++v) {
     trials.least = std::max(trials.least, sweep_of(comparison.axes(v)));
   }
@@ -44,6 +46,8 @@ std::vector<Forecast> make_forecast(Comparison& comparison) {
   const TuneOptions& tune = comparison.options().tune;
   const std::int64_t report_seeds = comparison.options().report.seeds;
   const double reported = static_cast<double>(report_seeds) * std::reduce(budgets.begin(), budgets.end());
+  const std::vector<double> tuned = comparison.tuned_budgets();
+  const double tuned_lengths = std::reduce(tuned.begin(), tuned.end());
   std::vector<Forecast> forecasts;
   for (std::size_t w = 0; w < comparison.workloads(); ++w) {
     for (std::size_t v = 0; v < comparison.variants(); ++v) {
@@ -55,10 +59,11 @@ std::vector<Forecast> make_forecast(Comparison& comparison) {
         return settings * tune.seeds + (settings > 1 ? std::min(settings, tune.finalists) * tune.final_seeds : 0);
       };
       const auto runs = [&](std::int64_t settings) {
-        return tune.studies * (tuning(settings) + report_seeds * std::ssize(budgets));
+        return tune.studies * (tuning(settings) * std::ssize(tuned) + report_seeds * std::ssize(budgets));
       };
       const auto all_steps = [&](std::int64_t settings) {
-        return steps * static_cast<double>(tune.studies) * (static_cast<double>(tuning(settings)) + reported);
+        const double tuning_lengths = tuned_lengths * static_cast<double>(tuning(settings));
+        return steps * static_cast<double>(tune.studies) * (tuning_lengths + reported);
       };
       forecasts.push_back({.variant = v,
                            .workload = w,

@@ -25,8 +25,8 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view stage_names[] = {"tune", "report"};
 /// Not in results of before there were studies.
-constexpr std::string_view later_keys[] = {"studies", "study",  "unlike", "initial_weights",
-                                           "batches", "device", "margin", "vocab"};
+constexpr std::string_view later_keys[] = {"studies", "study",  "unlike", "initial_weights", "batches",
+                                           "device",  "margin", "vocab",  "tuned_at"};
 constexpr std::string_view status_names[] = {"done", "diverged", "failed"};
 
 /// S or const S.
@@ -84,6 +84,7 @@ void members(Is<Tuned> auto& t, const auto& visit) {
   visit("variant", t.variant);
   visit("workload", t.workload);
   visit("study", t.study);
+  visit("tuned_at", t.budget);
   visit("axes", t.axes);
   visit("trials", t.trials);
   visit("on_edge", t.on_edge);

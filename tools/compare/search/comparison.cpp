@@ -121,6 +121,13 @@ void TuneOptions::fields(Fields& f) {
      .unit = "seeds",
      .min = 0,
      .max = most_tuning_seeds / 2});
+  f("search", search,
+    {.doc = "coordinates: one axis at a time, from the values given; quasi_random: max_trials points of a Sobol "
+            "sequence, in the box between the least and the largest value of every axis",
+     .choices = {"coordinates", "quasi_random"}});
+  f("at", at,
+    {.doc = "recipe: settings are found at the recipe's length and kept at other budgets; each_budget: anew at each",
+     .choices = {"recipe", "each_budget"}});
 }
 
 void ReportOptions::fields(Fields& f) {
@@ -236,6 +243,12 @@ void Comparison::read_variants() {
   baseline_ = 0;
 }
 
+std::vector<double> Comparison::tuned_budgets() const {
+  return options_.tune.at == "each_budget" ? options_.budgets : std::vector{1.0};
+}
+
+double Comparison::tuned_budget_for(double budget) const { return options_.tune.at == "each_budget" ? budget : 1.0; }
+
 PlannedRun Comparison::first_run(std::size_t variant, std::size_t workload) const {
   PlannedRun run{.variant = variant, .workload = workload, .seed = tuning_seeds(0, variant).front()};
   for (const Axis& axis : axes(variant)) run.setting.push_back(axis.values.front());
@@ -321,6 +334,10 @@ std::vector<std::int64_t> Comparison::final_seeds(std::size_t study, std::size_t
 
 std::vector<std::int64_t> Comparison::report_seeds(std::size_t study) const {
   return count_from(tuning_seeds(study, 0).front() + most_tuning_seeds, options_.report.seeds);
+}
+
+std::uint64_t Comparison::box_shift(std::size_t study) const {
+  return static_cast<std::uint64_t>(options_.seeds.first + seeds_of_study * static_cast<std::int64_t>(study));
 }
 
 const RunConfig& Comparison::config(const PlannedRun& run) {

@@ -47,6 +47,8 @@ struct TuneOptions : Options {
   std::int64_t max_trials = 12;
   std::int64_t finalists = 3;
   std::int64_t final_seeds = 2;
+  std::string search = "coordinates";  // "quasi_random"
+  std::string at = "recipe";           // "each_budget"
   void fields(Fields& f) override;
 };
 
@@ -76,6 +78,8 @@ struct ComparisonOptions : Options {
 struct Axis {
   std::string key;  // "optimizer.lr"
   std::vector<double> values;
+  bool decay = false;  // of an average (betas, momentum): what counts is how far it is from one
+  bool whole = false;  // an integer
 };
 
 /// One value for each axis of a variant.
@@ -130,6 +134,11 @@ class Comparison {
   std::size_t workloads() const { return recipes_.size(); }
   const std::string& workload_name(std::size_t workload) const { return options_.workloads[workload].name; }
 
+  /// At which everything is tuned, in a study.
+  std::vector<double> tuned_budgets() const;
+  /// Of these, the one whose settings a budget is reported with.
+  double tuned_budget_for(double budget) const;
+
   /// From 0.
   std::size_t studies() const { return static_cast<std::size_t>(options_.tune.studies); }
   /// Of a study, whose seeds are its own: those that every setting is tried with, those of the finalists in addition,
@@ -137,6 +146,8 @@ class Comparison {
   std::vector<std::int64_t> tuning_seeds(std::size_t study, std::size_t variant) const;
   std::vector<std::int64_t> final_seeds(std::size_t study, std::size_t variant) const;
   std::vector<std::int64_t> report_seeds(std::size_t study) const;
+  /// Which points of a box a study tries (box.h).
+  std::uint64_t box_shift(std::size_t study) const;
 
   /// A tuning run of the first values on all axes.
   PlannedRun first_run(std::size_t variant, std::size_t workload) const;

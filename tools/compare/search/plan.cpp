@@ -2,37 +2,47 @@
 
 #include <fmt/format.h>
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <numeric>
 
 #include "core/options/yaml_node.h"
+#include "tools/compare/search/box.h"
 #include "tools/compare/search/search.h"
 #include "tools/compare/statistics/sample.h"
 
 namespace monge::compare {
 namespace {
 
-/// The tuning of one variant on one workload in one study.
+/// The tuning of one variant on one workload in one study, by runs of one budget.
 class Tuning {
  public:
-  Tuning(Comparison& comparison, std::size_t variant, std::size_t workload, std::size_t study)
+  Tuning(Comparison& comparison, std::size_t variant, std::size_t workload, std::size_t study, double budget)
       : comparison_(comparison),
         axes_(comparison.axes(variant)),
         allowed_([this](const Setting& setting) { return comparison_.allowed(run_of(setting, first_seed())); }),
         variant_(variant),
         workload_(workload),
-        study_(study) {}
+        study_(study),
+        budget_(budget) {}
   Tuning(const Tuning&) = delete;
   Tuning& operator=(const Tuning&) = delete;
 
   /// Searches as far as the runs that have ended allow.
   void search(const FinishedRuns& finished) {
     const auto most = static_cast<std::size_t>(comparison_.options().tune.max_trials);
-    follow(finished, [&] { return next_settings(axes_, trials_, most, allowed_); });
+    if (in_a_box()) {
+      for (const Setting& setting : box_settings(axes_, most, comparison_.box_shift(study_), allowed_)) {
+        if (!dropped_) try_setting(setting, finished);
+      }
+    } else {
+      follow(finished, [&] { return next_settings(axes_, trials_, most, allowed_); });
+    }
   }
 
   /// The same, around the best, up to `count` trials.
   void refine(std::size_t count, const FinishedRuns& finished) {
+    if (in_a_box()) return;
     follow(finished, [&] { return refinements(axes_, trials_, count - std::min(count, trials_.size()), allowed_); });
   }
 
@@ -61,19 +71,22 @@ class Tuning {
   const Setting& best() const { return chosen_ ? chosen_->setting : best_of(trials_).setting; }
 
   Tuned tuned() const {
-    Tuned tuned{.variant = variant_, .workload = workload_, .study = study_, .trials = std::ssize(trials_)};
+    Tuned tuned{
+        .variant = variant_, .workload = workload_, .study = study_, .budget = budget_, .trials = std::ssize(trials_)};
     tuned.fixed = fixed_rates();
     if (trials_.empty()) return tuned;
     for (std::size_t a = 0; a < axes_.size(); ++a) tuned.axes.emplace_back(axes_[a].key, best()[a]);
-    tuned.on_edge = open_axes(axes_, trials_, chosen_ ? *chosen_ : best_of(trials_));
+    tuned.on_edge =
+        in_a_box() ? edges_of_box(axes_, best()) : open_axes(axes_, trials_, chosen_ ? *chosen_ : best_of(trials_));
     return tuned;
   }
 
  private:
+  bool in_a_box() const { return comparison_.options().tune.search == "quasi_random"; }
   std::int64_t first_seed() const { return comparison_.tuning_seeds(study_, variant_).front(); }
 
   PlannedRun run_of(const Setting& setting, std::int64_t seed) const {
-    return {variant_, workload_, study_, Stage::tune, seed, 1.0, setting};
+    return {variant_, workload_, study_, Stage::tune, seed, budget_, setting};
   }
 
   template <class Next>
@@ -127,22 +140,26 @@ class Tuning {
   const std::vector<Axis>& axes_;
   Allowed allowed_;
   std::size_t variant_, workload_, study_;
+  double budget_;
   std::vector<Trial> trials_;
   std::optional<Trial> chosen_;
   std::vector<PlannedRun> runs_;
   bool waiting_ = false, dropped_ = false;
 };
 
+using Tunings = std::vector<std::unique_ptr<Tuning>>;  // by variant
+
 /// Whether a tuning still runs.
-bool any_waiting(const std::vector<std::unique_ptr<Tuning>>& tunings) {
+bool any_waiting(const Tunings& tunings) {
   return std::ranges::any_of(tunings, [](const auto& tuning) { return tuning->waiting(); });
 }
 
-/// The runs of one study on a workload.
-void plan_study(Comparison& comparison, std::size_t w, std::size_t study, const FinishedRuns& finished, RunPlan& plan) {
-  std::vector<std::unique_ptr<Tuning>> tunings;
+/// Tunes all variants on a workload in a study, as far as the runs that have ended allow.
+Tunings tune(Comparison& comparison, std::size_t w, std::size_t study, double budget, const FinishedRuns& finished,
+             RunPlan& plan) {
+  Tunings tunings;
   for (std::size_t v = 0; v < comparison.variants(); ++v) {
-    tunings.push_back(std::make_unique<Tuning>(comparison, v, w, study));
+    tunings.push_back(std::make_unique<Tuning>(comparison, v, w, study, budget));
     tunings.back()->search(finished);
   }
   // How many trials are due to each variant shows when the last search has ended.
@@ -158,15 +175,23 @@ void plan_study(Comparison& comparison, std::size_t w, std::size_t study, const 
     plan.runs.insert(plan.runs.end(), tuning->runs().begin(), tuning->runs().end());
     if (!tuning->dropped()) plan.tuned.push_back(tuning->tuned());
   }
-  if (any_waiting(tunings)) {
-    plan.complete = false;
-    return;
+  return tunings;
+}
+
+/// The runs of one study on a workload.
+void plan_study(Comparison& comparison, std::size_t w, std::size_t study, const FinishedRuns& finished, RunPlan& plan) {
+  std::map<double, Tunings> tunings;  // by budget
+  for (const double budget : comparison.tuned_budgets()) {
+    tunings[budget] = tune(comparison, w, study, budget, finished, plan);
+    if (any_waiting(tunings[budget])) plan.complete = false;
   }
   for (const double budget : comparison.options().budgets) {
+    const Tunings& settings = tunings.at(comparison.tuned_budget_for(budget));
+    if (any_waiting(settings)) continue;
     for (const std::int64_t seed : comparison.report_seeds(study)) {
       for (std::size_t v = 0; v < comparison.variants(); ++v) {
-        if (tunings[v]->dropped()) continue;
-        plan.runs.push_back({v, w, study, Stage::report, seed, budget, tunings[v]->best()});
+        if (settings[v]->dropped()) continue;
+        plan.runs.push_back({v, w, study, Stage::report, seed, budget, settings[v]->best()});
         plan.complete = plan.complete && finished(plan.runs.back()).has_value();
       }
     }

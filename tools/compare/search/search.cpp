@@ -1,10 +1,9 @@
 #include "tools/compare/search/search.h"
 
-#include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 
+#include "tools/compare/search/axes.h"
 #include "tools/compare/statistics/learning_rate.h"
 
 namespace monge::compare {
@@ -18,9 +17,6 @@ Setting with_value(Setting setting, std::size_t axis, double value) {
   setting[axis] = value;
   return setting;
 }
-
-/// Three digits are enough for a setting, and people read them.
-double rounded(double value) { return std::strtod(fmt::format("{:.3g}", value).c_str(), nullptr); }
 
 /// What of the sweep over the given values is still to be done.
 std::vector<Setting> sweep(const std::vector<Axis>& axes, std::span<const Trial> trials) {
@@ -45,30 +41,34 @@ std::vector<Setting> sweep(const std::vector<Axis>& axes, std::span<const Trial>
   return {};
 }
 
-/// The trials that differ from `setting` on this axis alone, and itself, in rising order of the value.
-std::vector<LearningRatePoint> line_through(const Setting& setting, std::size_t axis, std::span<const Trial> trials) {
+/// Values of an axis beyond what was tried with the other values of `setting`, where the optimum may lie. A factor
+/// leads nowhere from zero and below.
+std::vector<double> values_beyond(const std::vector<Axis>& axes, const Setting& setting, std::size_t axis,
+                                  std::span<const Trial> trials) {
   std::vector<LearningRatePoint> line;
+  bool ends_below = false;
   for (const Trial& trial : trials) {
-    if (with_value(trial.setting, axis, setting[axis]) == setting) line.push_back({trial.setting[axis], {trial.loss}});
+    if (with_value(trial.setting, axis, setting[axis]) != setting) continue;
+    const double value = trial.setting[axis];
+    ends_below = ends_below || value <= 0.0;
+    if (value > 0.0) line.push_back({std::exp2(octaves(axes[axis], value)), {trial.loss}});
   }
+  if (line.empty()) return {};
   std::ranges::sort(line, {}, &LearningRatePoint::lr);
-  return line;
-}
-
-/// Values beyond the line's ends that may hold the optimum. A factor leads nowhere from zero and below.
-std::vector<double> values_beyond(const std::vector<LearningRatePoint>& line) {
-  std::vector<LearningRatePoint> positive = line;
-  std::erase_if(positive, [](const LearningRatePoint& point) { return point.lr <= 0.0; });
-  if (positive.empty()) return {};
-  std::vector<double> values = rates_to_add(positive);
-  std::erase_if(values, [&](double value) { return value >= line.front().lr && value <= line.back().lr; });
+  std::vector<double> values;
+  for (const double factor : rates_to_add(line)) {
+    if (ends_below && factor < line.front().lr) continue;
+    values.push_back(value_at(axes[axis], std::log2(factor)));
+  }
   return values;
 }
 
 /// Whether two settings are less than an octave apart on every axis but this one.
-bool near_line(const Setting& one, const Setting& other, std::size_t axis) {
+bool near_line(const std::vector<Axis>& axes, const Setting& one, const Setting& other, std::size_t axis) {
   for (std::size_t a = 0; a < one.size(); ++a) {
-    const bool near = one[a] == other[a] || std::abs(std::log2(one[a] / other[a])) < 1.0;
+    const bool positive = one[a] > 0.0 && other[a] > 0.0;
+    const bool near =
+        one[a] == other[a] || (positive && std::abs(octaves(axes[a], one[a]) - octaves(axes[a], other[a])) < 1.0);
     if (a != axis && !near) return false;
   }
   return true;
@@ -86,8 +86,8 @@ std::vector<Setting> next_settings(const std::vector<Axis>& axes, std::span<cons
     // When everything diverged, only a smaller learning rate can help.
     const std::size_t searched = std::isfinite(best.loss) ? axes.size() : std::min<std::size_t>(1, axes.size());
     for (std::size_t a = 0; a < searched && next.empty(); ++a) {
-      for (const double value : values_beyond(line_through(best.setting, a, trials))) {
-        const Setting setting = with_value(best.setting, a, rounded(value));
+      for (const double value : values_beyond(axes, best.setting, a, trials)) {
+        const Setting setting = with_value(best.setting, a, value);
         if (!tried(trials, setting) && allowed(setting)) next.push_back(setting);
       }
     }
@@ -98,13 +98,15 @@ std::vector<Setting> next_settings(const std::vector<Axis>& axes, std::span<cons
 
 std::vector<Setting> refinements(const std::vector<Axis>& axes, std::span<const Trial> trials, std::size_t count,
                                  const Allowed& allowed) {
-  constexpr double octaves = 0.5, finest = 0.01;
+  constexpr double first = 0.5, finest = 0.01;  // octaves
   const Trial& best = best_of(trials);
-  for (double step = octaves; step > finest; step /= 2.0) {
+  for (double step = first; step > finest; step /= 2.0) {
     for (std::size_t a = 0; a < axes.size(); ++a) {
+      if (best.setting[a] <= 0.0) continue;
       std::vector<Setting> next;
-      for (const double factor : {std::exp2(-step), std::exp2(step)}) {
-        const Setting setting = with_value(best.setting, a, rounded(best.setting[a] * factor));
+      for (const double away : {-step, step}) {
+        const double value = value_at(axes[a], octaves(axes[a], best.setting[a]) + away);
+        const Setting setting = with_value(best.setting, a, value);
         if (next.size() < count && !tried(trials, setting) && allowed(setting)) next.push_back(setting);
       }
       if (!next.empty()) return next;
@@ -126,7 +128,7 @@ std::vector<std::string> open_axes(const std::vector<Axis>& axes, std::span<cons
   for (std::size_t a = 0; a < axes.size(); ++a) {
     bool worse_below = best.setting[a] == 0.0, worse_above = false;
     for (const Trial& trial : trials) {
-      if (!(trial.loss > best.loss) || !near_line(trial.setting, best.setting, a)) continue;
+      if (!(trial.loss > best.loss) || !near_line(axes, trial.setting, best.setting, a)) continue;
       worse_below = worse_below || trial.setting[a] < best.setting[a];
       worse_above = worse_above || trial.setting[a] > best.setting[a];
     }
