@@ -76,6 +76,21 @@ void print_commands(compare::Comparison& comparison, const compare::RunPlan& pla
   }
 }
 
+/// How many runs have failed where others made them, and what to do.
+void tell_failures(const compare::Results& results, const fs::path& out) {
+  std::set<std::string> failed;
+  const compare::Run* first = nullptr;
+  for (const compare::Run& run : results.runs) {
+    if (run.status == compare::Run::Status::failed && failed.insert(run.hash).second && first == nullptr) first = &run;
+  }
+  if (first == nullptr) return;
+  const fs::path runs = out / "runs";
+  train::show(stderr, fmt::format("note: {} failed and will not be printed again; the first, in {}:\n{}\nTo try again, "
+                                  "remove {}/*/error.txt, or run this comparison without --plan\n",
+                                  failed.size() == 1 ? "1 run" : fmt::format("{} runs", failed.size()),
+                                  (runs / first->hash).string(), first->message, runs.string()));
+}
+
 ExitCode run(const Arguments& arguments) {
   using namespace compare;
   keep_running_without_readers();
@@ -85,7 +100,10 @@ ExitCode run(const Arguments& arguments) {
   const train::FolderLock lock(out, "comparison");
   Comparison comparison(arguments.comparison, arguments.overrides, default_threads(),
                         arguments.self_test ? Entrants::baseline_alone : Entrants::variants);
-  Runs runs(out / "runs", numerics_text(), comparison.threads(), comparison.options().launcher);
+  Runs runs(out / "runs", {.numerics = numerics_text(),
+                           .threads = comparison.threads(),
+                           .launcher = comparison.options().launcher,
+                           .made_by_others = arguments.plan});
   if (std::error_code error; fs::exists(out / "results.json", error)) carry(out / "results.json", runs);
   if (arguments.forecast) return forecast(comparison, runs);
   std::optional<ProgressDisplay> display;  // beside commands there is no room for it
@@ -108,6 +126,7 @@ ExitCode run(const Arguments& arguments) {
   const Results results = collect_results(comparison, plan, runs, build_text());
   write_results(results, out / "results.json");
   write_report(results, out);
+  if (arguments.plan) tell_failures(results, out);
   if (arguments.plan && !plan.complete) {
     print_commands(comparison, plan, runs);
     return ExitCode::done;

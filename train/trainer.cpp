@@ -30,7 +30,7 @@ bool compare_losses(Config before, Config now) {
 
 }  // namespace
 
-Trainer::Trainer(Config config, std::unique_ptr<RunFolder> folder, Progress& progress)
+Trainer::Trainer(Config config, std::shared_ptr<RunFolder> folder, Progress& progress)
     : progress_(progress), folder_(std::move(folder)), checkpoint_(open_checkpoint(config)), run_(std::move(config)) {
   const Run::Turn turn(run_);
   check_inputs();

@@ -16,6 +16,7 @@
 #include "support/expect_error.h"
 #include "support/program.h"
 #include "tools/compare/runs/results.h"
+#include "train/folder/folder_lock.h"
 
 namespace monge {
 namespace {
@@ -85,6 +86,22 @@ class CompareTest : public testing::Test {
       ASSERT_TRUE(after.contains(name)) << name;
       EXPECT_EQ(after.at(name), written) << name;
     }
+  }
+
+  /// Makes the runs that --plan prints, until it prints none; returns what it said the last time.
+  test::Result make_planned(const std::string& comparison, const std::string& out) const {
+    for (int rounds = 0; rounds < 20; ++rounds) {
+      const test::Result planned = program.run(fmt::format("compare {} --out \"{}\" --plan", comparison, out));
+      EXPECT_EQ(planned.code, 0) << planned.err;
+      if (planned.out.empty()) return planned;
+      std::istringstream lines(planned.out);
+      for (std::string line; std::getline(lines, line);) {
+        const int end = std::system((line + " > /dev/null 2>&1").c_str());
+        EXPECT_TRUE(WIFEXITED(end) && WEXITSTATUS(end) <= 3) << line;
+      }
+    }
+    ADD_FAILURE() << "the plan has no end";
+    return {};
   }
 
   Program program;
@@ -240,20 +257,9 @@ TEST_F(CompareTest, OthersCanMakeTheRuns) {
   EXPECT_FALSE(results("none").runs.empty());
   for (const compare::Run& run : results("none").runs) EXPECT_EQ(run.status, Status::failed);
 
-  int rounds = 0;
-  for (std::string commands = "?"; !commands.empty() && rounds < 20; ++rounds) {
-    const test::Result planned = program.run("compare c.yaml --out planned --plan");
-    ASSERT_EQ(planned.code, 0) << planned.err;
-    commands = planned.out;
-    std::istringstream lines(commands);
-    for (std::string line; std::getline(lines, line);) {
-      const int end = std::system((line + " > /dev/null 2>&1").c_str());
-      EXPECT_TRUE(end == 0 || WEXITSTATUS(end) == 3) << line;  // one diverges
-    }
-  }
-  EXPECT_LT(rounds, 20);
+  make_planned("c.yaml", "it's planned");
   const Results whole = results("whole");
-  for (const char* other : {"launched", "planned"}) {
+  for (const char* other : {"launched", "it's planned"}) {
     const Results same = results(other);
     ASSERT_EQ(same.runs.size(), whole.runs.size()) << other;
     for (std::size_t i = 0; i < whole.runs.size(); ++i) EXPECT_EQ(same.runs[i].final_loss, whole.runs[i].final_loss);
@@ -292,6 +298,35 @@ TEST_F(CompareTest, ARunThatFailsIsRecordedAndTheOthersGoOn) {
   }
   EXPECT_EQ(failed, 1u) << "it is dropped after the first";
   EXPECT_HAS(test::read_file(program / "out/report.md"), "b failed on config during tuning, and was dropped");
+}
+
+// Others make the runs, and the program sees their folders alone.
+TEST_F(CompareTest, ARunThatFailsForOthersIsNotAskedForAgain) {
+  write_file(program / "c.yaml",
+             "baseline: a\nworkloads: [{config: config.yaml}]\n"
+             "variants: {a: {}, b: {optimizer: {groups: [{match: nothing}]}}}\nreport: {seeds: 2}\n");
+  test::Result last = make_planned("c.yaml", "out");
+  EXPECT_HAS(last.err, "note: 1 run failed");
+  EXPECT_HAS(last.err, "no parameter matches 'nothing'");
+  EXPECT_HAS(last.err, "remove out/runs/*/error.txt, or run this comparison without --plan");
+  EXPECT_HAS(test::read_file(program / "out/report.md"), "b failed on config during tuning, and was dropped");
+  const Results r = results("out");
+  EXPECT_TRUE(r.complete);
+  const auto failed = std::ranges::find(r.runs, Status::failed, &compare::Run::status);
+  ASSERT_NE(failed, r.runs.end());
+
+  // Once more when asked to, and not while someone is at it.
+  const fs::path error = program / ("out/runs/" + failed->hash + "/error.txt");
+  {
+    const train::FolderLock other(error.parent_path(), "run");
+    EXPECT_HAS(program.run("compare c.yaml --out out --plan").out, failed->hash);
+  }
+  fs::remove(error);
+  EXPECT_HAS(program.run("compare c.yaml --out out --plan").out, failed->hash);
+  last = make_planned("c.yaml", "out");
+  EXPECT_TRUE(fs::exists(error));
+  ASSERT_EQ(program.run("compare c.yaml --out out").code, 0);
+  EXPECT_FALSE(fs::exists(error)) << "a comparison that makes its runs itself tries anew";
 }
 
 TEST_F(CompareTest, TheForecastCountsTheRunsAndTriesEachKind) {

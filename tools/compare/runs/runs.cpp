@@ -37,6 +37,22 @@ std::string last_lines(const fs::path& file) {
   return fmt::format("{}", fmt::join(lines, "\n"));
 }
 
+/// One word of a line for the shell.
+std::string quoted(const std::string& word) {
+  std::string out = "'";
+  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+constexpr const char* error_file = "error.txt";  // train/folder/run_folder.h
+
+/// What the run printed when it failed.
+std::string read_error(const fs::path& run) {
+  std::string text = read_text(run / error_file);
+  while (text.ends_with('\n')) text.pop_back();
+  return text.empty() ? "the message could not be written; is the disk full?" : text;
+}
+
 /// Fills the curve from metrics.jsonl. The time of a line is that of its tokens at the rate it states, which leaves out
 /// evaluations.
 void read_metrics(const fs::path& file, double passes_per_step, RunResult& result) {
@@ -95,9 +111,8 @@ RunResult read_result(const fs::path& run) {
 
 }  // namespace
 
-Runs::Runs(fs::path folder, std::string numerics, std::int64_t threads, const std::string& launcher)
-    : folder_(std::move(folder)), numerics_(std::move(numerics)), threads_(threads) {
-  std::istringstream words(launcher);
+Runs::Runs(fs::path folder, RunsOptions options) : folder_(std::move(folder)), options_(std::move(options)) {
+  std::istringstream words(options_.launcher);
   for (std::string word; words >> word;) launcher_.push_back(word);
   std::error_code error;
   fs::create_directories(folder_, error);
@@ -115,7 +130,7 @@ Runs::~Runs() {
 fs::path Runs::path(const std::string& hash, const char* extension) const { return folder_ / (hash + extension); }
 
 std::string Runs::hash(const std::string& config) const {
-  return train::checksum_text(train::checksum(config + numerics_));
+  return train::checksum_text(train::checksum(config + options_.numerics));
 }
 
 void Runs::carry(const Results& results) {
@@ -143,15 +158,26 @@ void Runs::carry(const Results& results) {
 const RunResult* Runs::result(const std::string& config) {
   const std::string id = hash(config);
   if (const auto known = results_.find(id); known != results_.end()) return &known->second;
-  if (children_.contains(id) || !fs::exists(path(id) / "summary.json")) return nullptr;
+  if (children_.contains(id)) return nullptr;
+  const bool finished = fs::exists(path(id) / "summary.json");
+  if (!finished && !failed_for_others(id)) return nullptr;
   // Two texts may have one hash, if once in a world.
   if (read_text(path(id, ".yaml")) != config) return nullptr;
+  if (!finished) {
+    RunResult& failed = results_[id];
+    failed = {.status = Run::Status::failed, .message = read_error(path(id)), .final_loss = infinity};
+    return &failed;
+  }
   fs::remove_all(path(id) / "checkpoints");
   try {
     return &results_.emplace(id, read_result(path(id))).first->second;
   } catch (const std::exception&) {
     return nullptr;  // damaged: it runs anew
   }
+}
+
+bool Runs::failed_for_others(const std::string& hash) const {
+  return options_.made_by_others && fs::exists(path(hash) / error_file) && !train::FolderLock::is_held(path(hash));
 }
 
 void Runs::start(const std::string& config) {
@@ -163,15 +189,15 @@ void Runs::start(const std::string& config) {
        {this_program(), std::string("train"), path(id, ".yaml").string(), std::string("--out"), path(id).string()}) {
     command.push_back(word);
   }
-  children_.emplace(id, std::make_unique<ChildProcess>(std::move(command), threads_, path(id, ".log")));
+  children_.emplace(id, std::make_unique<ChildProcess>(std::move(command), options_.threads, path(id, ".log")));
 }
 
 std::string Runs::command(const std::string& config) {
   const std::string id = hash(config);
   train::write_text_file(path(id, ".yaml"), config);
   const fs::path at = fs::absolute(path(id));
-  return fmt::format("OMP_NUM_THREADS={} '{}' train '{}.yaml' --out '{}' --resume", threads_, this_program(),
-                     at.string(), at.string());
+  return fmt::format("OMP_NUM_THREADS={} {} train {} --out {} --resume", options_.threads, quoted(this_program()),
+                     quoted(at.string() + ".yaml"), quoted(at.string()));
 }
 
 std::int64_t Runs::step(const std::string& config) const {

@@ -8,9 +8,9 @@
 //   runs/<hash>/       the run's folder (train/folder/run_folder.h), without checkpoints
 //
 // The hash is that of configuration and numerics: equal ones share a run, and a program that computes otherwise runs
-// anew. A run is finished
-// when its summary is there; what a killed run left behind is removed when it starts again. A run that diverged is
-// finished; one that failed for another reason is not, and runs again with the next comparison.
+// anew. A run is finished when its summary is there; what a killed run left behind is removed when it starts again. A
+// run that diverged is finished; one that failed for another reason is not, and runs again with the next comparison.
+// Where others make the runs, a failure stands in error.txt of the run's folder, and counts as long as it is there.
 #pragma once
 
 #include <map>
@@ -33,12 +33,18 @@ struct RunResult {
   train::RunSummary summary;       // empty when the run failed
 };
 
+/// What is the same for all runs.
+struct RunsOptions {
+  std::string numerics;         // what computes the numbers
+  std::int64_t threads = 1;     // of the processor, for each
+  std::string launcher;         // words in front of the command of each
+  bool made_by_others = false;  // by the commands, as with --plan
+};
+
 class Runs {
  public:
-  /// Makes the folder, in one that its caller has locked. `numerics` says what computes the numbers, `threads` how many
-  /// processor threads a run has. Throws InputError when the folder cannot be written.
-  /// `launcher` is put in front of the commands of runs.
-  Runs(std::filesystem::path folder, std::string numerics, std::int64_t threads, const std::string& launcher = "");
+  /// Makes the folder, in one that its caller has locked. Throws InputError when it cannot be written.
+  Runs(std::filesystem::path folder, RunsOptions options);
   ~Runs();
   Runs(const Runs&) = delete;
   Runs& operator=(const Runs&) = delete;
@@ -50,7 +56,7 @@ class Runs {
   /// Sixteen hexadecimal digits.
   std::string hash(const std::string& config) const;
 
-  /// Of the run of this configuration if it is finished or has failed in this process, else null.
+  /// Of the run of this configuration if it is finished, or has failed in this process or for others; else null.
   const RunResult* result(const std::string& config);
 
   /// Throws RunError.
@@ -68,10 +74,11 @@ class Runs {
  private:
   std::filesystem::path path(const std::string& hash, const char* extension = "") const;
   void finish(const std::string& hash, int code);
+  /// Whether others have left a failure, and make no new attempt now.
+  bool failed_for_others(const std::string& hash) const;
 
   std::filesystem::path folder_;
-  std::string numerics_;
-  std::int64_t threads_;
+  RunsOptions options_;
   std::vector<std::string> launcher_;
   std::map<std::string, std::unique_ptr<ChildProcess>> children_;  // by hash
   std::map<std::string, RunResult> results_;                       // by hash
