@@ -1,4 +1,4 @@
-// monge compare COMPARISON [key.path=value ...] [--out DIR] [--forecast] [--self-test]
+// monge compare COMPARISON [key.path=value ...] [--out DIR] [--carry FILE]... [--plan] [--forecast] [--self-test]
 #include <algorithm>
 #include <chrono>
 #include <optional>
@@ -28,6 +28,7 @@ struct Arguments {
   std::string comparison;
   std::vector<std::string> overrides;
   std::string out;
+  std::vector<std::string> carry;
   bool forecast = false, self_test = false, plan = false;
 };
 
@@ -58,8 +59,31 @@ ExitCode forecast(compare::Comparison& comparison, compare::Runs& runs) {
   return interrupt.requested() ? ExitCode::interrupted : ExitCode::done;
 }
 
-/// What was finished before, here or on another machine.
-void carry(const fs::path& results, compare::Runs& runs) {
+/// What other folders hold, by --carry.
+std::vector<compare::Results> read_others(const std::vector<std::string>& files) {
+  std::vector<compare::Results> out;
+  for (const std::string& file : files) {
+    try {
+      out.push_back(compare::read_results(file));
+    } catch (const InputError& error) {
+      throw InputError(fmt::format("--carry: {}", error.what()));
+    }
+  }
+  return out;
+}
+
+void carry_others(const Arguments& arguments, const std::vector<compare::Results>& others, compare::Runs& runs) {
+  for (std::size_t i = 0; i < others.size(); ++i) {
+    if (runs.carry(others[i]) > 0 || others[i].runs.empty()) continue;
+    train::show(stderr,
+                fmt::format("note: --carry {}: none of its {} runs is taken over; they failed, or a program made "
+                            "them that computes otherwise (compare monge --version)\n",
+                            arguments.carry[i], others[i].runs.size()));
+  }
+}
+
+/// What was finished before in the same folder, or came with it from another machine.
+void carry_own(const fs::path& results, compare::Runs& runs) {
   try {
     runs.carry(compare::read_results(results));
   } catch (const InputError& error) {
@@ -104,11 +128,13 @@ ExitCode run(const Arguments& arguments) {
                            .threads = comparison.threads(),
                            .launcher = comparison.options().launcher,
                            .made_by_others = arguments.plan});
-  if (std::error_code error; fs::exists(out / "results.json", error)) carry(out / "results.json", runs);
+  carry_others(arguments, others, runs);
+  if (std::error_code error; fs::exists(out / "results.json", error)) carry_own(out / "results.json", runs);
   if (arguments.forecast) return forecast(comparison, runs);
   std::optional<ProgressDisplay> display;  // beside commands there is no room for it
   if (!arguments.plan) display.emplace(stdout, comparison, runs);
   const FinishedRuns finished = [&](const PlannedRun& planned) -> std::optional<FinishedRun> {
+  const std::vector<Results> others = read_others(arguments.carry);
     const RunResult* result = runs.result(comparison.config(planned).yaml);
     if (result == nullptr) return std::nullopt;
     return FinishedRun{.loss = result->final_loss, .failed = result->status == Run::Status::failed};
@@ -164,3 +190,8 @@ void add_compare(Command& program, ExitCode& exit_code) {
 }
 
 }  // namespace monge::tools
+  command
+      .option("--carry", arguments->carry,
+              "results.json of another folder, where the same was compared or a part of it: what is finished there "
+              "counts here; may be given several times")
+      .repeatable();

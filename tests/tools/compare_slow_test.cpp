@@ -248,6 +248,51 @@ TEST_F(CompareTest, ResultsAloneAreEnoughToGoOn) {
   EXPECT_HAS(damaged.err, "the folders of finished runs are read instead");
 }
 
+TEST_F(CompareTest, OtherFoldersAreCarried) {
+  write_comparison("20");
+  const std::string whole = "compare c.yaml --out whole", part = "compare c.yaml variants.sgd.optimizer.lr=0.1 --out ";
+  ASSERT_EQ(program.run(part + "one seeds.first=1").code, 0);
+  ASSERT_EQ(program.run(part + "two seeds.first=5").code, 0);  // runs that no one asks for
+  const test::Result taken = program.run(whole + " --carry one/results.json --carry two/results.json report.seeds=2");
+  ASSERT_EQ(taken.code, 0) << taken.err;
+  EXPECT_EQ(taken.err, "");
+  const auto of_one = results("one").runs, of_two = results("two").runs, of_whole = results("whole").runs;
+  std::size_t carried = 0;
+  for (const compare::Run& run : of_whole) {
+    const auto same = std::ranges::find(of_one, run.hash, &compare::Run::hash);
+    EXPECT_EQ(fs::exists(program / ("whole/runs/" + run.hash)), same == of_one.end()) << "neither twice nor missing";
+    EXPECT_EQ(std::ranges::count(of_two, run.hash, &compare::Run::hash), 0);
+    if (same == of_one.end()) continue;
+    ++carried;
+    EXPECT_EQ(same->step_milliseconds, run.step_milliseconds);
+  }
+  EXPECT_GT(carried, 2u);
+  EXPECT_LT(carried, of_whole.size());
+
+  // What was carried stays, without the other folders.
+  fs::remove_all(program / "one");
+  const auto before = finished("whole");
+  ASSERT_EQ(program.run(whole).code, 0);
+  EXPECT_EQ(finished("whole"), before);
+
+  // Results of another program are no error: they count for nothing.
+  std::string others = test::read_file(program / "two/results.json");
+  for (const compare::Run& run : of_two) others.replace(others.find(run.hash), run.hash.size(), "0123456789abcdef");
+  write_file(program / "others.json", others);
+  const test::Result none = program.run("compare c.yaml --out whole --carry others.json");
+  EXPECT_EQ(none.code, 0);
+  EXPECT_HAS(none.err, fmt::format("--carry others.json: none of its {} runs is taken over", of_two.size()));
+
+  write_file(program / "damaged.json", test::read_file(program / "whole/results.json").substr(0, 1000));
+  for (const char* file : {"none.json", "damaged.json", "config.yaml"}) {
+    const test::Result wrong = program.run(fmt::format("compare c.yaml --out new --carry {}", file));
+    EXPECT_EQ(wrong.code, 2);
+    EXPECT_HAS(wrong.err, "--carry: ");
+    EXPECT_HAS(wrong.err, file);
+    EXPECT_FALSE(fs::exists(program / "new"));
+  }
+}
+
 // A launcher, and commands for others to run, come to the results of a comparison that runs everything itself.
 TEST_F(CompareTest, OthersCanMakeTheRuns) {
   write_comparison("20");

@@ -50,8 +50,8 @@ class Runs {
   Runs& operator=(const Runs&) = delete;
 
   /// Takes over the finished runs of results that were gathered before, perhaps on another machine: their folders are
-  /// not needed.
-  void carry(const Results& results);
+  /// not needed. Returns how many there are that this program would make alike, failed ones left out.
+  std::size_t carry(const Results& results);
 
   /// Sixteen hexadecimal digits.
   std::string hash(const std::string& config) const;
