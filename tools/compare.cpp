@@ -42,6 +42,18 @@ void start_runs(compare::Comparison& comparison, const std::vector<compare::Plan
   }
 }
 
+/// Processor threads of the run that has the most.
+std::int64_t most_threads(compare::Comparison& comparison) {
+  std::int64_t most = 1;
+  for (std::size_t workload = 0; workload < comparison.workloads(); ++workload) {
+    for (std::size_t variant = 0; variant < comparison.variants(); ++variant) {
+      const compare::PlannedRun run = comparison.first_run(variant, workload);
+      most = std::max(most, compare::threads_of(comparison.config(run).yaml));
+    }
+  }
+  return most;
+}
+
 void pause() { std::this_thread::sleep_for(std::chrono::milliseconds(50)); }
 
 /// Measures a step of every variant on every workload and says what the comparison will take.
@@ -121,11 +133,14 @@ ExitCode run(const Arguments& arguments) {
   const fs::path out = arguments.out.empty() ? fs::path("runs") / (fs::path(arguments.comparison).stem().string() +
                                                                    (arguments.self_test ? "-self-test" : ""))
                                              : fs::path(arguments.out);
+  const std::vector<Results> others = read_others(arguments.carry);
   const train::FolderLock lock(out, "comparison");
   Comparison comparison(arguments.comparison, arguments.overrides, default_threads(),
                         arguments.self_test ? Entrants::baseline_alone : Entrants::variants);
   Runs runs(out / "runs", {.numerics = numerics_text(),
                            .threads = comparison.threads(),
+                           .jobs = comparison.options().jobs,
+                           .most_threads = most_threads(comparison),
                            .launcher = comparison.options().launcher,
                            .made_by_others = arguments.plan});
   carry_others(arguments, others, runs);
@@ -134,7 +149,6 @@ ExitCode run(const Arguments& arguments) {
   std::optional<ProgressDisplay> display;  // beside commands there is no room for it
   if (!arguments.plan) display.emplace(stdout, comparison, runs);
   const FinishedRuns finished = [&](const PlannedRun& planned) -> std::optional<FinishedRun> {
-  const std::vector<Results> others = read_others(arguments.carry);
     const RunResult* result = runs.result(comparison.config(planned).yaml);
     if (result == nullptr) return std::nullopt;
     return FinishedRun{.loss = result->final_loss, .failed = result->status == Run::Status::failed};
@@ -183,6 +197,11 @@ void add_compare(Command& program, ExitCode& exit_code) {
                "Compare the baseline with itself under four names, each tuned with other seeds: every claim is false");
   command.option("--out", arguments->out,
                  "Folder of the comparison (default: runs/<comparison>); what is finished there is not run again");
+  command
+      .option("--carry", arguments->carry,
+              "results.json of another folder, where the same was compared or a part of it: what is finished there "
+              "counts here; may be given several times")
+      .repeatable();
   add_key_help(
       command, "COMPARISON", [] { return std::make_unique<compare::ComparisonOptions>(); },
       [arguments] { return arguments->overrides.empty() ? arguments->comparison : arguments->overrides.back(); });
@@ -190,8 +209,3 @@ void add_compare(Command& program, ExitCode& exit_code) {
 }
 
 }  // namespace monge::tools
-  command
-      .option("--carry", arguments->carry,
-              "results.json of another folder, where the same was compared or a part of it: what is finished there "
-              "counts here; may be given several times")
-      .repeatable();

@@ -383,7 +383,8 @@ RunSummary Trainer::summary() const {
           .initial_weights = begins_with_.weights,
           .batches = begins_with_.batches,
           .data = run_.dataset->description(),
-          .device = run_.backend().description()};
+          .device = run_.backend().description(),
+          .own_cores = has_own_cores(omp_get_max_threads())};
 }
 
 void Trainer::finish() {

@@ -1,5 +1,6 @@
 // `monge compare` with real runs: what is finished is never run again, whatever stops it, and the results are those of
 // a comparison that nothing stopped.
+#include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -15,6 +16,7 @@
 
 #include "support/expect_error.h"
 #include "support/program.h"
+#include "tools/compare/runs/own_cores.h"
 #include "tools/compare/runs/results.h"
 #include "train/folder/folder_lock.h"
 
@@ -62,13 +64,19 @@ class CompareTest : public testing::Test {
     return found;
   }
 
-  /// Starts the comparison, waits until `count` runs are finished, sends the signal and returns how it ended.
-  int stop_after(const std::string& out, std::size_t count, int signal) const {
+  /// Starts the program and does not wait.
+  pid_t start(const std::string& arguments) const {
     const pid_t pid = ::fork();
     if (pid == 0) {
-      ::execl("/bin/sh", "sh", "-c", program.command("compare c.yaml --out " + out).c_str(), nullptr);
+      ::execl("/bin/sh", "sh", "-c", program.command(arguments).c_str(), nullptr);
       ::_exit(127);
     }
+    return pid;
+  }
+
+  /// Starts the comparison, waits until `count` runs are finished, sends the signal and returns how it ended.
+  int stop_after(const std::string& out, std::size_t count, int signal) const {
+    const pid_t pid = start("compare c.yaml --out " + out);
     for (int i = 0; i < 6000 && finished(out).size() < count; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
@@ -107,10 +115,11 @@ class CompareTest : public testing::Test {
   Program program;
 };
 
-/// Without what the clock says.
+/// Without what the clock says, and whether it may be believed.
 Results timeless(Results results) {
   for (compare::Run& run : results.runs) {
     run.step_milliseconds = 0.0;
+    run.own_cores = false;
     for (compare::Point& point : run.points) point.seconds = 0.0;
   }
   return results;
@@ -160,11 +169,7 @@ TEST_F(CompareTest, KilledAndInterruptedComparisonsEndLikeOneThatWasNot) {
 
 TEST_F(CompareTest, AKilledComparisonLeavesNoRunBehind) {
   write_comparison("1000000");
-  const pid_t pid = ::fork();
-  if (pid == 0) {
-    ::execl("/bin/sh", "sh", "-c", program.command("compare c.yaml --out long").c_str(), nullptr);
-    ::_exit(127);
-  }
+  const pid_t pid = start("compare c.yaml --out long");
   const auto sizes = [&] {
     std::map<std::string, std::uintmax_t> out;
     std::error_code none_yet;
@@ -291,6 +296,39 @@ TEST_F(CompareTest, OtherFoldersAreCarried) {
     EXPECT_HAS(wrong.err, file);
     EXPECT_FALSE(fs::exists(program / "new"));
   }
+}
+
+TEST_F(CompareTest, RunsHaveCoresOfTheirOwn) {
+  cpu_set_t set;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof(set), &set), 0);
+  const auto cores = static_cast<std::size_t>(CPU_COUNT(&set));
+  if (cores < 2) GTEST_SKIP() << "two jobs need two cores";
+  write_file(program / "c.yaml",
+             "baseline: a\nworkloads: [{config: config.yaml}]\nvariants: {a: {}, b: {optimizer: {lr: 0.02}}}\n"
+             "report: {seeds: 1}\ntune: {final_seeds: 0}\njobs: 2\n");
+  ::setenv("XDG_RUNTIME_DIR", program.path().c_str(), 1);  // the program sees no claims but those of this test
+  const auto own = [&](const std::string& out, const std::string& overrides) {
+    EXPECT_EQ(program.run(fmt::format("compare c.yaml --out {} {}", out, overrides)).code, 0);
+    std::set<bool> found;
+    for (const compare::Run& run : results(out).runs) found.insert(run.own_cores);
+    return found;
+  };
+  const std::string all_cores = fmt::format("jobs=1 base.train.threads={}", cores);
+  EXPECT_EQ(own("alone", ""), std::set{true});
+  EXPECT_EQ(own("all", all_cores), std::set{true});
+  EXPECT_EQ(own("many", fmt::format("jobs={}", cores + 1)), std::set{false});
+  EXPECT_EQ(own("launched", "launcher=env"), std::set{false});
+  {
+    const compare::OwnCores others(cores - 1);
+    ASSERT_EQ(others.cores().size(), cores - 1);
+    EXPECT_EQ(own("beside", ""), std::set{false});
+    EXPECT_EQ(own("beside_all", all_cores), std::set{false}) << "as many as it has threads, and not alone there";
+    EXPECT_EQ(own("beside_one", "jobs=1"), std::set{true}) << "one core is left";
+    const auto before = finished("alone");
+    EXPECT_EQ(own("alone", "jobs=1"), std::set{true}) << "carried";
+    EXPECT_EQ(finished("alone"), before);
+  }
+  ::unsetenv("XDG_RUNTIME_DIR");
 }
 
 // A launcher, and commands for others to run, come to the results of a comparison that runs everything itself.
@@ -432,11 +470,7 @@ TEST_F(CompareTest, WrongInputIsOneErrorBeforeAnythingRuns) {
 
 TEST_F(CompareTest, OneComparisonAtATimeWorksInAFolder) {
   write_comparison("1000000");
-  const pid_t pid = ::fork();
-  if (pid == 0) {
-    ::execl("/bin/sh", "sh", "-c", program.command("compare c.yaml --out out").c_str(), nullptr);
-    ::_exit(127);
-  }
+  const pid_t pid = start("compare c.yaml --out out");
   for (int i = 0; i < 1000 && !fs::exists(program / "out/.lock"); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }

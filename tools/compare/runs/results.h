@@ -64,9 +64,10 @@ struct Run {
   double passes_per_step = 1.0;  // forward-backwards, those beside the plain step included
   std::string initial_weights;   // what it began with (train/checkpoint/start_identity.h)
   std::string batches;
-  std::string device;  // what it ran on
-  std::string hash;    // of the resolved configuration and the numerics
-  std::string config;  // the resolved configuration, YAML
+  std::string device;      // what it ran on
+  bool own_cores = false;  // and had to itself (train/folder/run_summary.h): only then its times mean something
+  std::string hash;        // of the resolved configuration and the numerics
+  std::string config;      // the resolved configuration, YAML
 };
 
 struct Results {

@@ -10,8 +10,10 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/options/yaml.h"
 #include "tools/compare/statistics/sample.h"
 #include "train/checkpoint/checksum.h"
+#include "train/config/config.h"
 #include "train/folder/run_folder.h"
 
 namespace fs = std::filesystem;
@@ -111,6 +113,12 @@ RunResult read_result(const fs::path& run) {
 
 }  // namespace
 
+std::int64_t threads_of(const std::string& config) {
+  train::Config run;
+  read_yaml_text(config, "the configuration of a run", {}, run);
+  return run.train.threads;
+}
+
 Runs::Runs(fs::path folder, RunsOptions options) : folder_(std::move(folder)), options_(std::move(options)) {
   std::istringstream words(options_.launcher);
   for (std::string word; words >> word;) launcher_.push_back(word);
@@ -121,7 +129,7 @@ Runs::Runs(fs::path folder, RunsOptions options) : folder_(std::move(folder)), o
 
 Runs::~Runs() {
   for (auto& [hash, child] : children_) {
-    child.reset();  // kills it
+    child.process.reset();  // kills it
     std::error_code ignored;
     fs::remove_all(path(hash), ignored);
   }
@@ -137,6 +145,7 @@ std::size_t Runs::carry(const Results& results) {
   std::size_t taken = 0;
   for (const Run& run : results.runs) {
     if (run.status == Run::Status::failed || run.hash != hash(run.config)) continue;
+    ++taken;
     const Workload& workload = results.workloads[run.workload];
     RunResult& result = results_[run.hash];
     result = {.status = run.status,
@@ -145,7 +154,6 @@ std::size_t Runs::carry(const Results& results) {
               .points = run.points,
               .step_milliseconds = run.step_milliseconds};
     result.summary.optimum = workload.optimum;
-    ++taken;
     result.summary.vocab = workload.vocab;
     result.summary.parameters = workload.parameters;
     result.summary.data = workload.data;
@@ -154,7 +162,9 @@ std::size_t Runs::carry(const Results& results) {
     result.summary.initial_weights = run.initial_weights;
     result.summary.batches = run.batches;
     result.summary.device = run.device;
+    result.summary.own_cores = run.own_cores;
   }
+  return taken;
 }
 
 const RunResult* Runs::result(const std::string& config) {
@@ -164,7 +174,6 @@ const RunResult* Runs::result(const std::string& config) {
   const bool finished = fs::exists(path(id) / "summary.json");
   if (!finished && !failed_for_others(id)) return nullptr;
   // Two texts may have one hash, if once in a world.
-  return taken;
   if (read_text(path(id, ".yaml")) != config) return nullptr;
   if (!finished) {
     RunResult& failed = results_[id];
@@ -192,7 +201,26 @@ void Runs::start(const std::string& config) {
        {this_program(), std::string("train"), path(id, ".yaml").string(), std::string("--out"), path(id).string()}) {
     command.push_back(word);
   }
-  children_.emplace(id, std::make_unique<ChildProcess>(std::move(command), options_.threads, path(id, ".log")));
+  const ProcessorUse use = processor_use(config);
+  children_[id] = {std::make_unique<ChildProcess>(std::move(command), use, path(id, ".log")), use.cores};
+}
+
+ProcessorUse Runs::processor_use(const std::string& config) {
+  ProcessorUse use{.threads = options_.threads};
+  if (!launcher_.empty()) return use;
+  // Runs without cores of their own would disturb those that have them: all of a comparison have, or none.
+  if (children_.empty() && (own_cores_ == nullptr || own_cores_->cores().empty())) {
+    own_cores_.reset();
+    own_cores_ = std::make_unique<OwnCores>(static_cast<std::size_t>(options_.jobs * options_.most_threads));
+    idle_cores_ = own_cores_->cores();
+  }
+  const auto threads = static_cast<std::size_t>(threads_of(config));
+  use.shares_cores = idle_cores_.size() < threads;
+  if (use.shares_cores) return use;
+  const auto first = idle_cores_.end() - static_cast<std::ptrdiff_t>(threads);
+  use.cores.assign(first, idle_cores_.end());
+  idle_cores_.erase(first, idle_cores_.end());
+  return use;
 }
 
 std::string Runs::command(const std::string& config) {
@@ -214,12 +242,13 @@ std::int64_t Runs::step(const std::string& config) const {
 bool Runs::poll() {
   const std::size_t before = children_.size();
   for (auto child = children_.begin(); child != children_.end();) {
-    const std::optional<int> code = child->second->ended();
+    const std::optional<int> code = child->second.process->ended();
     if (!code) {
       ++child;
       continue;
     }
     const std::string id = child->first;
+    idle_cores_.insert(idle_cores_.end(), child->second.cores.begin(), child->second.cores.end());
     child = children_.erase(child);
     finish(id, *code);
   }

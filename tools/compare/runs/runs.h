@@ -18,6 +18,7 @@
 #include <optional>
 
 #include "tools/compare/runs/child_process.h"
+#include "tools/compare/runs/own_cores.h"
 #include "tools/compare/runs/results.h"
 #include "train/folder/run_summary.h"
 
@@ -35,11 +36,16 @@ struct RunResult {
 
 /// What is the same for all runs.
 struct RunsOptions {
-  std::string numerics;         // what computes the numbers
-  std::int64_t threads = 1;     // of the processor, for each
-  std::string launcher;         // words in front of the command of each
-  bool made_by_others = false;  // by the commands, as with --plan
+  std::string numerics;           // what computes the numbers
+  std::int64_t threads = 1;       // of the processor, for each that does not say
+  std::int64_t jobs = 1;          // how many run at a time
+  std::int64_t most_threads = 1;  // of any
+  std::string launcher;           // words in front of the command of each
+  bool made_by_others = false;    // by the commands, as with --plan
 };
+
+/// Processor threads of the run of a configuration.
+std::int64_t threads_of(const std::string& config);
 
 class Runs {
  public:
@@ -59,7 +65,7 @@ class Runs {
   /// Of the run of this configuration if it is finished, or has failed in this process or for others; else null.
   const RunResult* result(const std::string& config);
 
-  /// Throws RunError.
+  /// On cores of its own, if there are enough for all jobs; with a launcher, that is its affair. Throws RunError.
   void start(const std::string& config);
   /// Writes the configuration of a run and returns the command that makes it, without the launcher: from anywhere, with
   /// these threads, in a folder that others see. A run that was killed starts again, and one under way is left alone.
@@ -73,15 +79,23 @@ class Runs {
 
  private:
   std::filesystem::path path(const std::string& hash, const char* extension = "") const;
+  struct Child {
+    std::unique_ptr<ChildProcess> process;
+    std::vector<int> cores;  // its own, if any
+  };
+
   void finish(const std::string& hash, int code);
+  ProcessorUse processor_use(const std::string& config);
   /// Whether others have left a failure, and make no new attempt now.
   bool failed_for_others(const std::string& hash) const;
 
   std::filesystem::path folder_;
   RunsOptions options_;
   std::vector<std::string> launcher_;
-  std::map<std::string, std::unique_ptr<ChildProcess>> children_;  // by hash
-  std::map<std::string, RunResult> results_;                       // by hash
+  std::unique_ptr<OwnCores> own_cores_;       // null before the first run
+  std::vector<int> idle_cores_;               // of these
+  std::map<std::string, Child> children_;     // by hash
+  std::map<std::string, RunResult> results_;  // by hash
 };
 
 }  // namespace monge::compare
