@@ -64,6 +64,15 @@ class CompareTest : public testing::Test {
     return found;
   }
 
+  /// Hashes of the runs that were started, whatever became of them.
+  std::set<std::string> started(const std::string& out) const {
+    std::set<std::string> found;
+    for (const auto& entry : fs::directory_iterator(program / (out + "/runs"))) {
+      if (entry.path().extension() == ".yaml") found.insert(entry.path().stem());
+    }
+    return found;
+  }
+
   /// Starts the program and does not wait.
   pid_t start(const std::string& arguments) const {
     const pid_t pid = ::fork();
@@ -165,6 +174,37 @@ TEST_F(CompareTest, KilledAndInterruptedComparisonsEndLikeOneThatWasNot) {
   ASSERT_EQ(program.run("compare c.yaml --out parts").code, 0);
   EXPECT_EQ(finished("parts"), before);
   for (const char* file : files) EXPECT_TRUE(test::read_file(program / "parts" / file) == contents[file]) << file;
+}
+
+// One machine makes some runs and is killed on the way, another makes others at the same time; gathered, they are the
+// comparison of one.
+TEST_F(CompareTest, TwoMachinesEndLikeOne) {
+  const std::string two_workloads =
+      "'workloads=[{config: config.yaml, name: tiny}, {config: other.yaml, name: other}]'";
+  write_file(program / "other.yaml",
+             std::regex_replace(test::read_file(program / "config.yaml"), std::regex("symbols: 6"), "symbols: 5"));
+  const std::string whole = "compare c.yaml " + two_workloads;
+  ASSERT_EQ(program.run(whole + " --out whole").code, 0);
+
+  const pid_t second = start("compare c.yaml 'workloads=[{config: other.yaml, name: other}]' --out second");
+  for (int kills = 0; kills < 2; ++kills) {
+    const auto before = finished("first");
+    EXPECT_EQ(stop_after("first", before.size() + 2, SIGKILL), 128 + SIGKILL);
+    expect_kept(before, "first");
+    EXPECT_LE(started("first").size(), finished("first").size() + 2) << "lost: the runs under way, of two jobs";
+  }
+  const auto before = finished("first");
+  ASSERT_EQ(program.run("compare c.yaml --out first").code, 0);
+  expect_kept(before, "first");
+  int status = 0;
+  ::waitpid(second, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+
+  const test::Result gathered =
+      program.run(whole + " --out gathered --carry first/results.json --carry second/results.json");
+  ASSERT_EQ(gathered.code, 0) << gathered.err;
+  EXPECT_TRUE(finished("gathered").empty()) << "nothing was left to run";
+  EXPECT_EQ(text_of(results("gathered"), program / "scratch"), text_of(results("whole"), program / "scratch"));
 }
 
 TEST_F(CompareTest, AKilledComparisonLeavesNoRunBehind) {
