@@ -1,4 +1,4 @@
-// monge compare COMPARISON [key.path=value ...] [--out DIR] [--forecast] [--self-test]
+// monge compare COMPARISON [key.path=value ...] [--out DIR] [--carry FILE]... [--plan] [--forecast] [--self-test]
 #include <algorithm>
 #include <chrono>
 #include <optional>
@@ -28,6 +28,7 @@ struct Arguments {
   std::string comparison;
   std::vector<std::string> overrides;
   std::string out;
+  std::vector<std::string> carry;
   bool forecast = false, self_test = false, plan = false;
 };
 
@@ -39,6 +40,18 @@ void start_runs(compare::Comparison& comparison, const std::vector<compare::Plan
     const std::string& config = comparison.config(run).yaml;
     if (runs.result(config) == nullptr && !runs.running(config)) runs.start(config);
   }
+}
+
+/// Processor threads of the run that has the most.
+std::int64_t most_threads(compare::Comparison& comparison) {
+  std::int64_t most = 1;
+  for (std::size_t workload = 0; workload < comparison.workloads(); ++workload) {
+    for (std::size_t variant = 0; variant < comparison.variants(); ++variant) {
+      const compare::PlannedRun run = comparison.first_run(variant, workload);
+      most = std::max(most, compare::threads_of(comparison.config(run).yaml));
+    }
+  }
+  return most;
 }
 
 void pause() { std::this_thread::sleep_for(std::chrono::milliseconds(50)); }
@@ -58,8 +71,31 @@ ExitCode forecast(compare::Comparison& comparison, compare::Runs& runs) {
   return interrupt.requested() ? ExitCode::interrupted : ExitCode::done;
 }
 
-/// What was finished before, here or on another machine.
-void carry(const fs::path& results, compare::Runs& runs) {
+/// What other folders hold, by --carry.
+std::vector<compare::Results> read_others(const std::vector<std::string>& files) {
+  std::vector<compare::Results> out;
+  for (const std::string& file : files) {
+    try {
+      out.push_back(compare::read_results(file));
+    } catch (const InputError& error) {
+      throw InputError(fmt::format("--carry: {}", error.what()));
+    }
+  }
+  return out;
+}
+
+void carry_others(const Arguments& arguments, const std::vector<compare::Results>& others, compare::Runs& runs) {
+  for (std::size_t i = 0; i < others.size(); ++i) {
+    if (runs.carry(others[i]) > 0 || others[i].runs.empty()) continue;
+    train::show(stderr,
+                fmt::format("note: --carry {}: none of its {} runs is taken over; they failed, or a program made "
+                            "them that computes otherwise (compare monge --version)\n",
+                            arguments.carry[i], others[i].runs.size()));
+  }
+}
+
+/// What was finished before in the same folder, or came with it from another machine.
+void carry_own(const fs::path& results, compare::Runs& runs) {
   try {
     runs.carry(compare::read_results(results));
   } catch (const InputError& error) {
@@ -76,17 +112,39 @@ void print_commands(compare::Comparison& comparison, const compare::RunPlan& pla
   }
 }
 
+/// How many runs have failed where others made them, and what to do.
+void tell_failures(const compare::Results& results, const fs::path& out) {
+  std::set<std::string> failed;
+  const compare::Run* first = nullptr;
+  for (const compare::Run& run : results.runs) {
+    if (run.status == compare::Run::Status::failed && failed.insert(run.hash).second && first == nullptr) first = &run;
+  }
+  if (first == nullptr) return;
+  const fs::path runs = out / "runs";
+  train::show(stderr, fmt::format("note: {} failed and will not be printed again; the first, in {}:\n{}\nTo try again, "
+                                  "remove {}/*/error.txt, or run this comparison without --plan\n",
+                                  failed.size() == 1 ? "1 run" : fmt::format("{} runs", failed.size()),
+                                  (runs / first->hash).string(), first->message, runs.string()));
+}
+
 ExitCode run(const Arguments& arguments) {
   using namespace compare;
   keep_running_without_readers();
   const fs::path out = arguments.out.empty() ? fs::path("runs") / (fs::path(arguments.comparison).stem().string() +
                                                                    (arguments.self_test ? "-self-test" : ""))
                                              : fs::path(arguments.out);
+  const std::vector<Results> others = read_others(arguments.carry);
   const train::FolderLock lock(out, "comparison");
   Comparison comparison(arguments.comparison, arguments.overrides, default_threads(),
                         arguments.self_test ? Entrants::baseline_alone : Entrants::variants);
-  Runs runs(out / "runs", numerics_text(), comparison.threads(), comparison.options().launcher);
-  if (std::error_code error; fs::exists(out / "results.json", error)) carry(out / "results.json", runs);
+  Runs runs(out / "runs", {.numerics = numerics_text(),
+                           .threads = comparison.threads(),
+                           .jobs = comparison.options().jobs,
+                           .most_threads = most_threads(comparison),
+                           .launcher = comparison.options().launcher,
+                           .made_by_others = arguments.plan});
+  carry_others(arguments, others, runs);
+  if (std::error_code error; fs::exists(out / "results.json", error)) carry_own(out / "results.json", runs);
   if (arguments.forecast) return forecast(comparison, runs);
   std::optional<ProgressDisplay> display;  // beside commands there is no room for it
   if (!arguments.plan) display.emplace(stdout, comparison, runs);
@@ -108,6 +166,7 @@ ExitCode run(const Arguments& arguments) {
   const Results results = collect_results(comparison, plan, runs, build_text());
   write_results(results, out / "results.json");
   write_report(results, out);
+  if (arguments.plan) tell_failures(results, out);
   if (arguments.plan && !plan.complete) {
     print_commands(comparison, plan, runs);
     return ExitCode::done;
@@ -138,6 +197,11 @@ void add_compare(Command& program, ExitCode& exit_code) {
                "Compare the baseline with itself under four names, each tuned with other seeds: every claim is false");
   command.option("--out", arguments->out,
                  "Folder of the comparison (default: runs/<comparison>); what is finished there is not run again");
+  command
+      .option("--carry", arguments->carry,
+              "results.json of another folder, where the same was compared or a part of it: what is finished there "
+              "counts here; may be given several times")
+      .repeatable();
   add_key_help(
       command, "COMPARISON", [] { return std::make_unique<compare::ComparisonOptions>(); },
       [arguments] { return arguments->overrides.empty() ? arguments->comparison : arguments->overrides.back(); });

@@ -1,6 +1,7 @@
 // monge train [CONFIG] [key.path=value ...] [--out DIR] [--resume] [--profile FILE]
 
 #include "tools/commands.h"
+#include "tools/program/failure.h"
 #include "tools/program/key_help.h"
 #include "tools/program/output.h"
 #include "train/console/interrupt.h"
@@ -47,13 +48,21 @@ ExitCode run(const Arguments& given) {
   train::Config config = train::load_config(arguments.config, arguments.overrides);
   std::optional<train::StepProfile> steps = profile_of(arguments, config);
   keep_running_without_readers();
-  auto folder = arguments.out.empty() ? train::RunFolder::next(arguments.config)
-                                      : std::make_unique<train::RunFolder>(arguments.out, arguments.resume);
+  const std::shared_ptr<train::RunFolder> folder =
+      arguments.out.empty() ? train::RunFolder::next(arguments.config)
+                            : std::make_unique<train::RunFolder>(arguments.out, arguments.resume);
   train::Progress progress(stdout);
   const train::Interrupt interrupt;
-  train::Trainer trainer(std::move(config), std::move(folder), progress);
-  const train::RunEnd end = trainer.run([&interrupt] { return interrupt.requested(); }, steps ? &*steps : nullptr);
-  return end == train::RunEnd::finished ? ExitCode::done : ExitCode::interrupted;
+  try {
+    train::Trainer trainer(std::move(config), folder, progress);
+    const train::RunEnd end = trainer.run([&interrupt] { return interrupt.requested(); }, steps ? &*steps : nullptr);
+    return end == train::RunEnd::finished ? ExitCode::done : ExitCode::interrupted;
+  } catch (const train::Interrupted&) {
+    throw;
+  } catch (const std::exception&) {
+    folder->record_error(failure_of(std::current_exception()).text());
+    throw;
+  }
 }
 
 }  // namespace

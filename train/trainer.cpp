@@ -30,7 +30,7 @@ bool compare_losses(Config before, Config now) {
 
 }  // namespace
 
-Trainer::Trainer(Config config, std::unique_ptr<RunFolder> folder, Progress& progress)
+Trainer::Trainer(Config config, std::shared_ptr<RunFolder> folder, Progress& progress)
     : progress_(progress), folder_(std::move(folder)), checkpoint_(open_checkpoint(config)), run_(std::move(config)) {
   const Run::Turn turn(run_);
   check_inputs();
@@ -383,7 +383,8 @@ RunSummary Trainer::summary() const {
           .initial_weights = begins_with_.weights,
           .batches = begins_with_.batches,
           .data = run_.dataset->description(),
-          .device = run_.backend().description()};
+          .device = run_.backend().description(),
+          .own_cores = has_own_cores(omp_get_max_threads())};
 }
 
 void Trainer::finish() {

@@ -35,7 +35,7 @@ class Trainer {
   /// Builds everything, checks all that can be checked before the first step and prints the start banner. A folder that
   /// is resumed continues from its newest checkpoint, or starts when there is none; where nothing is left to do, it
   /// stays as it is. Throws InputError, and then has written nothing. `progress` outlives the trainer.
-  Trainer(Config config, std::unique_ptr<RunFolder> folder, Progress& progress);
+  Trainer(Config config, std::shared_ptr<RunFolder> folder, Progress& progress);
   Trainer(Config config, const std::filesystem::path& out, bool resume, Progress& progress)
       : Trainer(std::move(config), std::make_unique<RunFolder>(out, resume), progress) {}
 
@@ -97,7 +97,7 @@ class Trainer {
   void lap(bool training);
 
   Progress& progress_;
-  std::unique_ptr<RunFolder> folder_;
+  std::shared_ptr<RunFolder> folder_;
   std::optional<Checkpoint> checkpoint_;  // where a resume starts; only while the trainer is built
   Run run_;
   std::unique_ptr<TrainingStep> training_;

@@ -22,6 +22,8 @@ class Program {
 
   std::filesystem::path operator/(const std::string& name) const { return directory_ / name; }
 
+  const std::filesystem::path& path() const { return directory_.path(); }
+
   /// A run of a second or less, in config.yaml.
   void write_config() const {
     write_file(directory_ / "config.yaml",

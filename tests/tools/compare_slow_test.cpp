@@ -1,5 +1,6 @@
 // `monge compare` with real runs: what is finished is never run again, whatever stops it, and the results are those of
 // a comparison that nothing stopped.
+#include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -15,7 +16,9 @@
 
 #include "support/expect_error.h"
 #include "support/program.h"
+#include "tools/compare/runs/own_cores.h"
 #include "tools/compare/runs/results.h"
+#include "train/folder/folder_lock.h"
 
 namespace monge {
 namespace {
@@ -61,13 +64,28 @@ class CompareTest : public testing::Test {
     return found;
   }
 
-  /// Starts the comparison, waits until `count` runs are finished, sends the signal and returns how it ended.
-  int stop_after(const std::string& out, std::size_t count, int signal) const {
+  /// Hashes of the runs that were started, whatever became of them.
+  std::set<std::string> started(const std::string& out) const {
+    std::set<std::string> found;
+    for (const auto& entry : fs::directory_iterator(program / (out + "/runs"))) {
+      if (entry.path().extension() == ".yaml") found.insert(entry.path().stem());
+    }
+    return found;
+  }
+
+  /// Starts the program and does not wait.
+  pid_t start(const std::string& arguments) const {
     const pid_t pid = ::fork();
     if (pid == 0) {
-      ::execl("/bin/sh", "sh", "-c", program.command("compare c.yaml --out " + out).c_str(), nullptr);
+      ::execl("/bin/sh", "sh", "-c", program.command(arguments).c_str(), nullptr);
       ::_exit(127);
     }
+    return pid;
+  }
+
+  /// Starts the comparison, waits until `count` runs are finished, sends the signal and returns how it ended.
+  int stop_after(const std::string& out, std::size_t count, int signal) const {
+    const pid_t pid = start("compare c.yaml --out " + out);
     for (int i = 0; i < 6000 && finished(out).size() < count; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
@@ -87,13 +105,30 @@ class CompareTest : public testing::Test {
     }
   }
 
+  /// Makes the runs that --plan prints, until it prints none; returns what it said the last time.
+  test::Result make_planned(const std::string& comparison, const std::string& out) const {
+    for (int rounds = 0; rounds < 20; ++rounds) {
+      const test::Result planned = program.run(fmt::format("compare {} --out \"{}\" --plan", comparison, out));
+      EXPECT_EQ(planned.code, 0) << planned.err;
+      if (planned.out.empty()) return planned;
+      std::istringstream lines(planned.out);
+      for (std::string line; std::getline(lines, line);) {
+        const int end = std::system((line + " > /dev/null 2>&1").c_str());
+        EXPECT_TRUE(WIFEXITED(end) && WEXITSTATUS(end) <= 3) << line;
+      }
+    }
+    ADD_FAILURE() << "the plan has no end";
+    return {};
+  }
+
   Program program;
 };
 
-/// Without what the clock says.
+/// Without what the clock says, and whether it may be believed.
 Results timeless(Results results) {
   for (compare::Run& run : results.runs) {
     run.step_milliseconds = 0.0;
+    run.own_cores = false;
     for (compare::Point& point : run.points) point.seconds = 0.0;
   }
   return results;
@@ -141,13 +176,40 @@ TEST_F(CompareTest, KilledAndInterruptedComparisonsEndLikeOneThatWasNot) {
   for (const char* file : files) EXPECT_TRUE(test::read_file(program / "parts" / file) == contents[file]) << file;
 }
 
+// One machine makes some runs and is killed on the way, another makes others at the same time; gathered, they are the
+// comparison of one.
+TEST_F(CompareTest, TwoMachinesEndLikeOne) {
+  const std::string two_workloads =
+      "'workloads=[{config: config.yaml, name: tiny}, {config: other.yaml, name: other}]'";
+  write_file(program / "other.yaml",
+             std::regex_replace(test::read_file(program / "config.yaml"), std::regex("symbols: 6"), "symbols: 5"));
+  const std::string whole = "compare c.yaml " + two_workloads;
+  ASSERT_EQ(program.run(whole + " --out whole").code, 0);
+
+  const pid_t second = start("compare c.yaml 'workloads=[{config: other.yaml, name: other}]' --out second");
+  for (int kills = 0; kills < 2; ++kills) {
+    const auto before = finished("first");
+    EXPECT_EQ(stop_after("first", before.size() + 2, SIGKILL), 128 + SIGKILL);
+    expect_kept(before, "first");
+    EXPECT_LE(started("first").size(), finished("first").size() + 2) << "lost: the runs under way, of two jobs";
+  }
+  const auto before = finished("first");
+  ASSERT_EQ(program.run("compare c.yaml --out first").code, 0);
+  expect_kept(before, "first");
+  int status = 0;
+  ::waitpid(second, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+
+  const test::Result gathered =
+      program.run(whole + " --out gathered --carry first/results.json --carry second/results.json");
+  ASSERT_EQ(gathered.code, 0) << gathered.err;
+  EXPECT_TRUE(finished("gathered").empty()) << "nothing was left to run";
+  EXPECT_EQ(text_of(results("gathered"), program / "scratch"), text_of(results("whole"), program / "scratch"));
+}
+
 TEST_F(CompareTest, AKilledComparisonLeavesNoRunBehind) {
   write_comparison("1000000");
-  const pid_t pid = ::fork();
-  if (pid == 0) {
-    ::execl("/bin/sh", "sh", "-c", program.command("compare c.yaml --out long").c_str(), nullptr);
-    ::_exit(127);
-  }
+  const pid_t pid = start("compare c.yaml --out long");
   const auto sizes = [&] {
     std::map<std::string, std::uintmax_t> out;
     std::error_code none_yet;
@@ -231,6 +293,84 @@ TEST_F(CompareTest, ResultsAloneAreEnoughToGoOn) {
   EXPECT_HAS(damaged.err, "the folders of finished runs are read instead");
 }
 
+TEST_F(CompareTest, OtherFoldersAreCarried) {
+  write_comparison("20");
+  const std::string whole = "compare c.yaml --out whole", part = "compare c.yaml variants.sgd.optimizer.lr=0.1 --out ";
+  ASSERT_EQ(program.run(part + "one seeds.first=1").code, 0);
+  ASSERT_EQ(program.run(part + "two seeds.first=5").code, 0);  // runs that no one asks for
+  const test::Result taken = program.run(whole + " --carry one/results.json --carry two/results.json report.seeds=2");
+  ASSERT_EQ(taken.code, 0) << taken.err;
+  EXPECT_EQ(taken.err, "");
+  const auto of_one = results("one").runs, of_two = results("two").runs, of_whole = results("whole").runs;
+  std::size_t carried = 0;
+  for (const compare::Run& run : of_whole) {
+    const auto same = std::ranges::find(of_one, run.hash, &compare::Run::hash);
+    EXPECT_EQ(fs::exists(program / ("whole/runs/" + run.hash)), same == of_one.end()) << "neither twice nor missing";
+    EXPECT_EQ(std::ranges::count(of_two, run.hash, &compare::Run::hash), 0);
+    if (same == of_one.end()) continue;
+    ++carried;
+    EXPECT_EQ(same->step_milliseconds, run.step_milliseconds);
+  }
+  EXPECT_GT(carried, 2u);
+  EXPECT_LT(carried, of_whole.size());
+
+  // What was carried stays, without the other folders.
+  fs::remove_all(program / "one");
+  const auto before = finished("whole");
+  ASSERT_EQ(program.run(whole).code, 0);
+  EXPECT_EQ(finished("whole"), before);
+
+  // Results of another program are no error: they count for nothing.
+  std::string others = test::read_file(program / "two/results.json");
+  for (const compare::Run& run : of_two) others.replace(others.find(run.hash), run.hash.size(), "0123456789abcdef");
+  write_file(program / "others.json", others);
+  const test::Result none = program.run("compare c.yaml --out whole --carry others.json");
+  EXPECT_EQ(none.code, 0);
+  EXPECT_HAS(none.err, fmt::format("--carry others.json: none of its {} runs is taken over", of_two.size()));
+
+  write_file(program / "damaged.json", test::read_file(program / "whole/results.json").substr(0, 1000));
+  for (const char* file : {"none.json", "damaged.json", "config.yaml"}) {
+    const test::Result wrong = program.run(fmt::format("compare c.yaml --out new --carry {}", file));
+    EXPECT_EQ(wrong.code, 2);
+    EXPECT_HAS(wrong.err, "--carry: ");
+    EXPECT_HAS(wrong.err, file);
+    EXPECT_FALSE(fs::exists(program / "new"));
+  }
+}
+
+TEST_F(CompareTest, RunsHaveCoresOfTheirOwn) {
+  cpu_set_t set;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof(set), &set), 0);
+  const auto cores = static_cast<std::size_t>(CPU_COUNT(&set));
+  if (cores < 2) GTEST_SKIP() << "two jobs need two cores";
+  write_file(program / "c.yaml",
+             "baseline: a\nworkloads: [{config: config.yaml}]\nvariants: {a: {}, b: {optimizer: {lr: 0.02}}}\n"
+             "report: {seeds: 1}\ntune: {final_seeds: 0}\njobs: 2\n");
+  ::setenv("XDG_RUNTIME_DIR", program.path().c_str(), 1);  // the program sees no claims but those of this test
+  const auto own = [&](const std::string& out, const std::string& overrides) {
+    EXPECT_EQ(program.run(fmt::format("compare c.yaml --out {} {}", out, overrides)).code, 0);
+    std::set<bool> found;
+    for (const compare::Run& run : results(out).runs) found.insert(run.own_cores);
+    return found;
+  };
+  const std::string all_cores = fmt::format("jobs=1 base.train.threads={}", cores);
+  EXPECT_EQ(own("alone", ""), std::set{true});
+  EXPECT_EQ(own("all", all_cores), std::set{true});
+  EXPECT_EQ(own("many", fmt::format("jobs={}", cores + 1)), std::set{false});
+  EXPECT_EQ(own("launched", "launcher=env"), std::set{false});
+  {
+    const compare::OwnCores others(cores - 1);
+    ASSERT_EQ(others.cores().size(), cores - 1);
+    EXPECT_EQ(own("beside", ""), std::set{false});
+    EXPECT_EQ(own("beside_all", all_cores), std::set{false}) << "as many as it has threads, and not alone there";
+    EXPECT_EQ(own("beside_one", "jobs=1"), std::set{true}) << "one core is left";
+    const auto before = finished("alone");
+    EXPECT_EQ(own("alone", "jobs=1"), std::set{true}) << "carried";
+    EXPECT_EQ(finished("alone"), before);
+  }
+  ::unsetenv("XDG_RUNTIME_DIR");
+}
+
 // A launcher, and commands for others to run, come to the results of a comparison that runs everything itself.
 TEST_F(CompareTest, OthersCanMakeTheRuns) {
   write_comparison("20");
@@ -240,20 +380,9 @@ TEST_F(CompareTest, OthersCanMakeTheRuns) {
   EXPECT_FALSE(results("none").runs.empty());
   for (const compare::Run& run : results("none").runs) EXPECT_EQ(run.status, Status::failed);
 
-  int rounds = 0;
-  for (std::string commands = "?"; !commands.empty() && rounds < 20; ++rounds) {
-    const test::Result planned = program.run("compare c.yaml --out planned --plan");
-    ASSERT_EQ(planned.code, 0) << planned.err;
-    commands = planned.out;
-    std::istringstream lines(commands);
-    for (std::string line; std::getline(lines, line);) {
-      const int end = std::system((line + " > /dev/null 2>&1").c_str());
-      EXPECT_TRUE(end == 0 || WEXITSTATUS(end) == 3) << line;  // one diverges
-    }
-  }
-  EXPECT_LT(rounds, 20);
+  make_planned("c.yaml", "it's planned");
   const Results whole = results("whole");
-  for (const char* other : {"launched", "planned"}) {
+  for (const char* other : {"launched", "it's planned"}) {
     const Results same = results(other);
     ASSERT_EQ(same.runs.size(), whole.runs.size()) << other;
     for (std::size_t i = 0; i < whole.runs.size(); ++i) EXPECT_EQ(same.runs[i].final_loss, whole.runs[i].final_loss);
@@ -292,6 +421,35 @@ TEST_F(CompareTest, ARunThatFailsIsRecordedAndTheOthersGoOn) {
   }
   EXPECT_EQ(failed, 1u) << "it is dropped after the first";
   EXPECT_HAS(test::read_file(program / "out/report.md"), "b failed on config during tuning, and was dropped");
+}
+
+// Others make the runs, and the program sees their folders alone.
+TEST_F(CompareTest, ARunThatFailsForOthersIsNotAskedForAgain) {
+  write_file(program / "c.yaml",
+             "baseline: a\nworkloads: [{config: config.yaml}]\n"
+             "variants: {a: {}, b: {optimizer: {groups: [{match: nothing}]}}}\nreport: {seeds: 2}\n");
+  test::Result last = make_planned("c.yaml", "out");
+  EXPECT_HAS(last.err, "note: 1 run failed");
+  EXPECT_HAS(last.err, "no parameter matches 'nothing'");
+  EXPECT_HAS(last.err, "remove out/runs/*/error.txt, or run this comparison without --plan");
+  EXPECT_HAS(test::read_file(program / "out/report.md"), "b failed on config during tuning, and was dropped");
+  const Results r = results("out");
+  EXPECT_TRUE(r.complete);
+  const auto failed = std::ranges::find(r.runs, Status::failed, &compare::Run::status);
+  ASSERT_NE(failed, r.runs.end());
+
+  // Once more when asked to, and not while someone is at it.
+  const fs::path error = program / ("out/runs/" + failed->hash + "/error.txt");
+  {
+    const train::FolderLock other(error.parent_path(), "run");
+    EXPECT_HAS(program.run("compare c.yaml --out out --plan").out, failed->hash);
+  }
+  fs::remove(error);
+  EXPECT_HAS(program.run("compare c.yaml --out out --plan").out, failed->hash);
+  last = make_planned("c.yaml", "out");
+  EXPECT_TRUE(fs::exists(error));
+  ASSERT_EQ(program.run("compare c.yaml --out out").code, 0);
+  EXPECT_FALSE(fs::exists(error)) << "a comparison that makes its runs itself tries anew";
 }
 
 TEST_F(CompareTest, TheForecastCountsTheRunsAndTriesEachKind) {
@@ -352,11 +510,7 @@ TEST_F(CompareTest, WrongInputIsOneErrorBeforeAnythingRuns) {
 
 TEST_F(CompareTest, OneComparisonAtATimeWorksInAFolder) {
   write_comparison("1000000");
-  const pid_t pid = ::fork();
-  if (pid == 0) {
-    ::execl("/bin/sh", "sh", "-c", program.command("compare c.yaml --out out").c_str(), nullptr);
-    ::_exit(127);
-  }
+  const pid_t pid = start("compare c.yaml --out out");
   for (int i = 0; i < 1000 && !fs::exists(program / "out/.lock"); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }

@@ -246,8 +246,26 @@ TEST_F(ProgramTest, AFullDiskEndsTheRunAndKeepsTheCheckpoint) {
   const Result result = program.run("train config.yaml train.steps=8 --out run --resume", "ulimit -f 8; ");
   EXPECT_EQ(result.code, 3) << result.err;
   EXPECT_HAS(result.err, "the checkpoint of step 8 was not written");
+  EXPECT_EQ(read_file(program / "run/error.txt"), result.err);
   EXPECT_EQ(program.run("eval run").code, 0);
   EXPECT_EQ(program.run("train config.yaml train.steps=8 --out run --resume").code, 0);
+  EXPECT_FALSE(std::filesystem::exists(program / "run/error.txt"));
+}
+
+TEST_F(ProgramTest, ARunThatIsResumedLeavesWhyItFailed) {
+  const std::string wrong = "train config.yaml 'optimizer.groups=[{match: nothing}]' --out run";
+  EXPECT_EQ(program.run(wrong).code, 2);
+  EXPECT_FALSE(std::filesystem::exists(program / "run")) << "the same command can be repeated";
+  const Result result = program.run(wrong + " --resume");
+  EXPECT_EQ(result.code, 2);
+  EXPECT_EQ(read_file(program / "run/error.txt"), result.err);
+  EXPECT_EQ(program.run("train config.yaml --out run --resume").code, 0);
+  EXPECT_FALSE(std::filesystem::exists(program / "run/error.txt"));
+  // A run that has diverged says so in its summary.
+  const std::string diverges = "train config.yaml optimizer.lr=1e30 optimizer.schedule.warmup=0 --out diverged";
+  EXPECT_EQ(program.run(diverges).code, 3);
+  EXPECT_TRUE(std::filesystem::exists(program / "diverged/summary.json"));
+  EXPECT_FALSE(std::filesystem::exists(program / "diverged/error.txt"));
 }
 
 TEST_F(ProgramTest, ADamagedCheckpointIsRefused) {

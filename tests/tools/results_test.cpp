@@ -33,6 +33,7 @@ Results example() {
   run.points = {{.step = 10, .seconds = 5e-324, .forward_backwards = 20.0, .train_loss = 1.5, .val_loss = infinity},
                 {.step = 20, .val_loss = std::nextafter(1.0, 2.0), .val_accuracy = 1.0 / 3.0}};
   run.final_loss = run.points[1].val_loss;
+  run.own_cores = true;
   run.hash = "00ff";
   run.config = "a: 1\n";
   r.runs = {run,
@@ -80,11 +81,20 @@ TEST_F(ResultsFile, ReadsBackWhatWasWritten) {
   EXPECT_EQ(after.runs[1].status, Run::Status::diverged);
   EXPECT_EQ(after.runs[1].final_loss, infinity);
   EXPECT_EQ(after.runs[2].status, Run::Status::failed);
+  EXPECT_TRUE(after.runs[0].own_cores);
   EXPECT_FALSE(after.complete);
   // Everything else: what is written again is the same file.
   const std::string text = test::read_file(file);
   write_results(after, file);
   EXPECT_EQ(test::read_file(file), text);
+}
+
+TEST_F(ResultsFile, OlderOnesDoNotSayWhoseCoresTheyHad) {
+  write_results(example(), file);
+  auto json = nlohmann::json::parse(test::read_file(file));
+  json["runs"][0].erase("own_cores");
+  test::write_file(file, json.dump());
+  EXPECT_FALSE(read_results(file).runs[0].own_cores);
 }
 
 TEST_F(ResultsFile, RefusesWhatIsNone) {

@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <functional>
+
 #include "support/expect_error.h"
 #include "support/tiny_run.h"
 #include "train/folder/output_file.h"
@@ -55,7 +57,9 @@ TEST(FolderLock, IsHeldByOne) {
   EXPECT_HAS(message, "another run is at work in '" + (dir / "run").string());
   EXPECT_HAS(message, fmt::format("process {} on ", holder.pid()));
   EXPECT_HAS(message, " since 20");
+  EXPECT_TRUE(FolderLock::is_held(dir / "run"));
   holder.kill();
+  EXPECT_FALSE(FolderLock::is_held(dir / "run"));
   EXPECT_TRUE(fs::exists(dir / "run/.lock")) << "the test needs a lock that was left behind";
   EXPECT_NO_THROW(claim());
   const FolderLock first(dir / "run", "run");
@@ -64,7 +68,9 @@ TEST(FolderLock, IsHeldByOne) {
 
 TEST(FolderLock, IsNotHeldByAFile) {
   const TempDirectory dir;
+  EXPECT_FALSE(FolderLock::is_held(dir.path()));
   write_file(dir / ".lock", "process 1 on elsewhere since 1970-01-01\n");
+  EXPECT_FALSE(FolderLock::is_held(dir.path()));
   { const FolderLock lock(dir.path(), "run"); }
   EXPECT_TRUE(fs::is_empty(dir.path()));
 }
@@ -130,6 +136,36 @@ TEST(RunFolder, IsClaimedBeforeItIsLookedInto) {
   for (const bool resume : {false, true}) {
     EXPECT_HAS(error_of([&] { const RunFolder second(dir / "run", resume); }), "another run is at work");
   }
+}
+
+TEST(RunFolder, AnErrorIsKeptWhereARunIs) {
+  const TempDirectory dir;
+  const auto leaves = [&](const char* name, bool resume, const std::function<void(const RunFolder&)>& prepare) {
+    {
+      const RunFolder folder(dir / name, resume);
+      prepare(folder);
+      folder.record_error("monge: why\n");
+    }
+    return read_file(dir / name / "error.txt");
+  };
+  const auto nothing = [](const RunFolder&) {};
+  EXPECT_EQ(leaves("new", false, nothing), "");
+  EXPECT_FALSE(fs::exists(dir / "new"));
+  EXPECT_EQ(leaves("resumed", true, nothing), "monge: why\n");
+  EXPECT_EQ(leaves("begun", false, [](const RunFolder& f) { write_file(f.config(), ""); }), "monge: why\n");
+  EXPECT_EQ(leaves("ended", true, [](const RunFolder& f) { write_file(f.summary(), ""); }), "");
+  EXPECT_EQ(leaves("moved", true,
+                   [&](const RunFolder& f) {
+                     fs::rename(f.path(), dir / "aside");
+                     fs::create_directory(f.path());
+                   }),
+            "");
+  { const RunFolder again(dir / "resumed", true); }
+  EXPECT_FALSE(fs::exists(dir / "resumed/error.txt")) << "it goes on";
+  // Where the message cannot be written, that there was one.
+  EXPECT_EQ(leaves("full", true, [](const RunFolder& f) { fs::create_directory(f.error().string() + ".partial"); }),
+            "");
+  EXPECT_TRUE(fs::is_regular_file(dir / "full/error.txt"));
 }
 
 TEST(RunFolder, TheNextOneIsThatOfOneRun) {

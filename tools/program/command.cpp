@@ -38,6 +38,11 @@ Option& Option::whole_number(std::int64_t least) {
   return *this;
 }
 
+Option& Option::repeatable() {
+  option_->allow_extra_args(false);
+  return *this;
+}
+
 Option& Option::needs(const Option& other) {
   option_->needs(other.option_);
   return *this;

@@ -23,6 +23,8 @@ class Option {
   Option& show_default();
   /// Anything else is refused, with the range.
   Option& whole_number(std::int64_t least);
+  /// A list that takes one value each time it is named.
+  Option& repeatable();
   /// Refused without, or together with, the other.
   Option& needs(const Option& other);
   Option& excludes(const Option& other);

@@ -5,25 +5,25 @@
 
 #include <CLI/CLI.hpp>
 #include <csignal>
-#include <new>
-#include <system_error>
+#include <exception>
 
-#include "core/options/registry.h"
 #include "tools/commands.h"
 #include "tools/program/build_info.h"
+#include "tools/program/failure.h"
 #include "tools/program/output.h"
 #include "tools/program/processors.h"
-#include "train/console/interrupt.h"
 #include "train/console/progress.h"
 
 namespace monge::tools {
 namespace {
 
-int fail(ExitCode code, const std::string& message) {
-  const std::string text = fmt::format("monge: {}\n", message);
+int fail(const Failure& failure) {
+  const std::string text = failure.text();
   std::fputs((::isatty(STDERR_FILENO) == 1 ? train::wrapped(text) : text).c_str(), stderr);
-  return static_cast<int>(code);
+  return static_cast<int>(failure.code);
 }
+
+int wrong_input(const std::string& message) { return fail({ExitCode::wrong_input, message}); }
 
 /// What to say when no subcommand was understood.
 std::string about_subcommands(CLI::App& parser, int argc, char** argv) {
@@ -33,17 +33,6 @@ std::string about_subcommands(CLI::App& parser, int argc, char** argv) {
   }
   const std::string problem = argc > 1 ? fmt::format("unknown subcommand '{}'", argv[1]) : "a subcommand is needed";
   return fmt::format("{}; allowed: {} (see monge --help)", problem, fmt::join(names, ", "));
-}
-
-/// What to say of an exception that no message was made for. A program with kinds of its own has thrown it itself, or
-/// has called Monge with what it cannot take.
-std::string about_failure(const std::string& what) {
-  const std::vector<std::string>& own = RegistryBase::own_kinds();
-  if (own.empty()) return fmt::format("internal error: {}; this is a bug in Monge", what);
-  return fmt::format(
-      "{}\n  This program adds {}: the fault is most likely there (docs/extending.md says what is "
-      "asked of each kind).",
-      what, fmt::join(own, ", "));
 }
 
 /// The innermost subcommand that was named, with those around it: "monge verify attention".
@@ -61,10 +50,8 @@ int print_help(CLI::App& parser, const CLI::ParseError& asked) {
     const int code = parser.exit(asked);
     finish_output();
     return code;
-  } catch (const InputError& e) {
-    return fail(ExitCode::wrong_input, e.what());
-  } catch (const RunError& e) {
-    return fail(ExitCode::run_failed, e.what());
+  } catch (const std::exception&) {
+    return fail(failure_of(std::current_exception()));
   }
 }
 
@@ -96,20 +83,10 @@ int run(int argc, char** argv) {
     return static_cast<int>(exit_code);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return print_help(parser, e);
-    if (parser.get_subcommands().empty()) return fail(ExitCode::wrong_input, about_subcommands(parser, argc, argv));
-    return fail(ExitCode::wrong_input, fmt::format("{} (see {} --help)", e.what(), command_of(parser)));
-  } catch (const train::Interrupted&) {
-    return fail(ExitCode::interrupted, "stopped before the first step; nothing was written");
-  } catch (const InputError& e) {
-    return fail(ExitCode::wrong_input, e.what());
-  } catch (const RunError& e) {
-    return fail(ExitCode::run_failed, e.what());
-  } catch (const std::system_error& e) {
-    return fail(ExitCode::run_failed, refusal_text(e));
-  } catch (const std::bad_alloc&) {
-    return fail(ExitCode::run_failed, "out of memory; lower train.batch, model.context or the size of the model");
-  } catch (const std::exception& e) {
-    return fail(ExitCode::run_failed, about_failure(e.what()));
+    if (parser.get_subcommands().empty()) return wrong_input(about_subcommands(parser, argc, argv));
+    return wrong_input(fmt::format("{} (see {} --help)", e.what(), command_of(parser)));
+  } catch (const std::exception&) {
+    return fail(failure_of(std::current_exception()));
   }
 }
 

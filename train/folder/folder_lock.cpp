@@ -40,6 +40,13 @@ std::string read_holder(int descriptor) {
 
 bool has_no_locks(int error) { return error == ENOLCK || error == ENOSYS || error == EOPNOTSUPP || error == EINVAL; }
 
+struct flock whole_file() {
+  struct flock whole {};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  return whole;
+}
+
 }  // namespace
 
 FolderLock::FolderLock(const fs::path& folder, std::string work)
@@ -69,9 +76,7 @@ bool FolderLock::lock() {
     if (errno == ENOENT) return false;
     fail(errno == ELOOP ? fmt::format("'{}' is a link; remove it", file_name) : std::strerror(errno));
   }
-  struct flock whole {};
-  whole.l_type = F_WRLCK;
-  whole.l_whence = SEEK_SET;
+  struct flock whole = whole_file();
   // Of the open file, not of the process: two runs of one process are two.
   if (::fcntl(descriptor_, F_OFD_SETLK, &whole) != 0) {
     const int reason = errno;
@@ -102,6 +107,15 @@ bool FolderLock::is_in_place() const {
   }, named{};
   return ::fstat(descriptor_, &locked) == 0 && ::lstat(file_.c_str(), &named) == 0 && locked.st_ino == named.st_ino &&
          locked.st_dev == named.st_dev;
+}
+
+bool FolderLock::is_held(const fs::path& folder) {
+  const int descriptor = ::open((folder / file_name).c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (descriptor < 0) return false;
+  struct flock other = whole_file();
+  const bool held = ::fcntl(descriptor, F_OFD_GETLK, &other) == 0 && other.l_type != F_UNLCK;
+  ::close(descriptor);
+  return held;
 }
 
 void FolderLock::check() const {

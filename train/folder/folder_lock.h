@@ -29,8 +29,12 @@ class FolderLock {
 
   /// Absolute, without a slash at its end.
   const std::filesystem::path& folder() const { return folder_; }
-  /// Throws RunError when the folder is no longer where it was: moved or removed, whatever is at its place now.
+  /// Whether the folder is where it was: not moved or removed, whatever is at its place now.
+  bool is_in_place() const;
+  /// Throws RunError unless it is.
   void check() const;
+  /// Whether anyone holds the lock of a folder, here or on another machine. False on a file system without locks.
+  static bool is_held(const std::filesystem::path& folder);
   /// Why nothing is locked, on a file system without locks; else empty.
   const std::string& warning() const { return warning_; }
 
@@ -38,8 +42,6 @@ class FolderLock {
 
  private:
   bool lock();
-  /// Whether the file at its place is the one that is locked.
-  bool is_in_place() const;
   void release();
   void remove_made() const;
 

@@ -56,10 +56,25 @@ RunFolder::RunFolder(const fs::path& path, bool resume) : lock_(not_a_file(path)
         "--out: '{}' is not empty; add --resume to continue that run, or give another directory", path.string()));
   }
   check_names();
+  std::error_code ignored;
+  fs::remove(error(), ignored);
+}
+
+void RunFolder::record_error(const std::string& text) const noexcept {
+  std::error_code unknown;
+  const bool run_is_here = resume_ || fs::exists(config(), unknown);
+  if (!lock_.is_in_place() || !run_is_here || fs::exists(summary(), unknown)) return;
+  try {
+    write_text_file(error(), text);
+  } catch (const std::exception&) {
+    const int fd = ::open(error().c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (fd >= 0) ::close(fd);
+  }
 }
 
 void RunFolder::check_names() const {
-  for (const fs::path& file : {config(), metrics(), sample(), summary()}) expect_type(file, fs::file_type::regular);
+  for (const fs::path& file : {config(), metrics(), sample(), summary(), error()})
+    expect_type(file, fs::file_type::regular);
   expect_type(checkpoints(), fs::file_type::directory);
   expect_type(checkpoints() / "best", fs::file_type::symlink);
   std::error_code error;

@@ -1,7 +1,9 @@
 #include "train/folder/run_summary.h"
 
 #include <fmt/format.h>
+#include <sched.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -11,6 +13,12 @@
 #include "train/folder/run_folder.h"
 
 namespace monge::train {
+
+bool has_own_cores(std::int64_t threads) {
+  cpu_set_t set;
+  if (std::getenv(shares_cores_variable) != nullptr || ::sched_getaffinity(0, sizeof(set), &set) != 0) return false;
+  return CPU_COUNT(&set) == threads;
+}
 
 void write_summary(const RunSummary& s, const std::filesystem::path& file) {
   Json json;
@@ -32,6 +40,7 @@ void write_summary(const RunSummary& s, const std::filesystem::path& file) {
   json["batches"] = s.batches;
   json["data"] = s.data;
   json["device"] = s.device;
+  json["own_cores"] = s.own_cores;
   write_text_file(file, json_text(json, 2) + "\n");
 }
 
@@ -58,6 +67,7 @@ RunSummary read_summary(const std::filesystem::path& file) {
     s.batches = json.value("batches", "");
     json.at("data").get_to(s.data);
     json.at("device").get_to(s.device);
+    s.own_cores = json.value("own_cores", false);
     return s;
   } catch (const Json::exception& e) {
     throw InputError(fmt::format("'{}' is no summary of a run: {}", file.string(), e.what()));

@@ -28,7 +28,14 @@ struct RunSummary {
   std::string batches;           // StartIdentity::batches
   std::string data;              // Dataset::description
   std::string device;            // Backend::description
+  bool own_cores = false;        // has_own_cores
 };
+
+/// Whether this process may run on exactly as many cores as it has `threads`: then others that were given cores of
+/// their own do not slow it down, and its times mean something. Not where who has started it knows that others use the
+/// same cores, and has set the variable.
+bool has_own_cores(std::int64_t threads);
+inline constexpr const char* shares_cores_variable = "MONGE_SHARES_CORES";
 
 /// Throws RunError when it cannot be written.
 void write_summary(const RunSummary& summary, const std::filesystem::path& file);

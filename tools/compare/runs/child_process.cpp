@@ -1,6 +1,7 @@
 #include "tools/compare/runs/child_process.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -10,6 +11,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "train/folder/run_summary.h"
 
 namespace monge::compare {
 namespace {
@@ -24,21 +26,33 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 
 /// This process's environment, but for how OpenMP uses the processor: threads that spin while they wait would take it
 /// from the other runs.
-std::vector<std::string> environment(std::int64_t threads) {
-  std::vector<std::string> out{fmt::format("OMP_NUM_THREADS={}", threads), "OMP_WAIT_POLICY=passive"};
+std::vector<std::string> environment(const ProcessorUse& use) {
+  std::vector<std::string> out{fmt::format("OMP_NUM_THREADS={}", use.threads), "OMP_WAIT_POLICY=passive"};
+  if (use.shares_cores) out.push_back(fmt::format("{}=1", train::shares_cores_variable));
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string text(*variable);
-    if (!text.starts_with("OMP_NUM_THREADS=") && !text.starts_with("OMP_WAIT_POLICY=")) out.push_back(text);
+    const std::string name = text.substr(0, text.find('='));
+    if (name != "OMP_NUM_THREADS" && name != "OMP_WAIT_POLICY" && name != train::shares_cores_variable) {
+      out.push_back(text);
+    }
   }
   return out;
 }
 
+cpu_set_t set_of(const std::vector<int>& cores) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int core : cores) CPU_SET(core, &set);
+  return set;
+}
+
 /// The new process from its birth to exec: system calls only, since other threads may have held locks.
-[[noreturn]] void become(char** arguments, char** variables, int log, pid_t parent) {
+[[noreturn]] void become(char** arguments, char** variables, const cpu_set_t* cores, int log, pid_t parent) {
   constexpr int not_started = 127;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(not_started);  // the parent died before this was heard
   ::setpgid(0, 0);
+  if (cores != nullptr) ::sched_setaffinity(0, sizeof(*cores), cores);  // where refused, the summary says so
   const int nothing = ::open("/dev/null", O_RDONLY);
   ::dup2(nothing, STDIN_FILENO);
   ::dup2(log, STDOUT_FILENO);
@@ -49,13 +63,18 @@ std::vector<std::string> environment(std::int64_t threads) {
 
 }  // namespace
 
-ChildProcess::ChildProcess(std::vector<std::string> command, std::int64_t threads, const std::filesystem::path& log) {
-  std::vector<std::string> variables = environment(threads);
+ChildProcess::ChildProcess(std::vector<std::string> command, const ProcessorUse& use,
+                           const std::filesystem::path& log) {
+  std::vector<std::string> variables = environment(use);
+  const cpu_set_t cores = set_of(use.cores);
   const std::vector<char*> argv = pointers(command), envp = pointers(variables);
   const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   const pid_t parent = ::getpid();
   pid_ = out < 0 ? -1 : ::fork();
-  if (pid_ == 0) become(const_cast<char**>(argv.data()), const_cast<char**>(envp.data()), out, parent);
+  if (pid_ == 0) {
+    become(const_cast<char**>(argv.data()), const_cast<char**>(envp.data()), use.cores.empty() ? nullptr : &cores, out,
+           parent);
+  }
   const int reason = errno;
   if (out >= 0) ::close(out);
   if (pid_ < 0)

@@ -10,11 +10,18 @@
 
 namespace monge::compare {
 
+/// How a process uses the processor.
+struct ProcessorUse {
+  std::int64_t threads = 1;
+  std::vector<int> cores;     // those that it may run on; none: those of this process
+  bool shares_cores = false;  // with others that compute: the child is told (train/folder/run_summary.h)
+};
+
 class ChildProcess {
  public:
-  /// Starts `command`, a program found as a shell finds it and its arguments, with `threads` processor threads. Ctrl-C
-  /// does not reach it. Throws RunError.
-  ChildProcess(std::vector<std::string> command, std::int64_t threads, const std::filesystem::path& log);
+  /// Starts `command`, a program found as a shell finds it and its arguments. Ctrl-C does not reach it. Throws
+  /// RunError.
+  ChildProcess(std::vector<std::string> command, const ProcessorUse& use, const std::filesystem::path& log);
   /// Kills it and waits.
   ~ChildProcess();
   ChildProcess(const ChildProcess&) = delete;

@@ -119,6 +119,7 @@ Results collect_results(Comparison& comparison, const RunPlan& plan, Runs& runs,
                             .initial_weights = result->summary.initial_weights,
                             .batches = result->summary.batches,
                             .device = result->summary.device,
+                            .own_cores = result->summary.own_cores,
                             .hash = runs.hash(config.yaml),
                             .config = config.yaml});
   }

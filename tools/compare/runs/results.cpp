@@ -26,7 +26,7 @@ namespace fs = std::filesystem;
 constexpr std::string_view stage_names[] = {"tune", "report"};
 /// Not in results of before there were studies.
 constexpr std::string_view later_keys[] = {"studies", "study",  "unlike", "initial_weights", "batches",
-                                           "device",  "margin", "vocab",  "tuned_at"};
+                                           "device",  "margin", "vocab",  "tuned_at",        "own_cores"};
 constexpr std::string_view status_names[] = {"done", "diverged", "failed"};
 
 /// S or const S.
@@ -77,6 +77,7 @@ void members(Is<Run> auto& r, const auto& visit) {
   visit("initial_weights", r.initial_weights);
   visit("batches", r.batches);
   visit("device", r.device);
+  visit("own_cores", r.own_cores);
   visit("hash", r.hash);
   visit("config", r.config);
 }

@@ -65,7 +65,7 @@ struct Run {
   std::string initial_weights;   // what it began with (train/checkpoint/start_identity.h)
   std::string batches;
   std::string device;      // what it ran on
-  bool own_cores = false;  // it had as many cores as threads to itself
+  bool own_cores = false;  // and had cores of its own there (train/folder/run_summary.h): only then its times compare
   std::string hash;        // of the resolved configuration and the numerics
   std::string config;      // the resolved configuration, YAML
 };

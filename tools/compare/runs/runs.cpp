@@ -10,8 +10,10 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/options/yaml.h"
 #include "tools/compare/statistics/sample.h"
 #include "train/checkpoint/checksum.h"
+#include "train/config/config.h"
 #include "train/folder/run_folder.h"
 
 namespace fs = std::filesystem;
@@ -35,6 +37,22 @@ std::string last_lines(const fs::path& file) {
     if (lines.size() > most) lines.pop_front();
   }
   return fmt::format("{}", fmt::join(lines, "\n"));
+}
+
+/// One word of a line for the shell.
+std::string quoted(const std::string& word) {
+  std::string out = "'";
+  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+constexpr const char* error_file = "error.txt";  // train/folder/run_folder.h
+
+/// What the run printed when it failed.
+std::string read_error(const fs::path& run) {
+  std::string text = read_text(run / error_file);
+  while (text.ends_with('\n')) text.pop_back();
+  return text.empty() ? "the message could not be written; is the disk full?" : text;
 }
 
 /// Fills the curve from metrics.jsonl. The time of a line is that of its tokens at the rate it states, which leaves out
@@ -95,9 +113,14 @@ RunResult read_result(const fs::path& run) {
 
 }  // namespace
 
-Runs::Runs(fs::path folder, std::string numerics, std::int64_t threads, const std::string& launcher)
-    : folder_(std::move(folder)), numerics_(std::move(numerics)), threads_(threads) {
-  std::istringstream words(launcher);
+std::int64_t threads_of(const std::string& config) {
+  train::Config run;
+  read_yaml_text(config, "the configuration of a run", {}, run);
+  return run.train.threads;
+}
+
+Runs::Runs(fs::path folder, RunsOptions options) : folder_(std::move(folder)), options_(std::move(options)) {
+  std::istringstream words(options_.launcher);
   for (std::string word; words >> word;) launcher_.push_back(word);
   std::error_code error;
   fs::create_directories(folder_, error);
@@ -106,7 +129,7 @@ Runs::Runs(fs::path folder, std::string numerics, std::int64_t threads, const st
 
 Runs::~Runs() {
   for (auto& [hash, child] : children_) {
-    child.reset();  // kills it
+    child.process.reset();  // kills it
     std::error_code ignored;
     fs::remove_all(path(hash), ignored);
   }
@@ -115,12 +138,14 @@ Runs::~Runs() {
 fs::path Runs::path(const std::string& hash, const char* extension) const { return folder_ / (hash + extension); }
 
 std::string Runs::hash(const std::string& config) const {
-  return train::checksum_text(train::checksum(config + numerics_));
+  return train::checksum_text(train::checksum(config + options_.numerics));
 }
 
-void Runs::carry(const Results& results) {
+std::size_t Runs::carry(const Results& results) {
+  std::size_t taken = 0;
   for (const Run& run : results.runs) {
     if (run.status == Run::Status::failed || run.hash != hash(run.config)) continue;
+    ++taken;
     const Workload& workload = results.workloads[run.workload];
     RunResult& result = results_[run.hash];
     result = {.status = run.status,
@@ -137,21 +162,34 @@ void Runs::carry(const Results& results) {
     result.summary.initial_weights = run.initial_weights;
     result.summary.batches = run.batches;
     result.summary.device = run.device;
+    result.summary.own_cores = run.own_cores;
   }
+  return taken;
 }
 
 const RunResult* Runs::result(const std::string& config) {
   const std::string id = hash(config);
   if (const auto known = results_.find(id); known != results_.end()) return &known->second;
-  if (children_.contains(id) || !fs::exists(path(id) / "summary.json")) return nullptr;
+  if (children_.contains(id)) return nullptr;
+  const bool finished = fs::exists(path(id) / "summary.json");
+  if (!finished && !failed_for_others(id)) return nullptr;
   // Two texts may have one hash, if once in a world.
   if (read_text(path(id, ".yaml")) != config) return nullptr;
+  if (!finished) {
+    RunResult& failed = results_[id];
+    failed = {.status = Run::Status::failed, .message = read_error(path(id)), .final_loss = infinity};
+    return &failed;
+  }
   fs::remove_all(path(id) / "checkpoints");
   try {
     return &results_.emplace(id, read_result(path(id))).first->second;
   } catch (const std::exception&) {
     return nullptr;  // damaged: it runs anew
   }
+}
+
+bool Runs::failed_for_others(const std::string& hash) const {
+  return options_.made_by_others && fs::exists(path(hash) / error_file) && !train::FolderLock::is_held(path(hash));
 }
 
 void Runs::start(const std::string& config) {
@@ -163,15 +201,34 @@ void Runs::start(const std::string& config) {
        {this_program(), std::string("train"), path(id, ".yaml").string(), std::string("--out"), path(id).string()}) {
     command.push_back(word);
   }
-  children_.emplace(id, std::make_unique<ChildProcess>(std::move(command), threads_, path(id, ".log")));
+  const ProcessorUse use = processor_use(config);
+  children_[id] = {std::make_unique<ChildProcess>(std::move(command), use, path(id, ".log")), use.cores};
+}
+
+ProcessorUse Runs::processor_use(const std::string& config) {
+  ProcessorUse use{.threads = options_.threads};
+  if (!launcher_.empty()) return use;
+  // Runs without cores of their own would disturb those that have them: all of a comparison have, or none.
+  if (children_.empty() && (own_cores_ == nullptr || own_cores_->cores().empty())) {
+    own_cores_.reset();
+    own_cores_ = std::make_unique<OwnCores>(static_cast<std::size_t>(options_.jobs * options_.most_threads));
+    idle_cores_ = own_cores_->cores();
+  }
+  const auto threads = static_cast<std::size_t>(threads_of(config));
+  use.shares_cores = idle_cores_.size() < threads;
+  if (use.shares_cores) return use;
+  const auto first = idle_cores_.end() - static_cast<std::ptrdiff_t>(threads);
+  use.cores.assign(first, idle_cores_.end());
+  idle_cores_.erase(first, idle_cores_.end());
+  return use;
 }
 
 std::string Runs::command(const std::string& config) {
   const std::string id = hash(config);
   train::write_text_file(path(id, ".yaml"), config);
   const fs::path at = fs::absolute(path(id));
-  return fmt::format("OMP_NUM_THREADS={} '{}' train '{}.yaml' --out '{}' --resume", threads_, this_program(),
-                     at.string(), at.string());
+  return fmt::format("OMP_NUM_THREADS={} {} train {} --out {} --resume", options_.threads, quoted(this_program()),
+                     quoted(at.string() + ".yaml"), quoted(at.string()));
 }
 
 std::int64_t Runs::step(const std::string& config) const {
@@ -185,12 +242,13 @@ std::int64_t Runs::step(const std::string& config) const {
 bool Runs::poll() {
   const std::size_t before = children_.size();
   for (auto child = children_.begin(); child != children_.end();) {
-    const std::optional<int> code = child->second->ended();
+    const std::optional<int> code = child->second.process->ended();
     if (!code) {
       ++child;
       continue;
     }
     const std::string id = child->first;
+    idle_cores_.insert(idle_cores_.end(), child->second.cores.begin(), child->second.cores.end());
     child = children_.erase(child);
     finish(id, *code);
   }

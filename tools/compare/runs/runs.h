@@ -8,9 +8,9 @@
 //   runs/<hash>/       the run's folder (train/folder/run_folder.h), without checkpoints
 //
 // The hash is that of configuration and numerics: equal ones share a run, and a program that computes otherwise runs
-// anew. A run is finished
-// when its summary is there; what a killed run left behind is removed when it starts again. A run that diverged is
-// finished; one that failed for another reason is not, and runs again with the next comparison.
+// anew. A run is finished when its summary is there; what a killed run left behind is removed when it starts again. A
+// run that diverged is finished; one that failed for another reason is not, and runs again with the next comparison.
+// Where others make the runs, a failure stands in error.txt of the run's folder, and counts as long as it is there.
 #pragma once
 
 #include <map>
@@ -18,6 +18,7 @@
 #include <optional>
 
 #include "tools/compare/runs/child_process.h"
+#include "tools/compare/runs/own_cores.h"
 #include "tools/compare/runs/results.h"
 #include "train/folder/run_summary.h"
 
@@ -33,27 +34,38 @@ struct RunResult {
   train::RunSummary summary;       // empty when the run failed
 };
 
+/// What is the same for all runs.
+struct RunsOptions {
+  std::string numerics;           // what computes the numbers
+  std::int64_t threads = 1;       // of the processor, for each that does not say
+  std::int64_t jobs = 1;          // how many run at a time
+  std::int64_t most_threads = 1;  // of any
+  std::string launcher;           // words in front of the command of each
+  bool made_by_others = false;    // by the commands, as with --plan
+};
+
+/// Processor threads of the run of a configuration.
+std::int64_t threads_of(const std::string& config);
+
 class Runs {
  public:
-  /// Makes the folder, in one that its caller has locked. `numerics` says what computes the numbers, `threads` how many
-  /// processor threads a run has. Throws InputError when the folder cannot be written.
-  /// `launcher` is put in front of the commands of runs.
-  Runs(std::filesystem::path folder, std::string numerics, std::int64_t threads, const std::string& launcher = "");
+  /// Makes the folder, in one that its caller has locked. Throws InputError when it cannot be written.
+  Runs(std::filesystem::path folder, RunsOptions options);
   ~Runs();
   Runs(const Runs&) = delete;
   Runs& operator=(const Runs&) = delete;
 
   /// Takes over the finished runs of results that were gathered before, perhaps on another machine: their folders are
-  /// not needed.
-  void carry(const Results& results);
+  /// not needed. Returns how many there are that this program would make alike, failed ones left out.
+  std::size_t carry(const Results& results);
 
   /// Sixteen hexadecimal digits.
   std::string hash(const std::string& config) const;
 
-  /// Of the run of this configuration if it is finished or has failed in this process, else null.
+  /// Of the run of this configuration if it is finished, or has failed in this process or for others; else null.
   const RunResult* result(const std::string& config);
 
-  /// Throws RunError.
+  /// On cores of its own, if there are enough for all jobs; with a launcher, that is its affair. Throws RunError.
   void start(const std::string& config);
   /// Writes the configuration of a run and returns the command that makes it, without the launcher: from anywhere, with
   /// these threads, in a folder that others see. A run that was killed starts again, and one under way is left alone.
@@ -67,14 +79,23 @@ class Runs {
 
  private:
   std::filesystem::path path(const std::string& hash, const char* extension = "") const;
+  struct Child {
+    std::unique_ptr<ChildProcess> process;
+    std::vector<int> cores;  // its own, if any
+  };
+
   void finish(const std::string& hash, int code);
+  ProcessorUse processor_use(const std::string& config);
+  /// Whether others have left a failure, and make no new attempt now.
+  bool failed_for_others(const std::string& hash) const;
 
   std::filesystem::path folder_;
-  std::string numerics_;
-  std::int64_t threads_;
+  RunsOptions options_;
   std::vector<std::string> launcher_;
-  std::map<std::string, std::unique_ptr<ChildProcess>> children_;  // by hash
-  std::map<std::string, RunResult> results_;                       // by hash
+  std::unique_ptr<OwnCores> own_cores_;       // null before the first run
+  std::vector<int> idle_cores_;               // of these
+  std::map<std::string, Child> children_;     // by hash
+  std::map<std::string, RunResult> results_;  // by hash
 };
 
 }  // namespace monge::compare
