@@ -91,6 +91,14 @@ TEST(Lints, OfRuns) {
   Results results = fair();
   results.runs[4].points.back().step = 60;
   expect_only(results, Severity::error, "1 run of v0 on w ended before step 100");
+  results.variants[0].unlike = {"train.steps: 100 -> 60"};
+  EXPECT_TRUE(lints_of(results).empty());
+  results = fair();
+  for (compare::Run& run : results.runs) {
+    if (run.variant == 1) run.points.back().step = 150;
+  }
+  results.variants[1].unlike = {"train.steps: 100 -> 150"};
+  EXPECT_TRUE(lints_of(results).empty());
 
   results = fair();
   results.runs[4].status = compare::Run::Status::failed;

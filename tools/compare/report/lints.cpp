@@ -162,12 +162,19 @@ class Finder {
     }
   }
 
+  /// Whether a variant has declared that its schedule is not that of the others.
+  bool has_other_length(std::size_t which) const {
+    return std::ranges::any_of(results_.variants[which].unlike,
+                               [](const std::string& difference) { return difference.starts_with("train.steps"); });
+  }
+
   void schedules() {
     for (const Table& table : analysis_.tables) {
       std::int64_t last = 0;
       std::map<std::size_t, std::size_t> cut;
       const auto done = [&](const Run& run) {
-        return run.workload == table.workload && run.budget == table.budget && run.status == Run::Status::done;
+        return run.workload == table.workload && run.budget == table.budget && run.status == Run::Status::done &&
+               !has_other_length(run.variant);
       };
       const auto end = [](const Run& run) { return run.points.empty() ? 0 : run.points.back().step; };
       for (const Run& run : results_.runs) {

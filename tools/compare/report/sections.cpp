@@ -8,7 +8,9 @@
 
 #include "tools/compare/report/appendix.h"
 #include "tools/compare/report/figures.h"
+#include "tools/compare/report/loss_table.h"
 #include "tools/compare/report/report.h"
+#include "tools/compare/report/summary.h"
 #include "tools/compare/report/wording.h"
 
 namespace monge::compare {
@@ -25,7 +27,7 @@ class PageBuilder {
 
   Page page() {
     page_.title = results_.title;
-    summary();
+    page_.summary = summary(results_, analysis_, lints_);
     final_losses();
     curves();
     sensitivity();
@@ -66,250 +68,6 @@ class PageBuilder {
     }
   }
 
-  // The matrix
-
-  /// A sign for each verdict, so that colour is not needed.
-  static const char* sign_of(const Row& row) {
-    if (!row.contrast) return row.diverged > 0 ? "✕" : "?";
-    switch (row.contrast->verdict) {
-      case Contrast::Verdict::lower: return "▼";
-      case Contrast::Verdict::higher: return "▲";
-      case Contrast::Verdict::equivalent: return "≈";
-      case Contrast::Verdict::solved: return "✓";
-      case Contrast::Verdict::open: return row.diverged > 0 ? "✕" : "·";
-    }
-    return "";
-  }
-
-  Cell matrix_cell(const Table& table, std::size_t which) const {
-    const Row& row = table.row_of(which);
-    if (row.losses.empty()) return {"no runs", Tone::bad};
-    if (which == results_.baseline) return {fixed(row.mean, 3), Tone::quiet};
-    std::string size;
-    if (row.excess_ratio) {
-      size = " " + factor(row.excess_ratio->ratio);
-    } else if (row.contrast && std::isfinite(row.contrast->difference)) {
-      size = " " + difference(row.contrast->difference, std::min(decimals(table), 4));
-    }
-    return {sign_of(row) + size, result_cell(row).tone};
-  }
-
-  /// Those most often better than the baseline first, and it among them.
-  std::vector<std::size_t> by_claims() const {
-    std::vector<std::pair<int, std::size_t>> order;
-    for (std::size_t i = 0; i < results_.variants.size(); ++i) {
-      int worse = 0;
-      for (const Table& table : analysis_.tables) {
-        const std::optional<Contrast>& c = table.row_of(i).contrast;
-        if (c && c->differs()) worse += c->verdict == Contrast::Verdict::higher ? 1 : -1;
-      }
-      order.emplace_back(worse, i);
-    }
-    std::ranges::stable_sort(order, {}, [&](const auto& entry) {
-      return std::pair(entry.first, entry.second == results_.baseline ? 0 : 1);
-    });
-    std::vector<std::size_t> variants;
-    for (const auto& [worse, i] : order) variants.push_back(i);
-    return variants;
-  }
-
-  Grid matrix() const {
-    Grid grid{.columns = {{noun_, false}}};
-    for (const Table& table : analysis_.tables) grid.columns.push_back({table_name(results_, table)});
-    for (const std::size_t i : by_claims()) {
-      std::vector<Cell>& cells = grid.rows.emplace_back(std::vector<Cell>{variant(i)});
-      for (const Table& table : analysis_.tables) cells.push_back(matrix_cell(table, i));
-    }
-    return grid;
-  }
-
-  std::string matrix_key() const {
-    return fmt::format(
-        "Against {}, whose mean loss is shown: ▼ lower, ▲ higher final loss; · not distinguishable; ≈ equivalent; ✓ "
-        "both "
-        "at the best possible loss; ✕ runs diverged. With × the ratio of excess losses, else the difference in nats.",
-        baseline_);
-  }
-
-  // Summary
-
-  /// "muon (a and b)", where there are many tables "muon (5 of 8)".
-  std::string with_places(std::size_t which, const std::vector<std::string>& places) const {
-    constexpr std::size_t few = 4;
-    const std::size_t all = analysis_.tables.size();
-    if (all == 1) return variant(which);
-    if (all <= few) return fmt::format("{} ({})", variant(which), listing(places));
-    return fmt::format("{} ({} of {})", variant(which), places.size(), all);
-  }
-
-  /// "Lower final loss than adamw: muon (a and b) and soap (a)."
-  template <class Holds>
-  void say(const std::string& what, const Holds& holds, std::string& text) const {
-    std::vector<std::string> names;
-    for (const std::size_t i : by_claims()) {
-      if (i == results_.baseline) continue;
-      std::vector<std::string> places;
-      for (const Table& table : analysis_.tables) {
-        if (holds(table.row_of(i))) places.push_back(table_name(results_, table));
-      }
-      if (!places.empty()) names.push_back(with_places(i, places));
-    }
-    if (!names.empty()) text += fmt::format("{}{}: {}.", text.empty() ? "" : " ", what, listing(names));
-  }
-
-  std::string findings() const {
-    const auto is = [](Contrast::Verdict verdict) {
-      return [verdict](const Row& row) { return row.contrast && row.contrast->verdict == verdict; };
-    };
-    std::string text;
-    say("Lower final loss than " + baseline_, is(Contrast::Verdict::lower), text);
-    say("Higher", is(Contrast::Verdict::higher), text);
-    say(fmt::format("Equivalent within {} nats", results_.margin), is(Contrast::Verdict::equivalent), text);
-    say(fmt::format("At the best possible loss, like {}", baseline_), is(Contrast::Verdict::solved), text);
-    say("Not distinguishable", is(Contrast::Verdict::open), text);
-    say(
-        "Not tested", [](const Row& row) { return !row.contrast; }, text);
-    say(
-        "With runs that diverged", [](const Row& row) { return row.diverged > 0; }, text);
-    return text;
-  }
-
-  /// What the claims are about.
-  std::string scope() const {
-    const std::string seeds = count(results_.report_seeds.size() / std::max<std::size_t>(1, results_.studies), "seed");
-    if (results_.studies > 1) {
-      return fmt::format(
-          "Every {} was tuned anew in each of {} studies, with seeds of its own, and the settings found were run on {} "
-          "more. What is claimed is of tuned {}s: the luck of tuning is part of the spread.",
-          noun_, results_.studies, seeds, noun_);
-    }
-    return fmt::format(
-        "Every {0} was tuned once, and the settings found were run on {1}. What is claimed is of these settings alone: "
-        "another tuning may find others, which are better or worse. Claims about tuned {0}s need several studies "
-        "(tune.studies).",
-        noun_, seeds);
-  }
-
-  /// Whether budgets were reported that nothing was tuned at.
-  bool kept_at_other_budgets() const {
-    return std::ranges::any_of(analysis_.tables,
-                               [&](const Table& table) { return tuned_budget(results_, table) != table.budget; });
-  }
-
-  void summary() {
-    if (!results_.description.empty()) page_.summary.push_back(Paragraph{results_.description});
-    const auto errors = std::ranges::count(lints_, Severity::error, &Lint::severity);
-    if (errors > 0) {
-      page_.summary.push_back(
-          Paragraph{fmt::format("Read this first: {} below {} why this comparison is not yet fair or not finished.",
-                                count(static_cast<std::size_t>(errors), "error"), errors == 1 ? "says" : "say")});
-    }
-    page_.summary.push_back(matrix());
-    page_.summary.push_back(Paragraph{matrix_key()});
-    page_.summary.push_back(Paragraph{scope()});
-    if (kept_at_other_budgets()) {
-      page_.summary.push_back(Paragraph{
-          "Settings were tuned at the budget 1 and kept at the others: what is claimed there is of these settings, "
-          "which another tuning at that budget may beat (tune.at)."});
-    }
-    for (const Variant& v : results_.variants) {
-      if (v.unlike.empty()) continue;
-      page_.summary.push_back(
-          Paragraph{fmt::format("Not like with like: {} also differs in {}.", v.name, listing(v.unlike))});
-    }
-    if (const std::string text = findings(); !text.empty()) page_.summary.push_back(Paragraph{text});
-    std::string limits =
-        "Lower and higher are claims about the final loss of typical runs after the same number of steps. Not "
-        "distinguishable does not mean equal. This report says nothing about other workloads, sizes or budgets.";
-    if (analysis_.comparisons > 0) {
-      limits += fmt::format(
-          " All claims, verdicts, letters and intervals, come from one family of {}, corrected together: the chance "
-          "of any false claim is at most {}.",
-          count(analysis_.comparisons, "pair"), percent(results_.level));
-    }
-    page_.summary.push_back(Paragraph{limits});
-    if (!lints_.empty()) page_.summary.push_back(lints_);
-  }
-
-  // Final losses
-
-  /// Decimals for the losses of a table: two significant digits of the smallest spread between seeds.
-  int decimals(const Table& table) const {
-    double least = 0.0;
-    for (const Row& row : table.rows) {
-      if (row.deviation && *row.deviation > 0.0 && (least == 0.0 || *row.deviation < least)) least = *row.deviation;
-    }
-    return std::max(decimals_for(least), 3);
-  }
-
-  Cell result_cell(const Row& row) const {
-    if (row.variant == results_.baseline) return {"baseline", Tone::quiet};
-    if (row.losses.empty()) return {"no runs", Tone::bad};
-    if (!row.contrast) return row.diverged > 0 ? Cell("diverged", Tone::bad) : Cell("not tested", Tone::quiet);
-    const Contrast::Verdict verdict = row.contrast->verdict;
-    if (row.diverged > 0 && !row.contrast->differs()) return {"diverged", Tone::bad};
-    return {std::string(verdict_name(verdict)), verdict == Contrast::Verdict::lower    ? Tone::good
-                                                : verdict == Contrast::Verdict::higher ? Tone::bad
-                                                                                       : Tone::quiet};
-  }
-
-  static bool has_accuracy(const Table& table) {
-    return std::ranges::any_of(table.rows, [](const Row& row) { return row.accuracy.has_value(); });
-  }
-
-  static std::string seeds_of(const Row& row) {
-    std::string text = fmt::format("{}", row.losses.size());
-    if (row.diverged > 0) text += fmt::format(", {} diverged", row.diverged);
-    if (row.failed > 0) text += fmt::format(", {} failed", row.failed);
-    return text;
-  }
-
-  static std::string detectable_text(const Contrast& c, int digits) {
-    return c.on_excess ? factor(c.detectable) : fixed(c.detectable, digits);
-  }
-
-  /// What is tested, with its interval: a ratio of excess losses, or a difference.
-  static std::string tested_text(const Row& row, int digits) {
-    if (row.excess_ratio) {
-      return fmt::format("{} {}", factor(row.excess_ratio->ratio), factor_interval(row.excess_ratio->interval));
-    }
-    if (!row.contrast || std::isnan(row.contrast->difference)) return "–";
-    return fmt::format("{} {}", difference(row.contrast->difference, digits),
-                       difference_interval(row.contrast->interval, digits));
-  }
-
-  std::vector<Cell> loss_cells(const Table& table, const Row& row, int digits) const {
-    const auto text_if = [](bool present, auto make) { return present ? make() : std::string("–"); };
-    const std::optional<Contrast>& c = row.contrast;
-    std::vector<Cell> cells = {variant(row.variant), result_cell(row)};
-    if (has_accuracy(table)) {
-      cells.push_back(text_if(row.accuracy.has_value(), [&] { return accuracy_text(*row.accuracy); }));
-    }
-    cells.push_back(row.diverged > 0 ? "diverged" : text_if(!row.losses.empty(), [&] {
-      return row.deviation ? with_error(row.mean, *row.deviation, digits) : fixed(row.mean, digits);
-    }));
-    cells.push_back(tested_text(row, digits));
-    cells.push_back(text_if(c.has_value(), [&] { return p_value(c->p) + (c->paired ? "" : " (not paired)"); }));
-    cells.push_back(text_if(!row.group.empty(), [&] { return row.group; }));
-    cells.push_back(seeds_of(row));
-    return cells;
-  }
-
-  /// The rest of a row's numbers.
-  std::string loss_details(const Table& table, const Row& row, int digits) const {
-    const std::optional<double> optimum = workload(table).optimum;
-    const std::optional<Contrast>& c = row.contrast;
-    std::vector<std::string> parts;
-    if (row.interval) parts.push_back(fmt::format("mean within {}", interval(*row.interval, digits)));
-    if (optimum && std::isfinite(row.mean)) parts.push_back("excess " + fixed(row.mean - *optimum, digits));
-    if (c && row.excess_ratio && !std::isnan(c->difference)) {
-      parts.push_back(
-          fmt::format("difference {} {}", difference(c->difference, digits), difference_interval(c->interval, digits)));
-    }
-    if (c && std::isfinite(c->detectable)) parts.push_back("detectable " + detectable_text(*c, digits));
-    return fmt::format("{}", fmt::join(parts, "; "));
-  }
-
   void final_losses() {
     Section& s = section("Final loss");
     s.blocks.push_back(Paragraph{fmt::format(
@@ -333,17 +91,7 @@ class PageBuilder {
       std::string about = fmt::format("{}; {} parameters.", w.data, amount(static_cast<double>(w.parameters)));
       if (w.optimum) about += fmt::format(" The best possible loss is {}.", fixed(*w.optimum, 4));
       if (!w.data.empty() && table.budget == w.budgets.front()) s.blocks.push_back(Paragraph{about});
-      Grid grid{.columns = {{noun_, false}, {"result", false}}};
-      if (has_accuracy(table)) grid.columns.push_back({"accuracy"});
-      for (const Column& column : {Column{"final loss"}, Column{"relative to " + baseline_}, Column{"p"},
-                                   Column{"group", false}, Column{"seeds", false}}) {
-        grid.columns.push_back(column);
-      }
-      for (const Row& row : table.rows) {
-        grid.rows.push_back(loss_cells(table, row, decimals(table)));
-        grid.details.push_back(loss_details(table, row, decimals(table)));
-      }
-      s.blocks.push_back(std::move(grid));
+      s.blocks.push_back(loss_table(results_, table));
     }
   }
 
@@ -425,6 +173,18 @@ class PageBuilder {
                        : fmt::format("{} [{}, {}]", middle, amount(low), std::isinf(high) ? "∞" : amount(high));
   }
 
+  /// How exact times can be: they are read between two evaluations.
+  std::string evaluation_text(const Table& table) const {
+    std::int64_t widest = 0;
+    for (const Run& run : results_.runs) {
+      if (!belongs(run, table, run.variant)) continue;
+      for (std::size_t i = 1; i < run.points.size(); ++i) {
+        widest = std::max(widest, run.points[i].step - run.points[i - 1].step);
+      }
+    }
+    return widest > 1 ? fmt::format("; evaluated every {} steps", amount(static_cast<double>(widest))) : "";
+  }
+
   void targets() {
     Section s{.title = "Time to target"};
     Bullets sources;
@@ -438,7 +198,7 @@ class PageBuilder {
       const Workload& w = workload(table);
       if (!w.target) continue;
       const std::string target = w.target_is_accuracy ? accuracy_text(*w.target) : fixed(*w.target, 4);
-      const std::string source = fmt::format("{}: {}. {}", w.name, target, w.target_source);
+      const std::string source = fmt::format("{}: {}, {}{}", w.name, target, w.target_source, evaluation_text(table));
       if (std::ranges::find(sources.items, source) == sources.items.end()) sources.items.push_back(source);
       const auto get = [](const Row& row, Effort effort) {
         return row.median_to_target[static_cast<std::size_t>(effort)];
