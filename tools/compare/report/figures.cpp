@@ -170,8 +170,7 @@ Figure difference_figure(const Results& results, const Table& table) {
   }
   if (names.empty()) return {};
   const std::string& baseline = results.variants[results.baseline].name;
-  const std::string what = ratios ? fmt::format("excess loss relative to that of {} (left is better)", baseline)
-                                  : fmt::format("final loss minus that of {}, nats (left is better)", baseline);
+  const std::string what = ratios ? "excess loss relative to " + baseline : "loss minus that of " + baseline + ", nats";
   constexpr double log_margin = 1.1;
   const double margin = 0.03 * std::max(high - low, 1e-9);
   const double left = ratios ? low / log_margin : low - margin, right = ratios ? high * log_margin : high + margin;

@@ -11,7 +11,7 @@ namespace monge::compare {
 struct Plot {
   std::string about;   // what it shows, for readers who do not see it
   std::string script;  // gnuplot commands after the terminal is set, data inline
-  int width = 520, height = 340;
+  int width = 460, height = 300;
 };
 
 /// Lines of one series: a colour of the palette, a dash pattern and a marker, so that none has to be told by colour

@@ -74,14 +74,15 @@ class PageBuilder {
         "Mean ± standard deviation over {0}, in nats per token. Relative to {1}, {2} by {2}: the difference, or where "
         "the "
         "best possible loss is known and everything lies above it, the ratio of the excess losses (×). p values and "
-        "intervals are corrected for all {3} pairs on this page: a difference is claimed where its interval excludes "
+        "intervals are corrected for the {3} on this page: a difference is claimed where its interval excludes "
         "zero, a ratio where it excludes one. Those that share a letter are not distinguishable. Below each row the "
         "{4} interval of its mean, and what a repetition would find with a probability of 80% at least.",
         results_.studies > 1 ? "studies" : "seeds", baseline_, results_.studies > 1 ? "study" : "seed",
-        analysis_.comparisons, confidence())});
+        count(analysis_.comparisons, "pair"), confidence())});
     if (std::vector<Figure> figures = difference_figures(results_, analysis_); !figures.empty()) {
       s.blocks.push_back(
-          Paragraph{fmt::format("Filled: the mean of what is tested and its {} interval, corrected; open: single {}.",
+          Paragraph{fmt::format("Left is better. Filled: the mean of what is tested and its {} interval, corrected; "
+                                "open: single {}.",
                                 confidence(), results_.studies > 1 ? "studies" : "seeds")});
       add(s, std::move(figures));
     }

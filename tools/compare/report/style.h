@@ -68,7 +68,11 @@ pre { overflow-x: auto; padding: .8rem 1rem; background: var(--panel); font-size
   .view { display: block !important }
   .views input, .views label { display: none }
   .scroll { overflow: visible; background: none }
-  th, td { white-space: normal; padding: .2rem .35rem }
+  table { font-size: 7.5pt }
+  th, td { white-space: normal; padding: .2rem .3rem }
+  td.number { white-space: nowrap; overflow-wrap: normal }
+  thead th { overflow-wrap: anywhere }
+  .figures { grid-template-columns: 1fr 1fr }
   figure, tr, .lints li { break-inside: avoid }
 }
 )";

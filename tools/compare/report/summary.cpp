@@ -127,13 +127,28 @@ class SummaryBuilder {
 
   // Summary
 
+  /// Whether the places of a verdict can be named; of many the matrix tells.
+  bool few_tables() const { return analysis_.tables.size() <= 4; }
+
   /// "muon (a and b)", where there are many tables "muon (5 of 8)".
   std::string with_places(std::size_t which, const std::vector<std::string>& places) const {
-    constexpr std::size_t few = 4;
     const std::size_t all = analysis_.tables.size();
     if (all == 1) return variant(which);
-    if (all <= few) return fmt::format("{} ({})", variant(which), listing(places));
+    if (few_tables()) return fmt::format("{} ({})", variant(which), listing(places));
     return fmt::format("{} ({} of {})", variant(which), places.size(), all);
+  }
+
+  /// "Not distinguishable anywhere: lion and soap."
+  std::string indistinct_everywhere() const {
+    std::vector<std::string> names;
+    for (const std::size_t i : by_claims()) {
+      const bool everywhere = std::ranges::all_of(analysis_.tables, [&](const Table& table) {
+        const std::optional<Contrast>& c = table.row_of(i).contrast;
+        return c && c->verdict == Contrast::Verdict::open;
+      });
+      if (everywhere) names.push_back(variant(i));
+    }
+    return names.empty() ? "" : fmt::format(" Not distinguishable anywhere: {}.", listing(names));
   }
 
   /// "Lower final loss than adamw: muon (a and b) and soap (a)."
@@ -160,7 +175,11 @@ class SummaryBuilder {
     say("Higher", is(Contrast::Verdict::higher), text);
     say(fmt::format("Equivalent within {} nats", results_.margin), is(Contrast::Verdict::equivalent), text);
     say(fmt::format("At the best possible loss, like {}", baseline_), is(Contrast::Verdict::solved), text);
-    say("Not distinguishable", is(Contrast::Verdict::open), text);
+    if (few_tables()) {
+      say("Not distinguishable", is(Contrast::Verdict::open), text);
+    } else {
+      text += indistinct_everywhere();
+    }
     say(
         "Not tested", [](const Row& row) { return !row.contrast; }, text);
     say(
