@@ -342,6 +342,17 @@ TEST(RunPlan, SettingsCanBeFoundAnewAtEachBudget) {
     EXPECT_TRUE(run.stage == Stage::tune || run.setting[0] == 2e-3 / run.budget);
   }
   EXPECT_ANY_THROW(folder.read(comparison_of("  a: {}\n", "tune: {at: never}\n")));
+
+  // While one budget is reported, another is still searched.
+  const auto finished = [](const PlannedRun& run) -> std::optional<FinishedRun> {
+    if (run.budget == 2.0) return std::nullopt;
+    return FinishedRun{.loss = bowl(run.setting[0], 2e-3)};
+  };
+  const RunPlan half = plan_runs(c, finished);
+  EXPECT_TRUE(half.searching);
+  EXPECT_FALSE(half.complete);
+  EXPECT_TRUE(std::ranges::any_of(half.runs, [](const PlannedRun& run) { return run.stage == Stage::report; }));
+  EXPECT_FALSE(plan.searching);
 }
 
 TEST(Search, ARefinementOfOneAxisDoesNotOpenTheOthers) {

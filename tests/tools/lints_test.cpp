@@ -76,7 +76,19 @@ TEST(Lints, OfThePlan) {
 TEST(Lints, OfTuning) {
   Results results = fair();
   results.tuned[3].on_edge = {"optimizer.lr", "optimizer.weight_decay"};
-  expect_only(results, Severity::error, "best optimizer.lr and optimizer.weight_decay of v1 on x lies at the edge");
+  expect_only(results, Severity::error, "best value of v1 lies at the edge of what was tried for optimizer.lr and "
+                                       "optimizer.weight_decay on x: better");
+
+  results.studies = 5;  // one line for all workloads; a warning where it is so in the minority of studies
+  results.tuned[2].on_edge = {"optimizer.lr"};
+  results.tuned[3].study = 1;
+  results.tuned.push_back(results.tuned[2]);
+  results.tuned.back().study = 1;
+  results.tuned.push_back(results.tuned[2]);
+  results.tuned.back().study = 2;
+  expect_one_among(results, Severity::error, "for optimizer.lr on w in 3 of 5 studies: better");
+  expect_one_among(results, Severity::warning,
+                   "for optimizer.lr and optimizer.weight_decay on x in 1 of 5 studies: better");
 
   results = fair();
   results.tuned[2].trials = 30;

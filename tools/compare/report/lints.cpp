@@ -1,6 +1,7 @@
 #include "tools/compare/report/lints.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -29,7 +30,9 @@ class Finder {
     completeness();
     failures();
     seeds();
-    tuning();
+    edges();
+    given_rates();
+    unequal_trials();
     schedules();
     targets();
     passes();
@@ -116,49 +119,67 @@ class Finder {
     }
   }
 
-  /// Of workload, budget and whatever.
-  std::string tuning_place(const std::tuple<std::size_t, double, std::size_t>& place) const {
-    return tuning_name(results_, std::get<0>(place), std::get<1>(place));
+  /// Best values that may not be the best there are: a line per variant.
+  void edges() {
+    struct Edge {
+      std::size_t studies = 0;
+      std::vector<std::string> keys;
+    };
+    std::map<std::size_t, std::map<std::pair<std::size_t, double>, Edge>> open;  // by variant, then workload and budget
+    for (const Tuned& tuned : results_.tuned) {
+      if (tuned.on_edge.empty()) continue;
+      Edge& edge = open[tuned.variant][{tuned.workload, tuned.budget}];
+      ++edge.studies;
+      for (const std::string& key : tuned.on_edge) {
+        if (std::ranges::count(edge.keys, key) == 0) edge.keys.push_back(key);
+      }
+    }
+    for (const auto& [which, places] : open) {
+      std::map<Severity, std::vector<std::string>> where;
+      for (const auto& [place, edge] : places) {
+        const bool in_most = 2 * edge.studies > results_.studies;
+        where[in_most ? Severity::error : Severity::warning].push_back(
+            fmt::format("{} on {}{}", listing(edge.keys), tuning_name(results_, place.first, place.second),
+                        results_.studies > 1 ? fmt::format(" in {} of {} studies", edge.studies, results_.studies) : ""));
+      }
+      for (const auto& [severity, what] : where) {
+        add(severity,
+            "The best value of {0} lies at the edge of what was tried for {1}: better ones may lie beyond, so {0} may be "
+            "better than shown. Widen the grid there, or raise tune.max_trials.",
+            variant(which), fmt::format("{}", fmt::join(what, "; ")));
+      }
+    }
   }
 
-  void tuning() {
-    using Place = std::tuple<std::size_t, double, std::size_t>;
-    std::map<Place, std::map<std::size_t, std::int64_t>> trials;  // by workload, budget and study, then variant
+  void given_rates() {
     std::map<std::pair<std::size_t, std::string>, std::set<std::string>> given;  // variant and keys: workloads
-    std::map<Place, std::pair<std::size_t, std::vector<std::string>>> edges;     // and variant: studies, keys
     for (const Tuned& tuned : results_.tuned) {
-      trials[{tuned.workload, tuned.budget, tuned.study}][tuned.variant] = tuned.trials;
-      if (!tuned.on_edge.empty()) {
-        auto& [studies, keys] = edges[{tuned.workload, tuned.budget, tuned.variant}];
-        ++studies;
-        for (const std::string& key : tuned.on_edge) {
-          if (std::ranges::count(keys, key) == 0) keys.push_back(key);
-        }
-      }
       if (!tuned.fixed.empty()) given[{tuned.variant, listing(tuned.fixed)}].insert(workload(tuned.workload));
-    }
-    for (const auto& [place, edge] : edges) {
-      const auto& [studies, keys] = edge;
-      add(2 * studies > results_.studies ? Severity::error : Severity::warning,
-          "The best {} of {} on {} lies at the edge of what was tried{}: better values may lie beyond, so it may be "
-          "better than shown. Widen the grid there, or raise tune.max_trials.",
-          listing(keys), variant(std::get<2>(place)), tuning_place(place),
-          results_.studies > 1 ? fmt::format(" in {} of {} studies", studies, results_.studies) : "");
     }
     for (const auto& [what, workloads] : given) {
       add(Severity::warning,
           "{} of {} was given, not tuned, on {}: some parameters depend on it, so {} may be better than shown.",
           what.second, variant(what.first), listing({workloads.begin(), workloads.end()}), variant(what.first));
     }
+  }
+
+  void unequal_trials() {
+    if (!results_.complete) return;
+    std::map<std::tuple<std::size_t, double, std::size_t>, std::map<std::size_t, std::int64_t>>
+        trials;  // by workload, budget and study, then variant
+    for (const Tuned& tuned : results_.tuned) {
+      trials[{tuned.workload, tuned.budget, tuned.study}][tuned.variant] = tuned.trials;
+    }
     for (const auto& [place, by_variant] : trials) {
       const auto tried = [](const auto& entry) { return entry.second; };
       const auto least = std::ranges::min_element(by_variant, {}, tried);
       const auto most = std::ranges::max_element(by_variant, {}, tried);
-      if (least->second == most->second || !results_.complete) continue;
+      if (least->second == most->second) continue;
       add(Severity::warning,
           "On {} the variants had unequal numbers of trials: {} for {}, {} for {}. More trials find "
           "better settings.",
-          tuning_place(place), least->second, variant(least->first), most->second, variant(most->first));
+          tuning_name(results_, std::get<0>(place), std::get<1>(place)), least->second, variant(least->first),
+          most->second, variant(most->first));
     }
   }
 

@@ -181,7 +181,7 @@ class SummaryBuilder {
       text += indistinct_everywhere();
     }
     say(
-        "Not tested", [](const Row& row) { return !row.contrast; }, text);
+        "Not tested", [](const Row& row) { return !row.contrast && !row.losses.empty(); }, text);
     say(
         "With runs that diverged", [](const Row& row) { return row.diverged > 0; }, text);
     return text;

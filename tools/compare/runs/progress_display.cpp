@@ -95,7 +95,6 @@ std::vector<std::string> ProgressDisplay::table(const RunPlan& plan) const {
 
 std::string ProgressDisplay::progress(const RunPlan& plan) const {
   double done = 0.0, all = 0.0;  // steps
-  std::vector<bool> tuned(comparison_.workloads(), false);
   for (const PlannedRun& run : plan.runs) {
     const RunConfig& config = comparison_.config(run);
     const auto steps = static_cast<double>(config.steps);
@@ -105,15 +104,13 @@ std::string ProgressDisplay::progress(const RunPlan& plan) const {
     } else if (runs_.running(config.yaml)) {
       done += static_cast<double>(runs_.step(config.yaml));
     }
-    if (run.stage == Stage::report) tuned[run.workload] = true;
   }
   std::string text = fmt::format("{} of {} runs done, {} running", ended_.size(), plan.runs.size(), runs_.running());
-  const bool growing = std::ranges::find(tuned, false) != tuned.end();
-  if (growing) text += ", more to come";
+  if (plan.searching) text += ", more to come";
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
   const double now_done = done - *steps_before_;
   if (now_done > 0.0 && all > done) {
-    text += fmt::format(", {}{} left", growing ? "more than " : "",
+    text += fmt::format(", {}{} left", plan.searching ? "more than " : "",
                         train::duration_text(seconds * (all - done) / now_done));
   }
   return text;

@@ -183,7 +183,7 @@ void plan_study(Comparison& comparison, std::size_t w, std::size_t study, const 
   std::map<double, Tunings> tunings;  // by budget
   for (const double budget : comparison.tuned_budgets()) {
     tunings[budget] = tune(comparison, w, study, budget, finished, plan);
-    if (any_waiting(tunings[budget])) plan.complete = false;
+    plan.searching = plan.searching || any_waiting(tunings[budget]);
   }
   for (const double budget : comparison.options().budgets) {
     const Tunings& settings = tunings.at(comparison.tuned_budget_for(budget));
@@ -207,6 +207,7 @@ RunPlan plan_runs(Comparison& comparison, const FinishedRuns& finished) {
       plan_study(comparison, w, study, finished, plan);
     }
   }
+  plan.complete = plan.complete && !plan.searching;
   return plan;
 }
 

@@ -27,6 +27,7 @@ using FinishedRuns = std::function<std::optional<FinishedRun>(const PlannedRun&)
 struct RunPlan {
   std::vector<PlannedRun> runs;  // in the order of the report; each once
   std::vector<Tuned> tuned;      // by workload, then variant, without those dropped: the tuning so far
+  bool searching = false;        // a search waits for losses, and will ask for more runs
   bool complete = true;          // every run has ended, and the last one is among them
 };
 
