@@ -8,6 +8,7 @@
 #include "tools/verify/claims.h"
 #include "tools/verify/figure.h"
 #include "tools/verify/papers/spectrum.h"
+#include "tools/verify/papers/spline.h"
 #include "train/folder/output_file.h"
 
 namespace monge::tools {
@@ -42,6 +43,8 @@ constexpr Subject subjects[] = {
     {"spectrum", "Spectra of softmax attention and of its Gaussian linear model (arXiv:2510.06685)",
      "both spectra beside the law of Marchenko and Pastur",
      [](const Arguments& a) { return examine_spectrum(a.seed); }},
+    {"spline", "Attention of relu as a cubic spline, softplus as the smooth one (arXiv:2408.09624)",
+     "an output along a line with its knots", [](const Arguments& a) { return examine_spline(a.seed); }},
 };
 
 void print(const std::vector<Findings>& all, bool json) {
