@@ -7,6 +7,7 @@
 #include "tools/commands.h"
 #include "tools/verify/claims.h"
 #include "tools/verify/figure.h"
+#include "tools/verify/papers/sigmoid.h"
 #include "tools/verify/papers/spectrum.h"
 #include "tools/verify/papers/spline.h"
 #include "train/folder/output_file.h"
@@ -43,6 +44,9 @@ constexpr Subject subjects[] = {
     {"spectrum", "Spectra of softmax attention and of its Gaussian linear model (arXiv:2510.06685)",
      "both spectra beside the law of Marchenko and Pastur",
      [](const Arguments& a) { return examine_spectrum(a.seed); }},
+    {"sigmoid", "Sigmoid attention and the size of its outputs at the start (arXiv:2409.04431)",
+     "row sums and output norms against the number of keys",
+     [](const Arguments& a) { return examine_sigmoid(a.seed); }},
     {"spline", "Attention of relu as a cubic spline, softplus as the smooth one (arXiv:2408.09624)",
      "an output along a line with its knots", [](const Arguments& a) { return examine_spline(a.seed); }},
 };

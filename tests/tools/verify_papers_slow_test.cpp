@@ -42,7 +42,7 @@ TEST_P(VerifyPapers, AFigureThatCannotBeWrittenIsRefusedBeforeTheWork) {
   EXPECT_EQ(result.out, "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Papers, VerifyPapers, testing::Values("spectrum", "spline"),
+INSTANTIATE_TEST_SUITE_P(Papers, VerifyPapers, testing::Values("spectrum", "spline", "sigmoid"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
