@@ -1,4 +1,4 @@
-// monge verify SUBJECT [--json] [--seed n] [--figure FILE.svg]: attention, and a paper each
+// monge verify SUBJECT [--json] [--seed n] [--figure FILE.svg]: attention, and a paper each; or all of them
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -31,7 +31,8 @@ Examined examine_attention(const Arguments& arguments) {
 
 /// What can be verified.
 struct Subject {
-  const char *name, *help, *figure;
+  const char *name, *help;
+  const char* figure;  // what it draws; nullptr: nothing
   Examined (*examine)(const Arguments&);
   bool takes_run = false;
 };
@@ -50,6 +51,16 @@ constexpr Subject subjects[] = {
     {"spline", "Attention of relu as a cubic spline, softplus as the smooth one (arXiv:2408.09624)",
      "an output along a line with its knots", [](const Arguments& a) { return examine_spline(a.seed); }},
 };
+
+Examined examine_all(const Arguments& arguments) {
+  Examined out;
+  for (const Subject& subject : subjects) {
+    for (Findings& findings : subject.examine(arguments).findings) out.findings.push_back(std::move(findings));
+  }
+  return out;
+}
+
+constexpr Subject everything{"all", "All of these, on random problems", nullptr, examine_all};
 
 void print(const std::vector<Findings>& all, bool json) {
   if (json) {
@@ -79,7 +90,9 @@ void add_subject(Command& verify, const Subject& subject) {
   Command command = verify.subcommand(subject.name, subject.help);
   if (subject.takes_run) command.option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint");
   command.option("--seed", a->seed, "Of the random problems").show_default();
-  command.option("--figure", a->figure, fmt::format("Draw {} into this SVG file", subject.figure));
+  if (subject.figure != nullptr) {
+    command.option("--figure", a->figure, fmt::format("Draw {} into this SVG file", subject.figure));
+  }
   command.flag("--json", a->json, "One JSON object instead of tables");
   command.action([a, &subject] { run(subject, *a); });
 }
@@ -91,6 +104,7 @@ void add_verify(Command& program) {
       "verify", "Check claims of papers against independent computations; exit code 3 when a bound is missed");
   verify.require_subcommand();
   for (const Subject& subject : subjects) add_subject(verify, subject);
+  add_subject(verify, everything);
 }
 
 }  // namespace monge::tools

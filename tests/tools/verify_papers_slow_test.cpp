@@ -45,6 +45,16 @@ TEST_P(VerifyPapers, AFigureThatCannotBeWrittenIsRefusedBeforeTheWork) {
   EXPECT_EQ(result.out, "");
 }
 
+TEST(VerifyAll, GathersEveryPaper) {
+  const test::Program program;
+  const test::Result result = program.run("verify all --json");
+  EXPECT_EQ(result.code, 0) << result.err;
+  const auto json = nlohmann::json::parse(result.out);
+  EXPECT_EQ(json["ok"], true);
+  EXPECT_EQ(json["findings"].size(), 4u);
+  EXPECT_EQ(program.run("verify all --figure f.svg").code, 2);
+}
+
 INSTANTIATE_TEST_SUITE_P(Papers, VerifyPapers, testing::Values("spectrum", "spline", "sigmoid"),
                          [](const auto& info) { return std::string(info.param); });
 
