@@ -13,7 +13,7 @@
 #include "support/made_up_results.h"
 #include "support/temp_directory.h"
 #include "tools/compare/report/figures.h"
-#include "tools/compare/report/wording.h"
+#include "tools/compare/report/page/wording.h"
 
 namespace monge::compare {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "tools/compare/report/wording.h"
+#include "tools/compare/report/page/wording.h"
 
 namespace monge::compare {
 namespace {

@@ -11,7 +11,7 @@
 
 #include "core/error.h"
 #include "tools/compare/report/analysis_parts.h"
-#include "tools/compare/report/wording.h"
+#include "tools/compare/report/page/wording.h"
 #include "tools/plot/gnuplot.h"
 
 namespace monge::compare {

@@ -8,7 +8,7 @@
 #include <set>
 #include <tuple>
 
-#include "tools/compare/report/wording.h"
+#include "tools/compare/report/page/wording.h"
 #include "tools/compare/statistics/outliers.h"
 
 namespace monge::compare {
@@ -366,15 +366,6 @@ class Finder {
 };
 
 }  // namespace
-
-std::string_view severity_name(Severity severity) {
-  switch (severity) {
-    case Severity::error: return "error";
-    case Severity::warning: return "warning";
-    case Severity::note: return "note";
-  }
-  return "";
-}
 
 std::vector<Lint> find_lints(const Results& results, const Analysis& analysis) {
   return Finder(results, analysis).find();

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tools/compare/report/wording.h"
+#include "tools/compare/report/page/wording.h"
 
 namespace monge::compare {
 namespace {

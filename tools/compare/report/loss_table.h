@@ -2,7 +2,7 @@
 #pragma once
 
 #include "tools/compare/report/analysis.h"
-#include "tools/compare/report/page.h"
+#include "tools/compare/report/page/page.h"
 
 namespace monge::compare {
 

@@ -4,7 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "core/error.h"
-#include "tools/compare/report/wording.h"
+#include "tools/compare/report/page/wording.h"
 #include "train/folder/run_folder.h"
 
 namespace monge::compare {

@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <string>
 
-#include "tools/compare/report/page.h"
+#include "tools/compare/report/lints.h"
 
 namespace monge::compare {
 

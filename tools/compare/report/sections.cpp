@@ -9,9 +9,9 @@
 #include "tools/compare/report/appendix.h"
 #include "tools/compare/report/figures.h"
 #include "tools/compare/report/loss_table.h"
+#include "tools/compare/report/page/wording.h"
 #include "tools/compare/report/report.h"
 #include "tools/compare/report/summary.h"
-#include "tools/compare/report/wording.h"
 
 namespace monge::compare {
 namespace {

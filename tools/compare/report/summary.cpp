@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "tools/compare/report/loss_table.h"
-#include "tools/compare/report/wording.h"
+#include "tools/compare/report/page/wording.h"
 
 namespace monge::compare {
 namespace {

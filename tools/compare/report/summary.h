@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "tools/compare/report/analysis.h"
-#include "tools/compare/report/page.h"
+#include "tools/compare/report/page/page.h"
 
 namespace monge::compare {
 

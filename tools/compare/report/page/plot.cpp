@@ -1,4 +1,4 @@
-#include "tools/compare/report/plot.h"
+#include "tools/compare/report/page/plot.h"
 
 #include <fmt/format.h>
 

@@ -4,9 +4,9 @@
 #include <set>
 #include <string_view>
 
-#include "tools/compare/report/page.h"
-#include "tools/compare/report/style.h"
-#include "tools/compare/report/wording.h"
+#include "tools/compare/report/page/page.h"
+#include "tools/compare/report/page/style.h"
+#include "tools/compare/report/page/wording.h"
 
 namespace monge::compare {
 namespace {

@@ -1,7 +1,7 @@
 // Page as Markdown with pipe tables.
 #include <fmt/format.h>
 
-#include "tools/compare/report/page.h"
+#include "tools/compare/report/page/page.h"
 
 namespace monge::compare {
 namespace {

@@ -1,13 +1,16 @@
+// page/: how a report is written. It knows nothing of what was compared.
+//
 // Page: a report before it is HTML or Markdown, so that both say the same. Texts are plain; each writer escapes them.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
-#include "tools/compare/report/lints.h"
-#include "tools/compare/report/plot.h"
+#include "tools/compare/report/page/plot.h"
 
 namespace monge::compare {
 
@@ -73,6 +76,16 @@ struct Figures {
 /// Literal text, hidden until opened.
 struct Listing {
   std::string title, text;
+};
+
+/// `error`: the ranking it names is not fair or not finished. `warning`: read the numbers with this in mind. `note`:
+/// what the numbers cannot say.
+enum class Severity : std::uint8_t { error, warning, note };
+std::string_view severity_name(Severity severity);
+
+struct Lint {
+  Severity severity = Severity::note;
+  std::string text;  // what is the case, what it means, what to do
 };
 
 using Block = std::variant<Paragraph, Bullets, Heading, Grid, Figures, Listing, std::vector<Lint>>;

@@ -1,4 +1,4 @@
-#include "tools/compare/report/wording.h"
+#include "tools/compare/report/page/wording.h"
 
 #include <fmt/format.h>
 
