@@ -1,11 +1,16 @@
-// monge verify attention [RUN_OR_CHECKPOINT] [--json] [--seed n] [--figure FILE.svg]
+// monge verify SUBJECT [--json] [--seed n] [--figure FILE.svg]: attention, and a paper each; or all of them
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "core/error.h"
 #include "core/json.h"
 #include "tools/commands.h"
 #include "tools/verify/claims.h"
 #include "tools/verify/figure.h"
+#include "tools/verify/papers/sigmoid.h"
+#include "tools/verify/papers/spectrum.h"
+#include "tools/verify/papers/spline.h"
+#include "train/folder/output_file.h"
 
 namespace monge::tools {
 namespace {
@@ -16,40 +21,90 @@ struct Arguments {
   bool json = false;
 };
 
-void run(const Arguments& arguments) {
-  std::vector<Findings> all{examine_random(arguments.seed)};
-  if (!arguments.from.empty())
-    all.push_back(examine(checkpoint_problems(arguments.from, arguments.seed), arguments.seed));
-  const auto wrong = missed(all);
-  if (arguments.json) {
-    fmt::print("{}\n", json_text(to_json(all)));
-  } else {
-    for (const Findings& findings : all) fmt::print("{}\n", table_text(findings));
-    if (wrong.empty()) fmt::print("Every claim is within its bound.\n\n");
-    fmt::print("{}", references_text(all));
+Examined examine_attention(const Arguments& arguments) {
+  Examined out{{examine_random(arguments.seed)}, figure_svg};
+  if (!arguments.from.empty()) {
+    out.findings.push_back(examine(checkpoint_problems(arguments.from, arguments.seed), arguments.seed));
   }
-  if (!arguments.figure.empty()) write_figure(arguments.figure);
+  return out;
+}
+
+/// What can be verified.
+struct Subject {
+  const char *name, *help;
+  const char* figure;  // what it draws; nullptr: nothing
+  Examined (*examine)(const Arguments&);
+  bool takes_run = false;
+};
+
+constexpr Subject subjects[] = {
+    {"attention",
+     "Attention as entropic optimal transport and its natural gradient: on random problems, and on the layers of a "
+     "trained model",
+     "attention rows of every kind", examine_attention, true},
+    {"spectrum", "Spectra of softmax attention and of its Gaussian linear model (arXiv:2510.06685)",
+     "both spectra beside the law of Marchenko and Pastur",
+     [](const Arguments& a) { return examine_spectrum(a.seed); }},
+    {"sigmoid", "Sigmoid attention and the size of its outputs at the start (arXiv:2409.04431)",
+     "row sums and output norms against the number of keys",
+     [](const Arguments& a) { return examine_sigmoid(a.seed); }},
+    {"spline", "Attention of relu as a cubic spline, softplus as the smooth one (arXiv:2408.09624)",
+     "an output along a line with its knots", [](const Arguments& a) { return examine_spline(a.seed); }},
+};
+
+Examined examine_all(const Arguments& arguments) {
+  Examined out;
+  for (const Subject& subject : subjects) {
+    for (Findings& findings : subject.examine(arguments).findings) out.findings.push_back(std::move(findings));
+  }
+  return out;
+}
+
+constexpr Subject everything{"all", "All of these, on random problems", nullptr, examine_all};
+
+void print(const std::vector<Findings>& all, bool json) {
+  if (json) {
+    fmt::print("{}\n", json_text(to_json(all)));
+    return;
+  }
+  for (const Findings& findings : all) fmt::print("{}\n", table_text(findings));
+  if (missed(all).empty()) fmt::print("Every claim is within its bound.\n\n");
+  fmt::print("{}", references_text(all));
+}
+
+void run(const Subject& subject, const Arguments& arguments) {
+  std::optional<train::OutputFile> figure;
+  if (!arguments.figure.empty()) figure.emplace("--figure", arguments.figure);
+  const Examined examined = subject.examine(arguments);
+  print(examined.findings, arguments.json);
+  if (figure) figure->write(examined.figure());
+  const auto wrong = missed(examined.findings);
   if (!wrong.empty()) {
     throw RunError(fmt::format("{} of the claims missed its bound, first: {} ({:.1e})", wrong.size(),
                                wrong.front().text, wrong.front().measured));
   }
 }
 
+void add_subject(Command& verify, const Subject& subject) {
+  auto a = std::make_shared<Arguments>();
+  Command command = verify.subcommand(subject.name, subject.help);
+  if (subject.takes_run) command.option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint");
+  command.option("--seed", a->seed, "Of the random problems").show_default();
+  if (subject.figure != nullptr) {
+    command.option("--figure", a->figure, fmt::format("Draw {} into this SVG file", subject.figure));
+  }
+  command.flag("--json", a->json, "One JSON object instead of tables");
+  command.action([a, &subject] { run(subject, *a); });
+}
+
 }  // namespace
 
 void add_verify(Command& program) {
-  auto a = std::make_shared<Arguments>();
-  Command verify = program.subcommand("verify", "Check the mathematics against independent computations");
+  Command verify = program.subcommand(
+      "verify", "Check claims of papers against independent computations; exit code 3 when a bound is missed");
   verify.require_subcommand();
-  Command attention = verify.subcommand(
-      "attention",
-      "Attention as entropic optimal transport and its natural gradient: on random problems, and on the "
-      "layers of a trained model; exit code 3 when a bound is missed");
-  attention.option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint");
-  attention.option("--seed", a->seed, "Of the random problems").show_default();
-  attention.option("--figure", a->figure, "Draw attention rows of every kind into this SVG file");
-  attention.flag("--json", a->json, "One JSON object instead of tables");
-  attention.action([a] { run(*a); });
+  for (const Subject& subject : subjects) add_subject(verify, subject);
+  add_subject(verify, everything);
 }
 
 }  // namespace monge::tools

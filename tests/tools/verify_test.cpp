@@ -5,12 +5,12 @@
 
 #include <cstdlib>
 #include <nlohmann/json.hpp>
-#include <regex>
 
 #include "core/row_map/custom.h"
 #include "support/expect_error.h"
 #include "support/program.h"
 #include "support/row_maps.h"
+#include "support/svg_texts.h"
 #include "tools/program/program.h"
 #include "tools/verify/figure.h"
 
@@ -167,23 +167,15 @@ TEST_F(VerifyProgram, AMapOfOnesOwnPassesUnlessItsJacobianIsWrong) {
   EXPECT_HAS(message, "backprop = finite differences");
 }
 
-std::vector<std::string> texts_of(const std::string& svg) {
-  const std::regex text(R"(>\s*([^<>]*\S)\s*</t(?:ext|span)>)");
-  std::vector<std::string> texts;
-  for (std::sregex_iterator match(svg.begin(), svg.end(), text), end; match != end; ++match)
-    texts.push_back((*match)[1]);
-  return texts;
-}
-
 TEST(Figure, IsThatOfTheDocs) {
   if (std::system("gnuplot --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "gnuplot is not installed";
   const std::string svg = figure_svg(), drawn = test::read_file(MONGE_SOURCE_DIR "/docs/attention_rows.svg");
-  const std::vector<std::string> texts = texts_of(svg);
+  const std::vector<std::string> texts = test::svg_texts(svg);
   for (const char* title :
        {"scores z", "softmax", "softmax1", "sparsemax", "entmax15", "sigmoid", "relu", "softplus", "softpick"}) {
     EXPECT_EQ(std::ranges::count(texts, title), 1) << title;
   }
-  EXPECT_EQ(texts, texts_of(drawn)) << "draw it anew with --figure";
+  EXPECT_EQ(texts, test::svg_texts(drawn)) << "draw it anew with --figure";
   const auto gnuplot = [](const std::string& document) {
     const std::size_t start = document.find("<desc>");
     return document.substr(start, document.find("</desc>", start) - start);

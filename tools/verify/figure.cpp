@@ -6,7 +6,6 @@
 
 #include "tools/plot/gnuplot.h"
 #include "tools/verify/row.h"
-#include "train/folder/output_file.h"
 
 namespace monge::tools {
 namespace {
@@ -81,11 +80,6 @@ std::string figure_svg() {
       axis_colour);
   for (std::size_t i = 0; i < panels.size(); ++i) script += panel_script(panels[i], static_cast<int>(i), height);
   return gnuplot_svg(script, 2 * panel_width + 4 * margin, height);
-}
-
-void write_figure(const std::filesystem::path& file) {
-  const train::OutputFile output("--figure", file);
-  output.write(figure_svg());
 }
 
 }  // namespace monge::tools

@@ -28,7 +28,10 @@ enum Stream : std::uint32_t {
   kl_stream,
   bias_stream,
   single_row_stream = 30,
-  step_stream
+  step_stream,
+  spectrum_stream = 40,
+  spline_stream = 50,
+  sigmoid_stream = 60
 };
 
 /// Normal numbers; a tensor of them in f64 on the reference device.
