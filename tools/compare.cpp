@@ -74,9 +74,9 @@ ExitCode forecast(compare::Comparison& comparison, compare::Runs& runs) {
 /// What other folders hold, by --carry.
 std::vector<compare::Results> read_others(const std::vector<std::string>& files) {
   std::vector<compare::Results> out;
-  for (const std::string& file : files) {
+  for (const fs::path file : files) {
     try {
-      out.push_back(compare::read_results(file));
+      out.push_back(compare::read_results(fs::is_directory(file) ? file / "results.json" : file));
     } catch (const InputError& error) {
       throw InputError(fmt::format("--carry: {}", error.what()));
     }
@@ -90,6 +90,23 @@ void carry_others(const Arguments& arguments, const std::vector<compare::Results
     train::show(stderr,
                 fmt::format("note: --carry {}: none of its {} runs is taken over; they failed, or a program made "
                             "them that computes otherwise (compare monge --version)\n",
+                            arguments.carry[i], others[i].runs.size()));
+  }
+}
+
+/// Says which of the others hold nothing that is asked for.
+void tell_useless(const Arguments& arguments, const std::vector<compare::Results>& others,
+                  compare::Comparison& comparison, const compare::RunPlan& plan, const compare::Runs& runs) {
+  if (others.empty()) return;
+  std::set<std::string> asked;
+  for (const compare::PlannedRun& run : plan.runs) asked.insert(runs.hash(comparison.config(run).yaml));
+  for (std::size_t i = 0; i < others.size(); ++i) {
+    const bool useful =
+        std::ranges::any_of(others[i].runs, [&](const compare::Run& run) { return asked.contains(run.hash); });
+    if (useful || others[i].runs.empty()) continue;
+    train::show(stderr,
+                fmt::format("note: --carry {}: none of its {} runs is asked for here: their settings, seeds, data "
+                            "or threads are others\n",
                             arguments.carry[i], others[i].runs.size()));
   }
 }
@@ -148,18 +165,24 @@ ExitCode run(const Arguments& arguments) {
   if (arguments.forecast) return forecast(comparison, runs);
   std::optional<ProgressDisplay> display;  // beside commands there is no room for it
   if (!arguments.plan) display.emplace(stdout, comparison, runs);
+  const train::Interrupt interrupt;
   const FinishedRuns finished = [&](const PlannedRun& planned) -> std::optional<FinishedRun> {
+    train::stop_here_if_interrupted();
     const RunResult* result = runs.result(comparison.config(planned).yaml);
     if (result == nullptr) return std::nullopt;
     return FinishedRun{.loss = result->final_loss, .failed = result->status == Run::Status::failed};
   };
-  const train::Interrupt interrupt;
   RunPlan plan = plan_runs(comparison, finished);
+  tell_useless(arguments, others, comparison, plan, runs);
   if (display) display->show(plan);
   while (!plan.complete && !arguments.plan && !interrupt.requested()) {
     start_runs(comparison, plan.runs, runs);
     pause();
-    if (runs.poll()) plan = plan_runs(comparison, finished);
+    try {
+      if (runs.poll()) plan = plan_runs(comparison, finished);
+    } catch (const train::Interrupted&) {
+      break;
+    }
     display->show(plan);
   }
   if (display) display->show(plan, /*now=*/true);
@@ -179,7 +202,11 @@ ExitCode run(const Arguments& arguments) {
   train::show(arguments.plan ? stderr : stdout,
               fmt::format("{}{}\n", plan.complete ? "" : "stopped; the same command continues. So far: ",
                           (out / "report.html").string()));
-  return plan.complete ? ExitCode::done : ExitCode::interrupted;
+  if (!plan.complete) return ExitCode::interrupted;
+  const auto failed = std::ranges::count(results.runs, Run::Status::failed, &Run::status);
+  if (failed == 0) return ExitCode::done;
+  train::show(stderr, fmt::format("monge: {} of {} runs failed; the report says why\n", failed, results.runs.size()));
+  return ExitCode::run_failed;
 }
 
 }  // namespace
@@ -199,7 +226,7 @@ void add_compare(Command& program, ExitCode& exit_code) {
                  "Folder of the comparison (default: runs/<comparison>); what is finished there is not run again");
   command
       .option("--carry", arguments->carry,
-              "results.json of another folder, where the same was compared or a part of it: what is finished there "
+              "Another folder or its results.json, where the same was compared or a part of it: what is finished there "
               "counts here; may be given several times")
       .repeatable();
   add_key_help(

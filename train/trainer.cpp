@@ -335,11 +335,11 @@ void Trainer::save(bool lowest) {
   lap(true);
   state_.seconds = seconds_before_ + std::chrono::duration<double>(Clock::now() - start_).count();
   metrics_->flush();
-  {
+  if (run_.config.train.keep_checkpoints > 0) {
     const optim::EvaluationWeights averaged(*run_.optimizer);
     write_checkpoint(folder_->checkpoints(), state_, *run_.store, *run_.optimizer);
+    prune_checkpoints(folder_->checkpoints(), run_.config.train.keep_checkpoints, state_.best_step);
   }
-  prune_checkpoints(folder_->checkpoints(), run_.config.train.keep_checkpoints, state_.best_step);
   lap(false);
 }
 
@@ -425,7 +425,7 @@ std::string Trainer::ending() const {
     text += fmt::format("\nstopped after step {} of {}: no lower validation loss in {} measurements (train.patience)",
                         state_.step, run_.config.train.steps, state_.since_best);
   }
-  if (state_.best_val_loss && *state_.best_val_loss < evaluation_->loss) {
+  if (state_.best_val_loss && *state_.best_val_loss < evaluation_->loss && run_.config.train.keep_checkpoints > 0) {
     text += fmt::format("\nit was lower before: {:.4f} after step {}, kept as {}; sample and eval take it with --best",
                         *state_.best_val_loss, state_.best_step, (folder_->checkpoints() / "best").string());
   }

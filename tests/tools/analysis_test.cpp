@@ -221,7 +221,7 @@ TEST(Analysis, SaysHowSureTheChoiceOfASettingWas) {
   }
   results.tuned = {{.variant = 0, .workload = 0, .axes = {{"optimizer.lr", 0.1}}, .trials = 3}};
   const ChosenSetting choice = analyse(results).choices.at(0);
-  EXPECT_NEAR(choice.tuned_loss, 2.0, 1e-12);
+  EXPECT_NEAR(choice.tuned_loss.value(), 2.0, 1e-12);
   EXPECT_NEAR(choice.reported_loss.value(), row_of(analyse(results), 0).mean, 1e-12);
   EXPECT_NEAR(choice.runner_up.value(), 0.01, 1e-12);
   EXPECT_NEAR(choice.runner_up_error.value(), 0.2 / std::sqrt(3.0), 1e-12);

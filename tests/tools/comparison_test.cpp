@@ -312,6 +312,17 @@ TEST(RunPlan, ABoxIsCoveredByAsManyPointsAsAsked) {
   for (const Tuned& tuned : plan.tuned) EXPECT_EQ(tuned.trials, 16);
 }
 
+TEST(RunPlan, AWholeNumberIsAtTheEndOfItsBoxOnlyWithAllThatAreRoundedToIt) {
+  const Folder folder;
+  Comparison c = folder.read(comparison_of("  a: {optimizer: {schedule: {warmup: [1, 10]}}}\n",
+                                           "tune: {search: quasi_random, max_trials: 30, final_seeds: 0}\n"));
+  const RunPlan plan = play(
+      c, [](const PlannedRun& run) { return run.setting[0]; }, 64);
+  EXPECT_EQ(plan.tuned[0].axes[0].second, 1.0);
+  EXPECT_EQ(plan.tuned[0].trials, 10);  // there are no more
+  EXPECT_TRUE(plan.tuned[0].on_edge.empty());
+}
+
 TEST(RunPlan, ASettingAtTheEndOfItsBoxIsSaidToBe) {
   const Folder folder;
   Comparison c = folder.read(comparison_of("  a: {optimizer: {lr: [1.0e-4, 1.0e-2], weight_decay: [0.0, 0.1]}}\n",

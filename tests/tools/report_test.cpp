@@ -386,6 +386,29 @@ TEST(ReportTest, SettingsAreThoseOfTheBudget) {
   EXPECT_HAS(csv, "\"markov2\",2,\"muon\",\"optimizer.lr 0.246\",7,");
 }
 
+TEST(ReportTest, PointsOfABoxSayNothingOfOneRate) {
+  Results results = Realistic::results();
+  EXPECT_HAS(to_markdown(page_of(results)), "## Sensitivity to the learning rate");
+  results.in_boxes = true;
+  const std::string markdown = to_markdown(page_of(results));
+  EXPECT_EQ(markdown.find("## Sensitivity"), std::string::npos);
+  EXPECT_HAS(markdown, "## Search");
+}
+
+TEST(ReportTest, NothingBelowTheBestPossibleLossIsSolved) {
+  Results results = test::planted({0.0, 0.0}, 8, 1, 1e-5);
+  results.workloads[0].optimum = 2.1;
+  EXPECT_EQ(to_markdown(page_of(results)).find("✓ "), to_markdown(page_of(results)).find("✓ both"));
+}
+
+TEST(ReportTest, NothingIsSaidOfRunsThatAreNotThere) {
+  Results results = test::planted({0.0, 0.1}, 3, 1);
+  results.runs.clear();
+  const std::string markdown = to_markdown(page_of(results));
+  EXPECT_HAS(markdown, "No run of the settings found has ended yet: nothing is claimed.");
+  EXPECT_EQ(markdown.find("What is claimed is of"), std::string::npos);
+}
+
 TEST(ReportTest, BudgetsAreDrawnByExcess) {
   const auto plots = budget_figures(Realistic::results(), analyse(Realistic::results()));
   ASSERT_EQ(plots.size(), 1U);
@@ -446,6 +469,11 @@ TEST(Wording, NumbersForPeople) {
   EXPECT_EQ(duration(600.0), "10.0 min");
   EXPECT_EQ(amount(1234567.0), "1,234,567");
   EXPECT_EQ(bytes(3 << 20), "3.0 MiB");
+  EXPECT_EQ(ratio_decimals({0.9, 1.1}), 2);
+  EXPECT_EQ(ratio_decimals({1.0012, 1.2}), 3);
+  EXPECT_EQ(ratio_decimals({0.8, 1.0}), 2);
+  EXPECT_EQ(factor_interval({1.0012, 1.2}, 3), "[1.001, 1.200]");
+  EXPECT_EQ(factor(1e8), "more than 1000×");
   EXPECT_EQ(factor_interval({1.1, std::numeric_limits<double>::infinity()}), "[1.10, ∞]");
   EXPECT_EQ(settings({{"optimizer.lr", 0.0025}, {"optimizer.weight_decay", 0.1}}),
             "optimizer.lr 0.0025, optimizer.weight_decay 0.1");

@@ -97,6 +97,27 @@ TEST_F(ResultsFile, OlderOnesDoNotSayWhoseCoresTheyHad) {
   EXPECT_FALSE(read_results(file).runs[0].own_cores);
 }
 
+TEST_F(ResultsFile, RefusesWhatNoComparisonWrites) {
+  for (const auto& level : {nlohmann::json(0.0), nlohmann::json(1), nlohmann::json(nullptr), nlohmann::json(-0.05)}) {
+    EXPECT_HAS(refused([&](auto& json) { json["level"] = level; }), "level is");
+  }
+  EXPECT_HAS(refused([](auto& json) { json["margin"] = -1; }), "margin is -1");
+  EXPECT_HAS(refused([](auto& json) { json["studies"] = 0; }), "studies is 0");
+  EXPECT_HAS(refused([](auto& json) { json["studies"] = 1000000000; }), "studies is 1000000000");
+  EXPECT_HAS(refused([](auto& json) { json["workloads"][0]["budgets"] = nlohmann::json::array(); }), "budgets of ");
+  EXPECT_HAS(refused([](auto& json) { json["workloads"][0]["budgets"] = {2.0, 1.0}; }), "are [2, 1], allowed: rising");
+  EXPECT_HAS(refused([](auto& json) { json["workloads"][0]["optimum"] = nullptr; }), "is not finite");
+  EXPECT_HAS(refused([](auto& json) { json["tuned"][0]["tuned_at"] = nullptr; }), "a tuned setting is of no study");
+  EXPECT_HAS(refused([](auto& json) { json["variants"][0]["name"] = ""; }), "a variant is called ''");
+  EXPECT_HAS(refused([](auto& json) { json["variants"][0]["name"] = json["variants"][1]["name"]; }),
+             "a variant is called");
+  EXPECT_HAS(refused([](auto& json) { json["runs"][0]["study"] = 7; }), "is of no study");
+  EXPECT_HAS(refused([](auto& json) { json["runs"][0]["points"][0]["seconds"] = -1; }), "has an impossible point");
+  EXPECT_HAS(refused([](auto& json) { json["runs"][0]["step_milliseconds"] = nullptr; }), "impossible times");
+  EXPECT_HAS(error_of([&] { read_results(directory.path()); }), "give the results.json");  // and no endless device
+  EXPECT_HAS(error_of([&] { read_results("/dev/zero"); }), "give the results.json");
+}
+
 TEST_F(ResultsFile, RefusesWhatIsNone) {
   EXPECT_HAS(error_of([&] { read_results(directory / "none.json"); }), "none.json");
   test::write_file(file, "{");

@@ -244,6 +244,13 @@ TEST(Trainer, WithoutKeepBestOnlyDueCheckpointsAreWritten) {
   EXPECT_EQ(names, (std::vector<std::string>{"step_00000015", "step_00000030", "step_00000040"}));
 }
 
+TEST(Trainer, KeepsNoCheckpointWhereNoneIsWanted) {
+  const TempDirectory dir;
+  EXPECT_EQ(train_tiny(dir / "run", rising_with({"train.keep_checkpoints=0"})), RunEnd::finished);
+  EXPECT_TRUE(std::filesystem::is_empty(dir / "run/checkpoints"));
+  EXPECT_TRUE(std::filesystem::exists(dir / "run/summary.json"));
+}
+
 TEST(Trainer, StopsWhenPatienceIsOut) {
   const TempDirectory dir;
   const auto overrides = rising_with({"train.patience=3"});

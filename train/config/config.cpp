@@ -29,7 +29,9 @@ void TrainOptions::fields(Fields& f) {
   f("checkpoint_every", checkpoint_every,
     {.doc = "steps between two checkpoints; 0: only at the end, but for keep_best", .unit = "steps", .min = 0});
   f("keep_checkpoints", keep_checkpoints,
-    {.doc = "newest checkpoints to keep, besides the best one", .unit = "checkpoints", .min = 1});
+    {.doc = "newest checkpoints to keep, besides the best one; 0: none is written, and the run cannot be resumed",
+     .unit = "checkpoints",
+     .min = 0});
   f("keep_best", keep_best,
     {.doc = "write a checkpoint whenever a validation loss is the lowest measured so far; false: the best one is the "
             "best of those that were due"});

@@ -68,7 +68,7 @@ Row make_row(const Results& results, const Table& table, std::size_t variant) {
   const std::vector<double> losses = losses_of(row.units);
   row.mean = losses.empty() ? infinity : mean(losses);
   const std::optional<double> optimum = results.workloads[table.workload].optimum;
-  row.solved = optimum && row.mean - *optimum <= solved_excess;
+  row.solved = optimum && row.mean >= *optimum && row.mean - *optimum <= solved_excess;
   if (row.diverged == 0 && losses.size() >= 2) {
     row.deviation = standard_deviation(losses);
     row.interval = mean_interval(losses, 1.0 - results.level);

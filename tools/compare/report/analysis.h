@@ -123,7 +123,7 @@ struct Sensitivity {
 /// What tuning chose for a variant on a workload in a study, and how sure that choice was.
 struct ChosenSetting {
   const Tuned* tuned = nullptr;
-  double tuned_loss = 0.0;                // mean over its tuning runs
+  std::optional<double> tuned_loss;       // mean over its tuning runs
   std::optional<double> reported_loss;    // mean over its reported runs at the tuned budget; infinite: one diverged
   std::optional<double> runner_up;        // how much more the next best setting lost, on the seeds that both have
   std::optional<double> runner_up_error;  // standard error of that; none with one seed

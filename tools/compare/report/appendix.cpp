@@ -34,10 +34,11 @@ Section settings_section(const Results& results, const Analysis& analysis) {
     if (results.studies > 1) cells.push_back(fmt::format("{}", tuned.study + 1));
     cells.push_back(or_dash(settings(tuned.axes)));
     cells.push_back(fmt::format("{}", tuned.trials));
-    cells.push_back(fixed(choice.tuned_loss, digits));
+    cells.push_back(choice.tuned_loss ? fixed(*choice.tuned_loss, digits) : "–");
     cells.push_back(choice.reported_loss ? fixed(*choice.reported_loss, digits) : "–");
-    const bool comparable = choice.reported_loss && std::isfinite(*choice.reported_loss - choice.tuned_loss);
-    cells.push_back(comparable ? difference(*choice.reported_loss - choice.tuned_loss, digits) : "–");
+    const bool both = choice.reported_loss && choice.tuned_loss;
+    const double gap = both ? *choice.reported_loss - *choice.tuned_loss : 0.0;
+    cells.push_back(both && std::isfinite(gap) ? difference(gap, digits) : "–");
     cells.push_back(choice.runner_up ? Cell(difference(*choice.runner_up, digits) +
                                                 (choice.runner_up_error ? " ± " + fixed(*choice.runner_up_error, digits)
                                                                         : std::string()),
@@ -84,6 +85,7 @@ Section run_section(const Results& results, const Analysis& analysis) {
   for (const Stage stage : {Stage::report, Stage::tune}) {
     Grid grid{.columns = {{variant_noun(results), false},
                           {"workload", false},
+                          {"study"},
                           {"budget"},
                           {"seed"},
                           {"settings", false},
@@ -101,6 +103,7 @@ Section run_section(const Results& results, const Analysis& analysis) {
       const Point last = run.points.empty() ? Point{} : run.points.back();
       std::vector<Cell> cells{name_of(results, run),
                               results.workloads[run.workload].name,
+                              fmt::format("{}", run.study + 1),
                               significant_digits(run.budget),
                               fmt::format("{}", run.seed),
                               settings(run.axes),
@@ -131,8 +134,9 @@ Section method_section(const Results& results, const Analysis& analysis) {
       .title = "Method",
       .blocks = {Bullets{{
           fmt::format("Tuned on the seeds {}; reported on the seeds {}. Seed k gives every {} the same initial "
-                      "weights and the same batches, so differences are taken seed by seed.",
-                      seeds(results.tune_seeds), seeds(results.report_seeds), variant_noun(results)),
+                      "weights and the same batches, so differences are taken {} by {}.",
+                      seeds(results.tune_seeds), seeds(results.report_seeds), variant_noun(results),
+                      results.studies > 1 ? "study" : "seed", results.studies > 1 ? "study" : "seed"),
           fmt::format(
               "Claims: the differences of all {} of {}s, over all workloads and budgets, are tested as one family. A "
               "pair "

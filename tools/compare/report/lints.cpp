@@ -121,34 +121,34 @@ class Finder {
 
   /// Best values that may not be the best there are: a line per variant.
   void edges() {
-    struct Edge {
-      std::size_t studies = 0;
-      std::vector<std::string> keys;
-    };
-    std::map<std::size_t, std::map<std::pair<std::size_t, double>, Edge>> open;  // by variant, then workload and budget
+    using Place = std::tuple<std::size_t, double, std::string>;  // workload, budget and key
+    std::map<std::size_t, std::map<Place, std::size_t>> open;    // by variant: studies
     for (const Tuned& tuned : results_.tuned) {
-      if (tuned.on_edge.empty()) continue;
-      Edge& edge = open[tuned.variant][{tuned.workload, tuned.budget}];
-      ++edge.studies;
-      for (const std::string& key : tuned.on_edge) {
-        if (std::ranges::count(edge.keys, key) == 0) edge.keys.push_back(key);
-      }
+      for (const std::string& key : tuned.on_edge) ++open[tuned.variant][{tuned.workload, tuned.budget, key}];
     }
     for (const auto& [which, places] : open) {
       std::map<Severity, std::vector<std::string>> where;
-      for (const auto& [place, edge] : places) {
-        const bool in_most = 2 * edge.studies > results_.studies;
-        where[in_most ? Severity::error : Severity::warning].push_back(
-            fmt::format("{} on {}{}", listing(edge.keys), tuning_name(results_, place.first, place.second),
-                        results_.studies > 1 ? fmt::format(" in {} of {} studies", edge.studies, results_.studies) : ""));
+      for (const auto& [place, studies] : places) {
+        const auto& [workload, budget, key] = place;
+        where[edge_severity(studies)].push_back(
+            fmt::format("{} on {}{}", key, tuning_name(results_, workload, budget),
+                        results_.studies > 1 ? fmt::format(" ({} of {} studies)", studies, results_.studies) : ""));
       }
       for (const auto& [severity, what] : where) {
         add(severity,
-            "The best value of {0} lies at the edge of what was tried for {1}: better ones may lie beyond, so {0} may be "
-            "better than shown. Widen the grid there, or raise tune.max_trials.",
-            variant(which), fmt::format("{}", fmt::join(what, "; ")));
+            "{0}, best at the edge of what was tried: {1}. Better values may lie beyond, so it may be better than "
+            "shown. {2}",
+            variant(which), listing(what),
+            results_.in_boxes ? "Widen the box there." : "Widen the grid there, or raise tune.max_trials.");
       }
     }
+  }
+
+  /// A point of a box is near its edge by chance: in one study of ten, for each axis.
+  Severity edge_severity(std::size_t studies) const {
+    const bool in_most = 2 * studies > results_.studies;
+    if (!results_.in_boxes) return in_most ? Severity::error : Severity::warning;
+    return in_most ? Severity::warning : Severity::note;
   }
 
   void given_rates() {
@@ -323,25 +323,35 @@ class Finder {
                              : "Several studies (tune.studies) would count that as spread.");
   }
 
-  /// What the tests could have found.
+  /// "soap (seen 1.02×, detectable 1.21×)".
+  std::string power_of(const Row& row) const {
+    const Contrast& c = *row.contrast;
+    const std::string detectable = c.on_excess ? factor(c.detectable) : significant_digits(c.detectable, 2);
+    const std::string seen = c.on_excess && row.excess_ratio ? factor(row.excess_ratio->ratio)
+                                                             : significant_digits(std::abs(c.difference), 2);
+    return fmt::format("{} (seen {}, detectable {})", variant(row.variant), seen, detectable);
+  }
+
+  /// What the tests could have found: a line per table.
   void power() {
-    const std::string unit = results_.studies > 1 ? "study" : "seed";
     for (const Table& table : analysis_.tables) {
+      std::vector<std::string> open;
+      std::size_t least_units = 0;
       for (const Row& row : table.rows) {
-        if (!row.contrast || row.contrast->verdict != Contrast::Verdict::open || row.diverged > 0) continue;
-        const Contrast& c = *row.contrast;
-        const std::string units =
-            c.units == 1 ? "1 " + unit : fmt::format("{} {}", c.units, unit == "study" ? "studies" : "seeds");
-        const std::string would = c.on_excess ? fmt::format("a ratio of excess losses of {}", factor(c.detectable))
-                                              : fmt::format("a difference of {}", significant_digits(c.detectable, 2));
-        const std::string seen = c.on_excess && row.excess_ratio ? factor(row.excess_ratio->ratio)
-                                                                 : significant_digits(std::abs(c.difference), 2);
-        add(Severity::note,
-            "{} against {} on {}: not distinguishable. With {} and this spread, {} or more would have been found with "
-            "a "
-            "probability of 80% at least; the one seen is {}.",
-            variant(row.variant), variant(results_.baseline), place(table), units, would, seen);
+        const bool shown = row.contrast && row.contrast->verdict == Contrast::Verdict::open && row.diverged == 0 &&
+                           std::isfinite(row.contrast->difference);
+        if (!shown) continue;
+        least_units = open.empty() ? row.contrast->units : std::min(least_units, row.contrast->units);
+        open.push_back(power_of(row));
       }
+      if (open.empty()) continue;
+      const std::string units = results_.studies > 1
+                                    ? (least_units == 1 ? "1 study" : fmt::format("{} studies", least_units))
+                                    : count(least_units, "seed");
+      add(Severity::note,
+          "{}, not distinguishable from {}: {}. That much or more would have been found with a probability of 80% at "
+          "least, with {} and this spread.",
+          place(table), variant(results_.baseline), fmt::format("{}", fmt::join(open, "; ")), units);
     }
     if (results_.studies > 1 && results_.studies < few_studies) {
       add(Severity::note,

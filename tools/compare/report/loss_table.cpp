@@ -29,7 +29,9 @@ std::string detectable_text(const Contrast& c, int digits) {
 /// What is tested, with its interval: a ratio of excess losses, or a difference.
 std::string tested_text(const Row& row, int digits) {
   if (row.excess_ratio) {
-    return fmt::format("{} {}", factor(row.excess_ratio->ratio), factor_interval(row.excess_ratio->interval));
+    const int shown = ratio_decimals(row.excess_ratio->interval);
+    return fmt::format("{} {}", factor(row.excess_ratio->ratio, shown),
+                       factor_interval(row.excess_ratio->interval, shown));
   }
   if (!row.contrast || std::isnan(row.contrast->difference)) return "–";
   return fmt::format("{} {}", difference(row.contrast->difference, digits),

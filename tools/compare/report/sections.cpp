@@ -108,7 +108,7 @@ class PageBuilder {
   }
 
   void sensitivity() {
-    if (analysis_.sensitivities.empty()) return;
+    if (analysis_.sensitivities.empty() || results_.in_boxes) return;  // in a box, no rate has its points to itself
     Section& s = section("Sensitivity to the learning rate");
     s.blocks.push_back(
         Paragraph{"From the tuning runs, each rate at the best of the other settings tried with it. A cross at the "
@@ -160,9 +160,10 @@ class PageBuilder {
 
   /// Why there are no seconds.
   std::string without_seconds() const {
-    return analysis_.timed ? ""
-                           : " Seconds are not reported: they compare only where every run had cores of its own on one "
-                             "machine.";
+    return analysis_.timed
+               ? ""
+               : " Seconds are not reported: they compare only where every run had cores of its own, on one "
+                 "kind of processor.";
   }
 
   /// The median and, where it differs, the range over seeds.
@@ -199,7 +200,8 @@ class PageBuilder {
       const Workload& w = workload(table);
       if (!w.target) continue;
       const std::string target = w.target_is_accuracy ? accuracy_text(*w.target) : fixed(*w.target, 4);
-      const std::string source = fmt::format("{}: {}, {}{}", w.name, target, w.target_source, evaluation_text(table));
+      const std::string source = fmt::format("{}: {}, {}{}", w.name, target, w.target_source,
+                                             evaluation_text(recipe_table(analysis_, table.workload)));
       if (std::ranges::find(sources.items, source) == sources.items.end()) sources.items.push_back(source);
       const auto get = [](const Row& row, Effort effort) {
         return row.median_to_target[static_cast<std::size_t>(effort)];

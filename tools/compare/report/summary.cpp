@@ -33,6 +33,9 @@ class SummaryBuilder {
     blocks.push_back(matrix());
     blocks.push_back(Paragraph{matrix_key()});
     blocks.push_back(Paragraph{scope()});
+    if (std::ranges::any_of(results_.tuned, [](const Tuned& tuned) { return tuned.budget != 1.0; })) {
+      blocks.push_back(Paragraph{"Settings were tuned anew at every budget, and are those of that budget."});
+    }
     if (kept_at_other_budgets()) {
       blocks.push_back(Paragraph{
           "Settings were tuned at the budget 1 and kept at the others: what is claimed there is of these settings, "
@@ -64,7 +67,7 @@ class SummaryBuilder {
 
   /// A sign for each verdict, so that colour is not needed.
   static const char* sign_of(const Row& row) {
-    if (!row.contrast) return row.diverged > 0 ? "✕" : "?";
+    if (!row.contrast) return row.diverged > 0 ? "✕" : "–";
     switch (row.contrast->verdict) {
       case Contrast::Verdict::lower: return "▼";
       case Contrast::Verdict::higher: return "▲";
@@ -78,10 +81,10 @@ class SummaryBuilder {
   Cell matrix_cell(const Table& table, std::size_t which) const {
     const Row& row = table.row_of(which);
     if (row.losses.empty()) return {"no runs", Tone::bad};
-    if (which == results_.baseline) return {fixed(row.mean, 3), Tone::quiet};
+    if (which == results_.baseline) return {row.diverged > 0 ? "✕" : fixed(row.mean, 3), Tone::quiet};
     std::string size;
     if (row.excess_ratio) {
-      size = " " + factor(row.excess_ratio->ratio);
+      size = " " + factor(row.excess_ratio->ratio, ratio_decimals(row.excess_ratio->interval));
     } else if (row.contrast && std::isfinite(row.contrast->difference)) {
       size = " " + difference(row.contrast->difference, std::min(decimals_of(table), 4));
     }
@@ -121,7 +124,8 @@ class SummaryBuilder {
     return fmt::format(
         "Against {}, whose mean loss is shown: ▼ lower, ▲ higher final loss; · not distinguishable; ≈ equivalent; ✓ "
         "both "
-        "at the best possible loss; ✕ runs diverged. With × the ratio of excess losses, else the difference in nats.",
+        "at the best possible loss; ✕ runs diverged; – not tested. With × the ratio of excess losses, else the "
+        "difference in nats.",
         baseline_);
   }
 
@@ -190,6 +194,9 @@ class SummaryBuilder {
   /// What the claims are about.
   std::string scope() const {
     const std::string seeds = count(results_.report_seeds.size() / std::max<std::size_t>(1, results_.studies), "seed");
+    if (std::ranges::none_of(results_.runs, [](const Run& run) { return run.stage == Stage::report; })) {
+      return "No run of the settings found has ended yet: nothing is claimed.";
+    }
     if (results_.studies > 1) {
       return fmt::format(
           "Every {} was tuned anew in each of {} studies, with seeds of its own, and the settings found were run on {} "

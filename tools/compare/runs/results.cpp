@@ -7,9 +7,11 @@
 #include <cmath>
 #include <concepts>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string_view>
 #include <type_traits>
 
@@ -25,8 +27,8 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view stage_names[] = {"tune", "report"};
 /// Not in results of before there were studies.
-constexpr std::string_view later_keys[] = {"studies", "study",  "unlike", "initial_weights", "batches",
-                                           "device",  "margin", "vocab",  "tuned_at",        "own_cores"};
+constexpr std::string_view later_keys[] = {"studies", "study", "unlike",   "initial_weights", "batches", "device",
+                                           "margin",  "vocab", "tuned_at", "own_cores",       "in_boxes"};
 constexpr std::string_view status_names[] = {"done", "diverged", "failed"};
 
 /// S or const S.
@@ -99,6 +101,7 @@ void members(Is<Results> auto& r, const auto& visit) {
   visit("margin", r.margin);
   visit("variants", r.variants);
   visit("workloads", r.workloads);
+  visit("in_boxes", r.in_boxes);
   visit("studies", r.studies);
   visit("tune_seeds", r.tune_seeds);
   visit("report_seeds", r.report_seeds);
@@ -238,6 +241,44 @@ void check_places(const Results& results, const fs::path& file) {
   check(std::ranges::all_of(results.runs, known), "runs");
 }
 
+/// Refuses what no comparison writes, so that the report need not.
+void check_values(const Results& results, const fs::path& file) {
+  const auto check = [&](bool ok, const std::string& what) {
+    if (!ok) throw InputError(fmt::format("{}: {}; are these results of `monge compare`?", file.string(), what));
+  };
+  const auto finite = [](const std::optional<double>& x) { return !x || std::isfinite(*x); };
+  check(results.level > 0.0 && results.level < 1.0,
+        fmt::format("level is {}, allowed: between 0 and 1", results.level));
+  check(results.margin >= 0.0 && std::isfinite(results.margin), fmt::format("margin is {}", results.margin));
+  constexpr std::size_t most_studies = 1000;
+  check(results.studies >= 1 && results.studies <= most_studies, fmt::format("studies is {}", results.studies));
+  std::set<std::string> names;
+  for (const Variant& v : results.variants) {
+    check(!v.name.empty() && names.insert(v.name).second, fmt::format("a variant is called '{}'", v.name));
+  }
+  for (const Workload& w : results.workloads) {
+    check(!w.budgets.empty() && w.budgets.front() > 0.0 && std::isfinite(w.budgets.back()) &&
+              std::ranges::adjacent_find(w.budgets, std::greater_equal{}) == w.budgets.end(),
+          fmt::format("budgets of {} are [{}], allowed: rising numbers", w.name, fmt::join(w.budgets, ", ")));
+    check(finite(w.optimum) && finite(w.target), fmt::format("optimum or target of {} is not finite", w.name));
+  }
+  for (const Tuned& t : results.tuned) {
+    check(t.study < results.studies && t.budget > 0.0 && std::isfinite(t.budget), "a tuned setting is of no study");
+  }
+  for (const Run& r : results.runs) {
+    check(r.study < results.studies && r.budget > 0.0, fmt::format("run {} is of no study", r.hash));
+    check(r.step_milliseconds >= 0.0 && std::isfinite(r.step_milliseconds) && r.state_bytes >= 0 &&
+              r.passes_per_step > 0.0 && std::isfinite(r.passes_per_step),
+          fmt::format("run {} has impossible times or bytes", r.hash));
+    check(std::ranges::all_of(r.points,
+                              [](const Point& p) {
+                                return p.step >= 0 && p.seconds >= 0.0 && std::isfinite(p.seconds) &&
+                                       p.forward_backwards >= 0.0 && std::isfinite(p.forward_backwards);
+                              }),
+          fmt::format("run {} has an impossible point", r.hash));
+  }
+}
+
 }  // namespace
 
 void write_results(const Results& results, const fs::path& file) {
@@ -245,13 +286,17 @@ void write_results(const Results& results, const fs::path& file) {
 }
 
 Results read_results(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) throw InputError(fmt::format("cannot read '{}'; give the results.json of `monge compare`", file.string()));
+  std::error_code unknown;
+  std::ifstream in;
+  if (fs::is_regular_file(file, unknown)) in.open(file, std::ios::binary);
+  if (!in.is_open())
+    throw InputError(fmt::format("cannot read '{}'; give the results.json of `monge compare`", file.string()));
   const Json json = parse_json(std::string(std::istreambuf_iterator<char>(in), {}));
   if (json.is_discarded()) throw InputError(fmt::format("{}: this is no JSON", file.string()));
   Results results;
   from_json(JsonValue{json, "", file}, results);
   check_places(results, file);
+  check_values(results, file);
   return results;
 }
 

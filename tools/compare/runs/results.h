@@ -78,6 +78,7 @@ struct Results {
   double margin = 0.0;       // nats per token: smaller differences are of no interest; 0: none
   std::vector<Variant> variants;
   std::vector<Workload> workloads;
+  bool in_boxes = false;                               // tuned by points in boxes, not by coordinates
   std::size_t studies = 1;                             // how often everything was tuned, with seeds of its own
   std::vector<std::int64_t> tune_seeds, report_seeds;  // of all studies
   std::vector<Tuned> tuned;

@@ -1,6 +1,9 @@
 #include "tools/compare/runs/runs.h"
 
+#include <unistd.h>
+
 #include <cmath>
+#include <cstdlib>
 #include <deque>
 #include <fstream>
 #include <iterator>
@@ -47,6 +50,17 @@ std::string quoted(const std::string& word) {
 }
 
 constexpr const char* error_file = "error.txt";  // train/folder/run_folder.h
+
+/// As execvp finds it.
+bool is_program(const std::string& word) {
+  if (word.find('/') != std::string::npos) return ::access(word.c_str(), X_OK) == 0;
+  const char* path = std::getenv("PATH");
+  std::istringstream folders(path == nullptr ? "/bin:/usr/bin" : path);
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    if (::access((fs::path(folder) / word).c_str(), X_OK) == 0) return true;
+  }
+  return false;
+}
 
 /// What the run printed when it failed.
 std::string read_error(const fs::path& run) {
@@ -122,6 +136,9 @@ std::int64_t threads_of(const std::string& config) {
 Runs::Runs(fs::path folder, RunsOptions options) : folder_(std::move(folder)), options_(std::move(options)) {
   std::istringstream words(options_.launcher);
   for (std::string word; words >> word;) launcher_.push_back(word);
+  if (!launcher_.empty() && !is_program(launcher_.front())) {
+    throw InputError(fmt::format("launcher: there is no program '{}' on the PATH", launcher_.front()));
+  }
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error) throw InputError(fmt::format("--out: cannot write to '{}': {}", folder_.string(), error.message()));
@@ -258,9 +275,9 @@ bool Runs::poll() {
 void Runs::finish(const std::string& hash, int code) {
   if (fs::exists(path(hash) / "summary.json")) return;  // result() reads it
   const std::string end = code > 128 ? fmt::format("signal {}", code - 128) : fmt::format("exit code {}", code);
-  results_[hash] = {.status = Run::Status::failed,
-                    .message = fmt::format("{}: {}", end, last_lines(path(hash, ".log"))),
-                    .final_loss = infinity};
+  std::string said = fs::exists(path(hash) / error_file) ? read_error(path(hash)) : last_lines(path(hash, ".log"));
+  if (said.empty()) said = "it printed nothing";
+  results_[hash] = {.status = Run::Status::failed, .message = fmt::format("{}: {}", end, said), .final_loss = infinity};
 }
 
 }  // namespace monge::compare

@@ -63,9 +63,14 @@ std::vector<std::string> edges_of_box(const std::vector<Axis>& axes, const Setti
   std::vector<std::string> edges;
   for (std::size_t a = 0; a < axes.size(); ++a) {
     if (axes[a].values.size() < 2) continue;  // one value spans nothing
-    const double share = share_of(axes[a], setting[a]);
-    const bool at_zero = axes[a].values.front() == 0.0;
-    if ((share < outermost && !at_zero) || share > 1.0 - outermost) edges.push_back(axes[a].key);
+    const Axis& axis = axes[a];
+    // A whole number stands for all that are rounded to it.
+    const double around = axis.whole ? 0.5 : 0.0;
+    const double from = std::max(axis.values.front(), setting[a] - around),
+                 to = std::min(axis.values.back(), setting[a] + around);
+    const bool at_zero = axis.values.front() == 0.0;
+    if ((share_of(axis, to) < outermost && !at_zero) || share_of(axis, from) > 1.0 - outermost)
+      edges.push_back(axis.key);
   }
   return edges;
 }

@@ -336,8 +336,8 @@ std::vector<std::int64_t> Comparison::report_seeds(std::size_t study) const {
   return count_from(tuning_seeds(study, 0).front() + most_tuning_seeds, options_.report.seeds);
 }
 
-std::uint64_t Comparison::box_shift(std::size_t study) const {
-  return static_cast<std::uint64_t>(options_.seeds.first + seeds_of_study * static_cast<std::int64_t>(study));
+std::uint64_t Comparison::box_shift(std::size_t study, std::size_t variant) const {
+  return static_cast<std::uint64_t>(tuning_seeds(study, variant).front());
 }
 
 const RunConfig& Comparison::config(const PlannedRun& run) {
@@ -374,7 +374,7 @@ RunConfig Comparison::resolve(const PlannedRun& run) {
   }
   if (recipe.train.threads == 0) override_with(fmt::format("train.threads={}", threads_));
   // A run leaves its curve and its summary, no model.
-  for (const char* text : {"train.checkpoint_every=0", "train.keep_checkpoints=1", "train.keep_best=false",
+  for (const char* text : {"train.checkpoint_every=0", "train.keep_checkpoints=0", "train.keep_best=false",
                            "train.patience=0", "train.sample_tokens=0"}) {
     override_with(text);
   }

@@ -146,8 +146,8 @@ class Comparison {
   std::vector<std::int64_t> tuning_seeds(std::size_t study, std::size_t variant) const;
   std::vector<std::int64_t> final_seeds(std::size_t study, std::size_t variant) const;
   std::vector<std::int64_t> report_seeds(std::size_t study) const;
-  /// Which points of a box a study tries (box.h).
-  std::uint64_t box_shift(std::size_t study) const;
+  /// Which points of a box a study tries (box.h): the same for all variants.
+  std::uint64_t box_shift(std::size_t study, std::size_t variant) const;
 
   /// A tuning run of the first values on all axes.
   PlannedRun first_run(std::size_t variant, std::size_t workload) const;

@@ -32,7 +32,7 @@ class Tuning {
   void search(const FinishedRuns& finished) {
     const auto most = static_cast<std::size_t>(comparison_.options().tune.max_trials);
     if (in_a_box()) {
-      for (const Setting& setting : box_settings(axes_, most, comparison_.box_shift(study_), allowed_)) {
+      for (const Setting& setting : box_settings(axes_, most, comparison_.box_shift(study_, variant_), allowed_)) {
         if (!dropped_) try_setting(setting, finished);
       }
     } else {

@@ -55,7 +55,8 @@ struct MarkdownWriter {
     out += fmt::format("{}:\n\n{}\n{}\n{}\n\n", escaped(listing.title), fence, listing.text, fence);
   }
   void operator()(const Grid& grid) {
-    if (!grid.caption.empty()) out += fmt::format("**{}**\n\n", escaped(grid.caption));
+    const std::string& caption = grid.caption.empty() ? grid.fold : grid.caption;
+    if (!caption.empty()) out += fmt::format("**{}**\n\n", escaped(caption));
     for (const Column& column : grid.columns) out += fmt::format("| {} ", escaped(column.title));
     if (!grid.details.empty()) out += "| details ";
     out += "|\n";

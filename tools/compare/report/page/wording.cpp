@@ -55,11 +55,29 @@ std::string percent(double share) { return fmt::format("{}%", significant_digits
 
 std::string accuracy_text(double share) { return fmt::format("{:.2f}%", std::floor(1e4 * share + 1e-9) / 100.0); }
 
-std::string factor(double value) { return std::isinf(value) ? "∞" : fmt::format("{:.2f}×", value); }
+std::string factor(double value, int decimals) {
+  constexpr double most = 1000.0;
+  if (std::isinf(value)) return "∞";
+  return value > most ? fmt::format("more than {:.0f}×", most) : fmt::format("{:.{}f}×", value, decimals);
+}
 
-std::string factor_interval(const Interval& interval) {
-  const auto end = [](double x) { return std::isinf(x) ? std::string("∞") : fmt::format("{:.2f}", x); };
+std::string factor_interval(const Interval& interval, int decimals) {
+  const auto end = [decimals](double x) {
+    return std::isinf(x) ? std::string("∞") : fmt::format("{:.{}f}", x, decimals);
+  };
   return fmt::format("[{}, {}]", end(interval.low), end(interval.high));
+}
+
+int ratio_decimals(const Interval& interval) {
+  constexpr int least = 2, most = 5;
+  const auto looks_like_one = [](double x, int decimals) {
+    return x != 1.0 && std::abs(x - 1.0) < 0.5 * std::pow(10.0, -decimals);
+  };
+  int decimals = least;
+  while (decimals < most && (looks_like_one(interval.low, decimals) || looks_like_one(interval.high, decimals))) {
+    ++decimals;
+  }
+  return decimals;
 }
 
 std::string duration(double seconds) {

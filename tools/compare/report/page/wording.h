@@ -33,10 +33,12 @@ std::string p_value(double p);
 std::string percent(double share);
 /// "99.02%"; never rounded up to "100.00%".
 std::string accuracy_text(double share);
-/// "1.21×"; "∞".
-std::string factor(double value);
+/// "1.21×"; "∞"; from a thousand on "more than 1000×".
+std::string factor(double value, int decimals = 2);
 /// "[1.10, 1.30]"; "∞" for an end that is infinite.
-std::string factor_interval(const Interval& interval);
+std::string factor_interval(const Interval& interval, int decimals = 2);
+/// Decimals, two at least, that show whether an interval of a ratio excludes one.
+int ratio_decimals(const Interval& interval);
 /// "12.3 s", "4.1 min", "2.05 h"; "not reached" when infinite.
 std::string duration(double seconds);
 /// "1,200"; "not reached" when infinite.
