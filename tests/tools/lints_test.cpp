@@ -147,7 +147,7 @@ TEST(Lints, OfRuns) {
   for (compare::Run& run : results.runs) {
     if (run.variant == 1 && run.workload == 1 && run.seed == 4) run.final_loss += 0.2;
   }
-  expect_only(results, Severity::warning, "1 run of v1 on x does not fit the others, whose median is ");
+  expect_only(results, Severity::warning, "1 run of v1 on x out of line with the others, whose median is ");
   expect_only(results, Severity::warning, ": seed 4 (");
 
   results = fair();

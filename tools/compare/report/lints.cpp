@@ -298,7 +298,8 @@ class Finder {
     std::vector<std::string> named;
     for (const std::size_t i : out) named.push_back(fmt::format("{} ({})", seeds[i], fixed(losses[i], 4)));
     add(Severity::warning,
-        "{} of {} on {} does not fit the others, whose median is {}: seed {}. Means and intervals lean on such a run; "
+        "{} of {} on {} out of line with the others, whose median is {}: seed {}. Means and intervals lean on such a "
+        "run; "
         "look "
         "at it, and at the single {} in the plot.",
         count(out.size(), "run"), variant(row.variant), place(table), fixed(median(losses), 4), listing(named),
