@@ -300,7 +300,8 @@ TEST_F(CompareTest, OtherFoldersAreCarried) {
   ASSERT_EQ(program.run(part + "two seeds.first=5").code, 0);  // runs that no one asks for
   const test::Result taken = program.run(whole + " --carry one/results.json --carry two/results.json report.seeds=2");
   ASSERT_EQ(taken.code, 0) << taken.err;
-  EXPECT_EQ(taken.err, "");
+  EXPECT_EQ(taken.err.find("one/results.json"), std::string::npos) << taken.err;
+  EXPECT_HAS(taken.err, "note: --carry two/results.json: none of its 14 runs is asked for here");
   const auto of_one = results("one").runs, of_two = results("two").runs, of_whole = results("whole").runs;
   std::size_t carried = 0;
   for (const compare::Run& run : of_whole) {
@@ -376,9 +377,14 @@ TEST_F(CompareTest, OthersCanMakeTheRuns) {
   write_comparison("20");
   ASSERT_EQ(program.run("compare c.yaml --out whole").code, 0);
   ASSERT_EQ(program.run("compare c.yaml --out launched 'launcher=env MONGE_TEST_LAUNCHER=1'").code, 0);
-  EXPECT_EQ(program.run("compare c.yaml --out none launcher=/no/such/program").code, 0);
+  const test::Result broken = program.run("compare c.yaml --out none launcher=false");
+  EXPECT_EQ(broken.code, 3);
+  EXPECT_HAS(broken.err, "runs failed; the report says why");
   EXPECT_FALSE(results("none").runs.empty());
-  for (const compare::Run& run : results("none").runs) EXPECT_EQ(run.status, Status::failed);
+  for (const compare::Run& run : results("none").runs) {
+    EXPECT_EQ(run.status, Status::failed);
+    EXPECT_EQ(run.message, "exit code 1: it printed nothing");
+  }
 
   make_planned("c.yaml", "it's planned");
   const Results whole = results("whole");
@@ -409,7 +415,7 @@ TEST_F(CompareTest, ARunThatFailsIsRecordedAndTheOthersGoOn) {
              "variants: {a: {}, b: {optimizer: {groups: [{match: nothing}]}}}\n");
   const test::Result end = program.run("compare c.yaml --out out");
   EXPECT_EQ(end.code, 3);
-  EXPECT_HAS(end.err, "monge: 1 of 6 runs failed; the report says why");
+  EXPECT_HAS(end.err, "monge: 1 of 7 runs failed; the report says why");
   std::size_t failed = 0;
   for (const compare::Run& run : results("out").runs) {
     if (run.variant == 0) {
@@ -450,7 +456,7 @@ TEST_F(CompareTest, ARunThatFailsForOthersIsNotAskedForAgain) {
   EXPECT_HAS(program.run("compare c.yaml --out out --plan").out, failed->hash);
   last = make_planned("c.yaml", "out");
   EXPECT_TRUE(fs::exists(error));
-  ASSERT_EQ(program.run("compare c.yaml --out out").code, 0);
+  ASSERT_EQ(program.run("compare c.yaml --out out").code, 3);
   EXPECT_FALSE(fs::exists(error)) << "a comparison that makes its runs itself tries anew";
 }
 
@@ -512,6 +518,14 @@ TEST_F(CompareTest, WrongInputIsOneErrorBeforeAnythingRuns) {
   EXPECT_EQ(program.run("compare none.yaml --out out").code, 2);
   EXPECT_EQ(program.run("compare c.yaml --out /proc/monge").code, 2);
   EXPECT_EQ(program.run("compare --help").code, 0);
+}
+
+TEST_F(CompareTest, APlanOfManyRunsCanBeStopped) {
+  const int status = std::system(fmt::format("cd '{}' && timeout --preserve-status -s INT -k 20 3 '{}/monge' compare "
+                                             "c.yaml --out out tune.studies=1000 tune.seeds=50 --plan >/dev/null 2>&1",
+                                             program.path().string(), MONGE_BINARY_DIR)
+                                     .c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 130);
 }
 
 TEST_F(CompareTest, OneComparisonAtATimeWorksInAFolder) {
