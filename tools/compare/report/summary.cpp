@@ -123,8 +123,7 @@ class SummaryBuilder {
   std::string matrix_key() const {
     return fmt::format(
         "Against {}, whose mean loss is shown: ▼ lower, ▲ higher final loss; · not distinguishable; ≈ equivalent; ✓ "
-        "both "
-        "at the best possible loss; ✕ runs diverged; – not tested. With × the ratio of excess losses, else the "
+        "both at the best possible loss; ✕ runs diverged; – not tested. With × the ratio of excess losses, else the "
         "difference in nats.",
         baseline_);
   }
@@ -152,7 +151,7 @@ class SummaryBuilder {
       });
       if (everywhere) names.push_back(variant(i));
     }
-    return names.empty() ? "" : fmt::format(" Not distinguishable anywhere: {}.", listing(names));
+    return names.empty() ? "" : fmt::format("Not distinguishable anywhere: {}.", listing(names));
   }
 
   /// "Lower final loss than adamw: muon (a and b) and soap (a)."
@@ -182,7 +181,8 @@ class SummaryBuilder {
     if (few_tables()) {
       say("Not distinguishable", is(Contrast::Verdict::open), text);
     } else {
-      text += indistinct_everywhere();
+      const std::string indistinct = indistinct_everywhere();
+      text += (text.empty() || indistinct.empty() ? "" : " ") + indistinct;
     }
     say(
         "Not tested", [](const Row& row) { return !row.contrast && !row.losses.empty(); }, text);
