@@ -323,6 +323,13 @@ std::size_t count_of(const std::string& text, const std::string& part) {
   return count;
 }
 
+TEST(ReportTest, RunsThatTookNoStepHaveNoCurves) {
+  NEEDS_GNUPLOT();
+  Results results = test::planted({0.0, 0.1}, 3, 1);
+  for (compare::Run& run : results.runs) run.points = {{.val_loss = run.final_loss}};
+  EXPECT_EQ(nesting_fault(html_of(results)), "");
+}
+
 TEST(ReportTest, ThirtyVariantsHaveAReport) {
   NEEDS_GNUPLOT();
   std::vector<double> shifts;

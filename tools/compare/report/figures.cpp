@@ -273,7 +273,8 @@ Plot curve_plot(const Results& results, const Table& table, const std::vector<Cu
     lines.push_back(fmt::format("${} using 1:2 every {}::{} with points {} notitle", name, every, series * 2 % every,
                                 line_style(series)));
   }
-  if (lines.empty() || (excess && !std::isfinite(low))) return {};  // nothing is above the optimum
+  const bool above_optimum = !excess || std::isfinite(low);
+  if (lines.empty() || !above_optimum || end <= 0.0) return {};  // an axis of no length has no plot
   drawing.layers.insert(drawing.layers.end(), lines.begin(), lines.end());
   drawing.setup = fmt::format("set xlabel {}\nset ylabel {}\nset xrange [0:{}]\n", plot_text(effort_name(effort)),
                               plot_text(excess ? "excess validation loss, nats" : "validation loss, nats"), end);
