@@ -121,7 +121,7 @@ Var attention(const Var& qkv, const AttentionSpec& spec) {
   const Tensor constants = constant({heads, tokens, tokens}, qkv, [&](std::int64_t i) {
     const std::int64_t key = i % tokens, query = i / tokens % tokens, head = i / (tokens * tokens);
     if (spec.causal && key > query) return -1e30;
-    return slopes.empty() ? 0.0 : -slopes[static_cast<std::size_t>(head)] * static_cast<double>(query - key);
+    return slopes.empty() ? 0.0 : -slopes[static_cast<std::size_t>(head)] * static_cast<double>(std::abs(query - key));
   });
   // A table (H, N) of the prior as a matrix (T, T) for each head: element (i, j) is column `index(i, j)`. The term of
   // the head moves all scores of a row alike, which softmax does not see.

@@ -101,6 +101,7 @@ Var cross_entropy(const Var& logits, const Tensor& targets, const Tensor& share 
 struct AttentionSpec {
   std::int64_t heads = 1, kv_heads = 1;
   bool causal = true;
+  Tensor lengths;  // (B) i32: how many keys of each sequence are no padding; or none
   double scale = 1.0;
   RowMap map;
   // The log-prior of core LogPrior, each may be undefined. The tables have the dtype of qkv or f32.
@@ -112,8 +113,10 @@ struct AttentionSpec {
   Random random;
   RowDamping damping;  // of the rows' natural gradient
 };
-/// The call of the backend that attention() makes of a packed projection; `out` and `row_stat` are left to the caller.
+/// The call of the backend that attention() makes of a packed projection, and cross_attention() of two; `out` and
+/// `row_stat` are left to the caller.
 kernel::Attention attention_call(const Tensor& qkv, const AttentionSpec& spec);
+kernel::Attention attention_call(const Tensor& q, const Tensor& kv, const AttentionSpec& spec);
 /// Rotates the first `heads` heads of width `head_dim` of x (B, T, W); see core Rope.
 Var rope(const Var& x, std::int64_t heads, std::int64_t head_dim, double base = 10000.0, std::int64_t start = 0);
 /// Attention over a packed projection qkv (B, T, (H + 2 G) D), laid out queries, keys, values -> (B, T, H D).
@@ -121,6 +124,10 @@ Var rope(const Var& x, std::int64_t heads, std::int64_t head_dim, double base = 
 /// With `row_qkv`, a second reading of the same values, gradients take two ways: true ones go to `qkv`, and `row_qkv`
 /// receives those of the values and, for queries and keys, what the damped natural gradient of each row makes of them.
 Var attention(const Var& qkv, const AttentionSpec& spec, const Var& row_qkv = {});
+/// Attention of the queries q (B, T, H D) to the keys and values of other sequences, kv (B, S, 2 G D) -> (B, T, H D).
+/// `row_q` and `row_kv` come together, and are for these what `row_qkv` is for qkv.
+Var cross_attention(const Var& q, const Var& kv, const AttentionSpec& spec, const Var& row_q = {},
+                    const Var& row_kv = {});
 
 // --- for users (ops/custom.cpp, ops/recompute.cpp) ---
 /// x, whose gradient is shown to `see` on its way back. Nothing is shown where nothing records.

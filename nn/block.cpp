@@ -1,10 +1,14 @@
 // The blocks that `model.block` names.
+#include <functional>
+
+#include "core/error.h"
 #include "nn/registries.h"
 
 namespace monge::nn {
 namespace {
 
-/// x + attention(norm(x)), then x + mlp(norm(x)). Each addition is left to the norm that follows it.
+/// x + attention(norm(x)), then x + cross-attention(norm(x)) if it has one, then x + mlp(norm(x)). Each addition is
+/// left to the norm that follows it.
 class PrenormBlock : public Block {
  public:
   PrenormBlock(const LayerContext& c, const BlockParts& parts)
@@ -17,32 +21,80 @@ class PrenormBlock : public Block {
         mlp_dropout_(*c.dropout) {
     add_module("norm1", *norm1_);
     add_module("attention", *attention_);
+    if (parts.cross) {
+      cross_ = std::make_unique<Cross>(c, parts);
+      add_module("cross_norm", *cross_->norm);
+      add_module("cross_attention", *cross_->attention);
+    }
     add_module("norm2", *norm2_);
     add_module("mlp", *mlp_);
   }
 
   Residual forward(const Residual& x) override {
-    return around(x, [this](const Var& y) { return attention_->forward(y); });
+    return around(x, [this](const Var& y) { return attention_->forward(y); }, {});
+  }
+  Residual forward_with(const Residual& x, const Source& source) override {
+    if (cross_ == nullptr) return around(x, [&](const Var& y) { return attention_->forward_with(y, source); }, {});
+    return around(
+        x, [this](const Var& y) { return attention_->forward(y); },
+        [&](const Var& y) { return cross_->attention->forward_with(y, source); });
   }
   std::unique_ptr<Cache> make_cache(const CacheContext& context) const override {
     return attention_->make_cache(context);
   }
+  std::unique_ptr<Cache> make_cache_with(const CacheContext& context, const Source& source) const override {
+    auto both = std::make_unique<BothCaches>();
+    both->own = attention_->make_cache(context);
+    both->cross = cross_->attention->make_cache_with(context, source);
+    if (both->own == nullptr || both->cross == nullptr) return nullptr;
+    return both;
+  }
   Residual forward_cached(const Residual& x, Cache& cache, std::int64_t start) override {
-    return around(x, [&](const Var& y) { return attention_->forward_cached(y, cache, start); });
+    if (cross_ == nullptr) {
+      return around(x, [&](const Var& y) { return attention_->forward_cached(y, cache, start); }, {});
+    }
+    auto& both = dynamic_cast<BothCaches&>(cache);
+    return around(
+        x, [&](const Var& y) { return attention_->forward_cached(y, *both.own, start); },
+        [&](const Var& y) { return cross_->attention->forward_cached(y, *both.cross, start); });
   }
 
  private:
-  template <class Attend>
-  Residual around(const Residual& x, const Attend& attend) {
-    const auto first = x.branch.defined() ? norm1_->forward(x.stream, x.branch)
-                                          : autograd::SumAndNorm{x.stream, norm1_->forward(x.stream)};
-    require_like(x.stream, first.norm, "norm", kinds_.norm);
-    const Var attended = attend(first.norm);
+  /// Cross-attention and what stands before and behind it.
+  struct Cross {
+    Cross(LayerContext c, const BlockParts& parts) : dropout(*c.dropout) {
+      norm = norms().make(parts.norm, c);
+      c.reads = Reads::source;
+      attention = attentions().make(parts.attention, c, no_position);
+    }
+    Position no_position;  // the states of the source know theirs
+    std::unique_ptr<Norm> norm;
+    std::unique_ptr<Attention> attention;
+    Dropout dropout;
+  };
+  struct BothCaches : Cache {
+    std::unique_ptr<Cache> own, cross;
+  };
+  using Branch = std::function<Var(const Var&)>;
+
+  /// `cross` may be empty.
+  Residual around(const Residual& x, const Branch& attend, const Branch& cross) {
+    auto at = x.branch.defined() ? norm1_->forward(x.stream, x.branch)
+                                 : autograd::SumAndNorm{x.stream, norm1_->forward(x.stream)};
+    require_like(x.stream, at.norm, "norm", kinds_.norm);
+    const Var attended = attend(at.norm);
     require_like(x.stream, attended, "attention", kinds_.attention);
-    const auto second = norm2_->forward(first.sum, attention_dropout_.forward(attended));
-    const Var branch = mlp_->forward(second.norm);
+    Var branch = attention_dropout_.forward(attended);
+    if (cross) {
+      at = cross_->norm->forward(at.sum, branch);
+      const Var crossed = cross(at.norm);
+      require_like(x.stream, crossed, "attention", kinds_.attention);
+      branch = cross_->dropout.forward(crossed);
+    }
+    at = norm2_->forward(at.sum, branch);
+    branch = mlp_->forward(at.norm);
     require_like(x.stream, branch, "mlp", kinds_.mlp);
-    return {second.sum, mlp_dropout_.forward(branch)};
+    return {at.sum, mlp_dropout_.forward(branch)};
   }
   static void require_like(const Var& x, const Var& y, const char* what, const Choice& choice) {
     require(y.shape() == x.shape(), "{} '{}' gives {} for {}; a layer keeps the shape of what it reads", what,
@@ -51,8 +103,9 @@ class PrenormBlock : public Block {
 
   const BlockParts kinds_;
   std::unique_ptr<Norm> norm1_;
-  std::unique_ptr<SelfAttention> attention_;
+  std::unique_ptr<Attention> attention_;
   Dropout attention_dropout_;
+  std::unique_ptr<Cross> cross_;  // or none
   std::unique_ptr<Norm> norm2_;
   std::unique_ptr<Mlp> mlp_;
   Dropout mlp_dropout_;
@@ -60,11 +113,22 @@ class PrenormBlock : public Block {
 
 }  // namespace
 
-std::unique_ptr<Cache> SelfAttention::make_cache(const CacheContext&) const { return nullptr; }
-Var SelfAttention::forward_cached(const Var&, Cache&, std::int64_t) {
+Var Attention::forward_with(const Var&, const Source&) {
+  throw InputError(
+      "model.attention: this kind lets each token read the earlier ones, and knows no encoder "
+      "(Attention::forward_with); "
+      "choose another kind, or model.kind gpt");
+}
+std::unique_ptr<Cache> Attention::make_cache(const CacheContext&) const { return nullptr; }
+std::unique_ptr<Cache> Attention::make_cache_with(const CacheContext&, const Source&) const { return nullptr; }
+Var Attention::forward_cached(const Var&, Cache&, std::int64_t) {
   throw std::logic_error("an attention layer that makes a cache must have forward_cached as well");
 }
+Residual Block::forward_with(const Residual&, const Source&) {
+  throw InputError("model.block: this kind knows no encoder (Block::forward_with); choose prenorm, or model.kind gpt");
+}
 std::unique_ptr<Cache> Block::make_cache(const CacheContext&) const { return nullptr; }
+std::unique_ptr<Cache> Block::make_cache_with(const CacheContext&, const Source&) const { return nullptr; }
 Residual Block::forward_cached(const Residual&, Cache&, std::int64_t) {
   throw std::logic_error("a block that makes a cache must have forward_cached as well");
 }

@@ -6,6 +6,7 @@
 
 #include "core/device.h"
 #include "core/dtype.h"
+#include "nn/batch.h"
 
 namespace monge::nn {
 
@@ -22,6 +23,7 @@ struct CacheContext {
   std::int64_t batch = 1;  // B, sequences
   DType dtype = DType::f32;
   Device device;
+  Batch given = {};  // the fields of the batch beside the tokens: what is known from the start
 };
 
 }  // namespace monge::nn

@@ -23,17 +23,20 @@ Tensor columns(const Tensor& tokens, std::int64_t begin, std::int64_t end) {
 
 }  // namespace
 
-CacheCheck cache_check(Model& model, const Tensor& tokens, DType dtype, double tolerance) {
+CacheCheck cache_check(Model& model, const Tensor& tokens, DType dtype, double tolerance, const Batch& given) {
   const autograd::Tape::Pause pause;
   model.eval();
-  const auto cache = model.make_cache({.batch = tokens.size(0), .dtype = dtype, .device = tokens.device()});
+  const auto cache =
+      model.make_cache({.batch = tokens.size(0), .dtype = dtype, .device = tokens.device(), .given = given});
   require(cache != nullptr, "[cache_check] the model makes no cache");
   CacheCheck check;
   std::int64_t at = 0;
   for (std::int64_t piece = 3; at < tokens.size(1); piece = piece % 4 + 1) {  // a prompt of three, then 4, 1, 2, 3, ...
     const std::int64_t end = std::min(at + piece, tokens.size(1));
     const std::vector<double> got = model.next_logits(columns(tokens, at, end), *cache).value().values();
-    const std::vector<double> expected = model.next_logits(columns(tokens, 0, end)).value().values();
+    Batch whole = given;
+    whole.add("tokens", columns(tokens, 0, end));
+    const std::vector<double> expected = model.next_logits(whole).value().values();
     at = end;
     double largest = 0.0, difference = got.size() == expected.size() ? 0.0 : INFINITY;
     for (std::size_t i = 0; i < std::min(got.size(), expected.size()); ++i) {

@@ -15,8 +15,9 @@ struct CacheCheck {
 };
 
 /// Logits of the next token after every prefix of `tokens` i32 (B, T), T <= context, with a cache that gets the tokens
-/// in pieces of 1 to 4 and without; the caches are made in `dtype`. Throws std::invalid_argument for a model that
-/// makes no cache.
-CacheCheck cache_check(Model& model, const Tensor& tokens, DType dtype, double tolerance = 1e-5);
+/// in pieces of 1 to 4 and without; the caches are made in `dtype`. `given` holds the other fields that the model
+/// reads. Throws std::invalid_argument for a model that makes no cache.
+CacheCheck cache_check(Model& model, const Tensor& tokens, DType dtype, double tolerance = 1e-5,
+                       const Batch& given = {});
 
 }  // namespace monge::nn

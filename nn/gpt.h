@@ -7,35 +7,18 @@
 #include <vector>
 
 #include "nn/model.h"
-#include "nn/registries.h"
+#include "nn/transformer.h"
 
 namespace monge::nn {
 
-struct GptOptions : monge::Options {
-  std::int64_t layers = 4;
-  std::int64_t heads = 4;
-  std::int64_t kv_heads = 0;  // 0: as many as heads
-  std::int64_t width = 128;
-  std::int64_t context = 64;
-  Choice position = positions().choose("learned");
-  Choice norm = norms().choose("layernorm");
-  Choice mlp = mlps().choose("gelu");
-  Choice attention = attentions().choose("softmax");
-  Choice block = blocks().choose("prenorm");
-  double dropout = 0.0;
-  bool bias = false;
-  bool tied_head = true;
-
-  void fields(Fields& f) override;
-  void check() const override;
-};
+struct GptOptions : TransformerOptions {};
 
 class Gpt : public Model {
  public:
   Gpt(const GptOptions& options, std::int64_t vocab);
 
   /// Logits (B, T, V) of tokens i32 (B, T), T <= context.
-  Var forward(const Tensor& tokens) { return head(hidden(tokens, nullptr)); }
+  Var forward(const Tensor& tokens) { return logits({{"tokens", tokens}}); }
   /// loss() and sampled_loss() of tokens and targets i32 (B, T).
   using Model::loss;
   Var loss(const Tensor& tokens, const Tensor& targets) { return loss({{"tokens", tokens}, {"targets", targets}}); }
@@ -55,20 +38,13 @@ class Gpt : public Model {
   std::string flops_formula() const override { return "6 N + 6 L C T"; }
 
  protected:
-  Var hidden(const Batch& batch) override { return hidden(batch["tokens"], nullptr); }
+  Var hidden(const Batch& batch) override;
   Var head(const Var& hidden) override;
 
  private:
-  struct TokenCache;
-  Var hidden(const Tensor& tokens, TokenCache* cache);  // (B, T, C), normalised
-  bool tied() const { return head_ == nullptr; }
-
   const GptOptions options_;
-  std::unique_ptr<Embedding> wte_;
-  std::unique_ptr<Position> position_;
-  std::unique_ptr<Dropout> embedding_dropout_;
-  std::vector<std::unique_ptr<Block>> blocks_;
-  std::unique_ptr<Norm> norm_;
+  Embedding wte_;
+  Transformer decoder_;
   std::unique_ptr<Linear> head_;  // none when tied
 };
 

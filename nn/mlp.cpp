@@ -24,14 +24,11 @@ struct GeluOptions : MlpOptions {
   }
 };
 
-/// down(gelu(up(x)))
-class GeluMlp : public Mlp {
+/// down(activation(up(x)))
+class TwoLayerMlp : public Mlp {
  public:
-  GeluMlp(const GeluOptions& o, const LayerContext& c)
-      : up_({.in = c.width,
-             .out = o.hidden(c.width),
-             .bias = c.bias,
-             .activation = o.tanh ? Activation::gelu_tanh : Activation::gelu}),
+  TwoLayerMlp(const MlpOptions& o, Activation activation, const LayerContext& c)
+      : up_({.in = c.width, .out = o.hidden(c.width), .bias = c.bias, .activation = activation}),
         down_({.in = o.hidden(c.width), .out = c.width, .bias = c.bias, .stddev = c.residual_stddev}) {
     add_module("up", up_);
     add_module("down", down_);
@@ -64,8 +61,14 @@ class SwigluMlp : public Mlp {
 Registry<Mlp, const LayerContext&>& mlps() {
   static auto& registry = *built_in([] {
     auto* r = new Registry<Mlp, const LayerContext&>("mlp");
-    r->add<GeluOptions>("gelu", "two products with gelu between",
-                        [](const GeluOptions& o, const LayerContext& c) { return std::make_unique<GeluMlp>(o, c); });
+    r->add<GeluOptions>("gelu", "two products with gelu between", [](const GeluOptions& o, const LayerContext& c) {
+      const Activation activation = o.tanh ? Activation::gelu_tanh : Activation::gelu;
+      return std::make_unique<TwoLayerMlp>(o, activation, c);
+    });
+    r->add<MlpOptions>("relu", "two products with relu between: linear in pieces",
+                       [](const MlpOptions& o, const LayerContext& c) {
+                         return std::make_unique<TwoLayerMlp>(o, Activation::relu, c);
+                       });
     r->add<MlpOptions>("swiglu", "three products, the hidden layer gated by silu; ratio 8/3 has the size of gelu's 4",
                        [](const MlpOptions& o, const LayerContext& c) { return std::make_unique<SwigluMlp>(o, c); });
     return r;

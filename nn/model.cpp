@@ -4,6 +4,7 @@
 
 #include "core/backend.h"
 #include "core/random_streams.h"
+#include "nn/encoder_decoder.h"
 #include "nn/gpt.h"
 
 namespace monge::nn {
@@ -78,6 +79,9 @@ Registry<Model, std::int64_t>& models() {
     auto* r = new Registry<Model, std::int64_t>("model");
     r->add<GptOptions>("gpt", "a decoder of attention and mlp blocks",
                        [](const GptOptions& o, std::int64_t vocab) { return std::make_unique<Gpt>(o, vocab); });
+    r->add<EncoderDecoderOptions>(
+        "encoder_decoder", "an encoder of the source, and a decoder that reads it",
+        [](const EncoderDecoderOptions& o, std::int64_t vocab) { return std::make_unique<EncoderDecoder>(o, vocab); });
     return r;
   }());
   return registry;

@@ -39,16 +39,16 @@ class Model : public Module {
   /// Logits (B, T, V) of the targets, which need not be in the batch.
   Var logits(const Batch& batch) { return head(hidden(batch)); }
 
-  /// An empty cache for `context.batch` sequences. Null: the model keeps none, and each token of a sample costs a pass
-  /// over the last T.
+  /// An empty cache for `context.batch` sequences, of which `context.given` holds the fields that the model reads
+  /// beside the tokens. Null: the model keeps none, and each token of a sample costs a pass over the last T.
   virtual std::unique_ptr<Cache> make_cache(const CacheContext& context) const;
   /// How many tokens a cache takes; none: as many as one likes, as a recurrent state does.
   virtual std::optional<std::int64_t> cache_capacity() const { return context_; }
   /// Logits (B, V) of the token that comes next. `tokens` i32 (B, n), n <= T, follow those in the cache, which receives
   /// them. For inference only, of a model that makes a cache.
   virtual Var next_logits(const Tensor& tokens, Cache& cache);
-  /// The same without a cache, by a pass over all of `tokens`.
-  Var next_logits(const Tensor& tokens) { return head(last_token(hidden({{"tokens", tokens}}))); }
+  /// The same without a cache, by a pass over all tokens of the batch.
+  Var next_logits(const Batch& batch) { return head(last_token(hidden(batch))); }
 
   /// Whether a parameter is multiplied for every token. A table that is only looked up is not.
   virtual bool is_multiplied(const Parameter& parameter) const { return parameter.role() != Role::embedding; }

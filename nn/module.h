@@ -87,7 +87,8 @@ class Module {
  protected:
   /// Makes and registers a parameter; the module owns it.
   Parameter& add_parameter(const std::string& name, Shape shape, Role role, Init init, std::vector<Part> parts = {});
-  /// Registers a member module, which must live as long as this one.
+  /// Registers a member module, which must live as long as this one. Without a name its parameters have the names of
+  /// this module's own.
   template <class M>
   M& add_module(const std::string& name, M& child) {
     children_.push_back({name, &child});

@@ -14,15 +14,24 @@
 
 namespace monge::nn {
 
+/// What the tokens of an attention layer attend to.
+enum class Reads : std::uint8_t {
+  earlier,  // themselves and those before them
+  all,      // all tokens of their sequence
+  source,   // the tokens of another sequence: cross-attention
+};
+
 /// What a layer needs to know of the model it is made for.
 struct LayerContext {
   std::int64_t width = 0;                // C
   std::int64_t heads = 0, kv_heads = 0;  // H, G
   std::int64_t layers = 0;               // L
   std::int64_t context = 0;              // largest T
+  Reads reads = Reads::earlier;
+  std::int64_t source = 0;  // largest S of Reads::source
   bool bias = false;
   DropoutState* dropout = nullptr;  // shared by the model
-  double residual_stddev = 0.0;     // initial weights of projections onto the residual stream: 0.02 / sqrt(2 L)
+  double residual_stddev = 0.0;     // initial weights of projections onto the residual stream: 0.02 / sqrt(branches)
 
   std::int64_t head_dim() const { return width / heads; }
 };
@@ -87,19 +96,30 @@ class Position : public Module {
 };
 Registry<Position, const LayerContext&>& positions();
 
-/// Self-attention over the tokens of a sequence: x (B, T, C) -> (B, T, C). `forward` is enough to train, evaluate and
-/// sample. A layer with a cache samples faster, and has the other two functions as well (nn/cache_check.h tests them).
-class SelfAttention : public Module {
+/// What an encoder hands to a decoder, or what all tokens of a sequence may know of it.
+struct Source {
+  Var states = {};      // (B, S, C); undefined under Reads::all, where it is the sequence itself
+  Tensor lengths = {};  // (B) i32: how many tokens of each sequence are no padding
+};
+
+/// Attention of the tokens of a sequence, x (B, T, C) -> (B, T, C), to what its LayerContext says it reads. `forward`
+/// is enough for a layer of decoders, to train, evaluate and sample. A layer with a cache samples faster, and has two
+/// functions more (nn/cache_check.h tests them).
+class Attention : public Module {
  public:
-  /// Whole sequences, from position 0 on.
+  /// Whole sequences, from position 0 on, each token reading the earlier ones.
   virtual Var forward(const Var& x) = 0;
+  /// The same for Reads::all and Reads::source. By default throws InputError: the kind is one for decoders.
+  virtual Var forward_with(const Var& x, const Source& source);
   /// An empty cache of the layer's own type. Null: it keeps none, and every token of a sample runs the window again.
   virtual std::unique_ptr<Cache> make_cache(const CacheContext& context) const;
+  /// The same of a layer that reads a source, which is known from the start.
+  virtual std::unique_ptr<Cache> make_cache_with(const CacheContext& context, const Source& source) const;
   /// For inference: x are the tokens from `start` on; the cache holds those before and receives these.
   virtual Var forward_cached(const Var& x, Cache& cache, std::int64_t start);
 };
 /// `position` belongs to the model and outlives the layer.
-Registry<SelfAttention, const LayerContext&, Position&>& attentions();
+Registry<Attention, const LayerContext&, Position&>& attentions();
 
 /// The residual stream between two blocks: `stream` (B, T, C) plus a branch that has not been added yet, so that the
 /// addition and the next norm are one pass. `branch` may be undefined.
@@ -108,17 +128,20 @@ struct Residual {
   Var branch;
 };
 
-/// One layer of the decoder.
+/// One layer of a transformer.
 class Block : public Module {
  public:
   virtual Residual forward(const Residual& x) = 0;
-  /// As for SelfAttention.
+  /// As for Attention. A block that has cross-attention reads the source with it; its tokens read the earlier ones.
+  virtual Residual forward_with(const Residual& x, const Source& source);
   virtual std::unique_ptr<Cache> make_cache(const CacheContext& context) const;
+  virtual std::unique_ptr<Cache> make_cache_with(const CacheContext& context, const Source& source) const;
   virtual Residual forward_cached(const Residual& x, Cache& cache, std::int64_t start);
 };
 struct BlockParts {
   Choice attention, mlp, norm;
   Position* position = nullptr;
+  bool cross = false;  // with cross-attention to a source of the LayerContext's size
 };
 Registry<Block, const LayerContext&, const BlockParts&>& blocks();
 

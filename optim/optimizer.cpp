@@ -105,10 +105,12 @@ Optimizer::Optimizer(const OptimizerOptions& options, nn::Module& model, nn::Par
 
   std::vector<AttentionLayer> layers = attention_layers(model);
   for (AttentionLayer& layer : layers) {
-    const auto projection = std::ranges::find(targets_, &layer.layer->projection(),
-                                              [](const Target& target) { return target.entry.parameter; });
-    layer.lr_scale = moves_ ? projection->lr_scale : 0.0;
-    layer.weight_decay = projection->weight_decay;
+    for (AttentionMatrix* matrix : {&layer.query, &layer.key}) {
+      const auto target = std::ranges::find(targets_, matrix->rows.parameter,
+                                            [](const Target& candidate) { return candidate.entry.parameter; });
+      matrix->lr_scale = moves_ ? target->lr_scale : 0.0;
+      matrix->weight_decay = target->weight_decay;
+    }
   }
   attention_ = attention_updates().make(options.attention, layers);
   attention_->bind(store);

@@ -35,6 +35,7 @@ void run(const Arguments& arguments) {
     if (e.optimum) out["optimum"] = *e.optimum;
     if (e.excess()) out["excess_loss"] = *e.excess();
     if (e.accuracy) out["val_accuracy"] = *e.accuracy;
+    if (e.exact_match) out["val_exact_match"] = *e.exact_match;
     fmt::print("{}\n", json_text(out));
     return;
   }
@@ -43,7 +44,12 @@ void run(const Arguments& arguments) {
   fmt::print("validation loss {:.4f} nats per token over {} windows of {} tokens\n", e.loss, e.windows,
              saved.model->context());
   if (e.optimum) fmt::print("best possible on these windows {:.4f}, excess {:.4f}\n", *e.optimum, *e.excess());
-  if (e.accuracy) fmt::print("{:.2f}% of the answers are right\n", 100.0 * *e.accuracy);
+  if (e.exact_match) {
+    fmt::print("{:.2f}% of the answers are right as a whole, {:.2f}% of their tokens\n", 100.0 * *e.exact_match,
+               100.0 * *e.accuracy);
+  } else if (e.accuracy) {
+    fmt::print("{:.2f}% of the answers are right\n", 100.0 * *e.accuracy);
+  }
 }
 
 }  // namespace

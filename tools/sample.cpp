@@ -1,7 +1,10 @@
 // monge sample RUN_OR_CHECKPOINT [--best] [--prompt TEXT] [--tokens N] [--temperature X] [--top-k K] [--top-p P]
-// [--seed S]
+// [--seed S] [--source TEXT [--beams N]]
 
 #include <unistd.h>
+
+#include <algorithm>
+#include <optional>
 
 #include "tools/commands.h"
 #include "tools/program/output.h"
@@ -18,6 +21,8 @@ struct Arguments {
   bool best = false;
   std::string prompt;
   std::int64_t tokens = 500;
+  std::string source;
+  std::int64_t beams = 0;
   train::SamplingOptions options;
 };
 
@@ -32,10 +37,29 @@ void run(const Arguments& arguments) {
     const std::string text = saved.tokenizer->decode(tokens);
     print_now(terminal ? shown.next(text) : text);
   };
-  const std::vector<std::int32_t> prompt = train::prompt_tokens(*saved.tokenizer, arguments.prompt);
-  print(prompt);
-  train::generate(*saved.model, *saved.store, prompt, arguments.tokens, arguments.options,
-                  [&print](std::int32_t token) { print({token}); });
+  const std::optional<std::string> source = arguments.source.empty() ? std::nullopt : std::optional(arguments.source);
+  const train::Prompt prompt =
+      train::make_prompt(*saved.model, *saved.tokenizer, saved.device, arguments.prompt, source);
+  // A target fits the context, beside the marks and, in a model of tokens alone, its source.
+  const std::int64_t room = saved.model->context() + 1 - std::ssize(prompt.tokens);
+  const std::int64_t count = source ? std::min(arguments.tokens, room) : arguments.tokens;
+  if (arguments.beams > 0) {
+    for (const auto& [tokens, log_probability] :
+         train::beam_search(*saved.model, *saved.store, prompt, count, arguments.beams)) {
+      std::string text = arguments.prompt + saved.tokenizer->decode(tokens);
+      if (text.ends_with('\n')) text.pop_back();
+      print_now(fmt::format("{:10.4f}  {}\n", log_probability, terminal ? shown.next(text) : text));
+    }
+    return;
+  }
+  if (source) {
+    print_now(arguments.prompt);
+  } else {
+    print(prompt.tokens);
+  }
+  train::generate(*saved.model, *saved.store, prompt, count, arguments.options, [&](std::int32_t token) {
+    if (token != prompt.stop) print({token});
+  });
   print_now("\n");
 }
 
@@ -48,6 +72,11 @@ void add_sample(Command& program) {
   command.option("overrides", a->overrides, "key.path=value: settings that replace those of the run");
   command.flag("--best", a->best, "The run's checkpoint with the lowest validation loss, instead of its newest");
   command.option("--prompt", a->prompt, "Text to continue (default: a line break)");
+  const Option source = command.option(
+      "--source", a->source, "Source of a pair, to which the model gives the target; --prompt begins the target");
+  command.option("--beams", a->beams, "Beam search: the N most probable targets, with their log-probabilities in nats")
+      .whole_number(1)
+      .needs(source);
   command.option("--tokens", a->tokens, "How many tokens to generate").show_default().whole_number(0);
   command.option("--temperature", a->options.temperature, "Divides the logits; 0: always the most probable token")
       .show_default();

@@ -10,6 +10,7 @@
 #include "tools/verify/papers/sigmoid.h"
 #include "tools/verify/papers/spectrum.h"
 #include "tools/verify/papers/spline.h"
+#include "tools/verify/papers/spline_run.h"
 #include "train/folder/output_file.h"
 
 namespace monge::tools {
@@ -49,7 +50,13 @@ constexpr Subject subjects[] = {
      "row sums and output norms against the number of keys",
      [](const Arguments& a) { return examine_sigmoid(a.seed); }},
     {"spline", "Attention of relu as a cubic spline, softplus as the smooth one (arXiv:2408.09624)",
-     "an output along a line with its knots", [](const Arguments& a) { return examine_spline(a.seed); }},
+     "an output along a line with its knots",
+     [](const Arguments& a) {
+       Examined out = examine_spline(a.seed);
+       if (!a.from.empty()) out.findings.push_back(trained_spline_findings(a.from, a.seed));
+       return out;
+     },
+     true},
 };
 
 Examined examine_all(const Arguments& arguments) {

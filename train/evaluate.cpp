@@ -8,18 +8,30 @@
 namespace monge::train {
 namespace {
 
-/// How many counted targets have the largest logit (B, T, V) of their position; of equal ones the first counts.
-std::int64_t right_answers(const Tensor& logits, std::span<const std::int32_t> targets) {
-  const std::vector<double> values = logits.values();
-  const auto vocab = static_cast<std::size_t>(logits.shape().last());
-  std::int64_t right = 0;
-  for (std::size_t i = 0; i < targets.size(); ++i) {
-    if (targets[i] < 0) continue;
-    const auto row = std::span(values).subspan(i * vocab, vocab);
-    right += std::ranges::max_element(row) - row.begin() == targets[i] ? 1 : 0;
+/// Counted targets, and runs of them: how many there are, and how many are right.
+struct Answers {
+  std::int64_t right_tokens = 0, runs = 0, right_runs = 0;
+
+  /// A target is right that has the largest logit (B, T, V) of its position; of equal ones the first counts.
+  void add(const Tensor& logits, std::span<const std::int32_t> targets) {
+    const std::vector<double> values = logits.values();
+    const auto vocab = static_cast<std::size_t>(logits.shape().last());
+    const auto length = static_cast<std::size_t>(logits.size(1));
+    bool run_is_right = false;
+    for (std::size_t i = 0; i < targets.size(); ++i) {
+      if (targets[i] < 0) continue;
+      const auto row = std::span(values).subspan(i * vocab, vocab);
+      const bool right = std::ranges::max_element(row) - row.begin() == targets[i];
+      const bool begins = i % length == 0 || targets[i - 1] < 0;
+      const bool ends = (i + 1) % length == 0 || targets[i + 1] < 0;
+      run_is_right = right && (begins || run_is_right);
+      right_tokens += right ? 1 : 0;
+      if (!ends) continue;
+      ++runs;
+      right_runs += run_is_right ? 1 : 0;
+    }
   }
-  return right;
-}
+};
 
 }  // namespace
 
@@ -33,10 +45,11 @@ Evaluation evaluate(nn::Model& model, const Dataset& dataset, Device device, std
   require(result.windows > 0, "[evaluate] the dataset has no validation window");
 
   result.optimum = dataset.validation_optimum(result.windows);
-  const bool determined = result.optimum == 0.0;
+  const bool counts_right = result.optimum == 0.0 || dataset.has_answers();
 
   double sum = 0.0;
-  std::int64_t counted = 0, right = 0;
+  std::int64_t counted = 0;
+  Answers answers;
   for (std::int64_t first = 0; first < result.windows; first += batch) {
     stop_here_if_interrupted();
     const std::int64_t rows = std::min(batch, result.windows - first);
@@ -48,10 +61,10 @@ Evaluation evaluate(nn::Model& model, const Dataset& dataset, Device device, std
     }
     const std::vector<std::int32_t>& targets = read["targets"];
     autograd::Var loss;
-    if (determined) {
+    if (counts_right) {
       const autograd::Var logits = model.logits(windows);
       loss = autograd::cross_entropy(logits, windows["targets"]);
-      right += right_answers(logits.value(), targets);
+      answers.add(logits.value(), targets);
     } else {
       loss = model.loss(windows);
     }
@@ -60,7 +73,10 @@ Evaluation evaluate(nn::Model& model, const Dataset& dataset, Device device, std
     counted += tokens;
   }
   result.loss = sum / static_cast<double>(counted);
-  if (determined) result.accuracy = static_cast<double>(right) / static_cast<double>(counted);
+  if (counts_right) result.accuracy = static_cast<double>(answers.right_tokens) / static_cast<double>(counted);
+  if (dataset.has_answers()) {
+    result.exact_match = static_cast<double>(answers.right_runs) / static_cast<double>(answers.runs);
+  }
   return result;
 }
 

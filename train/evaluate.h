@@ -13,9 +13,12 @@ struct Evaluation {
   double loss = 0.0;              // nats per token
   std::int64_t windows = 0;       // how many validation windows were read
   std::optional<double> optimum;  // loss of the best possible predictor on the same windows
-  /// Share of the counted targets to which the model gives the largest weight, 0 .. 1. Where the optimum is zero alone:
-  /// there every answer is determined, and an accuracy of 1 can be reached.
+  /// Share of the counted targets to which the model gives the largest weight, 0 .. 1. Where the optimum is zero alone,
+  /// so that every target is determined, and where the data has answers.
   std::optional<double> accuracy;
+  /// Share of the answers (Dataset::has_answers) that are right in every token, 0 .. 1. The model reads the right
+  /// tokens before each, and by induction this is the share that greedy sampling gets right as a whole.
+  std::optional<double> exact_match;
 
   /// What is left to learn: loss - optimum.
   std::optional<double> excess() const { return optimum ? std::optional(loss - *optimum) : std::nullopt; }

@@ -33,9 +33,10 @@ std::unique_ptr<nn::Model> make_model(const Config& config, std::int64_t vocab) 
 
 std::unique_ptr<Dataset> make_dataset(const Config& config, const Tokenizer* tokenizer) {
   const std::unique_ptr<nn::Model> model = nn::models().make(config.model, 1);  // to be asked only
-  auto dataset = datasets().make(
-      config.data,
-      {.context = model->context(), .seed = static_cast<std::uint64_t>(config.train.seed), .tokenizer = tokenizer});
+  auto dataset = datasets().make(config.data, {.context = model->context(),
+                                               .fields = model->batch_fields(),
+                                               .seed = static_cast<std::uint64_t>(config.train.seed),
+                                               .tokenizer = tokenizer});
   const std::vector<std::string> given = dataset->fields();
   for (const nn::BatchField& field : model->batch_fields()) {
     if (std::ranges::count(given, field.name) > 0) continue;

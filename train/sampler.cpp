@@ -8,6 +8,8 @@
 #include "core/error.h"
 #include "core/random.h"
 #include "core/random_streams.h"
+#include "train/batches.h"
+#include "train/data/pair_layout.h"
 
 namespace monge::train {
 namespace {
@@ -66,21 +68,22 @@ std::vector<double> next_token_probabilities(std::span<const double> logits, con
   return p;
 }
 
-std::vector<std::int32_t> generate(nn::Model& model, const nn::ParameterStore& store,
-                                   const std::vector<std::int32_t>& prompt, std::int64_t count,
-                                   const SamplingOptions& options, const std::function<void(std::int32_t)>& emit) {
+std::vector<std::int32_t> generate(nn::Model& model, const nn::ParameterStore& store, const Prompt& prompt,
+                                   std::int64_t count, const SamplingOptions& options,
+                                   const std::function<void(std::int32_t)>& emit) {
   options.check();
-  require(!prompt.empty(), "[generate] the prompt is empty");
+  require(!prompt.tokens.empty(), "[generate] the prompt is empty");
   const autograd::Tape::Pause pause;
   model.eval();
   const nn::CacheContext one{
       .dtype = store.copies().defined() ? store.copies().dtype() : store.values().dtype(),
       .device = store.values().device(),
+      .given = prompt.given,
   };
   const auto window = static_cast<std::size_t>(model.context());
   RandomSequence random(options.seed, sampling_stream);
 
-  std::vector<std::int32_t> tokens = prompt;
+  std::vector<std::int32_t> tokens = prompt.tokens;
   std::unique_ptr<nn::Cache> cache = model.make_cache(one);
   const auto capacity = static_cast<std::size_t>(
       cache == nullptr ? model.context() : model.cache_capacity().value_or(std::numeric_limits<std::int64_t>::max()));
@@ -90,14 +93,18 @@ std::vector<std::int32_t> generate(nn::Model& model, const nn::ParameterStore& s
   };
   std::size_t first = tokens.size() - std::min(tokens.size(), capacity);  // the first token in the cache
   std::size_t seen = first;                                               // tokens in the cache or left behind
-  for (std::int64_t i = 0; i < count; ++i) {
+  for (std::int64_t i = 0; i < count && !(i > 0 && tokens.back() == prompt.stop); ++i) {
     // A full cache slides: positions are absolute, so what is kept, the last half, is encoded anew.
     if (tokens.size() - first > capacity) {
       cache = model.make_cache(one);
       first = seen = tokens.size() - std::max<std::size_t>(1, capacity / 2);
     }
     std::vector<double> logits;
-    if (cache == nullptr) logits = model.next_logits(ids(first, tokens.size())).value().values();
+    if (cache == nullptr) {
+      nn::Batch batch = prompt.given;
+      batch.add("tokens", ids(first, tokens.size()));
+      logits = model.next_logits(batch).value().values();
+    }
     while (cache != nullptr && seen < tokens.size()) {
       const std::size_t end = std::min(tokens.size(), seen + window);
       logits = model.next_logits(ids(seen, end), *cache).value().values();
@@ -106,16 +113,132 @@ std::vector<std::int32_t> generate(nn::Model& model, const nn::ParameterStore& s
     tokens.push_back(draw(next_token_probabilities(logits, options), random.uniform()));
     emit(tokens.back());
   }
-  return {tokens.begin() + static_cast<std::ptrdiff_t>(prompt.size()), tokens.end()};
+  return {tokens.begin() + static_cast<std::ptrdiff_t>(prompt.tokens.size()), tokens.end()};
 }
 
-std::vector<std::int32_t> prompt_tokens(const Tokenizer& tokenizer, const std::string& prompt) {
-  if (!prompt.empty()) return tokenizer.encode(prompt);
-  try {
-    return tokenizer.encode("\n");
-  } catch (const InputError&) {
-    return {0};
+namespace {
+
+/// `rows` copies of a sequence (1, n).
+Tensor repeated(const Tensor& one, std::int64_t rows) {
+  const Tensor out = Tensor::empty({rows, one.size(1)}, one.dtype(), one.device());
+  for (std::int64_t row = 0; row < rows; ++row) out.backend().copy({.from = one, .to = out.slice(row, row + 1)});
+  return out;
+}
+
+/// log softmax, in place.
+void to_log_probabilities(std::span<double> logits) {
+  const double largest = *std::ranges::max_element(logits);
+  double sum = 0.0;
+  for (const double z : logits) sum += std::exp(z - largest);
+  for (double& z : logits) z -= largest + std::log(sum);
+}
+
+}  // namespace
+
+std::vector<Hypothesis> beam_search(nn::Model& model, const nn::ParameterStore& store, const Prompt& prompt,
+                                    std::int64_t count, std::int64_t beams) {
+  require(!prompt.tokens.empty() && beams >= 1, "[beam_search] {} tokens and {} beams", prompt.tokens.size(), beams);
+  const std::int64_t length = std::ssize(prompt.tokens) + count;
+  if (length > model.context() + 1) {
+    throw InputError(fmt::format("{} tokens after a prompt of {} exceed the model's context of {}; allowed: {} tokens",
+                                 count, prompt.tokens.size(), model.context(),
+                                 std::max<std::int64_t>(0, model.context() + 1 - std::ssize(prompt.tokens))));
   }
+  const autograd::Tape::Pause pause;
+  model.eval();
+  const Device device = store.values().device();
+  const auto ended = [&](const Hypothesis& h) { return !h.tokens.empty() && h.tokens.back() == prompt.stop; };
+
+  std::vector<Hypothesis> best{{}};
+  for (std::int64_t step = 0; step < count && !std::ranges::all_of(best, ended); ++step) {
+    std::vector<Hypothesis> candidates;
+    std::vector<const Hypothesis*> open;
+    std::vector<std::int32_t> ids;
+    for (const Hypothesis& h : best) {
+      if (ended(h)) {
+        candidates.push_back(h);
+        continue;
+      }
+      open.push_back(&h);
+      ids.insert(ids.end(), prompt.tokens.begin(), prompt.tokens.end());
+      ids.insert(ids.end(), h.tokens.begin(), h.tokens.end());
+    }
+    const std::int64_t rows = std::ssize(open);
+    nn::Batch batch;
+    for (const auto& [name, one] : prompt.given) batch.add(name, repeated(one, rows));
+    batch.add("tokens", Tensor::from(ids, {rows, std::ssize(ids) / rows}, device));
+    std::vector<double> logits = model.next_logits(batch).value().values();
+    const auto vocab = static_cast<std::size_t>(model.vocab());
+    for (std::size_t row = 0; row < open.size(); ++row) {
+      const std::span<double> scores = std::span(logits).subspan(row * vocab, vocab);
+      to_log_probabilities(scores);
+      std::vector<std::size_t> order(vocab);
+      std::iota(order.begin(), order.end(), std::size_t{0});
+      const auto kept = static_cast<std::ptrdiff_t>(std::min<std::size_t>(vocab, static_cast<std::size_t>(beams)));
+      std::ranges::partial_sort(order, order.begin() + kept, std::greater{}, [&](std::size_t i) { return scores[i]; });
+      for (std::ptrdiff_t i = 0; i < kept; ++i) {
+        Hypothesis next = *open[row];
+        next.tokens.push_back(static_cast<std::int32_t>(order[static_cast<std::size_t>(i)]));
+        next.log_probability += scores[order[static_cast<std::size_t>(i)]];
+        candidates.push_back(std::move(next));
+      }
+    }
+    std::ranges::stable_sort(candidates, std::greater{}, &Hypothesis::log_probability);
+    if (std::ssize(candidates) > beams) candidates.resize(static_cast<std::size_t>(beams));
+    best = std::move(candidates);
+  }
+  return best;
+}
+
+Prompt make_prompt(const nn::Model& model, const Tokenizer& tokenizer, Device device, const std::string& text,
+                   const std::optional<std::string>& source) {
+  const std::int64_t longest = longest_source(model.batch_fields());
+  if (longest > 0 && !source) throw InputError("the model reads a source; give one with --source TEXT");
+  if (!source) {
+    if (!text.empty()) return {.tokens = tokenizer.encode(text)};
+    try {
+      return {.tokens = {mark_token(tokenizer, '\n')}};
+    } catch (const InputError&) {
+      return {.tokens = {0}};
+    }
+  }
+  std::vector<std::int32_t> tokens = tokenizer.encode(*source);
+  if (tokens.empty()) throw InputError("--source is empty; allowed: one token or more");
+  Prompt prompt{.stop = mark_token(tokenizer, '\n')};
+  if (longest > 0) {
+    const auto length = static_cast<std::int32_t>(tokens.size());
+    if (length > longest) {
+      throw InputError(
+          fmt::format("--source has {} tokens; allowed: {} (model.source_context)", tokens.size(), longest));
+    }
+    prompt.given.add("source", Tensor::from(tokens, {1, length}, device));
+    prompt.given.add("source_length", Tensor::from(std::vector{length}, {1, 1}, device));
+    prompt.tokens = {*prompt.stop};
+  } else {
+    prompt.tokens = std::move(tokens);
+    prompt.tokens.push_back(mark_token(tokenizer, '\t'));
+  }
+  const std::vector<std::int32_t> begun = tokenizer.encode(text);
+  prompt.tokens.insert(prompt.tokens.end(), begun.begin(), begun.end());
+  return prompt;
+}
+
+RunSample run_sample(const Dataset& dataset, const nn::Model& model, Device device, const std::string& text) {
+  const Tokenizer& tokenizer = dataset.tokenizer();
+  const std::vector<nn::BatchField> fields = model.batch_fields();
+  if (longest_source(fields) == 0) {
+    const Prompt prompt = make_prompt(model, tokenizer, device, text);
+    return {prompt, tokenizer.decode(prompt.tokens)};
+  }
+  std::string source = text;
+  if (source.empty()) {
+    const HostBatch window =
+        make_batch(fields, 1, [&](std::int64_t, const Row& out) { dataset.validation_window(0, out); });
+    std::vector<std::int32_t> ids = window["source"];
+    ids.resize(static_cast<std::size_t>(window["source_length"].front()));
+    source = tokenizer.decode(ids);
+  }
+  return {make_prompt(model, tokenizer, device, "", source), source + "\t"};
 }
 
 }  // namespace monge::train

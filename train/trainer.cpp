@@ -103,7 +103,7 @@ void Trainer::check_inputs() const {
   }
   if (run_.config.train.sample_tokens == 0) return;
   try {
-    prompt_tokens(run_.dataset->tokenizer(), run_.config.train.sample_prompt);
+    run_sample(*run_.dataset, *run_.model, run_.device, run_.config.train.sample_prompt);
   } catch (const InputError& error) {
     throw InputError(fmt::format("train.sample_prompt: {}", error.what()));
   }
@@ -274,6 +274,7 @@ void Trainer::write_line(bool with_evaluation) {
   if (with_evaluation) {
     line.excess_loss = evaluation_->excess();
     line.val_accuracy = evaluation_->accuracy;
+    line.val_exact_match = evaluation_->exact_match;
   }
   if (timed_steps_ > 0) {
     const double rate = static_cast<double>(timed_steps_ * run_.tokens_per_step()) / training_seconds_;
@@ -300,7 +301,11 @@ void Trainer::show(const MetricsLine& line) {
                   run_.config.train.steps, *line.train_loss);
   if (line.val_loss) text += fmt::format("  val {:.4f}", *line.val_loss);
   if (line.excess_loss) text += fmt::format("  excess {:.4f}", *line.excess_loss);
-  if (line.val_accuracy) text += fmt::format("  accuracy {:.2f}%", 100.0 * *line.val_accuracy);
+  if (line.val_exact_match) {
+    text += fmt::format("  exact match {:.2f}%", 100.0 * *line.val_exact_match);
+  } else if (line.val_accuracy) {
+    text += fmt::format("  accuracy {:.2f}%", 100.0 * *line.val_accuracy);
+  }
   if (!line.val_loss)
     text += fmt::format("  lr {:.2e}", *line.lr);  // beside an evaluation, for lack of room, in the file alone
   if (line.tokens_per_second) text += fmt::format("  {}tok/s", count_text(*line.tokens_per_second));
@@ -408,6 +413,7 @@ void Trainer::finish() {
   s.best_step = state_.best_step;
   s.optimum = evaluation_->optimum;
   s.val_accuracy = evaluation_->accuracy;
+  s.val_exact_match = evaluation_->exact_match;
   write_summary(s, folder_->summary());
 }
 
@@ -417,7 +423,11 @@ std::string Trainer::ending() const {
     text += fmt::format("; the best possible on these windows is {:.4f}, excess {:.4f}", *evaluation_->optimum,
                         *evaluation_->excess());
   }
-  if (evaluation_->accuracy) text += fmt::format("; {:.2f}% of the answers are right", 100.0 * *evaluation_->accuracy);
+  if (evaluation_->exact_match) {
+    text += fmt::format("; {:.2f}% of the answers are right as a whole", 100.0 * *evaluation_->exact_match);
+  } else if (evaluation_->accuracy) {
+    text += fmt::format("; {:.2f}% of the answers are right", 100.0 * *evaluation_->accuracy);
+  }
   if (const auto entropy = run_.dataset->entropy_rate()) {
     text += fmt::format("; exact entropy of the language {:.4f}", *entropy);
   }
@@ -434,13 +444,11 @@ std::string Trainer::ending() const {
 
 void Trainer::sample() {
   if (run_.config.train.sample_tokens == 0) return;
-  const std::vector<std::int32_t> prompt = prompt_tokens(run_.dataset->tokenizer(), run_.config.train.sample_prompt);
-  std::vector<std::int32_t> tokens = prompt;
-  const auto more = generate(*run_.model, *run_.store, prompt, run_.config.train.sample_tokens,
+  const RunSample sample = run_sample(*run_.dataset, *run_.model, run_.device, run_.config.train.sample_prompt);
+  const auto more = generate(*run_.model, *run_.store, sample.prompt, run_.config.train.sample_tokens,
                              {.seed = static_cast<std::uint64_t>(run_.config.train.seed)},
                              [](std::int32_t) { stop_here_if_interrupted(); });
-  tokens.insert(tokens.end(), more.begin(), more.end());
-  const std::string text = run_.dataset->tokenizer().decode(tokens);
+  const std::string text = sample.shown + run_.dataset->tokenizer().decode(more);
   write_text_file(folder_->sample(), text + "\n");
   progress_.verbatim(fmt::format("sample ({}):\n{}", folder_->sample().string(), text));
 }

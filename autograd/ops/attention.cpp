@@ -8,6 +8,7 @@ namespace {
 
 const Op op_rope("rope");
 const Op op_attention("attention");
+const Op op_cross_attention("cross_attention");
 
 /// The heads of x (B, T, W) that start at column `offset`.
 HeadView heads_at(const Tensor& x, std::int64_t offset) {
@@ -50,22 +51,25 @@ Var rope(const Var& x, std::int64_t heads, std::int64_t head_dim, double base, s
   });
 }
 
-kernel::Attention attention_call(const Tensor& qkv, const AttentionSpec& spec) {
-  const std::int64_t all_heads = spec.heads + 2 * spec.kv_heads;
+namespace {
+
+void check_heads(const char* op, const AttentionSpec& spec) {
   require(spec.kv_heads >= 1 && spec.heads >= 1 && spec.heads % spec.kv_heads == 0,
-          "[attention] {} heads for {} key/value heads: the first must be a multiple of the second", spec.heads,
+          "[{}] {} heads for {} key/value heads: the first must be a multiple of the second", op, spec.heads,
           spec.kv_heads);
-  require(qkv.rank() == 3 && qkv.size(2) % all_heads == 0,
-          "[attention] qkv {} for {} heads and {} key/value heads: qkv (B, T, (H + 2 G) D)", qkv.shape(), spec.heads,
-          spec.kv_heads);
-  const std::int64_t head_dim = qkv.size(2) / all_heads, keys_at = spec.heads * head_dim;
-  return {.batch = qkv.size(0),
-          .queries = qkv.size(1),
-          .keys = qkv.size(1),
+}
+
+/// Of queries that start at column 0 of q, and keys and values from column `keys_at` of kv on.
+kernel::Attention call_of(const Tensor& q, const Tensor& kv, std::int64_t head_dim, std::int64_t keys_at,
+                          const AttentionSpec& spec) {
+  return {.batch = q.size(0),
+          .queries = q.size(1),
+          .keys = kv.size(1),
           .heads = spec.heads,
           .kv_heads = spec.kv_heads,
           .head_dim = head_dim,
           .causal = spec.causal,
+          .lengths = spec.lengths,
           .scale = spec.scale,
           .map = spec.map,
           .prior = {.head = as_stat(spec.head_prior.value()),
@@ -74,50 +78,101 @@ kernel::Attention attention_call(const Tensor& qkv, const AttentionSpec& spec) {
                     .slopes = spec.slopes},
           .dropout = spec.dropout,
           .random = spec.random,
-          .q = heads_at(qkv, 0),
-          .k = heads_at(qkv, keys_at),
-          .v = heads_at(qkv, keys_at + spec.kv_heads * head_dim),
+          .q = heads_at(q, 0),
+          .k = heads_at(kv, keys_at),
+          .v = heads_at(kv, keys_at + spec.kv_heads * head_dim),
           .out = {},
           .row_stat = {}};
 }
 
-Var attention(const Var& qkv, const AttentionSpec& spec, const Var& row_qkv) {
-  require(!row_qkv.defined() || row_qkv.shape() == qkv.shape(), "[attention] row_qkv {} for qkv {}", row_qkv.shape(),
-          qkv.shape());
-  const Tensor x = qkv.value();
-  kernel::Attention args = attention_call(x, spec);
-  const Tensor y = Tensor::empty(x.shape().with(-1, args.heads * args.head_dim), x.dtype(), x.device());
-  args.out = heads_at(y, 0);
-  args.row_stat = Tensor::empty({args.batch, args.heads, args.queries}, stat_dtype(x), x.device());
-  x.backend().attention(args);
+/// Two projections of the same shapes, or one that is both.
+struct Projections {
+  Tensor q, kv;
 
-  const std::initializer_list<Var> inputs{qkv, row_qkv, spec.head_prior, spec.distance_prior, spec.key_prior};
-  return Tape::record(op_attention, y, inputs, [=, damping = spec.damping](Gradients& g) {
-    const Tensor dx = Tensor::like(x), row_dx = g.wants(1) ? Tensor::like(x) : Tensor();
+  static Projections like(const Projections& x) {
+    const Tensor q = Tensor::like(x.q);
+    return {q, x.kv.same_memory(x.q) ? q : Tensor::like(x.kv)};
+  }
+  HeadView queries(const kernel::Attention& a) const { return heads_at(q, a.q.offset); }
+  HeadView keys(const kernel::Attention& a) const { return heads_at(kv, a.k.offset); }
+  HeadView values(const kernel::Attention& a) const { return heads_at(kv, a.v.offset); }
+};
+
+/// Runs `args` and records it. Inputs: q, kv, row_q, row_kv (kv and row_kv undefined in a packed projection), then the
+/// tables of the prior.
+Var attend(const Op& op, kernel::Attention args, const Var& q, const Var& kv, const Var& row_q, const Var& row_kv,
+           const AttentionSpec& spec) {
+  const Projections x{args.q.data, args.k.data};
+  const Tensor y = Tensor::empty({args.batch, args.queries, args.heads * args.head_dim}, x.q.dtype(), x.q.device());
+  args.out = heads_at(y, 0);
+  args.row_stat = Tensor::empty({args.batch, args.heads, args.queries}, stat_dtype(x.q), x.q.device());
+  y.backend().attention(args);
+
+  const std::initializer_list<Var> inputs{q, kv, row_q, row_kv, spec.head_prior, spec.distance_prior, spec.key_prior};
+  return Tape::record(op, y, inputs, [=, damping = spec.damping](Gradients& g) {
+    const bool solves_rows = g.wants(2) || g.wants(3);
+    const Projections dx = Projections::like(x), row_dx = solves_rows ? Projections::like(x) : Projections();
     const auto like = [&](std::size_t input, const Tensor& table) {
       return g.wants(input) ? Tensor::like(table) : Tensor();
     };
     kernel::AttentionBackward back{.forward = args,
                                    .dout = heads_at(g.out(), 0),
-                                   .dq = heads_at(dx, args.q.offset),
-                                   .dk = heads_at(dx, args.k.offset),
-                                   .dv = heads_at(dx, args.v.offset),
-                                   .dprior = {.head = like(2, args.prior.head),
-                                              .distance = like(3, args.prior.distance),
-                                              .key = like(4, args.prior.key)},
+                                   .dq = dx.queries(args),
+                                   .dk = dx.keys(args),
+                                   .dv = dx.values(args),
+                                   .dprior = {.head = like(4, args.prior.head),
+                                              .distance = like(5, args.prior.distance),
+                                              .key = like(6, args.prior.key)},
                                    .damping = damping};
-    if (row_dx.defined()) {
-      back.row_dq = heads_at(row_dx, args.q.offset);
-      back.row_dk = heads_at(row_dx, args.k.offset);
-      back.row_dv = heads_at(row_dx, args.v.offset);
+    if (solves_rows) {
+      back.row_dq = row_dx.queries(args);
+      back.row_dk = row_dx.keys(args);
+      back.row_dv = row_dx.values(args);
     }
-    dx.backend().attention_backward(back);
-    if (g.wants(0)) g.add(0, dx);
-    if (g.wants(1)) g.add(1, row_dx);
-    add_table(g, 2, back.dprior.head);
-    add_table(g, 3, back.dprior.distance);
-    add_table(g, 4, back.dprior.key);
+    g.out().backend().attention_backward(back);
+    const Tensor* const gradients[] = {&dx.q, &dx.kv, &row_dx.q, &row_dx.kv};
+    for (std::size_t input = 0; input < 4; ++input) {
+      if (g.wants(input)) g.add(input, *gradients[input]);
+    }
+    add_table(g, 4, back.dprior.head);
+    add_table(g, 5, back.dprior.distance);
+    add_table(g, 6, back.dprior.key);
   });
+}
+
+}  // namespace
+
+kernel::Attention attention_call(const Tensor& qkv, const AttentionSpec& spec) {
+  check_heads("attention", spec);
+  const std::int64_t all_heads = spec.heads + 2 * spec.kv_heads;
+  require(qkv.rank() == 3 && qkv.size(2) % all_heads == 0,
+          "[attention] qkv {} for {} heads and {} key/value heads: qkv (B, T, (H + 2 G) D)", qkv.shape(), spec.heads,
+          spec.kv_heads);
+  const std::int64_t head_dim = qkv.size(2) / all_heads;
+  return call_of(qkv, qkv, head_dim, spec.heads * head_dim, spec);
+}
+
+kernel::Attention attention_call(const Tensor& q, const Tensor& kv, const AttentionSpec& spec) {
+  check_heads("cross_attention", spec);
+  require(q.rank() == 3 && kv.rank() == 3 && q.size(0) == kv.size(0) && q.size(2) % spec.heads == 0 &&
+              kv.size(2) == q.size(2) / spec.heads * 2 * spec.kv_heads,
+          "[cross_attention] q {} and kv {} for {} heads and {} key/value heads: q (B, T, H D), kv (B, S, 2 G D)",
+          q.shape(), kv.shape(), spec.heads, spec.kv_heads);
+  return call_of(q, kv, q.size(2) / spec.heads, 0, spec);
+}
+
+Var attention(const Var& qkv, const AttentionSpec& spec, const Var& row_qkv) {
+  require(!row_qkv.defined() || row_qkv.shape() == qkv.shape(), "[attention] row_qkv {} for qkv {}", row_qkv.shape(),
+          qkv.shape());
+  return attend(op_attention, attention_call(qkv.value(), spec), qkv, {}, row_qkv, {}, spec);
+}
+
+Var cross_attention(const Var& q, const Var& kv, const AttentionSpec& spec, const Var& row_q, const Var& row_kv) {
+  require(row_q.defined() == row_kv.defined() &&
+              (!row_q.defined() || (row_q.shape() == q.shape() && row_kv.shape() == kv.shape())),
+          "[cross_attention] row_q {} and row_kv {} for q {} and kv {}", row_q.shape(), row_kv.shape(), q.shape(),
+          kv.shape());
+  return attend(op_cross_attention, attention_call(q.value(), kv.value(), spec), q, kv, row_q, row_kv, spec);
 }
 
 }  // namespace monge::autograd

@@ -35,6 +35,7 @@ void check_scores(const Call& call, const Attention& a) {
        "batch {}, queries {}, keys {} and start {} must not be negative", a.batch, a.queries, a.keys, a.start);
   need(call, a.head_dim > 0 && a.kv_heads > 0 && a.heads > 0 && a.heads % a.kv_heads == 0,
        "{} heads of {} cannot share {} key/value heads", a.heads, a.head_dim, a.kv_heads);
+  call.count("lengths", a.lengths, a.batch);
   call.count("prior.head", a.prior.head, a.heads);
   call.count("prior.slopes", a.prior.slopes, a.heads);
   if (a.prior.distance) {
@@ -97,6 +98,7 @@ Call check(const Attention& args, Device device) {
                    {"v", &args.v.data},
                    {"out", &args.out.data},
                    {"row_stat", &args.row_stat, Type::f32},
+                   optional("lengths", &args.lengths, Type::i32),
                    optional("prior.head", &args.prior.head, Type::f32),
                    optional("prior.distance", &args.prior.distance, Type::f32),
                    optional("prior.key", &args.prior.key, Type::f32),
@@ -115,6 +117,7 @@ Call check(const AttentionBackward& args, Device device) {
                    {"v", &a.v.data},
                    {"out", &a.out.data},
                    {"row_stat", &a.row_stat, Type::f32},
+                   optional("lengths", &a.lengths, Type::i32),
                    optional("prior.head", &a.prior.head, Type::f32),
                    optional("prior.distance", &a.prior.distance, Type::f32),
                    optional("prior.key", &a.prior.key, Type::f32),
@@ -162,6 +165,7 @@ Call check(const AttentionMetric& args, Device device) {
   const Call call("attention_metric", device,
                   {{"q", &a.q.data},
                    {"k", &a.k.data},
+                   optional("lengths", &a.lengths, Type::i32),
                    optional("prior.head", &a.prior.head, Type::f32),
                    optional("prior.distance", &a.prior.distance, Type::f32),
                    optional("prior.key", &a.prior.key, Type::f32),

@@ -18,7 +18,7 @@ struct HeadView {
 
 /// Terms added to the scores: the logarithm of the prior under which a row is transported (for softmax; a bias for
 /// maps without normalisation). With i, j the positions of query and key:
-///   prior_ij = head_h + distance_h[|i - j|] + key_h[j] - slope_h (i - j).
+///   prior_ij = head_h + distance_h[|i - j|] + key_h[j] - slope_h |i - j|.
 /// All f32 (reference: f64), each may be none.
 struct LogPrior {
   Tensor head;      // (H)
@@ -44,12 +44,14 @@ struct RowDamping {
 namespace monge::kernel {
 
 /// out_i = sum_j a_ij v_j with a_i = map(scale <q_i, k_j> + prior_ij), for each sequence and head.
-/// Query i stands at position `start + i`; under `causal` it sees the keys 0 .. start + i.
+/// Query i stands at position `start + i`; under `causal` it sees the keys 0 .. start + i. Of sequence b it sees the
+/// first `lengths`[b] alone: what follows them is padding.
 /// Query head h reads key/value head h / (H / G).
 struct Attention {
   std::int64_t batch = 0, queries = 0, keys = 0, heads = 0, kv_heads = 0, head_dim = 0;
   std::int64_t start = 0;
   bool causal = true;
+  Tensor lengths;  // (B) i32, each in 1 .. keys; or none
   double scale = 1.0;
   RowMap map;
   LogPrior prior;

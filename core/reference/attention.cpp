@@ -43,9 +43,11 @@ struct Query {
 template <class F>
 void for_each_query(const kernel::Attention& a, F f) {
   for (std::int64_t b = 0; b < a.batch; ++b) {
+    const std::int64_t there =
+        a.lengths ? std::clamp<std::int64_t>(a.lengths.data_as<std::int32_t>()[b], 0, a.keys) : a.keys;
     for (std::int64_t h = 0; h < a.heads; ++h) {
       for (std::int64_t i = 0; i < a.queries; ++i) {
-        const auto visible = a.causal ? std::min(a.keys, a.start + i + 1) : a.keys;
+        const auto visible = a.causal ? std::min(there, a.start + i + 1) : there;
         f(Query{b, h, i, h / (a.heads / a.kv_heads), (b * a.heads + h) * a.queries + i, visible});
       }
     }
@@ -68,7 +70,7 @@ std::vector<double> scores(const kernel::Attention& a, const Query& at) {
   for (std::int64_t j = 0; j < at.visible; ++j) {
     double& score = z[static_cast<std::size_t>(j)];
     score = a.scale * inner(q, head(a.k, at.b, j, at.g, a.head_dim), a.head_dim) -
-            slope * static_cast<double>(a.start + at.i - j);
+            slope * static_cast<double>(std::abs(a.start + at.i - j));
     for_each_prior(a, a.prior, at, j,
                    [&](const Tensor& table, std::int64_t index) { score += table.data_as<double>()[index]; });
   }

@@ -16,7 +16,7 @@ using monge::autograd::Var;
 namespace autograd = monge::autograd;
 namespace nn = monge::nn;
 
-class PlainAttention : public nn::SelfAttention {
+class PlainAttention : public nn::Attention {
  public:
   PlainAttention(const nn::LayerContext& c, nn::Position& position)
       : heads_(c.heads),

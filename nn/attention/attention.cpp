@@ -1,5 +1,6 @@
 #include "nn/attention/attention.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
@@ -11,6 +12,24 @@ namespace {
 struct ProjectionCache : Cache {
   Tensor qkv;  // (B, context, (H + 2 G) D)
 };
+
+/// Keys and values of the source.
+struct SourceCache : Cache {
+  Tensor kv;       // (B, S, 2 G D)
+  Tensor lengths;  // (B) or none
+};
+
+/// Runs `call` for queries (B, T, ...), which have no gradient.
+Tensor run(kernel::Attention call) {
+  const Tensor& q = call.q.data;
+  const std::int64_t width = call.heads * call.head_dim;
+  const Tensor out = Tensor::empty({call.batch, call.queries, width}, q.dtype(), q.device());
+  call.dropout = 0.0;
+  call.out = {out, 0, width, call.queries * width};
+  call.row_stat = Tensor::empty({call.batch, call.heads, call.queries}, q.backend().default_float(), q.device());
+  q.backend().attention(call);
+  return out;
+}
 
 }  // namespace
 
@@ -24,20 +43,29 @@ class QueryKeyNorm : public Module {
         head_dim_(head_dim),
         gain_(add_parameter("gain", {2, head_dim}, Role::gain, Init::constant(1.0))) {}
 
-  /// qkv (B, T, (H + 2 G) D). With `trains_gain` false the gain is a constant.
+  /// qkv (B, T, (H + 2 G) D). With `trains_gain` false the gain is a constant, below as well.
   Var forward(const Var& qkv, bool trains_gain) const {
-    const Var gain = trains_gain ? gain_.var() : Var(gain_.var().value());
-    const auto normalised = [&](std::int64_t which, std::int64_t first, std::int64_t heads) {
-      const Var part = autograd::slice(qkv, -1, first * head_dim_, (first + heads) * head_dim_);
-      const Var by_head = autograd::reshape(part, {part.shape().rows(), heads, head_dim_});
-      const Var own_gain = autograd::reshape(autograd::slice(gain, which, which + 1), {head_dim_});
-      return autograd::reshape(autograd::layer_norm(by_head, own_gain, {}), part.shape());
-    };
-    const Var values = autograd::slice(qkv, -1, (heads_ + kv_heads_) * head_dim_, qkv.size(-1));
-    return autograd::concat({normalised(0, 0, heads_), normalised(1, heads_, kv_heads_), values}, -1);
+    return autograd::concat({normalised(qkv, 0, heads_, 0, trains_gain),
+                             normalised(qkv, heads_, kv_heads_, 1, trains_gain), rest(qkv, heads_ + kv_heads_)},
+                            -1);
+  }
+  /// q (B, T, H D).
+  Var of_queries(const Var& q, bool trains_gain) const { return normalised(q, 0, heads_, 0, trains_gain); }
+  /// kv (B, S, 2 G D).
+  Var of_keys(const Var& kv, bool trains_gain) const {
+    return autograd::concat({normalised(kv, 0, kv_heads_, 1, trains_gain), rest(kv, kv_heads_)}, -1);
   }
 
  private:
+  Var normalised(const Var& x, std::int64_t first, std::int64_t heads, std::int64_t which, bool trains_gain) const {
+    const Var gains = trains_gain ? gain_.var() : Var(gain_.var().value());
+    const Var gain = autograd::reshape(autograd::slice(gains, which, which + 1), {head_dim_});
+    const Var part = autograd::slice(x, -1, first * head_dim_, (first + heads) * head_dim_);
+    const Var by_head = autograd::reshape(part, {part.shape().rows(), heads, head_dim_});
+    return autograd::reshape(autograd::layer_norm(by_head, gain, {}), part.shape());
+  }
+  Var rest(const Var& x, std::int64_t first) const { return autograd::slice(x, -1, first * head_dim_, x.size(-1)); }
+
   std::int64_t heads_, kv_heads_, head_dim_;
   Parameter& gain_;  // (2, D): of queries and of keys
 };
@@ -55,28 +83,40 @@ RowMapAttention::RowMapAttention(RowMap map, const AttentionOptions& options, co
       kv_heads_(c.kv_heads),
       head_dim_(c.head_dim()),
       context_(c.context),
+      reads_(c.reads),
       map_(std::move(map)),
       position_(position),
-      qkv_({.in = c.width,
-            .out = (c.heads + 2 * c.kv_heads) * c.head_dim(),
-            .bias = c.bias,
-            .parts = {{"q", c.heads * c.head_dim(), c.heads},
-                      {"k", c.kv_heads * c.head_dim(), c.kv_heads},
-                      {"v", c.kv_heads * c.head_dim(), c.kv_heads}}}),
       out_({.in = c.width, .out = c.width, .bias = c.bias, .stddev = c.residual_stddev}),
       weight_dropout_(*c.dropout),
       head_bias_(bias.initial) {
-  add_module("qkv", qkv_);
+  const Part q{"q", heads_ * head_dim_, heads_}, k{"k", kv_heads_ * head_dim_, kv_heads_};
+  const Part v{"v", k.rows, kv_heads_};
+  const auto project = [&](const char* name, std::vector<Part> parts) {
+    std::int64_t rows = 0;
+    for (const Part& part : parts) rows += part.rows;
+    auto linear = std::make_unique<Linear>(
+        Linear::Options{.in = c.width, .out = rows, .bias = c.bias, .parts = std::move(parts)});
+    add_module(name, *linear);
+    return linear;
+  };
+  if (crosses()) {
+    q_ = project("q", {q});
+    kv_ = project("kv", {k, v});
+  } else {
+    qkv_ = project("qkv", {q, k, v});
+  }
   add_module("out", out_);
   if (options.qk_norm) {
     query_key_norm_ = std::make_unique<QueryKeyNorm>(heads_, kv_heads_, head_dim_);
     add_module("qk_norm", *query_key_norm_);
   }
+  const std::int64_t keys = crosses() ? c.source : c.context;
   if (options.relative_prior) {
-    distance_prior_ = &add_parameter("relative_prior", {heads_, c.context}, Role::bias, Init::constant(0.0));
+    distance_prior_ =
+        &add_parameter("relative_prior", {heads_, std::max(c.context, keys)}, Role::bias, Init::constant(0.0));
   }
   if (options.key_prior) {
-    key_prior_ = &add_parameter("key_prior", {heads_, c.context}, Role::bias, Init::constant(0.0));
+    key_prior_ = &add_parameter("key_prior", {heads_, keys}, Role::bias, Init::constant(0.0));
   }
   const auto given = static_cast<std::int64_t>(bias.initial.size());
   if (given > 1 && given != heads_) {
@@ -89,7 +129,12 @@ RowMapAttention::RowMapAttention(RowMap map, const AttentionOptions& options, co
 
 RowMapAttention::~RowMapAttention() = default;
 
-double RowMapAttention::scale() const { return 1.0 / std::sqrt(static_cast<double>(head_dim_)); }
+ProjectionRows RowMapAttention::query_rows() const {
+  return {&(crosses() ? q_ : qkv_)->weight(), 0, heads_ * head_dim_};
+}
+ProjectionRows RowMapAttention::key_rows() const {
+  return {&(crosses() ? kv_ : qkv_)->weight(), crosses() ? 0 : heads_ * head_dim_, kv_heads_ * head_dim_};
+}
 
 void RowMapAttention::set_row_damping(std::optional<RowDamping> damping) {
   require(!damping || metric_of(map_) != Metric::none, "{} has no symmetric Jacobian, so no natural gradient",
@@ -101,7 +146,7 @@ Var RowMapAttention::place(const Var& qkv, std::int64_t start, bool trains_gain)
   return position_.rotate(query_key_norm_ ? query_key_norm_->forward(qkv, trains_gain) : qkv, start);
 }
 
-autograd::AttentionSpec RowMapAttention::spec(Device device) const {
+autograd::AttentionSpec RowMapAttention::spec(Device device, const Tensor& lengths) const {
   const auto var = [](const Parameter* p) { return p != nullptr ? p->var() : Var(); };
   Var head_prior = var(head_prior_);
   if (!head_bias_.empty()) {
@@ -113,8 +158,9 @@ autograd::AttentionSpec RowMapAttention::spec(Device device) const {
   }
   return {.heads = heads_,
           .kv_heads = kv_heads_,
-          .causal = true,
-          .scale = scale(),
+          .causal = reads_ == Reads::earlier,
+          .lengths = lengths,
+          .scale = 1.0 / std::sqrt(static_cast<double>(head_dim_)),
           .map = map_,
           .head_prior = head_prior,
           .distance_prior = var(distance_prior_),
@@ -125,20 +171,49 @@ autograd::AttentionSpec RowMapAttention::spec(Device device) const {
           .damping = row_damping_.value_or(RowDamping{})};
 }
 
-Var RowMapAttention::forward(const Var& x) {
-  const autograd::AttentionSpec how = spec(x.value().device());
+void RowMapAttention::show(const Var& x, const Var& source, const kernel::Attention& call) {
+  if (observer_ == nullptr || !autograd::Tape::recording()) return;
+  observer_->observe({x.value(), source.value(), call, &position_});
+}
+
+Var RowMapAttention::forward_with(const Var& x, const Source& source) {
+  const autograd::AttentionSpec how = spec(x.value().device(), source.lengths);
+  return out_.forward(crosses() ? attend_to_source(x, source.states, how) : attend_to_itself(x, how));
+}
+
+Var RowMapAttention::attend_to_itself(const Var& x, const autograd::AttentionSpec& how) {
   Var qkv, row_qkv;
   if (row_damping_) {
-    const autograd::SplitLinear projected = qkv_.split(x);
+    const autograd::SplitLinear projected = qkv_->split(x);
     qkv = place(projected.for_input, 0, true);
     row_qkv = place(projected.for_weight, 0, false);
   } else {
-    qkv = place(qkv_.forward(x), 0, true);
+    qkv = place(qkv_->forward(x), 0, true);
   }
-  if (observer_ != nullptr && autograd::Tape::recording()) {
-    observer_->observe({x.value(), qkv.value(), autograd::attention_call(qkv.value(), how), &position_});
+  show(x, x, autograd::attention_call(qkv.value(), how));
+  return autograd::attention(qkv, how, row_qkv);
+}
+
+Var RowMapAttention::attend_to_source(const Var& x, const Var& states, const autograd::AttentionSpec& how) {
+  const auto queries = [this](const Var& q, bool trains_gain) {
+    return query_key_norm_ ? query_key_norm_->of_queries(q, trains_gain) : q;
+  };
+  const auto keys = [this](const Var& kv, bool trains_gain) {
+    return query_key_norm_ ? query_key_norm_->of_keys(kv, trains_gain) : kv;
+  };
+  Var q, kv, row_q, row_kv;
+  if (row_damping_) {
+    const autograd::SplitLinear q_projected = q_->split(x), kv_projected = kv_->split(states);
+    q = queries(q_projected.for_input, true);
+    kv = keys(kv_projected.for_input, true);
+    row_q = queries(q_projected.for_weight, false);
+    row_kv = keys(kv_projected.for_weight, false);
+  } else {
+    q = queries(q_->forward(x), true);
+    kv = keys(kv_->forward(states), true);
   }
-  return out_.forward(autograd::attention(qkv, how, row_qkv));
+  show(x, states, autograd::attention_call(q.value(), kv.value(), how));
+  return autograd::cross_attention(q, kv, how, row_q, row_kv);
 }
 
 std::unique_ptr<Cache> RowMapAttention::make_cache(const CacheContext& context) const {
@@ -148,33 +223,37 @@ std::unique_ptr<Cache> RowMapAttention::make_cache(const CacheContext& context) 
   return cache;
 }
 
-Var RowMapAttention::forward_cached(const Var& x, Cache& cache, std::int64_t start) {
-  return out_.forward(attend_to_all(place(qkv_.forward(x), start, true).value(), cache, start));
+std::unique_ptr<Cache> RowMapAttention::make_cache_with(const CacheContext&, const Source& source) const {
+  const Var kv = kv_->forward(source.states);
+  auto cache = std::make_unique<SourceCache>();
+  cache->kv = (query_key_norm_ ? query_key_norm_->of_keys(kv, true) : kv).value();
+  cache->lengths = source.lengths;
+  return cache;
 }
 
-// Queries of the new tokens against the keys and values of all tokens so far.
-Tensor RowMapAttention::attend_to_all(const Tensor& qkv, Cache& cache, std::int64_t start) const {
-  const Tensor& seen = dynamic_cast<ProjectionCache&>(cache).qkv;
+Var RowMapAttention::forward_cached(const Var& x, Cache& cache, std::int64_t start) {
+  if (crosses()) {
+    const auto& seen = dynamic_cast<SourceCache&>(cache);
+    const Var q = q_->forward(x);
+    const Tensor queries = (query_key_norm_ ? query_key_norm_->of_queries(q, true) : q).value();
+    return out_.forward(run(autograd::attention_call(queries, seen.kv, spec(queries.device(), seen.lengths))));
+  }
+  // Queries of the new tokens against the keys and values of all tokens so far.
+  const Tensor qkv = place(qkv_->forward(x), start, true).value(), &seen = dynamic_cast<ProjectionCache&>(cache).qkv;
   const std::int64_t batch = qkv.size(0), tokens = qkv.size(1), width = qkv.size(2);
   require(start + tokens <= context_, "[attention] {} tokens after {} do not fit into a cache of {}", tokens, start,
           context_);
-  Backend& backend = qkv.backend();
   for (std::int64_t b = 0; b < batch; ++b) {
-    backend.copy(
+    qkv.backend().copy(
         {.from = qkv.slice(b, b + 1), .to = seen.flat_view((b * context_ + start) * width, {1, tokens, width})});
   }
-  kernel::Attention call = autograd::attention_call(qkv, spec(qkv.device()));
-  const Tensor out = Tensor::empty({batch, tokens, heads_ * head_dim_}, qkv.dtype(), qkv.device());
+  kernel::Attention call = autograd::attention_call(qkv, spec(qkv.device(), {}));
   const auto in_cache = [&](const HeadView& view) { return HeadView{seen, view.offset, width, context_ * width}; };
   call.keys = start + tokens;
   call.start = start;
-  call.dropout = 0.0;
   call.k = in_cache(call.k);
   call.v = in_cache(call.v);
-  call.out = {out, 0, heads_ * head_dim_, tokens * heads_ * head_dim_};
-  call.row_stat = Tensor::empty({batch, heads_, tokens}, backend.default_float(), qkv.device());
-  backend.attention(call);
-  return out;
+  return out_.forward(run(call));
 }
 
 }  // namespace monge::nn

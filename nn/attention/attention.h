@@ -32,10 +32,16 @@ struct HeadBias {
 
 /// One forward call of a layer while training.
 struct AttentionCall {
-  Tensor x;                // (B, T, C): what the projection has read
-  Tensor qkv;              // (B, T, (H + 2 G) D): the projection as attention reads it, rotated where positions are
-  kernel::Attention args;  // the call itself; q and k are views of `qkv`
-  Position* position = nullptr;  // which rotates it
+  Tensor x;                      // (B, T, C): what the queries are made of
+  Tensor source;                 // (B, S, C): what keys and values are made of; x itself but for cross-attention
+  kernel::Attention args;        // the call itself, queries and keys rotated where positions are
+  Position* position = nullptr;  // which rotates them
+};
+
+/// Rows of a parameter that are W_q or W_k of a layer.
+struct ProjectionRows {
+  const Parameter* parameter = nullptr;
+  std::int64_t first = 0, count = 0;
 };
 
 class QueryKeyNorm;
@@ -47,17 +53,20 @@ class AttentionObserver {
   virtual void observe(const AttentionCall& call) = 0;
 };
 
-/// Multi-head self-attention with grouped key/value heads (Vaswani et al. 2017; Ainslie et al. 2023, arXiv:2305.13245).
-/// The map turns scores <q, k> / sqrt(D) + prior into weights.
-class RowMapAttention : public SelfAttention {
+/// Multi-head attention with grouped key/value heads (Vaswani et al. 2017; Ainslie et al. 2023, arXiv:2305.13245). The
+/// map turns scores <q, k> / sqrt(D) + prior into weights. Cross-attention knows the positions of queries and keys from
+/// what they are made of, and by its learned priors.
+class RowMapAttention : public Attention {
  public:
   /// Throws KeyError when `bias` has neither one value nor one for each head.
   RowMapAttention(RowMap map, const AttentionOptions& options, const LayerContext& c, Position& position,
                   const HeadBias& bias = {});
   ~RowMapAttention() override;
 
-  Var forward(const Var& x) override;
+  Var forward(const Var& x) override { return forward_with(x, {}); }
+  Var forward_with(const Var& x, const Source& source) override;
   std::unique_ptr<Cache> make_cache(const CacheContext& context) const override;
+  std::unique_ptr<Cache> make_cache_with(const CacheContext& context, const Source& source) const override;
   Var forward_cached(const Var& x, Cache& cache, std::int64_t start) override;
 
   /// From now on the gradients of W_q and W_k come from the damped natural gradient of each row; all others stay true.
@@ -71,21 +80,27 @@ class RowMapAttention : public SelfAttention {
   std::int64_t kv_heads() const { return kv_heads_; }
   std::int64_t head_dim() const { return head_dim_; }
   bool has_qk_norm() const { return query_key_norm_ != nullptr; }
-  /// W_q, W_k and W_v on top of each other: ((H + 2 G) D, C).
-  const Parameter& projection() const { return qkv_.weight(); }
+  /// W_q (H D, C) and W_k (G D, C).
+  ProjectionRows query_rows() const;
+  ProjectionRows key_rows() const;
   const Position& position() const { return position_; }
 
  private:
   /// The packed projection with normalised heads and rotated queries and keys.
   Var place(const Var& qkv, std::int64_t start, bool trains_gain) const;
-  autograd::AttentionSpec spec(Device device) const;
-  Tensor attend_to_all(const Tensor& qkv, Cache& cache, std::int64_t start) const;
-  double scale() const;
+  Var attend_to_itself(const Var& x, const autograd::AttentionSpec& how);
+  Var attend_to_source(const Var& x, const Var& states, const autograd::AttentionSpec& how);
+  void show(const Var& x, const Var& source, const kernel::Attention& call);
+  autograd::AttentionSpec spec(Device device, const Tensor& lengths) const;
+  bool crosses() const { return reads_ == Reads::source; }
 
   std::int64_t heads_, kv_heads_, head_dim_, context_;
+  Reads reads_;
   RowMap map_;
   Position& position_;
-  Linear qkv_, out_;
+  std::unique_ptr<Linear> qkv_;     // W_q, W_k and W_v on top of each other: ((H + 2 G) D, C)
+  std::unique_ptr<Linear> q_, kv_;  // or, in cross-attention, W_q alone and the other two
+  Linear out_;
   std::unique_ptr<QueryKeyNorm> query_key_norm_;
   Dropout weight_dropout_;
   std::vector<double> head_bias_;        // (H) or empty
@@ -127,7 +142,7 @@ struct RowMapOptions : AttentionOptions {
 
 /// Adds a kind of attention with the name of the map.
 template <RowMapStruct Map>
-void add_row_map(Registry<SelfAttention, const LayerContext&, Position&>& to, const std::string& doc) {
+void add_row_map(Registry<Attention, const LayerContext&, Position&>& to, const std::string& doc) {
   using O = RowMapOptions<Map>;
   to.add<O>(Map::name, doc, [](const O& o, const LayerContext& c, Position& position) {
     return std::make_unique<RowMapAttention>(o.row_map(), o, c, position, o.head_bias);

@@ -5,7 +5,7 @@
 //   F_k = 1/N sum_i scale^2 q_i q_i^T (x) X^T H_i X  for each key head, summed over the query heads that share it
 // (derived from z_ij = scale <W_q x_i, W_k x_j>). The expectation over the weights is exact: nothing is sampled. The
 // loss and the values play no part in it. Rows that see one key do not count under a map that a shift does not move:
-// their metric is 0.
+// their metric is 0. In cross-attention the x_j and X are those of the source; the rows of padded queries count.
 #pragma once
 
 #include "nn/attention/attention.h"

@@ -3,9 +3,9 @@
 
 namespace monge::nn {
 
-Registry<SelfAttention, const LayerContext&, Position&>& attentions() {
+Registry<Attention, const LayerContext&, Position&>& attentions() {
   static auto& registry = *built_in([] {
-    auto* r = new Registry<SelfAttention, const LayerContext&, Position&>("attention");
+    auto* r = new Registry<Attention, const LayerContext&, Position&>("attention");
     RowMaps::for_each([&](const auto& map) {
       using Map = std::decay_t<decltype(map)>;
       add_row_map<Map>(*r, fmt::format("weights {}: {}", Map::text.weights, Map::text.use));

@@ -22,12 +22,24 @@
 
 namespace monge::optim {
 
-/// An attention layer of the model, and the settings of its projection's parameter group.
+/// W_q or W_k of a layer, and the settings of its parameter group.
+struct AttentionMatrix {
+  nn::ProjectionRows rows;
+  double lr_scale = 1.0;
+  double weight_decay = 0.0;
+
+  std::int64_t size() const { return rows.count * rows.parameter->shape()[1]; }
+  /// Where it begins in the flat buffers.
+  std::int64_t begin(const nn::ParameterStore& store) const {
+    return store.entry(*rows.parameter).begin + rows.first * rows.parameter->shape()[1];
+  }
+};
+
+/// An attention layer of the model.
 struct AttentionLayer {
   std::string name;  // "blocks.0.attention"
   nn::RowMapAttention* layer = nullptr;
-  double lr_scale = 1.0;
-  double weight_decay = 0.0;
+  AttentionMatrix query, key;
 };
 
 /// All attention layers below `model`.

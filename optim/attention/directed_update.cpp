@@ -41,7 +41,7 @@ DirectedUpdate::DirectedUpdate(std::string name, const DirectedOptions& options,
     t.H = at.layer->heads();
     t.G = at.layer->kv_heads();
     t.D = at.layer->head_dim();
-    t.C = at.layer->projection().shape()[1];
+    t.C = at.query.rows.parameter->shape()[1];
     targets_.push_back(std::move(t));
   }
 }
@@ -54,38 +54,49 @@ void DirectedUpdate::bind(nn::ParameterStore& store) {
   store_ = &store;
   for (std::size_t i = 0; i < targets_.size(); ++i) {
     Target& t = targets_[i];
-    t.begin = store.entry(t.at.layer->projection()).begin;
     if (options_.momentum > 0.0) t.momentum = Tensor::zeros(t.shape(), dtype(), device(), Pool::optimizer);
     bind_target(i);
   }
 }
 
+Tensor DirectedUpdate::Target::taken_from(const nn::ParameterStore& store, const Tensor& flat) const {
+  const Tensor out = Tensor::empty(shape(), flat.dtype(), flat.device());
+  std::int64_t offset = 0;
+  for (const AttentionMatrix* matrix : {&at.query, &at.key}) {
+    copy(flat.flat_view(matrix->begin(store), {matrix->size()}), out.flat_view(offset, {matrix->size()}));
+    offset += matrix->size();
+  }
+  return out;
+}
+
 void DirectedUpdate::before_rule() {
-  for (Target& t : targets_) t.before = store_->values().flat_view(t.begin, t.shape()).clone();
+  for (Target& t : targets_) t.before = t.taken_from(*store_, store_->values());
 }
 
 void DirectedUpdate::after_rule(const Step& step) {
   prepare(step);
   for (std::size_t i = 0; i < targets_.size(); ++i) {
     Target& t = targets_[i];
-    const Tensor gradient = mul(store_->grads().flat_view(t.begin, t.shape()), slot(step.control, Control::clip));
+    const Tensor gradient = mul(t.taken_from(*store_, store_->grads()), slot(step.control, Control::clip));
     if (t.momentum.defined()) step.update_average(t.momentum, options_.momentum, gradient);
     const Tensor &averaged = t.momentum.defined() ? t.momentum : gradient, v = Tensor::like(gradient);
     direction(i, step.number, averaged, v);
 
     kernel::DirectedStep args{.matrices = {}, .graft = options_.graft, .kl = options_.kl_clip, .control = step.control};
-    const std::int64_t query_size = t.H * t.D * t.C, key_size = t.G * t.D * t.C;
-    for (const auto& [offset, size] : {std::pair{std::int64_t{0}, query_size}, std::pair{query_size, key_size}}) {
+    std::int64_t offset = 0;
+    for (const AttentionMatrix* matrix : {&t.at.query, &t.at.key}) {
+      const std::int64_t begin = matrix->begin(*store_), size = matrix->size();
       const auto flat = [&](const Tensor& buffer) {
-        return buffer.defined() ? buffer.flat_view(t.begin + offset, {size}) : Tensor();
+        return buffer.defined() ? buffer.flat_view(begin, {size}) : Tensor();
       };
       args.matrices.push_back({.param = flat(store_->values()),
                                .before = t.before.flat_view(offset, {size}),
                                .direction = v.flat_view(offset, {size}),
                                .gradient = averaged.flat_view(offset, {size}),
                                .copy = flat(store_->copies()),
-                               .lr_scale = t.at.lr_scale,
-                               .weight_decay = t.at.weight_decay});
+                               .lr_scale = matrix->lr_scale,
+                               .weight_decay = matrix->weight_decay});
+      offset += size;
     }
     v.backend().directed_step(args);
     t.before = {};

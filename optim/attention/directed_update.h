@@ -31,12 +31,13 @@ class DirectedUpdate : public AttentionUpdate {
   /// Sizes of one layer's W_q on top of W_k: ((H + G) D, C).
   struct Target {
     AttentionLayer at;
-    std::int64_t begin = 0;  // of W_q in the flat buffers; W_k follows it
     std::int64_t H = 0, G = 0, D = 0, C = 0;
     Tensor momentum;  // ((H + G) D, C) or none
     Tensor before;    // the same: W_q and W_k before the base rule, during a step
 
     Shape shape() const { return {(H + G) * D, C}; }
+    /// Its W_q on top of its W_k, ((H + G) D, C), in a tensor of its own.
+    Tensor taken_from(const nn::ParameterStore& store, const Tensor& flat) const;
   };
 
   /// Makes the state of target `i`; its sizes are known.

@@ -51,8 +51,11 @@ class FisherCgUpdate : public DirectedUpdate {
       if (call) return;
       call = seen;
       if (seen.x.dtype() != DType::bf16) return;
-      call->x = seen.x.to(DType::f32, seen.x.device());
-      call->qkv = call->args.q.data = call->args.k.data = seen.qkv.to(DType::f32, seen.qkv.device());
+      const auto wide = [](const Tensor& x) { return x.to(DType::f32, x.device()); };
+      call->x = wide(seen.x);
+      call->source = seen.source.same_memory(seen.x) ? call->x : wide(seen.source);
+      call->args.q.data = wide(seen.args.q.data);
+      call->args.k.data = seen.args.k.data.same_memory(seen.args.q.data) ? call->args.q.data : wide(seen.args.k.data);
     }
   };
 

@@ -21,10 +21,9 @@ class ScaledUpdate : public AttentionUpdate {
   void bind(nn::ParameterStore& store) override {
     store_ = &store;
     for (const AttentionLayer& at : layers_) {
-      const nn::RowMapAttention& layer = *at.layer;
-      const std::int64_t size = (layer.heads() + layer.kv_heads()) * layer.head_dim() * layer.projection().shape()[1];
-      const std::int64_t begin = store.entry(layer.projection()).begin;
-      ranges_.push_back({begin, size, {}});
+      for (const AttentionMatrix* matrix : {&at.query, &at.key}) {
+        ranges_.push_back({matrix->begin(store), matrix->size(), {}});
+      }
     }
   }
 
@@ -42,7 +41,7 @@ class ScaledUpdate : public AttentionUpdate {
   }
 
  private:
-  /// W_q and W_k of a layer in the flat buffers.
+  /// W_q or W_k of a layer in the flat buffers.
   struct Range {
     std::int64_t begin, size;
     Tensor before;  // during a step

@@ -45,6 +45,14 @@ Case attention_case(const std::string& variant, std::int64_t batch, std::int64_t
   return {"attention", variant, {qkv}, [spec](const Vars& v) { return attention(v[0], spec); }};
 }
 
+/// Queries (2, 3, H D) and another sequence's keys and values (2, 4, 2 G D), of which the second has three.
+Case cross_attention_case(const std::string& variant, std::int64_t head_dim, AttentionSpec spec) {
+  const Shape q{2, 3, spec.heads * head_dim}, kv{2, 4, 2 * spec.kv_heads * head_dim};
+  spec.causal = false;
+  spec.lengths = Tensor::from(std::vector<std::int32_t>{4, 3}, {2}, reference);
+  return {"cross_attention", variant, {q, kv}, [spec](const Vars& v) { return cross_attention(v[0], v[1], spec); }};
+}
+
 /// Both results of add_norm, so that both gradients arrive.
 Var both(const SumAndNorm& r) { return add(scale(r.sum, 0.3), r.norm); }
 
@@ -271,6 +279,9 @@ std::vector<Case> model_cases() {
   cases.push_back(attention_case("full", 1, 4, 3, full));
   cases.push_back(attention_case("slopes", 1, 5, 2, sloped));
   cases.push_back(attention_case("dropout", 2, 4, 3, dropped));
+  cases.push_back(cross_attention_case("heads", 3, heads(2, 2, 0.7)));
+  cases.push_back(cross_attention_case("grouped", 2, heads(4, 2, 0.7)));
+  cases.push_back(cross_attention_case("dropout", 3, dropped));
   return cases;
 }
 
@@ -451,6 +462,14 @@ TEST(Ops, AnswerWrongShapesWithTheirNameAndTheShapes) {
       {"[attention] row_qkv (1, 3, 8) for qkv (1, 2, 8)",
        [&] {
          attention(v({1, 2, 8}), heads(2, 1), v({1, 3, 8}));
+       }},
+      {"[cross_attention] q (1, 2, 8) and kv (2, 3, 8)",
+       [&] {
+         cross_attention(v({1, 2, 8}), v({2, 3, 8}), heads(2, 1));
+       }},
+      {"[cross_attention] row_q (1, 2, 8) and row_kv ()",
+       [&] {
+         cross_attention(v({1, 2, 8}), v({1, 3, 8}), heads(2, 1), v({1, 2, 8}));
        }},
       {"[attention] qkv (1, 2, 7)",
        [&] {

@@ -22,15 +22,18 @@ struct AttentionCase {
   RowMap map;
   bool priors = false;                // tables for head, distance and key
   std::optional<RowDamping> damping;  // solves rows
+  bool padded = false;                // sequences of several lengths, the first whole
 };
 
 inline std::ostream& operator<<(std::ostream& to, const AttentionCase& c) {
   return to << name_of(c.map) << " B=" << c.batch << " T=" << c.queries << " S=" << c.keys << " H=" << c.heads
             << " G=" << c.kv_heads << " D=" << c.head_dim << " start=" << c.start << (c.causal ? " causal" : "")
-            << (c.slopes ? " slopes" : "") << (c.priors ? " priors" : "") << " dropout=" << c.dropout;
+            << (c.slopes ? " slopes" : "") << (c.priors ? " priors" : "") << (c.padded ? " padded" : "")
+            << " dropout=" << c.dropout;
 }
 
-/// Queries, keys and values: packed in one projection, or a projection of the queries beside a longer cache.
+/// Queries, keys and values: packed in one projection, or a projection of the queries beside a longer cache, or, where
+/// sequences are padded, a source.
 struct AttentionInputs {
   Tensor q, kv, dout;
 };
@@ -87,6 +90,13 @@ inline kernel::Attention call_of(const AttentionCase& c, Device device) {
     std::vector<double> slopes;
     for (std::int64_t h = 0; h < c.heads; ++h) slopes.push_back(std::exp2(-static_cast<double>(h + 1)));
     a.prior.slopes = Tensor::from(slopes, {c.heads}, backend_of(device).default_float(), device);
+  }
+  if (c.padded) {
+    std::vector<std::int32_t> lengths;
+    for (std::int64_t b = 0; b < c.batch; ++b) {
+      lengths.push_back(static_cast<std::int32_t>(b == 0 ? c.keys : 1 + (7 * b - 2) % c.keys));
+    }
+    a.lengths = Tensor::from(lengths, {c.batch}, device);
   }
   a.dropout = c.dropout;
   a.random = {.seed = 11, .stream = 5, .step = Tensor::from(std::vector<std::int32_t>{9}, {1}, device)};

@@ -51,6 +51,19 @@ TEST_P(EveryRowMap, PriorsAndTheirGradientsMatchReference) {
   }
 }
 
+// Keys behind the end of their sequence have no weight and no gradient, with and without a causal mask, in a source of
+// its own and for a few queries; head widths of fused kernels among them.
+TEST_P(EveryRowMap, PaddedKeysMatchReference) {
+  const auto damping = damping_for(map());
+  for (const bool causal : {true, false}) {
+    expect_equal({4, 37, 37, 4, 2, 16, 0, causal, true, 0.3, map(), true, damping, true});
+    expect_equal({3, 70, 70, 2, 1, 64, 0, causal, false, 0.0, map(), false, damping, true});
+  }
+  expect_equal({3, 9, 50, 2, 2, 8, 0, false, false, 0.0, map(), true, damping, true});
+  expect_equal({3, 1, 50, 4, 2, 8, 0, false, false, 0.0, map(), false, damping, true});
+  expect_equal({2, 130, 140, 2, 2, 64, 0, false, true, 0.0, map(), false, damping, true});
+}
+
 TEST_P(EveryRowMap, DropoutMatchesReference) {
   expect_equal({2, 65, 65, 4, 2, 16, 0, true, true, 0.3, map(), true, damping_for(map())});
 }

@@ -65,6 +65,13 @@ TEST(Attention, ACacheOfKeysMatchesReference) {
   expect_equal({1, 70, 9, 2, 2, 24, 0, true});   // more queries than keys
 }
 
+TEST(Attention, SequencesOfOneKeyMatchReference) {
+  for (const bool causal : {true, false}) {
+    expect_equal({3, 3, 3, 2, 1, 16, 0, causal, false, 0.0, {}, false, {}, true});  // of 3, 3 and 1 keys
+    expect_equal({3, 3, 3, 2, 1, 64, 0, causal, false, 0.0, {}, false, {}, true});
+  }
+}
+
 // Moves the scores by q_0 k_0: component 0 of every query is `query`, of the keys `key(j)`.
 Inputs shifted_inputs(const Case& c, double query, const std::function<double(std::int64_t)>& key) {
   Inputs in = inputs_of(c, DType::f32);

@@ -173,7 +173,7 @@ TEST(LearnedPrior, GradientIsThatOfTheScores) {
                                          .distance_prior = in[2],
                                          .key_prior = in[3]});
     };
-    const std::vector<Tensor> inputs{shipped.call.qkv, to_tensor(d.head_prior).reshape({4}),
+    const std::vector<Tensor> inputs{shipped.call.args.q.data, to_tensor(d.head_prior).reshape({4}),
                                      to_tensor(d.distance_prior), to_tensor(d.key_prior)};
     expect_gradcheck(attention, inputs);
 
@@ -203,7 +203,7 @@ TEST(PolicyGradient, SampledKeysGiveTheBackpropagatedGradientOfTheQuery) {
   dout.row(8) = random_matrix(1, D, 42);  // the loss reads the last row alone
   const auto attention = [&](const std::vector<Var>& in) { return autograd::attention(in[0], {.scale = d.scale}); };
   const Vector expected =
-      gradients(attention, {shipped.call.qkv}, to_tensor(dout).reshape({1, 9, D}))[0].row(8).head(D);
+      gradients(attention, {shipped.call.args.q.data}, to_tensor(dout).reshape({1, 9, D}))[0].row(8).head(D);
 
   const DenseAttention::Row last{0, 0, 8};
   const Vector p = d.row_weights(last), u = d.payoffs(dout, last);

@@ -12,6 +12,7 @@
 #include "nn/cache_check.h"
 #include "nn/parameter_store.h"
 #include "support/compare.h"
+#include "support/model_gradients.h"
 
 namespace monge::nn {
 namespace {
@@ -74,16 +75,7 @@ GptOptions small(const Variant& variant) {
 }
 
 Tensor loss_gradients(Gpt& model, ParameterStore& store, const Tensor& tokens, const Tensor& targets) {
-  store.clear_grads();
-  Tape tape;
-  Var loss;
-  {
-    Tape::Recording recording(tape);
-    loss = model.loss(tokens, targets);
-  }
-  tape.backward(loss);
-  store.complete_grads();
-  return store.grads().clone();
+  return test::loss_gradients(model, store, {{"tokens", tokens}, {"targets", targets}});
 }
 
 class GptVariants : public testing::TestWithParam<Variant> {};
@@ -93,26 +85,8 @@ TEST_P(GptVariants, GradientsAgreeWithCentralDifferences) {
   ParameterStore store(model, reference, Precision::float32, 1);
   // Larger weights than at the start, so that no gradient is lost in rounding.
   store.values().backend().scale({.x = store.values(), .factor = 5.0, .out = store.values()});
-  const Tensor tokens = test::random_ids({2, 9}, 11, 2), targets = test::random_ids({2, 9}, 11, 3);
-  const auto analytic = loss_gradients(model, store, tokens, targets).values();
-  auto values = store.values().values();
-  const auto loss_at = [&](std::size_t i, double x) {
-    std::vector<double> changed = values;
-    changed[i] = x;
-    store.values().backend().copy_from_host({.from = changed.data(), .to = store.values()});
-    return model.loss(tokens, targets).value().item();
-  };
-  const double h = 2e-6;
-  double largest = 0.0;
-  for (const double g : analytic) largest = std::max(largest, std::abs(g));
-  for (const auto& e : store.entries()) {
-    for (int k = 0; k < 3; ++k) {  // three elements of every parameter
-      const auto i = static_cast<std::size_t>(e.begin + (k * 7919) % e.shape.numel());
-      const auto difference = [&](double step) { return loss_at(i, values[i] + step) - loss_at(i, values[i] - step); };
-      const double numeric = (8 * difference(h) - difference(2 * h)) / (12 * h);  // exact to h^4
-      EXPECT_NEAR(analytic[i], numeric, 1e-7 * std::max(1.0, largest)) << e.name << " element " << i - e.begin;
-    }
-  }
+  test::expect_right_gradients(
+      model, store, {{"tokens", test::random_ids({2, 9}, 11, 2)}, {"targets", test::random_ids({2, 9}, 11, 3)}});
 }
 
 TEST_P(GptVariants, CpuAgreesWithReference) {

@@ -65,7 +65,7 @@ inline LayerCall layer_call(const DenseAttention& d, DType dtype = DType::f64, D
   };
   const Tensor y = Tensor::empty({d.batch, d.tokens, d.heads * d.head_dim}, dtype, device);
   out.call = {.x = x,
-              .qkv = qkv,
+              .source = x,
               .args = {.batch = d.batch,
                        .queries = d.tokens,
                        .keys = d.tokens,
@@ -85,7 +85,7 @@ inline LayerCall layer_call(const DenseAttention& d, DType dtype = DType::f64, D
                        .out = {y, 0, y.size(2), y.size(1) * y.size(2)},
                        .row_stat = Tensor::empty({d.batch, d.heads, d.tokens}, stat, device)},
               .position = out.position.get()};
-  out.call.qkv.backend().attention(out.call.args);
+  out.call.args.q.data.backend().attention(out.call.args);
   return out;
 }
 

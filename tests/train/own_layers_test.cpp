@@ -18,7 +18,7 @@ using test::cpu;
 constexpr std::int64_t V = 7;
 
 /// The mean of all tokens so far: no cache, and no positions.
-class PrefixMean : public SelfAttention {
+class PrefixMean : public Attention {
  public:
   explicit PrefixMean(const LayerContext& c) : out_({.in = c.width, .out = c.width}) { add_module("out", out_); }
   Var forward(const Var& x) override {
@@ -52,7 +52,7 @@ class Forgetful : public PrefixMean {
 };
 
 template <class Layer>
-std::unique_ptr<SelfAttention> make(const NoOptions&, const LayerContext& c, Position&) {
+std::unique_ptr<Attention> make(const NoOptions&, const LayerContext& c, Position&) {
   return std::make_unique<Layer>(c);
 }
 
@@ -85,7 +85,7 @@ TEST_F(OwnLayers, AnAttentionWithoutACacheIsSampledByRunningTheWindowAgain) {
   SmallGpt m(options_);
   EXPECT_EQ(m.model.make_cache({.device = cpu}), nullptr);
   std::vector<std::int32_t> tokens{3, 1, 4};
-  const auto got = train::generate(m.model, m.store, tokens, 12, {.temperature = 0.0});
+  const auto got = train::generate(m.model, m.store, {.tokens = tokens}, 12, {.temperature = 0.0});
   ASSERT_EQ(got.size(), 12u);
   std::size_t first = 0;  // a full window slides, as a full cache does: the last half stays
   for (const std::int32_t token : got) {

@@ -79,14 +79,14 @@ class Runs : public testing::Test {
     nn::models().add<PairOptions>("pairs", "a model with a source", [](const PairOptions& o, std::int64_t vocab) {
       return std::make_unique<PairModel>(o, vocab);
     });
-    datasets().add<NoOptions>("pairs", "data with sources",
+    datasets().add<NoOptions>("own_pairs", "data with sources",
                               [](const NoOptions&, const DatasetContext&) { return std::make_unique<PairData>(); });
   }
 };
 
 TEST_F(Runs, AModelReadsFieldsOfItsOwn) {
   const test::TempDirectory dir;
-  const std::vector<std::string> pairs{"model={kind: pairs, target: 2}", "data={kind: pairs}", "optimizer.lr=0.1",
+  const std::vector<std::string> pairs{"model={kind: pairs, target: 2}", "data={kind: own_pairs}", "optimizer.lr=0.1",
                                        "train.steps=60", "train.head_chunk=3"};
   EXPECT_EQ(test::train_tiny(dir / "run", pairs), RunEnd::finished);
   const auto last = test::metrics_of(dir / "run").back();
@@ -97,7 +97,7 @@ TEST_F(Runs, AModelReadsFieldsOfItsOwn) {
   EXPECT_EQ(evaluate(*saved.model, *data_of(saved), saved.device, 4).loss, last["val_loss"]);
 }
 
-const std::vector<std::string> short_run{"model={kind: pairs, target: 2}", "data={kind: pairs}", "train.steps=4"};
+const std::vector<std::string> short_run{"model={kind: pairs, target: 2}", "data={kind: own_pairs}", "train.steps=4"};
 
 TEST_F(Runs, OtherContentOfDataOfOnesOwnIsNoticed) {
   const test::TempDirectory dir;

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "nn/cache_check.h"
 #include "support/compare.h"
+#include "support/expect_error.h"
 #include "support/tiny_run.h"
 
 namespace monge::train {
@@ -117,8 +118,8 @@ TEST(Generate, GreedyFollowsTheUncachedModelPastTheContext) {
   SmallModel m({"device=reference"});
   const std::vector<std::int32_t> prompt{4, 1, 9};
   std::vector<std::int32_t> seen;
-  const auto got =
-      generate(m.model, m.store, prompt, 30, {.temperature = 0.0}, [&](std::int32_t t) { seen.push_back(t); });
+  const auto got = generate(m.model, m.store, {.tokens = prompt}, 30, {.temperature = 0.0},
+                            [&](std::int32_t t) { seen.push_back(t); });
   EXPECT_EQ(got, seen);
   std::vector<std::int32_t> window = prompt;
   for (const std::int32_t token : got) {
@@ -132,9 +133,9 @@ TEST(Generate, GreedyFollowsTheUncachedModelPastTheContext) {
 TEST(Generate, SameSeedSameText) {
   SmallModel m;
   const SamplingOptions seven{.temperature = 1.0, .seed = 7}, eight{.temperature = 1.0, .seed = 8};
-  const auto first = generate(m.model, m.store, {0}, 40, seven);
-  EXPECT_EQ(generate(m.model, m.store, {0}, 40, seven), first);
-  EXPECT_NE(generate(m.model, m.store, {0}, 40, eight), first);
+  const auto first = generate(m.model, m.store, {.tokens = {0}}, 40, seven);
+  EXPECT_EQ(generate(m.model, m.store, {.tokens = {0}}, 40, seven), first);
+  EXPECT_NE(generate(m.model, m.store, {.tokens = {0}}, 40, eight), first);
   EXPECT_EQ(first.size(), 40u);
 }
 
@@ -144,7 +145,7 @@ TEST(Generate, DrawsWithTheModelsProbabilities) {
   std::vector<double> counts(4, 0.0);
   constexpr int draws = 3000;
   for (std::uint64_t seed = 0; seed < draws; ++seed) {
-    ++counts[static_cast<std::size_t>(generate(m.model, m.store, {2}, 1, {.seed = seed})[0])];
+    ++counts[static_cast<std::size_t>(generate(m.model, m.store, {.tokens = {2}}, 1, {.seed = seed})[0])];
   }
   for (std::size_t i = 0; i < 4; ++i) {
     EXPECT_NEAR(counts[i] / draws, p[i], 5.0 * std::sqrt(p[i] * (1.0 - p[i]) / draws) + 1e-9);
@@ -154,17 +155,113 @@ TEST(Generate, DrawsWithTheModelsProbabilities) {
 TEST(Generate, TakesPromptsLongerThanTheContext) {
   SmallModel m({"device=reference"});
   const std::vector<std::int32_t> prompt{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 1};
-  const auto got = generate(m.model, m.store, prompt, 1, {.temperature = 0.0});
+  const auto got = generate(m.model, m.store, {.tokens = prompt}, 1, {.temperature = 0.0});
   const auto logits = logits_after(m, {prompt.end() - 8, prompt.end()});
   EXPECT_EQ(got[0], std::ranges::max_element(logits) - logits.begin());
 }
 
-TEST(PromptTokens, AnEmptyPromptIsALineBreakOrTokenZero) {
+constexpr const char* pairs_model =
+    "model={kind: encoder_decoder, layers: 1, heads: 2, width: 16, context: 4, source_context: 3}";
+
+Prompt pair_prompt(Device device) {
+  return {.tokens = {0},
+          .given = {{"source", Tensor::from(std::vector<std::int32_t>{2, 1}, {1, 2}, device)},
+                    {"source_length", Tensor::from(std::vector<std::int32_t>{2}, {1, 1}, device)}},
+          .stop = 0};
+}
+
+/// Log-probabilities (V) of the token after `tokens`.
+std::vector<double> log_probabilities_after(SmallModel& m, const Prompt& prompt,
+                                            const std::vector<std::int32_t>& tokens) {
+  const autograd::Tape::Pause pause;
+  m.model.eval();
+  nn::Batch batch = prompt.given;
+  batch.add("tokens", Tensor::from(tokens, {1, std::ssize(tokens)}, m.store.values().device()));
+  const std::vector<double> all = m.model.logits(batch).value().values();
+  std::vector<double> out(all.end() - m.model.vocab(), all.end());
+  double mass = 0.0;
+  for (const double z : out) mass += std::exp(z);
+  for (double& z : out) z -= std::log(mass);
+  return out;
+}
+
+/// All continuations of up to `count` tokens, the most probable first.
+void enumerate(SmallModel& m, const Prompt& prompt, std::int64_t count, const Hypothesis& so_far,
+               std::vector<Hypothesis>& out) {
+  if (std::ssize(so_far.tokens) == count || (!so_far.tokens.empty() && so_far.tokens.back() == prompt.stop)) {
+    out.push_back(so_far);
+    return;
+  }
+  std::vector<std::int32_t> tokens = prompt.tokens;
+  tokens.insert(tokens.end(), so_far.tokens.begin(), so_far.tokens.end());
+  const auto log_p = log_probabilities_after(m, prompt, tokens);
+  for (std::size_t v = 0; v < log_p.size(); ++v) {
+    Hypothesis next = so_far;
+    next.tokens.push_back(static_cast<std::int32_t>(v));
+    next.log_probability += log_p[v];
+    enumerate(m, prompt, count, next, out);
+  }
+}
+
+TEST(BeamSearch, ManyBeamsFindTheMostProbableOfAllContinuations) {
+  SmallModel m({"device=reference", pairs_model}, 4);
+  const Prompt prompt = pair_prompt(test::reference);
+  std::vector<Hypothesis> all;
+  enumerate(m, prompt, 3, {}, all);
+  std::ranges::sort(all, std::greater{}, &Hypothesis::log_probability);
+  ASSERT_EQ(all.size(), 1u + 3 + 9 * 4);
+  const auto got = beam_search(m.model, m.store, prompt, 3, 100);
+  ASSERT_EQ(got.size(), all.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    EXPECT_NEAR(got[i].log_probability, all[i].log_probability, 1e-12);
+    EXPECT_EQ(got[i].tokens, all[i].tokens) << i;
+  }
+}
+
+TEST(BeamSearch, OneBeamIsGreedy) {
+  SmallModel m({"device=reference", pairs_model}, 4);
+  const Prompt prompt = pair_prompt(test::reference);
+  EXPECT_EQ(beam_search(m.model, m.store, prompt, 4, 1).front().tokens,
+            generate(m.model, m.store, prompt, 4, {.temperature = 0.0}));
+  EXPECT_HAS(error_of([&] { beam_search(m.model, m.store, prompt, 5, 1); }),
+             "5 tokens after a prompt of 1 exceed the model's context of 4; allowed: 4 tokens");
+}
+
+TEST(Generate, StopsAfterTheStopToken) {
+  SmallModel m({"device=reference", pairs_model}, 4);
+  Prompt prompt = pair_prompt(test::reference);
+  const auto free = generate(m.model, m.store, {.tokens = prompt.tokens, .given = prompt.given}, 40, {.seed = 5});
+  ASSERT_EQ(free.size(), 40u);
+  prompt.stop = free[2];
+  const auto stopped = generate(m.model, m.store, prompt, 40, {.seed = 5});
+  const auto first = std::ranges::find(free, free[2]) - free.begin();
+  EXPECT_EQ(stopped, std::vector<std::int32_t>(free.begin(), free.begin() + first + 1));
+}
+
+TEST(MakePrompt, ASourceIsReadApartOrInFrontOfATab) {
+  const auto letters = load_tokenizer(R"({"kind": "char", "vocabulary": "\n\tab"})");
+  SmallModel apart({pairs_model}, 4), together({}, 4);
+  const Prompt pair = make_prompt(apart.model, *letters, test::cpu, "b", "aab");
+  EXPECT_EQ(pair.tokens, (std::vector<std::int32_t>{0, 3}));
+  EXPECT_EQ(pair.given["source"].values(), (std::vector<double>{2, 2, 3}));
+  EXPECT_EQ(pair.given["source_length"].values(), std::vector<double>{3});
+  EXPECT_EQ(pair.stop, 0);
+  const Prompt line = make_prompt(together.model, *letters, test::cpu, "b", "aab");
+  EXPECT_EQ(line.tokens, (std::vector<std::int32_t>{2, 2, 3, 1, 3}));
+  EXPECT_EQ(line.stop, 0);
+  EXPECT_HAS(error_of([&] { make_prompt(apart.model, *letters, test::cpu, ""); }), "the model reads a source");
+  EXPECT_HAS(error_of([&] { make_prompt(apart.model, *letters, test::cpu, "", ""); }), "--source is empty");
+  EXPECT_HAS(error_of([&] { make_prompt(apart.model, *letters, test::cpu, "", "abab"); }),
+             "--source has 4 tokens; allowed: 3 (model.source_context)");
+}
+
+TEST(MakePrompt, WithoutTextItIsALineBreakOrTokenZero) {
+  SmallModel m;
   const auto byte = tokenizers().make(tokenizers().choose("byte"), "");
-  EXPECT_EQ(prompt_tokens(*byte, ""), (std::vector<std::int32_t>{'\n'}));
-  EXPECT_EQ(prompt_tokens(*byte, "ab"), (std::vector<std::int32_t>{'a', 'b'}));
+  EXPECT_EQ(make_prompt(m.model, *byte, test::cpu, "").tokens, (std::vector<std::int32_t>{'\n'}));
+  EXPECT_EQ(make_prompt(m.model, *byte, test::cpu, "ab").tokens, (std::vector<std::int32_t>{'a', 'b'}));
   const auto letters = tokenizers().make(tokenizers().choose("char"), "xyz");
-  EXPECT_EQ(prompt_tokens(*letters, ""), (std::vector<std::int32_t>{0}));
+  EXPECT_EQ(make_prompt(m.model, *letters, test::cpu, "").tokens, (std::vector<std::int32_t>{0}));
 }
 
 }  // namespace

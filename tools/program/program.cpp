@@ -71,6 +71,7 @@ int run(int argc, char** argv) {
   add_train(program, exit_code);
   add_sample(program);
   add_eval(program);
+  add_inspect(program);
   add_info(program);
   add_bench(program);
   add_compare(program, exit_code);

@@ -38,11 +38,11 @@ double relative(double got, double expected) { return std::abs(got - expected) /
 
 /// What a change v ((H + G) D, C) of W_q on top of W_k makes of the packed projection, (B T, (H + 2 G) D).
 Matrix packed_change(const nn::AttentionCall& call, const Matrix& v) {
-  const std::int64_t width = call.qkv.size(2);
+  const std::int64_t width = call.args.q.data.size(2);
   Matrix change = Matrix::Zero(call.x.shape().rows(), width);
   change.leftCols(v.rows()) = to_matrix(call.x) * v.transpose();
-  const Tensor packed = Tensor::from({change.data(), static_cast<std::size_t>(change.size())}, call.qkv.shape(),
-                                     DType::f64, call.qkv.device());
+  const Tensor packed = Tensor::from({change.data(), static_cast<std::size_t>(change.size())}, call.args.q.data.shape(),
+                                     DType::f64, call.args.q.data.device());
   return to_matrix(call.position->rotate(packed, 0).value());
 }
 
@@ -87,7 +87,7 @@ Claim covariance_claim(Layers layers, std::uint64_t seed) {
                     double expected = 0.0;
                     for (std::int64_t b = 0; b < a.batch; ++b) {
                       for (std::int64_t i = 0; i < a.queries; ++i) {
-                        const Vector seen = values.row(b).head(scores.visible(i));
+                        const Vector seen = values.row(b).head(scores.visible(b, i));
                         expected += covariance(softmax(scores.scores(b, h, i)), seen, seen);
                       }
                     }
@@ -117,7 +117,7 @@ Claim factors_claim(Layers layers, std::uint64_t seed) {
                     Vector query_left = Vector::Zero(a.heads), key_left = Vector::Zero(a.kv_heads);
                     double query_right = 0.0, key_right = 0.0;
                     for_each_row(a, [&](std::int64_t b, std::int64_t h, std::int64_t i) {
-                      if (scores.visible(i) == 1) return;
+                      if (scores.visible(b, i) == 1) return;
                       const Vector p = softmax(scores.scores(b, h, i));
                       Vector keys(p.size());
                       for (Eigen::Index j = 0; j < p.size(); ++j) keys[j] = w.dot(scores.key(b, h, j));

@@ -5,6 +5,7 @@
 
 #include "autograd/ops.h"
 #include "core/error.h"
+#include "train/batches.h"
 #include "train/checkpoint/saved_model.h"
 
 namespace monge::tools {
@@ -17,7 +18,10 @@ Tensor in_double(const Tensor& x) { return x.defined() ? x.to(DType::f64, refere
 nn::AttentionCall in_double(const nn::AttentionCall& call) {
   nn::AttentionCall out = call;
   out.x = in_double(call.x);
-  out.qkv = out.args.q.data = out.args.k.data = out.args.v.data = in_double(call.qkv);
+  out.source = call.source.same_memory(call.x) ? out.x : in_double(call.source);
+  out.args.q.data = in_double(call.args.q.data);
+  out.args.k.data = out.args.v.data =
+      call.args.k.data.same_memory(call.args.q.data) ? out.args.q.data : in_double(call.args.k.data);
   const LogPrior& prior = call.args.prior;
   out.args.prior = {in_double(prior.head), in_double(prior.distance), in_double(prior.key), in_double(prior.slopes)};
   out.args.dropout = 0.0;
@@ -31,7 +35,7 @@ RowProblem draw_row(const nn::AttentionCall& call, const LayerScores& scores, Ra
     return static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(n)));
   };
   const std::int64_t b = below(a.batch), h = below(a.heads), i = below(a.queries);
-  RowProblem row{a.map, scores.scores(b, h, i), Vector(scores.visible(i))};
+  RowProblem row{a.map, scores.scores(b, h, i), Vector(scores.visible(b, i))};
   const Vector dout = normal(random, a.head_dim);
   for (Eigen::Index j = 0; j < row.payoffs.size(); ++j) row.payoffs[j] = dout.dot(scores.value(b, h, j));
   return row;
@@ -54,7 +58,9 @@ Matrix to_matrix(const Tensor& x) {
   return Eigen::Map<const Matrix>(values.data(), x.shape().rows(), x.shape().last());
 }
 
-LayerScores::LayerScores(const nn::AttentionCall& call) : args_(call.args), packed_(to_matrix(call.qkv)) {
+LayerScores::LayerScores(const nn::AttentionCall& call)
+    : args_(call.args), queries_(to_matrix(call.args.q.data)), keys_(to_matrix(call.args.k.data)) {
+  if (args_.lengths) lengths_ = args_.lengths.values();
   const auto table = [](const Tensor& t) { return t.defined() ? to_matrix(t) : Matrix(); };
   distance_ = table(args_.prior.distance);
   key_ = table(args_.prior.key);
@@ -62,35 +68,48 @@ LayerScores::LayerScores(const nn::AttentionCall& call) : args_(call.args), pack
   slopes_ = table(args_.prior.slopes);
 }
 
-std::int64_t LayerScores::visible(std::int64_t i) const { return args_.causal ? i + 1 : args_.keys; }
-
-Vector LayerScores::segment(std::int64_t b, std::int64_t t, std::int64_t packed_head) const {
-  return packed_.row(b * args_.queries + t).segment(packed_head * args_.head_dim, args_.head_dim);
+std::int64_t LayerScores::visible(std::int64_t b, std::int64_t i) const {
+  const std::int64_t there =
+      lengths_.empty() ? args_.keys : static_cast<std::int64_t>(lengths_[static_cast<std::size_t>(b)]);
+  return args_.causal ? std::min(there, i + 1) : there;
 }
-Vector LayerScores::query(std::int64_t b, std::int64_t h, std::int64_t i) const { return segment(b, i, h); }
+
+namespace {
+
+/// The elements of a head of a token.
+Vector segment(const Matrix& rows, const HeadView& view, std::int64_t row, std::int64_t head, std::int64_t head_dim) {
+  return rows.row(row).segment(view.offset + head * head_dim, head_dim);
+}
+
+}  // namespace
+
+Vector LayerScores::query(std::int64_t b, std::int64_t h, std::int64_t i) const {
+  return segment(queries_, args_.q, b * args_.queries + i, h, args_.head_dim);
+}
 Vector LayerScores::key(std::int64_t b, std::int64_t h, std::int64_t j) const {
-  return segment(b, j, args_.heads + h / (args_.heads / args_.kv_heads));
+  return segment(keys_, args_.k, b * args_.keys + j, h / (args_.heads / args_.kv_heads), args_.head_dim);
 }
 Vector LayerScores::value(std::int64_t b, std::int64_t h, std::int64_t j) const {
-  return segment(b, j, args_.heads + args_.kv_heads + h / (args_.heads / args_.kv_heads));
+  return segment(keys_, args_.v, b * args_.keys + j, h / (args_.heads / args_.kv_heads), args_.head_dim);
 }
 
 Vector LayerScores::scores(std::int64_t b, std::int64_t h, std::int64_t i) const {
   const Vector q = query(b, h, i);
-  Vector z(visible(i));
+  Vector z(visible(b, i));
   for (Eigen::Index j = 0; j < z.size(); ++j) {
     z[j] = args_.scale * q.dot(key(b, h, j));
     if (distance_.size() > 0) z[j] += distance_(h, std::abs(i - j));
     if (key_.size() > 0) z[j] += key_(h, j);
     if (head_.size() > 0) z[j] += head_(0, h);
-    if (slopes_.size() > 0) z[j] -= slopes_(0, h) * static_cast<double>(i - j);
+    if (slopes_.size() > 0) z[j] -= slopes_(0, h) * static_cast<double>(std::abs(i - j));
   }
   return z;
 }
 
 LayerScores LayerScores::moved(const Matrix& change) const {
   LayerScores out = *this;
-  out.packed_ += change;
+  out.queries_ += change;
+  out.keys_ += change;
   return out;
 }
 
@@ -128,7 +147,7 @@ Problems random_problems(std::uint64_t seed) {
     autograd::AttentionSpec spec{.heads = s.heads, .kv_heads = s.kv_heads, .scale = 0.5};
     spec.slopes = position.slopes(reference);
     if (s.prior) spec.distance_prior = normal_tensor(layers, {s.heads, T});
-    out.layers.push_back({.call = {x, qkv, autograd::attention_call(qkv, spec), &position}});
+    out.layers.push_back({.call = {x, x, autograd::attention_call(qkv, spec), &position}});
   }
   out.owner = owned;
   return out;
@@ -151,13 +170,20 @@ Problems checkpoint_problems(const std::filesystem::path& run_or_checkpoint, std
   const auto saved = std::make_shared<train::SavedModel>(train::load_model(run_or_checkpoint));
   const train::Run::Turn turn(*saved);
   const auto dataset = train::data_of(*saved);
-  const auto context = static_cast<std::size_t>(saved->model->context());
   const std::int64_t tokens = std::min(longest, saved->model->context());
   const std::int64_t windows = std::min<std::int64_t>(2, dataset->validation_windows());
-  std::vector<std::int32_t> inputs, window(context), targets(context);
-  for (std::int64_t w = 0; w < windows; ++w) {
-    dataset->validation_window(w, window, targets);
-    inputs.insert(inputs.end(), window.begin(), window.begin() + tokens);
+  const std::vector<nn::BatchField> fields = saved->model->batch_fields();
+  const train::HostBatch read = train::make_batch(
+      fields, windows, [&](std::int64_t row, const train::Row& out) { dataset->validation_window(row, out); });
+  nn::Batch batch;
+  for (const auto& [name, length] : fields) {
+    const std::int64_t kept = name == "tokens" ? tokens : length;
+    std::vector<std::int32_t> values;
+    for (std::int64_t w = 0; w < windows; ++w) {
+      const auto row = read[name].begin() + w * length;
+      values.insert(values.end(), row, row + kept);
+    }
+    batch.add(name, Tensor::from(values, {windows, kept}, saved->device));
   }
 
   std::vector<std::pair<nn::RowMapAttention*, FirstCall>> layers;
@@ -165,7 +191,7 @@ Problems checkpoint_problems(const std::filesystem::path& run_or_checkpoint, std
   saved->model->visit([&](const std::string& name, nn::Module& module) {
     if (auto* layer = dynamic_cast<nn::RowMapAttention*>(&module)) {
       layers.emplace_back(layer, FirstCall{});
-    } else if (dynamic_cast<nn::SelfAttention*>(&module) != nullptr) {
+    } else if (dynamic_cast<nn::Attention*>(&module) != nullptr) {
       notes.push_back(fmt::format("{} is not an attention with a row map and was left out.", name));
     }
   });
@@ -179,7 +205,7 @@ Problems checkpoint_problems(const std::filesystem::path& run_or_checkpoint, std
   {
     autograd::Tape tape;  // observers see recorded calls only
     const autograd::Tape::Recording recording(tape);
-    saved->model->logits({{"tokens", Tensor::from(inputs, {windows, tokens}, saved->device)}});
+    saved->model->logits(batch);
   }
 
   Problems out{.title = fmt::format("{} (step {}): {} attention layers, {} validation windows of {} tokens, {} rows "
@@ -189,13 +215,21 @@ Problems checkpoint_problems(const std::filesystem::path& run_or_checkpoint, std
                .notes = std::move(notes),
                .owner = saved};
   RandomSequence random(seed, payoff_stream);
+  int left_out = 0;
   for (auto& [layer, first] : layers) {
     layer->set_observer(nullptr);
+    if (!first.call->args.causal) {  // an encoder's, or one that reads it
+      ++left_out;
+      continue;
+    }
     out.layers.push_back({in_double(*first.call), layer->has_qk_norm()});
     const LayerScores scores(out.layers.back().call);
     for (std::int64_t r = 0; r < rows_per_layer; ++r) {
       out.rows.push_back(draw_row(out.layers.back().call, scores, random));
     }
+  }
+  if (left_out > 0) {
+    out.notes.push_back(fmt::format("{} layers without a causal mask were left out.", left_out));
   }
   return out;
 }

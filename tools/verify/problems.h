@@ -31,6 +31,7 @@ enum Stream : std::uint32_t {
   step_stream,
   spectrum_stream = 40,
   spline_stream = 50,
+  trained_spline_stream,
   sigmoid_stream = 60
 };
 
@@ -66,10 +67,11 @@ class LayerScores {
  public:
   explicit LayerScores(const nn::AttentionCall& call);
 
-  std::int64_t visible(std::int64_t i) const;
+  /// Keys that row i of sequence b sees: 0 .. visible(b, i) - 1.
+  std::int64_t visible(std::int64_t b, std::int64_t i) const;
   /// Scores of row i of head h in sequence b, prior included.
   Vector scores(std::int64_t b, std::int64_t h, std::int64_t i) const;
-  /// After a change (B T, (H + 2 G) D) of the packed projection.
+  /// After a change (B T, (H + 2 G) D) of a packed projection.
   LayerScores moved(const Matrix& change) const;
   /// Elements of token t of sequence b that belong to query head h; to the key head that it reads.
   Vector query(std::int64_t b, std::int64_t h, std::int64_t i) const;
@@ -77,10 +79,10 @@ class LayerScores {
   Vector value(std::int64_t b, std::int64_t h, std::int64_t j) const;
 
  private:
-  Vector segment(std::int64_t b, std::int64_t t, std::int64_t packed_head) const;
-
   kernel::Attention args_;
-  Matrix packed_, distance_, key_, head_, slopes_;
+  Matrix queries_, keys_;  // what the views of the call look into, (B T, W) and (B S, W'); the same if it is packed
+  std::vector<double> lengths_;
+  Matrix distance_, key_, head_, slopes_;
 };
 
 /// Rows of every kind and softmax layers: causal, grouped, with priors and with rotations.

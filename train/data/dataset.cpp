@@ -11,7 +11,9 @@
 #include "train/data/made_up/modular_addition.h"
 #include "train/data/made_up/random.h"
 #include "train/data/made_up/recall.h"
+#include "train/data/made_up/transduction.h"
 #include "train/data/made_up/zipf.h"
+#include "train/data/pair_dataset.h"
 #include "train/data/text_dataset.h"
 
 namespace monge::train {
@@ -36,6 +38,7 @@ Registry<Dataset, DatasetContext>& datasets() {
   static auto& registry = *built_in([] {
     auto* r = new Registry<Dataset, DatasetContext>("dataset");
     r->add<TextOptions>("text", "text files, tokenized once", make_text_dataset);
+    r->add<PairOptions>("pairs", "files of sources and targets", make_pair_dataset);
     r->add<MarkovOptions>("markov", "random Markov chains, with their exact entropy", make_markov_dataset);
     r->add<RandomOptions>("random", "independent equally likely tokens, for measurements", make_random_dataset);
     r->add<GrammarOptions>("grammar", "English-like sentences of a grammar, with their exact entropy",
@@ -49,6 +52,8 @@ Registry<Dataset, DatasetContext>& datasets() {
     r->add<RecallOptions>("recall", "associative recall: keys and values, then questions", make_recall_dataset);
     r->add<ModularAdditionOptions>("modular_addition", "sums modulo p, some learned from and the others asked",
                                    make_modular_addition_dataset);
+    r->add<TransductionOptions>("transduction", "words to rewrite by a rule: a source and its one right target",
+                                make_transduction_dataset);
     return r;
   }());
   return registry;

@@ -19,8 +19,9 @@ namespace monge::train {
 
 /// What a dataset is made for.
 struct DatasetContext {
-  std::int64_t context = 0;  // T, tokens of a sequence
-  std::uint64_t seed = 0;    // of the data order
+  std::int64_t context = 0;            // T, tokens of a sequence
+  std::vector<nn::BatchField> fields;  // what the model reads
+  std::uint64_t seed = 0;              // of the data order
   /// That of a model which is to read the data; null: the dataset makes its own. A dataset whose tokens have a fixed
   /// meaning need not look at it. It outlives the construction.
   const Tokenizer* tokenizer = nullptr;
@@ -67,6 +68,9 @@ class Dataset {
   /// on where the data lies nor on the length of a run. By default a checksum over the first windows and sequences,
   /// with the fields that a model reads; a dataset that knows all its bytes says more.
   virtual std::uint64_t content(const std::vector<nn::BatchField>& fields) const;
+
+  /// Whether each run of counted targets is an answer, which is right as a whole or not at all.
+  virtual bool has_answers() const { return false; }
 
   /// Exact entropy rate of the language in nats per token, where it is known.
   virtual std::optional<double> entropy_rate() const { return std::nullopt; }

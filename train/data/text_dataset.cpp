@@ -1,50 +1,22 @@
 #include "train/data/text_dataset.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 
 #include "core/options/yaml.h"
 #include "core/random.h"
 #include "core/random_streams.h"
 #include "train/checkpoint/checksum.h"
-#include "train/console/interrupt.h"
 #include "train/console/progress.h"
+#include "train/data/text_file.h"
 #include "train/data/token_store.h"
 
 namespace monge::train {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// Appends the bytes of one file to `text`.
-void append_file(const std::string& path, std::string& text) {
-  std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status)) {
-    const bool shipped = fs::path(path).filename() == "shakespeare.txt";
-    throw InputError(fmt::format("data.path: there is no file '{}'{}", fs::absolute(path).string(),
-                                 shipped                        ? "; bash tools/get_data.sh fetches it"
-                                 : fs::path(path).is_relative() ? "; a relative path counts from the working directory"
-                                                                : ""));
-  }
-  if (fs::is_directory(status)) {
-    throw InputError(fmt::format("data.path: '{}' is a folder; name a text file, or a list of them", path));
-  }
-  std::ifstream file(path, std::ios::binary);
-  const std::size_t before = text.size();
-  if (const auto bytes = fs::file_size(path, error); !error) text.reserve(before + bytes);
-  std::array<char, 1 << 16> part;
-  while (file.read(part.data(), part.size()), file.gcount() > 0) {
-    stop_here_if_interrupted();
-    text.append(part.data(), static_cast<std::size_t>(file.gcount()));
-  }
-  if (!file.eof()) throw InputError(fmt::format("data.path: '{}' cannot be read; check its permissions", path));
-  if (text.size() == before) throw InputError(fmt::format("data.path: '{}' is empty", path));
-}
 
 /// Where tokens are kept, or nothing when the environment names no place.
 fs::path cache_folder(const std::string& option) {
@@ -60,7 +32,7 @@ fs::path cache_folder(const std::string& option) {
 
 std::string read_files(const std::vector<std::string>& paths) {
   std::string text;
-  for (const std::string& path : paths) append_file(path, text);
+  for (const std::string& path : paths) append_text_file(path, text);
   return text;
 }
 

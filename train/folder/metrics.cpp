@@ -41,6 +41,7 @@ std::string MetricsLine::json() const {
   put("val_loss", val_loss);
   put("excess_loss", excess_loss);
   put("val_accuracy", val_accuracy);
+  put("val_exact_match", val_exact_match);
   put("lr", lr);
   put("grad_norm", grad_norm);
   put("tokens_per_second", tokens_per_second);

@@ -16,8 +16,9 @@ struct MetricsLine {
   double seconds = 0.0;              // wall clock since the start of the run, evaluations and resumed parts included
   std::optional<double> train_loss;  // mean over the steps since the line before
   std::optional<double> val_loss;
-  std::optional<double> excess_loss;   // val_loss minus the loss of the best possible predictor
-  std::optional<double> val_accuracy;  // 0 .. 1, where every answer is determined
+  std::optional<double> excess_loss;      // val_loss minus the loss of the best possible predictor
+  std::optional<double> val_accuracy;     // 0 .. 1, where every answer is determined
+  std::optional<double> val_exact_match;  // 0 .. 1, of answers of several tokens
   std::optional<double> lr;
   std::optional<double> grad_norm;          // of this step, before clipping
   std::optional<double> tokens_per_second;  // training only, since the line before

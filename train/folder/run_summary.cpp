@@ -32,6 +32,7 @@ void write_summary(const RunSummary& s, const std::filesystem::path& file) {
   }
   if (s.optimum) json["optimum"] = *s.optimum;
   if (s.val_accuracy) json["val_accuracy"] = *s.val_accuracy;
+  if (s.val_exact_match) json["val_exact_match"] = *s.val_exact_match;
   json["vocab"] = s.vocab;
   json["parameters"] = s.parameters;
   json["state_bytes"] = s.state_bytes;
@@ -59,6 +60,7 @@ RunSummary read_summary(const std::filesystem::path& file) {
     }
     if (json.contains("optimum")) s.optimum = json["optimum"].get<double>();
     if (json.contains("val_accuracy")) s.val_accuracy = json["val_accuracy"].get<double>();
+    if (json.contains("val_exact_match")) s.val_exact_match = json["val_exact_match"].get<double>();
     json.at("vocab").get_to(s.vocab);
     json.at("parameters").get_to(s.parameters);
     json.at("state_bytes").get_to(s.state_bytes);

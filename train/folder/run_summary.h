@@ -12,14 +12,15 @@ namespace monge::train {
 
 /// Losses are in nats per token.
 struct RunSummary {
-  bool diverged = false;                // a loss or a gradient was not finite
-  std::string message;                  // what was not, where and what to do
-  std::int64_t steps = 0;               // taken
-  std::optional<double> val_loss;       // after the last step
-  std::optional<double> best_val_loss;  // the lowest of all that were kept in a checkpoint
-  std::int64_t best_step = 0;           // where; 0: nowhere
-  std::optional<double> optimum;        // of the best possible predictor on the same data, where it is known
-  std::optional<double> val_accuracy;   // 0 .. 1, where every answer is determined
+  bool diverged = false;                  // a loss or a gradient was not finite
+  std::string message;                    // what was not, where and what to do
+  std::int64_t steps = 0;                 // taken
+  std::optional<double> val_loss;         // after the last step
+  std::optional<double> best_val_loss;    // the lowest of all that were kept in a checkpoint
+  std::int64_t best_step = 0;             // where; 0: nowhere
+  std::optional<double> optimum;          // of the best possible predictor on the same data, where it is known
+  std::optional<double> val_accuracy;     // 0 .. 1, where every answer is determined
+  std::optional<double> val_exact_match;  // 0 .. 1, of answers of several tokens
   std::int64_t vocab = 0;
   std::int64_t parameters = 0;
   std::int64_t state_bytes = 0;  // of the optimizer

@@ -74,7 +74,7 @@ struct PriorSums {
 
 HWY_INLINE void add_prior_gradient(const Tiling& tiling, const Tile& tile, const float* dscores, const PriorSums& to) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const std::int64_t n = tiling.visible(tile.first + r);
+    const std::int64_t n = tile.visible(tiling, r);
     const float* const dz = dscores + r * tiling.stride;
     if (to.head) *to.head += total(dz, n);
     if (to.key) add_row(dz, n, to.key);

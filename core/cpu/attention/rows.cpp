@@ -105,7 +105,7 @@ template <class Map>
 HWY_INLINE void weigh(const Map& row_map, const Tiling& tiling, const Tile& tile, float* scores, float* mask_space) {
   const kernel::Attention& a = tiling.a;
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const std::int64_t n = tiling.visible(tile.first + r), index = row_index(tiling, tile, r);
+    const std::int64_t n = tile.visible(tiling, r), index = row_index(tiling, tile, r);
     float* const weights = scores + r * tiling.stride;
     SimdRow row(weights, n);
     a.row_stat.data_as<float>()[index] = row_map.weights(row);
@@ -179,7 +179,7 @@ HWY_INLINE void differentiate(const Map& row_map, const kernel::AttentionBackwar
                               const Tile& tile, const RowGradients& rows) {
   const kernel::Attention& a = tiling.a;
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const std::int64_t n = tiling.visible(tile.first + r), index = row_index(tiling, tile, r);
+    const std::int64_t n = tile.visible(tiling, r), index = row_index(tiling, tile, r);
     float* const weights = rows.weights + r * tiling.stride;
     float* const u = rows.dscores + r * tiling.stride;
     const float stat = a.row_stat.data_as<float>()[index], weights_dot_u = rows.weights_dot_u[r];
@@ -213,7 +213,7 @@ void differentiate_rows(const kernel::AttentionBackward& args, const Tiling& til
 template <class Map>
 HWY_INLINE void measure(const Map& row_map, const Tiling& tiling, const Tile& tile, float* scores, float* column_sums) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const std::int64_t keys = tiling.visible(tile.first + r);
+    const std::int64_t keys = tile.visible(tiling, r);
     const auto n = static_cast<float>(keys);
     float* const s = scores + r * tiling.stride;
     if constexpr (Map::metric != Metric::none) {

@@ -44,8 +44,12 @@ struct Tiling {
         parts(std::clamp<std::int64_t>(chunk_count(least_items, std::max<std::int64_t>(1, args.batch * args.kv_heads)),
                                        1, std::max<std::int64_t>(1, group * tiles))) {}
 
-  /// Keys that query i sees: 0 .. visible(i) - 1.
-  std::int64_t visible(std::int64_t i) const { return a.causal ? std::min(a.keys, a.start + i + 1) : a.keys; }
+  /// Keys that query i of sequence b sees: 0 .. visible(b, i) - 1.
+  std::int64_t visible(std::int64_t b, std::int64_t i) const {
+    const std::int64_t there =
+        a.lengths ? std::clamp<std::int64_t>(a.lengths.data_as<std::int32_t>()[b], 0, a.keys) : a.keys;
+    return a.causal ? std::min(there, a.start + i + 1) : there;
+  }
   std::int64_t items() const { return a.batch * a.kv_heads * parts; }
 
   const kernel::Attention& a;
@@ -75,6 +79,9 @@ struct Item {
 /// `rows` queries of one head from query `first` on.
 struct Tile {
   std::int64_t b, h, first, rows;
+
+  /// Keys that row r sees.
+  std::int64_t visible(const Tiling& tiling, std::int64_t r) const { return tiling.visible(b, first + r); }
 };
 
 template <class F>
@@ -240,7 +247,7 @@ HWY_INLINE void multiply_scores(const Tiling& tiling, const Tile& tile, double f
                                 float* c) {
   multiply<T>(tile.rows, tiling.keys, {a, row_words<T>(tiling.a.head_dim), 1}, transposed<T>(tiling, b), c,
               tiling.stride, {.factor = factor}, Extents([&](std::int64_t, std::int64_t end) HWY_ATTR {
-                return Extent{round_up(tiling.visible(tile.first + end - 1), lanes()), 0, words<T>(tiling.a.head_dim)};
+                return Extent{round_up(tile.visible(tiling, end - 1), lanes()), 0, words<T>(tiling.a.head_dim)};
               }));
 }
 
@@ -250,7 +257,7 @@ HWY_INLINE void multiply_values(const Tiling& tiling, const Tile& tile, double f
                                 const float* b, std::int64_t width, float* c) {
   multiply<T>(tile.rows, width, {weights, tiling.stride, 1}, row_major(width, b), c, width, {.factor = factor},
               Extents([&](std::int64_t, std::int64_t end) HWY_ATTR {
-                return Extent{width, 0, words<T>(tiling.visible(tile.first + end - 1))};
+                return Extent{width, 0, words<T>(tile.visible(tiling, end - 1))};
               }));
 }
 
@@ -263,11 +270,11 @@ HWY_INLINE void add_transposed(const Tiling& tiling, const Tile& tile, const flo
       const float *const first = weights + r * tiling.stride, *const second = first + tiling.stride;
       pair_rows(reinterpret_cast<const bf16*>(first),
                 r + 1 < tile.rows ? reinterpret_cast<const bf16*>(second) : nullptr,
-                tiling.visible(tile.first + r) + block_rows, pairs + r / 2 * tiling.stride);
+                tile.visible(tiling, r) + block_rows, pairs + r / 2 * tiling.stride);
     }
     weights = pairs;
   }
-  const std::int64_t seen = tiling.visible(tile.first + tile.rows - 1);
+  const std::int64_t seen = tile.visible(tiling, tile.rows - 1);
   multiply<T>(seen, tiling.width, {weights, 1, tiling.stride}, row_major(tiling.width, b), c, tiling.width,
               {.accumulate = true}, Extents([&](std::int64_t begin, std::int64_t) HWY_ATTR {
                 const std::int64_t first =
@@ -282,7 +289,7 @@ template <class T>
 HWY_INLINE void make_factor(const Tiling& tiling, const Tile& tile, float* weights) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     float* const row = weights + r * tiling.stride;
-    const std::int64_t n = tiling.visible(tile.first + r), end = n + block_rows;
+    const std::int64_t n = tile.visible(tiling, r), end = n + block_rows;
     std::fill(row + n, row + end, 0.0f);
     if constexpr (!std::is_same_v<T, float>) {
       T* const narrow = reinterpret_cast<T*>(row);
@@ -335,16 +342,15 @@ HWY_INLINE float* table_row(const Tensor& table, std::int64_t h) {
   return table.data_as<float>() + h * table.shape().last();
 }
 
-HWY_INLINE void add_prior(const Tiling& tiling, std::int64_t h, std::int64_t query, float* row) {
+HWY_INLINE void add_prior(const Tiling& tiling, const Tile& tile, std::int64_t r, float* row) {
   const LogPrior& prior = tiling.a.prior;
-  const std::int64_t position = tiling.a.start + query, n = tiling.visible(query);
+  const std::int64_t h = tile.h, position = tiling.a.start + tile.first + r, n = tile.visible(tiling, r);
   if (prior.slopes || prior.head) {
-    const double slope = prior.slopes ? prior.slopes.data_as<float>()[h] : 0.0;
-    const double bias = prior.head ? prior.head.data_as<float>()[h] : 0.0;
-    const Floats ramp = hn::Mul(splat(slope), hn::Iota(f32_tag, 0.0f));
+    const Floats slope = splat(prior.slopes ? prior.slopes.data_as<float>()[h] : 0.0);
+    const Floats bias = splat(prior.head ? prior.head.data_as<float>()[h] : 0.0);
     for (std::int64_t j = 0; j < n; j += lanes()) {
-      const auto term = hn::Add(ramp, splat(bias - slope * static_cast<double>(position - j)));
-      store(hn::Add(load(row + j), term), row + j);
+      const Floats distance = hn::Abs(hn::Iota(f32_tag, static_cast<float>(j - position)));
+      store(hn::Add(load(row + j), hn::NegMulAdd(slope, distance, bias)), row + j);
     }
   }
   if (prior.key) add_row(table_row(prior.key, h), n, row);
@@ -355,7 +361,7 @@ HWY_INLINE void add_prior(const Tiling& tiling, std::int64_t h, std::int64_t que
 HWY_INLINE void add_priors(const Tiling& tiling, const Tile& tile, float* scores) {
   const LogPrior& prior = tiling.a.prior;
   if (!prior.slopes && !prior.head && !prior.key && !prior.distance) return;
-  for (std::int64_t r = 0; r < tile.rows; ++r) add_prior(tiling, tile.h, tile.first + r, scores + r * tiling.stride);
+  for (std::int64_t r = 0; r < tile.rows; ++r) add_prior(tiling, tile, r, scores + r * tiling.stride);
 }
 
 /// The scores of a tile: scale <q_i, k_j> + prior_ij.

@@ -25,6 +25,8 @@ struct Heads {
 struct FusedCall {
   int batch, queries, keys, heads, kv_heads;
   bool causal;
+  const std::int32_t* lengths;  // (B) or null
+  int seen;                     // keys that are no padding: of the sequence that see() was told
   float scale;
   const float* slopes;  // (H) or null
   Dropout dropout;      // least = 0: none
@@ -40,8 +42,12 @@ struct FusedCall {
   RowDamping::Scale damping_scale;
 
   __device__ __forceinline__ int group() const { return heads / kv_heads; }
+  /// From now on the keys are those of sequence b: a kernel says so before it asks what is visible.
+  __device__ __forceinline__ void see(int b) {
+    seen = lengths == nullptr ? keys : min(max(__ldg(lengths + b), 0), keys);
+  }
   /// How many keys query i sees.
-  __device__ __forceinline__ int visible(int i) const { return causal ? min(keys, i + 1) : keys; }
+  __device__ __forceinline__ int visible(int i) const { return causal ? min(seen, i + 1) : seen; }
   /// Index of a query among the rows of all heads.
   __device__ __forceinline__ std::int64_t row(int b, int h, int i) const {
     return (static_cast<std::int64_t>(b) * heads + h) * queries + i;

@@ -73,6 +73,7 @@ __global__ void __launch_bounds__(fused_threads, 2) fused_forward_kernel(Map map
   using Row = TwoScores<Map>;
 
   const QueryRows<M> rows(c, static_cast<int>(gridDim.y - 1 - blockIdx.y));  // the longest rows first
+  c.see(rows.b);
   const int b = rows.b, h = rows.h, kv = h / c.group(), pair = lane_of() % 4 * 2;
   bf16* const shared = shared_memory<bf16>();
   const Tile<D> queries{shared};

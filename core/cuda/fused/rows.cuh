@@ -84,8 +84,9 @@ struct Scores {
   __device__ __forceinline__ void finish(float (&z)[M][N][4], const FusedCall& c, Elements<keys_are_rows> at,
                                          bool whole) const {
     if (tilted) {
-      each_element<M, N>(
-          [&](int m, int n, int e) { z[m][n][e] -= tilt * static_cast<float>(at.query(m, n, e) - at.key(m, n, e)); });
+      each_element<M, N>([&](int m, int n, int e) {
+        z[m][n][e] -= tilt * fabsf(static_cast<float>(at.query(m, n, e) - at.key(m, n, e)));
+      });
     }
     if (!whole) {
       each_element<M, N>([&](int m, int n, int e) {

@@ -95,6 +95,7 @@ class Unfused {
             a_.keys,
             a_.start,
             a_.causal,
+            a_.lengths ? a_.lengths.data_as<std::int32_t>() : nullptr,
             static_cast<float>(a_.scale),
             {table(a_.prior.head), table(a_.prior.distance), table(a_.prior.key), table(a_.prior.slopes)},
             a_.dropout > 0.0,

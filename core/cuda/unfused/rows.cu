@@ -17,8 +17,8 @@ struct Query {
     const std::int64_t h = r / plan.queries % plan.heads, b = plan.first + r / (plan.queries * plan.heads);
     head = plan.first_head + h;
     stat = (b * plan.all_heads + head) * plan.queries + i;
-    const std::int64_t position = plan.start + i;
-    visible = plan.causal && position + 1 < plan.keys ? position + 1 : plan.keys;
+    visible = plan.lengths == nullptr ? plan.keys : min(max(std::int64_t{plan.lengths[b]}, std::int64_t{0}), plan.keys);
+    if (plan.causal) visible = min(visible, plan.start + i + 1);
   }
 };
 
@@ -36,7 +36,7 @@ __device__ float term(const PriorTable& table, std::int64_t head, std::int64_t i
 __device__ float logit(const RowsPlan& plan, const Query& at, std::int64_t j, float product) {
   const std::int64_t offset = plan.start + at.i - j, distance = offset < 0 ? -offset : offset;
   return plan.scale * product + term(plan.prior.head, at.head, 0) + term(plan.prior.distance, at.head, distance) +
-         term(plan.prior.key, at.head, j) - term(plan.prior.slopes, at.head, 0) * static_cast<float>(offset);
+         term(plan.prior.key, at.head, j) - term(plan.prior.slopes, at.head, 0) * static_cast<float>(distance);
 }
 
 /// What dropout multiplies weight j by.

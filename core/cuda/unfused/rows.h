@@ -24,6 +24,7 @@ struct RowsPlan {
   std::int64_t first_head, heads;
   std::int64_t queries, keys, start;
   bool causal;
+  const std::int32_t* lengths;  // (B) of the call, or null
   float scale;
   PriorTables prior;
   bool drops;

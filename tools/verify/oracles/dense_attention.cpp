@@ -165,7 +165,7 @@ Vector DenseAttention::scores(const Matrix& wq, const Matrix& wk, Row at) const 
     if (distance_prior.size() > 0) z[j] += distance_prior(at.h, std::abs(distance));
     if (key_prior.size() > 0) z[j] += key_prior(at.h, j);
     if (head_prior.size() > 0) z[j] += head_prior[at.h];
-    if (slopes.size() > 0) z[j] -= slopes[at.h] * static_cast<double>(distance);
+    if (slopes.size() > 0) z[j] -= slopes[at.h] * static_cast<double>(std::abs(distance));
   }
   return z;
 }
