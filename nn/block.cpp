@@ -4,10 +4,32 @@
 namespace monge::nn {
 namespace {
 
-/// x + attention(norm(x)), then x + mlp(norm(x)). Each addition is left to the norm that follows it.
+struct PrenormOptions : Options {
+  double layer_scale = 0.0;
+  bool hybrid_norm = false;
+  void fields(Fields& f) override {
+    f("layer_scale", layer_scale,
+      {.doc = "initial value of a learned gain for each channel of both branches; 0: no gain", .min = 0.0});
+    f("hybrid_norm", hybrid_norm, {.doc = "a norm of the model's kind on what attention adds to the stream"});
+  }
+};
+
+/// LayerScale: a gain for each channel of what a branch adds (Touvron et al. 2021, arXiv:2103.17239).
+class LayerScale : public Module {
+ public:
+  LayerScale(double initial, std::int64_t width)
+      : gain_(add_parameter("gain", {width}, Role::gain, Init::constant(initial))) {}
+  Var forward(const Var& branch) const { return autograd::mul(branch, gain_); }
+
+ private:
+  Parameter& gain_;
+};
+
+/// x + attention(norm(x)), then x + mlp(norm(x)). Each addition is left to the norm that follows it. A hybrid norm
+/// makes the first x + norm(attention(norm(x))) (Ramapuram et al. 2024, arXiv:2409.04431).
 class PrenormBlock : public Block {
  public:
-  PrenormBlock(const LayerContext& c, const BlockParts& parts)
+  PrenormBlock(const PrenormOptions& o, const LayerContext& c, const BlockParts& parts)
       : kinds_(parts),
         norm1_(norms().make(parts.norm, c)),
         attention_(attentions().make(parts.attention, c, *parts.position)),
@@ -19,6 +41,16 @@ class PrenormBlock : public Block {
     add_module("attention", *attention_);
     add_module("norm2", *norm2_);
     add_module("mlp", *mlp_);
+    if (o.hybrid_norm) {
+      attention_norm_ = norms().make(parts.norm, c);
+      add_module("attention_norm", *attention_norm_);
+    }
+    if (o.layer_scale > 0.0) {
+      attention_scale_ = std::make_unique<LayerScale>(o.layer_scale, c.width);
+      add_module("attention_scale", *attention_scale_);
+      mlp_scale_ = std::make_unique<LayerScale>(o.layer_scale, c.width);
+      add_module("mlp_scale", *mlp_scale_);
+    }
   }
 
   Residual forward(const Residual& x) override {
@@ -37,12 +69,16 @@ class PrenormBlock : public Block {
     const auto first = x.branch.defined() ? norm1_->forward(x.stream, x.branch)
                                           : autograd::SumAndNorm{x.stream, norm1_->forward(x.stream)};
     require_like(x.stream, first.norm, "norm", kinds_.norm);
-    const Var attended = attend(first.norm);
+    Var attended = attend(first.norm);
     require_like(x.stream, attended, "attention", kinds_.attention);
-    const auto second = norm2_->forward(first.sum, attention_dropout_.forward(attended));
+    if (attention_norm_) attended = attention_norm_->forward(attended);
+    const auto second = norm2_->forward(first.sum, attention_dropout_.forward(scaled(attended, attention_scale_)));
     const Var branch = mlp_->forward(second.norm);
     require_like(x.stream, branch, "mlp", kinds_.mlp);
-    return {second.sum, mlp_dropout_.forward(branch)};
+    return {second.sum, mlp_dropout_.forward(scaled(branch, mlp_scale_))};
+  }
+  static Var scaled(const Var& branch, const std::unique_ptr<LayerScale>& scale) {
+    return scale ? scale->forward(branch) : branch;
   }
   static void require_like(const Var& x, const Var& y, const char* what, const Choice& choice) {
     require(y.shape() == x.shape(), "{} '{}' gives {} for {}; a layer keeps the shape of what it reads", what,
@@ -56,6 +92,8 @@ class PrenormBlock : public Block {
   std::unique_ptr<Norm> norm2_;
   std::unique_ptr<Mlp> mlp_;
   Dropout mlp_dropout_;
+  std::unique_ptr<Norm> attention_norm_;                     // where there is a hybrid norm
+  std::unique_ptr<LayerScale> attention_scale_, mlp_scale_;  // where branches are scaled
 };
 
 }  // namespace
@@ -72,10 +110,10 @@ Residual Block::forward_cached(const Residual&, Cache&, std::int64_t) {
 Registry<Block, const LayerContext&, const BlockParts&>& blocks() {
   static auto& registry = *built_in([] {
     auto* r = new Registry<Block, const LayerContext&, const BlockParts&>("block");
-    r->add<NoOptions>("prenorm", "norm before attention and before the mlp, each added to the residual stream",
-                      [](const NoOptions&, const LayerContext& c, const BlockParts& parts) {
-                        return std::make_unique<PrenormBlock>(c, parts);
-                      });
+    r->add<PrenormOptions>("prenorm", "norm before attention and before the mlp, each added to the residual stream",
+                           [](const PrenormOptions& o, const LayerContext& c, const BlockParts& parts) {
+                             return std::make_unique<PrenormBlock>(o, c, parts);
+                           });
     return r;
   }());
   return registry;
