@@ -7,27 +7,62 @@
 namespace monge::nn {
 namespace {
 
+struct PrenormOptions : Options {
+  double layer_scale = 0.0;
+  bool hybrid_norm = false;
+  void fields(Fields& f) override {
+    f("layer_scale", layer_scale,
+      {.doc = "initial value of a learned gain for each channel of every branch; 0: no gain", .min = 0.0});
+    f("hybrid_norm", hybrid_norm, {.doc = "a norm of the model's kind on what attention adds to the stream"});
+  }
+};
+
+/// LayerScale: a gain for each channel of what a branch adds (Touvron et al. 2021, arXiv:2103.17239).
+class LayerScale : public Module {
+ public:
+  LayerScale(double initial, std::int64_t width)
+      : gain_(add_parameter("gain", {width}, Role::gain, Init::constant(initial))) {}
+  Var forward(const Var& branch) const { return autograd::mul(branch, gain_); }
+
+ private:
+  Parameter& gain_;
+};
+
 /// x + attention(norm(x)), then x + cross-attention(norm(x)) if it has one, then x + mlp(norm(x)). Each addition is
-/// left to the norm that follows it.
+/// left to the norm that follows it. A hybrid norm makes the first two x + norm(attention(norm(x))) (Ramapuram et al.
+/// 2024, arXiv:2409.04431).
 class PrenormBlock : public Block {
  public:
-  PrenormBlock(const LayerContext& c, const BlockParts& parts)
+  PrenormBlock(const PrenormOptions& o, const LayerContext& c, const BlockParts& parts)
       : kinds_(parts),
         norm1_(norms().make(parts.norm, c)),
         attention_(attentions().make(parts.attention, c, *parts.position)),
-        attention_dropout_(*c.dropout),
+        attention_end_(*c.dropout),
         norm2_(norms().make(parts.norm, c)),
         mlp_(mlps().make(parts.mlp, c)),
-        mlp_dropout_(*c.dropout) {
+        mlp_end_(*c.dropout) {
+    const auto finish = [&](BranchEnd& end, const std::string& name, bool normalises) {
+      if (normalises) {
+        end.norm = norms().make(parts.norm, c);
+        add_module(name + "_norm", *end.norm);
+      }
+      if (o.layer_scale > 0.0) {
+        end.scale = std::make_unique<LayerScale>(o.layer_scale, c.width);
+        add_module(name + "_scale", *end.scale);
+      }
+    };
     add_module("norm1", *norm1_);
     add_module("attention", *attention_);
     if (parts.cross) {
       cross_ = std::make_unique<Cross>(c, parts);
       add_module("cross_norm", *cross_->norm);
       add_module("cross_attention", *cross_->attention);
+      finish(cross_->end, "cross_attention", o.hybrid_norm);
     }
     add_module("norm2", *norm2_);
     add_module("mlp", *mlp_);
+    finish(attention_end_, "attention", o.hybrid_norm);
+    finish(mlp_end_, "mlp", false);
   }
 
   Residual forward(const Residual& x) override {
@@ -60,9 +95,20 @@ class PrenormBlock : public Block {
   }
 
  private:
+  /// What happens to a branch before it is added.
+  struct BranchEnd {
+    explicit BranchEnd(DropoutState& state) : dropout(state) {}
+    Var forward(const Var& branch) const {
+      const Var normalised = norm ? norm->forward(branch) : branch;
+      return dropout.forward(scale ? scale->forward(normalised) : normalised);
+    }
+    std::unique_ptr<Norm> norm;         // or none
+    std::unique_ptr<LayerScale> scale;  // or none
+    Dropout dropout;
+  };
   /// Cross-attention and what stands before and behind it.
   struct Cross {
-    Cross(LayerContext c, const BlockParts& parts) : dropout(*c.dropout) {
+    Cross(LayerContext c, const BlockParts& parts) : end(*c.dropout) {
       norm = norms().make(parts.norm, c);
       c.reads = Reads::source;
       attention = attentions().make(parts.attention, c, no_position);
@@ -70,7 +116,7 @@ class PrenormBlock : public Block {
     Position no_position;  // the states of the source know theirs
     std::unique_ptr<Norm> norm;
     std::unique_ptr<Attention> attention;
-    Dropout dropout;
+    BranchEnd end;
   };
   struct BothCaches : Cache {
     std::unique_ptr<Cache> own, cross;
@@ -84,17 +130,17 @@ class PrenormBlock : public Block {
     require_like(x.stream, at.norm, "norm", kinds_.norm);
     const Var attended = attend(at.norm);
     require_like(x.stream, attended, "attention", kinds_.attention);
-    Var branch = attention_dropout_.forward(attended);
+    Var branch = attention_end_.forward(attended);
     if (cross) {
       at = cross_->norm->forward(at.sum, branch);
       const Var crossed = cross(at.norm);
       require_like(x.stream, crossed, "attention", kinds_.attention);
-      branch = cross_->dropout.forward(crossed);
+      branch = cross_->end.forward(crossed);
     }
     at = norm2_->forward(at.sum, branch);
     branch = mlp_->forward(at.norm);
     require_like(x.stream, branch, "mlp", kinds_.mlp);
-    return {at.sum, mlp_dropout_.forward(branch)};
+    return {at.sum, mlp_end_.forward(branch)};
   }
   static void require_like(const Var& x, const Var& y, const char* what, const Choice& choice) {
     require(y.shape() == x.shape(), "{} '{}' gives {} for {}; a layer keeps the shape of what it reads", what,
@@ -104,11 +150,11 @@ class PrenormBlock : public Block {
   const BlockParts kinds_;
   std::unique_ptr<Norm> norm1_;
   std::unique_ptr<Attention> attention_;
-  Dropout attention_dropout_;
+  BranchEnd attention_end_;
   std::unique_ptr<Cross> cross_;  // or none
   std::unique_ptr<Norm> norm2_;
   std::unique_ptr<Mlp> mlp_;
-  Dropout mlp_dropout_;
+  BranchEnd mlp_end_;
 };
 
 }  // namespace
@@ -136,10 +182,10 @@ Residual Block::forward_cached(const Residual&, Cache&, std::int64_t) {
 Registry<Block, const LayerContext&, const BlockParts&>& blocks() {
   static auto& registry = *built_in([] {
     auto* r = new Registry<Block, const LayerContext&, const BlockParts&>("block");
-    r->add<NoOptions>("prenorm", "norm before attention and before the mlp, each added to the residual stream",
-                      [](const NoOptions&, const LayerContext& c, const BlockParts& parts) {
-                        return std::make_unique<PrenormBlock>(c, parts);
-                      });
+    r->add<PrenormOptions>("prenorm", "norm before attention and before the mlp, each added to the residual stream",
+                           [](const PrenormOptions& o, const LayerContext& c, const BlockParts& parts) {
+                             return std::make_unique<PrenormBlock>(o, c, parts);
+                           });
     return r;
   }());
   return registry;

@@ -38,6 +38,13 @@ class BuiltinNorm : public Norm {
   Parameter* bias_;
 };
 
+/// x itself.
+class NoNorm : public Norm {
+ public:
+  using Norm::forward;
+  Var forward(const Var& x) override { return x; }
+};
+
 }  // namespace
 
 Registry<Norm, const LayerContext&>& norms() {
@@ -50,6 +57,8 @@ Registry<Norm, const LayerContext&>& norms() {
     };
     add("layernorm", "zero mean and unit variance, then a gain (and a bias where model.bias)", NormKind::layer);
     add("rmsnorm", "unit root mean square, then a gain", NormKind::rms);
+    r->add<NoOptions>("none", "nothing is normalised",
+                      [](const NoOptions&, const LayerContext&) { return std::make_unique<NoNorm>(); });
     return r;
   }());
   return registry;

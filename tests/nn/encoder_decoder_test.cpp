@@ -36,6 +36,8 @@ const Variant variants[] = {
     {"deep_encoder", "{encoder_layers: 3, layers: 1}"},
     {"priors", "{kv_heads: 1, attention: {kind: softmax, relative_prior: true, key_prior: true}}"},
     {"qk_norm", "{kv_heads: 2, attention: {kind: softmax, qk_norm: true}}"},
+    {"stabilised", "block: {kind: prenorm, layer_scale: 0.3, hybrid_norm: true}"},
+    {"no_norms", "norm: none"},
     {"softmax1", "attention: {kind: softmax1, bias: -0.5, learned_bias: true}"},
     {"sparsemax", "attention: sparsemax"},
     {"entmax15", "attention: entmax15"},

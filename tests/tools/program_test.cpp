@@ -130,6 +130,18 @@ TEST_F(ProgramTest, WrongDataIsRefused) {
   expect_refused(text, "2000");
 }
 
+TEST_F(ProgramTest, WrongPairsAreRefused) {
+  const std::string pairs =
+      "train config.yaml data.kind=pairs data.path=pairs.tsv model.kind=encoder_decoder model.source_context=3 ";
+  write_file(program / "pairs.tsv", "ab\tba\nab\n");
+  expect_refused(pairs, "pairs.tsv, line 2: 1 column; a line is a source, a tab and a target");
+  write_file(program / "pairs.tsv", "ab\tba\nab\t\n");
+  expect_refused(pairs, "line 2: the target is empty");
+  write_file(program / "pairs.tsv", "abab\tba\nab\tba\n");
+  expect_refused(pairs, "line 1: the source has 4 tokens; allowed: 3 (model.source_context)");
+  expect_refused("train config.yaml model.kind=encoder_decoder", "model.kind encoder_decoder reads 'source'");
+}
+
 TEST_F(ProgramTest, WrongFoldersAreRefused) {
   write_file(program / "file", "");
   for (const char* out : {"file", "file/below", "/proc/monge"}) {

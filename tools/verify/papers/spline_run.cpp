@@ -198,7 +198,8 @@ double median(std::vector<double> values) {
 
 }  // namespace
 
-Findings trained_spline_findings(const std::filesystem::path& run_or_checkpoint, std::uint64_t seed) {
+Findings trained_spline_findings(const std::filesystem::path& run_or_checkpoint, std::uint64_t seed,
+                                 const std::vector<std::string>& planted) {
   constexpr int lines = 6, points = 200, most_pieces = 30;
   const train::SavedModel saved = train::load_model(run_or_checkpoint);
   const int layers = layers_of(saved);
@@ -210,7 +211,7 @@ Findings trained_spline_findings(const std::filesystem::path& run_or_checkpoint,
   nn::Batch batch;
   for (const auto& [name, length] : fields) batch.add(name, Tensor::from(window[name], {1, length}, reference));
 
-  ModelOnLine relu(saved, {}, batch), softmax(saved, {"model.attention=softmax"}, batch);
+  ModelOnLine relu(saved, planted, batch), softmax(saved, {"model.attention=softmax"}, batch);
   ModelOnLine soft(saved, {"model.attention={kind: softplus, beta: 4}"}, batch);
   ModelOnLine sharp(saved, {"model.attention={kind: softplus, beta: 64}"}, batch);
   const int degree = static_cast<int>(std::lround(std::pow(3.0, layers)));

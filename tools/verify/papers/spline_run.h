@@ -9,7 +9,9 @@
 
 namespace monge::tools {
 
-/// Throws InputError unless the run's model is such a one.
-Findings trained_spline_findings(const std::filesystem::path& run_or_checkpoint, std::uint64_t seed);
+/// Throws InputError unless the run's model is such a one. `planted`: overrides of its configuration, by which a test
+/// makes it another.
+Findings trained_spline_findings(const std::filesystem::path& run_or_checkpoint, std::uint64_t seed,
+                                 const std::vector<std::string>& planted = {});
 
 }  // namespace monge::tools
