@@ -94,8 +94,8 @@ Var Gpt::hidden(const Tensor& tokens, TokenCache* cache) {
   }
   if (!position_->applied()) {
     throw InputError(
-        fmt::format("model.attention '{}' does not apply model.position '{}' (Position::rotate, Position::slopes); "
-                    "choose position learned or none, or another attention",
+        fmt::format("model.attention '{}' does not apply model.position '{}' (Position::rotate, Position::slopes, "
+                    "Position::make_prior); choose position learned or none, or another attention",
                     options_.attention.kind, options_.position.kind));
   }
   if (cache != nullptr) cache->length += tokens.size(1);

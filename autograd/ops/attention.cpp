@@ -19,18 +19,6 @@ Tensor as_stat(const Tensor& table) {
   return table.defined() && table.dtype() == DType::bf16 ? table.to(DType::f32, table.device()) : table;
 }
 
-/// The gradient of a table in the dtype that the input wants: f32 for a parameter, bf16 for what an op has made.
-void add_table(Gradients& g, std::size_t input, const Tensor& gradient) {
-  if (!g.wants(input)) return;
-  const auto [to, accumulate] = g.slot(input);
-  const Tensor same = gradient.dtype() == to.dtype() ? gradient : gradient.to(to.dtype(), to.device());
-  if (accumulate) {
-    to.backend().add_scaled({.x = same, .y = to});
-  } else {
-    to.backend().copy({.from = same, .to = to});
-  }
-}
-
 }  // namespace
 
 Var rope(const Var& x, std::int64_t heads, std::int64_t head_dim, double base, std::int64_t start) {
@@ -114,9 +102,9 @@ Var attention(const Var& qkv, const AttentionSpec& spec, const Var& row_qkv) {
     dx.backend().attention_backward(back);
     if (g.wants(0)) g.add(0, dx);
     if (g.wants(1)) g.add(1, row_dx);
-    add_table(g, 2, back.dprior.head);
-    add_table(g, 3, back.dprior.distance);
-    add_table(g, 4, back.dprior.key);
+    add_converted(g, 2, back.dprior.head);
+    add_converted(g, 3, back.dprior.distance);
+    add_converted(g, 4, back.dprior.key);
   });
 }
 

@@ -57,6 +57,7 @@ RowMapAttention::RowMapAttention(RowMap map, const AttentionOptions& options, co
       context_(c.context),
       map_(std::move(map)),
       position_(position),
+      position_prior_(position.make_prior()),
       qkv_({.in = c.width,
             .out = (c.heads + 2 * c.kv_heads) * c.head_dim(),
             .bias = c.bias,
@@ -72,6 +73,7 @@ RowMapAttention::RowMapAttention(RowMap map, const AttentionOptions& options, co
     query_key_norm_ = std::make_unique<QueryKeyNorm>(heads_, kv_heads_, head_dim_);
     add_module("qk_norm", *query_key_norm_);
   }
+  if (position_prior_) add_module("prior", *position_prior_);
   if (options.relative_prior) {
     distance_prior_ = &add_parameter("relative_prior", {heads_, c.context}, Role::bias, Init::constant(0.0));
   }
@@ -101,8 +103,14 @@ Var RowMapAttention::place(const Var& qkv, std::int64_t start, bool trains_gain)
   return position_.rotate(query_key_norm_ ? query_key_norm_->forward(qkv, trains_gain) : qkv, start);
 }
 
-autograd::AttentionSpec RowMapAttention::spec(Device device) const {
+autograd::AttentionSpec RowMapAttention::spec(std::int64_t keys, Device device) const {
   const auto var = [](const Parameter* p) { return p != nullptr ? p->var() : Var(); };
+  const auto table = [&](const Parameter* learned, Var (PositionPrior::*of)(std::int64_t, Device) const) {
+    if (!position_prior_) return var(learned);
+    const Var prior = (*position_prior_.*of)(keys, device);
+    if (learned == nullptr) return prior;
+    return autograd::add(autograd::slice(autograd::cast(*learned, prior.value().dtype()), 1, 0, keys), prior);
+  };
   Var head_prior = var(head_prior_);
   if (!head_bias_.empty()) {
     const DType dtype = head_prior.defined() ? head_prior.value().dtype() : backend_of(device).default_float();
@@ -117,8 +125,8 @@ autograd::AttentionSpec RowMapAttention::spec(Device device) const {
           .scale = scale(),
           .map = map_,
           .head_prior = head_prior,
-          .distance_prior = var(distance_prior_),
-          .key_prior = var(key_prior_),
+          .distance_prior = table(distance_prior_, &PositionPrior::of_distance),
+          .key_prior = table(key_prior_, &PositionPrior::of_key),
           .slopes = position_.slopes(device),
           .dropout = weight_dropout_.p(),
           .random = weight_dropout_.random(),
@@ -126,7 +134,7 @@ autograd::AttentionSpec RowMapAttention::spec(Device device) const {
 }
 
 Var RowMapAttention::forward(const Var& x) {
-  const autograd::AttentionSpec how = spec(x.value().device());
+  const autograd::AttentionSpec how = spec(x.size(1), x.value().device());
   Var qkv, row_qkv;
   if (row_damping_) {
     const autograd::SplitLinear projected = qkv_.split(x);
@@ -163,7 +171,7 @@ Tensor RowMapAttention::attend_to_all(const Tensor& qkv, Cache& cache, std::int6
     backend.copy(
         {.from = qkv.slice(b, b + 1), .to = seen.flat_view((b * context_ + start) * width, {1, tokens, width})});
   }
-  kernel::Attention call = autograd::attention_call(qkv, spec(qkv.device()));
+  kernel::Attention call = autograd::attention_call(qkv, spec(start + tokens, qkv.device()));
   const Tensor out = Tensor::empty({batch, tokens, heads_ * head_dim_}, qkv.dtype(), qkv.device());
   const auto in_cache = [&](const HeadView& view) { return HeadView{seen, view.offset, width, context_ * width}; };
   call.keys = start + tokens;

@@ -78,13 +78,14 @@ class RowMapAttention : public SelfAttention {
  private:
   /// The packed projection with normalised heads and rotated queries and keys.
   Var place(const Var& qkv, std::int64_t start, bool trains_gain) const;
-  autograd::AttentionSpec spec(Device device) const;
+  autograd::AttentionSpec spec(std::int64_t keys, Device device) const;
   Tensor attend_to_all(const Tensor& qkv, Cache& cache, std::int64_t start) const;
   double scale() const;
 
   std::int64_t heads_, kv_heads_, head_dim_, context_;
   RowMap map_;
   Position& position_;
+  std::unique_ptr<PositionPrior> position_prior_;  // where the position has one
   Linear qkv_, out_;
   std::unique_ptr<QueryKeyNorm> query_key_norm_;
   Dropout weight_dropout_;
