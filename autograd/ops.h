@@ -55,6 +55,8 @@ Var sqrt(const Var& x);
 Var abs(const Var& x);
 Var reciprocal(const Var& x);
 Var activation(const Var& x, Activation kind);
+/// x in another precision.
+Var cast(const Var& x, DType dtype);
 /// Drops elements with probability p and scales the rest by 1 / (1 - p).
 Var dropout(const Var& x, double p, const Random& random);
 

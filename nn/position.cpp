@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "nn/goat.h"
 #include "nn/registries.h"
 
 namespace monge::nn {
@@ -59,34 +60,57 @@ class AlibiPosition : public Position {
  protected:
   Tensor slopes_on(Device device) override {
     if (!slopes_.defined() || !(slopes_.device() == device)) {
-      slopes_ = Tensor::from(values(heads_), {heads_}, backend_of(device).default_float(), device, Pool::parameters);
+      slopes_ =
+          Tensor::from(alibi_slopes(heads_), {heads_}, backend_of(device).default_float(), device, Pool::parameters);
     }
     return slopes_;
   }
 
  private:
-  // 2^(-8 i / H) for a power of two; otherwise the slopes of the next lower power, filled up with every other slope of
-  // the next higher one.
-  static std::vector<double> values(std::int64_t heads) {
-    const auto geometric = [](std::int64_t n) {
-      std::vector<double> out;
-      for (std::int64_t i = 1; i <= n; ++i)
-        out.push_back(std::exp2(-8.0 * static_cast<double>(i) / static_cast<double>(n)));
-      return out;
-    };
-    std::int64_t power = 1;
-    while (power * 2 <= heads) power *= 2;
-    std::vector<double> out = geometric(power);
-    const std::vector<double> finer = geometric(2 * power);
-    for (std::size_t i = 0; static_cast<std::int64_t>(out.size()) < heads; i += 2) out.push_back(finer[i]);
-    return out;
-  }
-
   std::int64_t heads_;
   Tensor slopes_;
 };
 
+/// A trained log-prior in each layer (nn/goat.h).
+class GoatPosition : public Position {
+ public:
+  GoatPosition(const GoatOptions& o, const LayerContext& c) : options_(o), context_(c) {
+    if (c.reads != Reads::earlier) {
+      throw InputError(
+          "model.position: goat is a prior of causal attention, and an encoder's is not; allowed with it: learned, "
+          "rope, "
+          "alibi, none");
+    }
+  }
+  bool has_prior() const override { return true; }
+
+ protected:
+  std::unique_ptr<PositionPrior> prior_of_layer() override { return std::make_unique<GoatPrior>(options_, context_); }
+
+ private:
+  const GoatOptions options_;
+  const LayerContext context_;
+};
+
 }  // namespace
+
+// 2^(-8 i / H) for a power of two; otherwise the slopes of the next lower power, filled up with every other slope of
+// the next higher one.
+std::vector<double> alibi_slopes(std::int64_t heads) {
+  const auto geometric = [](std::int64_t n) {
+    std::vector<double> out;
+    for (std::int64_t i = 1; i <= n; ++i) {
+      out.push_back(std::exp2(-8.0 * static_cast<double>(i) / static_cast<double>(n)));
+    }
+    return out;
+  };
+  std::int64_t power = 1;
+  while (power * 2 <= heads) power *= 2;
+  std::vector<double> out = geometric(power);
+  const std::vector<double> finer = geometric(2 * power);
+  for (std::size_t i = 0; static_cast<std::int64_t>(out.size()) < heads; i += 2) out.push_back(finer[i]);
+  return out;
+}
 
 Registry<Position, const LayerContext&>& positions() {
   static auto& registry = *built_in([] {
@@ -98,6 +122,9 @@ Registry<Position, const LayerContext&>& positions() {
     });
     r->add<NoOptions>("alibi", "a penalty on distance in the scores",
                       [](const NoOptions&, const LayerContext& c) { return std::make_unique<AlibiPosition>(c); });
+    r->add<GoatOptions>(
+        "goat", "a trained log-prior of distances and of keys in the scores of each layer",
+        [](const GoatOptions& o, const LayerContext& c) { return std::make_unique<GoatPosition>(o, c); });
     r->add<NoOptions>("none", "no positions: the causal mask alone tells the order",
                       [](const NoOptions&, const LayerContext&) { return std::make_unique<Position>(); });
     return r;

@@ -55,8 +55,17 @@ class Norm : public Module {
 };
 Registry<Norm, const LayerContext&>& norms();
 
-/// How a model knows the positions of tokens. What acts on the embeddings is the model's business; rotations and slopes
-/// an attention layer has to apply, and a model notices one that does not.
+/// The log-prior of an attention layer that a position brings along (core LogPrior), with parameters of the layer's
+/// own.
+class PositionPrior : public Module {
+ public:
+  /// Of the distances 0 .. n - 1 between query and key, and of the keys 0 .. n - 1: (H, n), f32 (reference: f64).
+  virtual Var of_distance(std::int64_t n, Device device) const = 0;
+  virtual Var of_key(std::int64_t n, Device device) const = 0;
+};
+
+/// How a model knows the positions of tokens. What acts on the embeddings is the model's business; rotations, slopes
+/// and priors an attention layer has to apply, and a model notices one that does not.
 class Position : public Module {
  public:
   /// Added to the token embeddings x (B, T, C) of positions start .. start + T.
@@ -74,10 +83,18 @@ class Position : public Module {
     sloped_ = true;
     return has_slopes() ? slopes_on(device) : Tensor();
   }
+  /// The log-prior of one causal attention layer, to be added to its scores, or null. The layer owns it.
+  std::unique_ptr<PositionPrior> make_prior() {
+    prior_made_ = true;
+    return has_prior() ? prior_of_layer() : nullptr;
+  }
   virtual bool rotates() const { return false; }
   virtual bool has_slopes() const { return false; }
+  virtual bool has_prior() const { return false; }
   /// Whether attention has asked for all that it must apply.
-  bool applied() const { return (rotated_ || !rotates()) && (sloped_ || !has_slopes()); }
+  bool applied() const {
+    return (rotated_ || !rotates()) && (sloped_ || !has_slopes()) && (prior_made_ || !has_prior());
+  }
 
  protected:
   /// Linear in qkv. Called only if rotates().
@@ -90,9 +107,11 @@ class Position : public Module {
     (void)device;
     return {};
   }
+  /// Called only if has_prior().
+  virtual std::unique_ptr<PositionPrior> prior_of_layer() { return nullptr; }
 
  private:
-  bool rotated_ = false, sloped_ = false;
+  bool rotated_ = false, sloped_ = false, prior_made_ = false;
 };
 Registry<Position, const LayerContext&>& positions();
 

@@ -75,8 +75,8 @@ Var Transformer::embedded(const Var& x, std::int64_t start) {
 Var Transformer::finished(const Residual& x) {
   if (!position_->applied()) {
     throw InputError(
-        fmt::format("model.attention '{}' does not apply model.position '{}' (Position::rotate, Position::slopes); "
-                    "choose position learned or none, or another attention",
+        fmt::format("model.attention '{}' does not apply model.position '{}' (Position::rotate, Position::slopes, "
+                    "Position::make_prior); choose position learned or none, or another attention",
                     attention_kind_.kind, position_kind_.kind));
   }
   return norm_->forward(x.stream, x.branch).norm;

@@ -20,18 +20,6 @@ Tensor as_stat(const Tensor& table) {
   return table.defined() && table.dtype() == DType::bf16 ? table.to(DType::f32, table.device()) : table;
 }
 
-/// The gradient of a table in the dtype that the input wants: f32 for a parameter, bf16 for what an op has made.
-void add_table(Gradients& g, std::size_t input, const Tensor& gradient) {
-  if (!g.wants(input)) return;
-  const auto [to, accumulate] = g.slot(input);
-  const Tensor same = gradient.dtype() == to.dtype() ? gradient : gradient.to(to.dtype(), to.device());
-  if (accumulate) {
-    to.backend().add_scaled({.x = same, .y = to});
-  } else {
-    to.backend().copy({.from = same, .to = to});
-  }
-}
-
 }  // namespace
 
 Var rope(const Var& x, std::int64_t heads, std::int64_t head_dim, double base, std::int64_t start) {
@@ -134,9 +122,9 @@ Var attend(const Op& op, kernel::Attention args, const Var& q, const Var& kv, co
     for (std::size_t input = 0; input < 4; ++input) {
       if (g.wants(input)) g.add(input, *gradients[input]);
     }
-    add_table(g, 4, back.dprior.head);
-    add_table(g, 5, back.dprior.distance);
-    add_table(g, 6, back.dprior.key);
+    add_converted(g, 4, back.dprior.head);
+    add_converted(g, 5, back.dprior.distance);
+    add_converted(g, 6, back.dprior.key);
   });
 }
 

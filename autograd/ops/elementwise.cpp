@@ -14,6 +14,7 @@ const Op op_scale("scale");
 const Op op_maximum("maximum");
 const Op op_minimum("minimum");
 const Op op_dropout("dropout");
+const Op op_cast("cast");
 
 void require_suffix(const Op& op, const Shape& a, const Shape& b) {
   bool fits = b.rank() <= a.rank();
@@ -148,6 +149,11 @@ Var log(const Var& x) { return activation(x, Activation::log); }
 Var sqrt(const Var& x) { return activation(x, Activation::sqrt); }
 Var abs(const Var& x) { return activation(x, Activation::abs); }
 Var reciprocal(const Var& x) { return activation(x, Activation::reciprocal); }
+
+Var cast(const Var& x, DType dtype) {
+  return Tape::record(op_cast, x.value().to(dtype, x.value().device()), {x},
+                      [](Gradients& g) { add_converted(g, 0, g.out()); });
+}
 
 Var dropout(const Var& x, double p, const Random& random) {
   require(p >= 0.0 && p < 1.0, "[dropout] p is {}, which is not in [0, 1)", p);

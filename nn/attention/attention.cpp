@@ -86,6 +86,7 @@ RowMapAttention::RowMapAttention(RowMap map, const AttentionOptions& options, co
       reads_(c.reads),
       map_(std::move(map)),
       position_(position),
+      position_prior_(position.make_prior()),
       out_({.in = c.width, .out = c.width, .bias = c.bias, .stddev = c.residual_stddev}),
       weight_dropout_(*c.dropout),
       head_bias_(bias.initial) {
@@ -110,6 +111,7 @@ RowMapAttention::RowMapAttention(RowMap map, const AttentionOptions& options, co
     query_key_norm_ = std::make_unique<QueryKeyNorm>(heads_, kv_heads_, head_dim_);
     add_module("qk_norm", *query_key_norm_);
   }
+  if (position_prior_) add_module("prior", *position_prior_);
   const std::int64_t keys = crosses() ? c.source : c.context;
   if (options.relative_prior) {
     distance_prior_ =
@@ -146,8 +148,14 @@ Var RowMapAttention::place(const Var& qkv, std::int64_t start, bool trains_gain)
   return position_.rotate(query_key_norm_ ? query_key_norm_->forward(qkv, trains_gain) : qkv, start);
 }
 
-autograd::AttentionSpec RowMapAttention::spec(Device device, const Tensor& lengths) const {
+autograd::AttentionSpec RowMapAttention::spec(std::int64_t keys, Device device, const Tensor& lengths) const {
   const auto var = [](const Parameter* p) { return p != nullptr ? p->var() : Var(); };
+  const auto table = [&](const Parameter* learned, Var (PositionPrior::*of)(std::int64_t, Device) const) {
+    if (!position_prior_) return var(learned);
+    const Var prior = (*position_prior_.*of)(keys, device);
+    if (learned == nullptr) return prior;
+    return autograd::add(autograd::slice(autograd::cast(*learned, prior.value().dtype()), 1, 0, keys), prior);
+  };
   Var head_prior = var(head_prior_);
   if (!head_bias_.empty()) {
     const DType dtype = head_prior.defined() ? head_prior.value().dtype() : backend_of(device).default_float();
@@ -163,8 +171,8 @@ autograd::AttentionSpec RowMapAttention::spec(Device device, const Tensor& lengt
           .scale = 1.0 / std::sqrt(static_cast<double>(head_dim_)),
           .map = map_,
           .head_prior = head_prior,
-          .distance_prior = var(distance_prior_),
-          .key_prior = var(key_prior_),
+          .distance_prior = table(distance_prior_, &PositionPrior::of_distance),
+          .key_prior = table(key_prior_, &PositionPrior::of_key),
           .slopes = position_.slopes(device),
           .dropout = weight_dropout_.p(),
           .random = weight_dropout_.random(),
@@ -177,7 +185,8 @@ void RowMapAttention::show(const Var& x, const Var& source, const kernel::Attent
 }
 
 Var RowMapAttention::forward_with(const Var& x, const Source& source) {
-  const autograd::AttentionSpec how = spec(x.value().device(), source.lengths);
+  const std::int64_t keys = (crosses() ? source.states : x).size(1);
+  const autograd::AttentionSpec how = spec(keys, x.value().device(), source.lengths);
   return out_.forward(crosses() ? attend_to_source(x, source.states, how) : attend_to_itself(x, how));
 }
 
@@ -236,7 +245,8 @@ Var RowMapAttention::forward_cached(const Var& x, Cache& cache, std::int64_t sta
     const auto& seen = dynamic_cast<SourceCache&>(cache);
     const Var q = q_->forward(x);
     const Tensor queries = (query_key_norm_ ? query_key_norm_->of_queries(q, true) : q).value();
-    return out_.forward(run(autograd::attention_call(queries, seen.kv, spec(queries.device(), seen.lengths))));
+    return out_.forward(
+        run(autograd::attention_call(queries, seen.kv, spec(seen.kv.size(1), queries.device(), seen.lengths))));
   }
   // Queries of the new tokens against the keys and values of all tokens so far.
   const Tensor qkv = place(qkv_->forward(x), start, true).value(), &seen = dynamic_cast<ProjectionCache&>(cache).qkv;
@@ -247,7 +257,7 @@ Var RowMapAttention::forward_cached(const Var& x, Cache& cache, std::int64_t sta
     qkv.backend().copy(
         {.from = qkv.slice(b, b + 1), .to = seen.flat_view((b * context_ + start) * width, {1, tokens, width})});
   }
-  kernel::Attention call = autograd::attention_call(qkv, spec(qkv.device(), {}));
+  kernel::Attention call = autograd::attention_call(qkv, spec(start + tokens, qkv.device(), {}));
   const auto in_cache = [&](const HeadView& view) { return HeadView{seen, view.offset, width, context_ * width}; };
   call.keys = start + tokens;
   call.start = start;

@@ -91,15 +91,16 @@ class RowMapAttention : public Attention {
   Var attend_to_itself(const Var& x, const autograd::AttentionSpec& how);
   Var attend_to_source(const Var& x, const Var& states, const autograd::AttentionSpec& how);
   void show(const Var& x, const Var& source, const kernel::Attention& call);
-  autograd::AttentionSpec spec(Device device, const Tensor& lengths) const;
+  autograd::AttentionSpec spec(std::int64_t keys, Device device, const Tensor& lengths) const;
   bool crosses() const { return reads_ == Reads::source; }
 
   std::int64_t heads_, kv_heads_, head_dim_, context_;
   Reads reads_;
   RowMap map_;
   Position& position_;
-  std::unique_ptr<Linear> qkv_;     // W_q, W_k and W_v on top of each other: ((H + 2 G) D, C)
-  std::unique_ptr<Linear> q_, kv_;  // or, in cross-attention, W_q alone and the other two
+  std::unique_ptr<PositionPrior> position_prior_;  // where the position has one
+  std::unique_ptr<Linear> qkv_;                    // W_q, W_k and W_v on top of each other: ((H + 2 G) D, C)
+  std::unique_ptr<Linear> q_, kv_;                 // or, in cross-attention, W_q alone and the other two
   Linear out_;
   std::unique_ptr<QueryKeyNorm> query_key_norm_;
   Dropout weight_dropout_;

@@ -150,6 +150,7 @@ std::vector<Case> elementwise_cases() {
       {"maximum", "suffix", {{3, 17}, {17}}, [](const Vars& v) { return maximum(v[0], v[1]); }},
       {"minimum", "same", {{3, 17}, {3, 17}}, [](const Vars& v) { return minimum(v[0], v[1]); }},
       {"minimum", "one", {{3, 17}, {1}}, [](const Vars& v) { return minimum(v[0], v[1]); }},
+      {"cast", "twice", {{3, 17}}, [](const Vars& v) { return mul(cast(v[0], DType::f64), cast(v[0], DType::f64)); }},
       {"dropout", "third", {{3, 17}}, [](const Vars& v) { return dropout(v[0], 1.0 / 3.0, stream); }},
   };
 }

@@ -86,7 +86,7 @@ TEST(Block, AHybridNormStandsBetweenAttentionAndTheStream) {
   const BlockWithParts hybrid("{norm: rmsnorm, block: {kind: prenorm, hybrid_norm: true, layer_scale: 0.25}}");
   const Tensor x = test::random_tensor({2, 6, 8}, 4);
   Block& block = *hybrid.block;
-  const Var attended = part<SelfAttention>(block, "attention").forward(part<Norm>(block, "norm1").forward(x));
+  const Var attended = part<Attention>(block, "attention").forward(part<Norm>(block, "norm1").forward(x));
   const Var normalised = part<Norm>(block, "attention_norm").forward(attended);
   const Var stream = autograd::add(x, autograd::scale(normalised, 0.25));
   const Var mlp = part<Mlp>(block, "mlp").forward(part<Norm>(block, "norm2").forward(stream));
@@ -101,7 +101,7 @@ TEST(Block, WithoutNormsItReadsTheStreamAsItIs) {
   const BlockWithParts none("norm: none");
   const Tensor x = test::random_tensor({2, 6, 8}, 5);
   for (const auto& entry : none.store->entries()) EXPECT_NE(entry.role, Role::gain) << entry.name;
-  const Var stream = autograd::add(x, part<SelfAttention>(*none.block, "attention").forward(x));
+  const Var stream = autograd::add(x, part<Attention>(*none.block, "attention").forward(x));
   const Var expected = autograd::add(stream, part<Mlp>(*none.block, "mlp").forward(stream));
   EXPECT_TRUE(test::close(none.forward(x).value(), expected.value(), 1e-13));
 }

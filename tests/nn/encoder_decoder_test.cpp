@@ -9,6 +9,7 @@
 #include "core/options/yaml.h"
 #include "nn/cache_check.h"
 #include "support/compare.h"
+#include "support/expect_error.h"
 #include "support/model_gradients.h"
 
 namespace monge::nn {
@@ -178,6 +179,10 @@ TEST(EncoderDecoder, ItsParametersAreCounted) {
   EncoderDecoder model(o, V);
   const std::int64_t C = o.width, block = 2 * C + 4 * C * C + 8 * C * C, cross = C + 4 * C * C;
   EXPECT_EQ(model.parameter_count(), V * C + (S + T) * C + 2 * 2 * block + 2 * cross + 2 * C);
+}
+
+TEST(EncoderDecoder, APriorOfCausalAttentionIsRefused) {
+  EXPECT_HAS(error_of([] { Made(small({"goat", "position: goat"}), cpu); }), "model.position: goat");
 }
 
 TEST(EncoderDecoder, WhatIsMissingOrTooLongIsRefused) {

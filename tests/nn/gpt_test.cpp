@@ -39,6 +39,9 @@ const Variant variants[] = {
     {"biases", [](GptOptions& o) { o.bias = true; }},
     {"rope", [](GptOptions& o) { o.position = positions().choose("rope"); }},
     {"alibi", [](GptOptions& o) { o.position = positions().choose("alibi"); }},
+    {"goat", yaml("position: goat")},
+    {"grouped_goat_priors", yaml("{kv_heads: 2, position: {kind: goat, frequencies: 0, start: flat}, attention: {kind: "
+                                 "sigmoid, relative_prior: true, key_prior: true}}")},
     {"no_position", [](GptOptions& o) { o.position = positions().choose("none"); }},
     {"rmsnorm", [](GptOptions& o) { o.norm = norms().choose("rmsnorm"); }},
     {"no_norm", yaml("norm: none")},

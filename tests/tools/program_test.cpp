@@ -191,6 +191,27 @@ TEST_F(ProgramTest, OtherDataIsSaidByEval) {
   EXPECT_HAS(program.run("eval run data.tokenizer=char").err, "a trained model cannot be changed (data.tokenizer");
 }
 
+// A model whose parameters know no length reads sequences longer than those it was trained on, of the same data.
+TEST_F(ProgramTest, EvaluatesAtAnotherLength) {
+  for (const std::string position : {"rope", "alibi", "goat", "none"}) {
+    SCOPED_TRACE(position);
+    const std::string run = "run_" + position;
+    EXPECT_EQ(program.run("train config.yaml train.steps=4 model.position=" + position + " --out " + run).code, 0);
+    const auto same = nlohmann::json::parse(program.run("eval " + run + " --json").out);
+    const Result longer = program.run("eval " + run + " model.context=40 --json");
+    EXPECT_EQ(longer.code, 0) << longer.err;
+    EXPECT_EQ(longer.err, "");
+    EXPECT_NE(nlohmann::json::parse(longer.out)["val_loss"], same["val_loss"]);
+    EXPECT_EQ(program.run("sample " + run + " model.context=40 --seed 1").code, 0);
+  }
+  EXPECT_EQ(program.run("train config.yaml train.steps=4 model.position=learned --out run").code, 0);
+  const Result refused = program.run("eval run model.context=40");
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_HAS(refused.err, "a trained model cannot be changed (model.context");
+  EXPECT_HAS(refused.err, "position.weight");
+  EXPECT_HAS(program.run("eval run_rope model.width=32").err, "a trained model cannot be changed (model.width");
+}
+
 TEST_F(ProgramTest, EvaluatesAndSamplesTheBest) {
   EXPECT_EQ(program
                 .run("train config.yaml train.steps=12 train.eval_every=2 train.keep_checkpoints=1 "

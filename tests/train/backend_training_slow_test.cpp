@@ -37,6 +37,7 @@ const std::vector<Overrides> models{
     {"model.dropout=0.1"},
     {"model.position=rope", "model.norm=rmsnorm", "model.mlp.kind=swiglu", "model.kv_heads=1", "model.tied_head=false"},
     {"model.position=alibi", "model.attention.kind=sigmoid", "model.attention.qk_norm=true"},
+    {"model.position=goat", "model.block={kind: prenorm, layer_scale: 0.3, hybrid_norm: true}", "model.kv_heads=1"},
     {"model.attention.kind=entmax15", "optimizer.attention=row"},
     {"model.attention.kind=sigmoid", "model.attention.bias=-1", "train.recompute=true", "train.head_chunk=5"},
     {"optimizer={name: ekfac, every: 4}", "model.kv_heads=1"},

@@ -44,6 +44,7 @@ TEST(MemoryPlan, IsCloseToWhatTrainingNeeds) {
   };
   for (const auto& overrides :
        {with({}), with({"train.precision=bfloat16"}), with({"train.recompute=true"}), with({"train.batch=1"}),
+        with({"model.position=goat", "model.block={kind: prenorm, layer_scale: 0.1, hybrid_norm: true}"}),
         with({"model.mlp.kind=swiglu", "model.norm=rmsnorm", "train.batch=3"})}) {
     const Comparison c = compare(overrides, 65);
     EXPECT_NEAR(c.planned, c.measured, 0.15 * c.measured) << overrides.back();

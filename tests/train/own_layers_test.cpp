@@ -111,7 +111,7 @@ TEST_F(OwnLayers, TheCheckFindsACacheThatIsNotRead) {
 
 TEST_F(OwnLayers, APositionThatAttentionDoesNotApplyIsRefused) {
   options_.attention = attentions().choose("prefix_mean");
-  for (const char* position : {"rope", "alibi"}) {
+  for (const char* position : {"rope", "alibi", "goat"}) {
     options_.position = positions().choose(position);
     SmallGpt m(options_);
     EXPECT_HAS(error_of([&] {
@@ -120,7 +120,7 @@ TEST_F(OwnLayers, APositionThatAttentionDoesNotApplyIsRefused) {
                fmt::format("model.attention 'prefix_mean' does not apply model.position '{}'", position));
   }
   options_.attention = attentions().choose("softmax");
-  for (const char* position : {"rope", "alibi", "learned", "none"}) {
+  for (const char* position : {"rope", "alibi", "goat", "learned", "none"}) {
     options_.position = positions().choose(position);
     SmallGpt m(options_);
     EXPECT_NO_THROW(m.model.forward(test::random_ids({1, 4}, V, 1, cpu))) << position;

@@ -13,11 +13,12 @@ namespace {
 bool same_content(const Checkpoint& checkpoint, const Config& config, const Dataset& dataset) {
   const std::string& before = checkpoint.state().data;
   if (before.empty() || content_text(config, dataset) == before) return true;
-  // The seed orders the training data, and the content of some datasets has that order.
-  Config ordered = config;
-  ordered.train.seed = checkpoint.config().train.seed;
-  if (ordered.train.seed == config.train.seed) return false;
-  return content_text(ordered, *make_dataset(ordered, &dataset.tokenizer())) == before;
+  // The seed orders the training data and the model's length cuts it, and the content of some datasets has both.
+  const Config trained = checkpoint.config();
+  Config same = config;
+  same.train.seed = trained.train.seed;
+  same.model = trained.model;
+  return content_text(same, *make_dataset(same, &dataset.tokenizer())) == before;
 }
 
 }  // namespace
