@@ -121,6 +121,12 @@ Var rope(const Var& x, std::int64_t heads, std::int64_t head_dim, double base = 
 /// With `row_qkv`, a second reading of the same values, gradients take two ways: true ones go to `qkv`, and `row_qkv`
 /// receives those of the values and, for queries and keys, what the damped natural gradient of each row makes of them.
 Var attention(const Var& qkv, const AttentionSpec& spec, const Var& row_qkv = {});
+/// Attention of one query to the tokens so far, query (H, D), over a packed projection kv (B, T, 2 G D), laid out keys,
+/// values -> (B, T, H D). Of linear cost in T, and with a state of constant size (core PrefixAttention).
+Var prefix_attention(const Var& query, const Var& kv, std::int64_t kv_heads, double scale);
+/// The call of the backend that prefix_attention() makes; `before` and `after` are left to the caller.
+kernel::PrefixAttention prefix_attention_call(const Tensor& query, const Tensor& kv, std::int64_t kv_heads,
+                                              double scale);
 
 // --- for users (ops/custom.cpp, ops/recompute.cpp) ---
 /// x, whose gradient is shown to `see` on its way back. Nothing is shown where nothing records.

@@ -271,6 +271,14 @@ std::vector<Case> model_cases() {
   cases.push_back(attention_case("full", 1, 4, 3, full));
   cases.push_back(attention_case("slopes", 1, 5, 2, sloped));
   cases.push_back(attention_case("dropout", 2, 4, 3, dropped));
+  const auto prefix_case = [](const std::string& variant, const Shape& query, const Shape& kv, std::int64_t kv_heads) {
+    return Case{"prefix_attention", variant, {query, kv}, [kv_heads](const Vars& v) {
+                  return prefix_attention(v[0], v[1], kv_heads, 0.7);
+                }};
+  };
+  cases.push_back(prefix_case("one_head", {1, 3}, {1, 5, 6}, 1));
+  cases.push_back(prefix_case("one_token", {2, 2}, {2, 1, 8}, 2));
+  cases.push_back(prefix_case("grouped", {4, 2}, {2, 6, 8}, 2));
   return cases;
 }
 
@@ -451,6 +459,14 @@ TEST(Ops, AnswerWrongShapesWithTheirNameAndTheShapes) {
       {"[attention] row_qkv (1, 3, 8) for qkv (1, 2, 8)",
        [&] {
          attention(v({1, 2, 8}), heads(2, 1), v({1, 3, 8}));
+       }},
+      {"[prefix_attention] query (3, 2) for 2 key/value heads",
+       [&] {
+         prefix_attention(v({3, 2}), v({1, 2, 8}), 2, 1.0);
+       }},
+      {"[prefix_attention] kv (1, 2, 6) for 2 key/value heads of 2",
+       [&] {
+         prefix_attention(v({4, 2}), v({1, 2, 6}), 2, 1.0);
        }},
       {"[attention] qkv (1, 2, 7)",
        [&] {
