@@ -146,4 +146,12 @@ Var attention(const Var& qkv, const AttentionSpec& spec) {
   return reshape(transpose(out, 1, 2), {batch, tokens, heads * head_dim});
 }
 
+Var prefix_attention(const Var& query, const Var& kv, std::int64_t kv_heads, double scale) {
+  const std::int64_t width = query.shape().numel();
+  const Var nothing(constant({kv.size(0), kv.size(1), width}, kv, [](auto) { return 0.0; }));
+  const Var queries = add(nothing, reshape(query, {width}));
+  const AttentionSpec spec{.heads = query.size(0), .kv_heads = kv_heads, .causal = true, .scale = scale};
+  return composed::attention(concat({queries, kv}, -1), spec);
+}
+
 }  // namespace monge::autograd::composed

@@ -20,5 +20,7 @@ Var cross_entropy(const Var& logits, const Tensor& targets);
 Var rope(const Var& x, std::int64_t heads, std::int64_t head_dim, double base = 10000.0, std::int64_t start = 0);
 /// The softmax map only.
 Var attention(const Var& qkv, const AttentionSpec& spec);
+/// Causal softmax attention with the same query at every token.
+Var prefix_attention(const Var& query, const Var& kv, std::int64_t kv_heads, double scale);
 
 }  // namespace monge::autograd::composed

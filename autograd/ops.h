@@ -130,6 +130,12 @@ Var attention(const Var& qkv, const AttentionSpec& spec, const Var& row_qkv = {}
 /// `row_q` and `row_kv` come together, and are for these what `row_qkv` is for qkv.
 Var cross_attention(const Var& q, const Var& kv, const AttentionSpec& spec, const Var& row_q = {},
                     const Var& row_kv = {});
+/// Attention of one query to the tokens so far, query (H, D), over a packed projection kv (B, T, 2 G D), laid out keys,
+/// values -> (B, T, H D). Of linear cost in T, and with a state of constant size (core PrefixAttention).
+Var prefix_attention(const Var& query, const Var& kv, std::int64_t kv_heads, double scale);
+/// The call of the backend that prefix_attention() makes; `before` and `after` are left to the caller.
+kernel::PrefixAttention prefix_attention_call(const Tensor& query, const Tensor& kv, std::int64_t kv_heads,
+                                              double scale);
 
 // --- for users (ops/custom.cpp, ops/recompute.cpp) ---
 /// x, whose gradient is shown to `see` on its way back. Nothing is shown where nothing records.

@@ -35,6 +35,7 @@
 #include "core/kernel/loss.h"
 #include "core/kernel/matmul.h"
 #include "core/kernel/memory.h"
+#include "core/kernel/prefix_attention.h"
 #include "core/kernel/random.h"
 #include "core/kernel/reductions.h"
 #include "core/kernel/rows.h"
@@ -142,6 +143,8 @@ class Backend {
   void attention(const kernel::Attention& args) { run(args); }
   void attention_backward(const kernel::AttentionBackward& args) { run(args); }
   void attention_metric(const kernel::AttentionMetric& args) { run(args); }
+  void prefix_attention(const kernel::PrefixAttention& args) { run(args); }
+  void prefix_attention_backward(const kernel::PrefixAttentionBackward& args) { run(args); }
 
   // --- update ---
   void clip_factor(const kernel::ClipFactor& args) { run(args); }
@@ -191,6 +194,8 @@ class Backend {
   virtual void compute(const kernel::Attention& args) = 0;
   virtual void compute(const kernel::AttentionBackward& args) = 0;
   virtual void compute(const kernel::AttentionMetric& args) = 0;
+  virtual void compute(const kernel::PrefixAttention& args) = 0;
+  virtual void compute(const kernel::PrefixAttentionBackward& args) = 0;
 
   virtual void compute(const kernel::ClipFactor& args) = 0;
   virtual void compute(const kernel::Update& args) = 0;

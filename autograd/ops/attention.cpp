@@ -1,4 +1,4 @@
-// Attention and rotary positions.
+// Attention, that of one query to all tokens, and rotary positions.
 #include "autograd/ops.h"
 #include "autograd/ops/common.h"
 #include "core/error.h"
@@ -9,6 +9,7 @@ namespace {
 const Op op_rope("rope");
 const Op op_attention("attention");
 const Op op_cross_attention("cross_attention");
+const Op op_prefix_attention("prefix_attention");
 
 /// The heads of x (B, T, W) that start at column `offset`.
 HeadView heads_at(const Tensor& x, std::int64_t offset) {
@@ -161,6 +162,44 @@ Var cross_attention(const Var& q, const Var& kv, const AttentionSpec& spec, cons
           "[cross_attention] row_q {} and row_kv {} for q {} and kv {}", row_q.shape(), row_kv.shape(), q.shape(),
           kv.shape());
   return attend(op_cross_attention, attention_call(q.value(), kv.value(), spec), q, kv, row_q, row_kv, spec);
+}
+
+kernel::PrefixAttention prefix_attention_call(const Tensor& query, const Tensor& kv, std::int64_t kv_heads,
+                                              double scale) {
+  require(query.rank() == 2 && kv_heads >= 1 && query.size(0) % kv_heads == 0,
+          "[prefix_attention] query {} for {} key/value heads: query (H, D), H a multiple of these", query.shape(),
+          kv_heads);
+  const std::int64_t heads = query.size(0), head_dim = query.size(1);
+  require(kv.rank() == 3 && kv.size(2) == 2 * kv_heads * head_dim,
+          "[prefix_attention] kv {} for {} key/value heads of {}: kv (B, T, 2 G D)", kv.shape(), kv_heads, head_dim);
+  const Tensor y = Tensor::empty(kv.shape().with(-1, heads * head_dim), kv.dtype(), kv.device());
+  return {.batch = kv.size(0),
+          .tokens = kv.size(1),
+          .heads = heads,
+          .kv_heads = kv_heads,
+          .head_dim = head_dim,
+          .scale = scale,
+          .q = query,
+          .k = heads_at(kv, 0),
+          .v = heads_at(kv, kv_heads * head_dim),
+          .out = heads_at(y, 0),
+          .gate = Tensor::empty({kv.size(0), heads, kv.size(1)}, stat_dtype(kv), kv.device())};
+}
+
+Var prefix_attention(const Var& query, const Var& kv, std::int64_t kv_heads, double scale) {
+  const kernel::PrefixAttention args = prefix_attention_call(query.value(), kv.value(), kv_heads, scale);
+  kv.value().backend().prefix_attention(args);
+  return Tape::record(op_prefix_attention, args.out.data, {query, kv}, [args](Gradients& g) {
+    const Tensor dkv = Tensor::like(args.k.data);
+    const auto [dq, accumulate] = g.wants(0) ? g.slot(0) : Gradients::Slot{Tensor::like(args.q)};
+    dkv.backend().prefix_attention_backward({.forward = args,
+                                             .dout = heads_at(g.out(), 0),
+                                             .dk = heads_at(dkv, args.k.offset),
+                                             .dv = heads_at(dkv, args.v.offset),
+                                             .dq = dq,
+                                             .accumulate_q = accumulate});
+    if (g.wants(1)) g.add(1, dkv);
+  });
 }
 
 }  // namespace monge::autograd

@@ -78,6 +78,10 @@ class CpuBackend final : public Backend {
   void compute(const kernel::AttentionBackward& args) override;
   void compute(const kernel::AttentionMetric& args) override;
 
+  // attention/prefix_forward.cpp, prefix_backward.cpp
+  void compute(const kernel::PrefixAttention& args) override;
+  void compute(const kernel::PrefixAttentionBackward& args) override;
+
   // update.cpp
   void compute(const kernel::ClipFactor& args) override;
   void compute(const kernel::Update& args) override;

@@ -87,6 +87,10 @@ class CudaBackend final : public Backend {
   void compute(const kernel::AttentionBackward& args) override;
   void compute(const kernel::AttentionMetric& args) override;
 
+  // prefix_attention.cu
+  void compute(const kernel::PrefixAttention& args) override;
+  void compute(const kernel::PrefixAttentionBackward& args) override;
+
   // update.cu
   void compute(const kernel::Update& args) override;
   void compute(const kernel::DirectedStep& args) override;

@@ -5,19 +5,6 @@
 namespace monge::kernel {
 namespace {
 
-/// The view stays inside its tensor, and neither its heads nor its tokens run into each other.
-void check_view(const Call& call, const char* name, const HeadView& view, std::int64_t batch, std::int64_t tokens,
-                std::int64_t heads, std::int64_t head_dim) {
-  const auto row = heads * head_dim;
-  need(call, view.offset >= 0 && view.token_stride >= row && (batch <= 1 || view.batch_stride >= row),
-       "{} has offset {}, token stride {} and batch stride {}; a row of heads has {} elements", name, view.offset,
-       view.token_stride, view.batch_stride, row);
-  if (batch == 0 || tokens == 0) return;
-  const auto end = view.offset + (batch - 1) * view.batch_stride + (tokens - 1) * view.token_stride + row;
-  need(call, end <= view.data.numel(), "{} reads up to element {} of {} ({} sequences, {} tokens, {} heads of {})",
-       name, end, view.data.numel(), batch, tokens, heads, head_dim);
-}
-
 void check_map(const Call& call, Device device, const RowMap& map) {
   const std::string wrong = wrong_setting(map);
   need(call, wrong.empty(), "{}", wrong);
@@ -78,10 +65,9 @@ double flops_of_head(const Attention& a, std::int64_t width) {
 
 double flops_of_heads(const Attention& a) { return static_cast<double>(a.heads) * flops_of_head(a, a.head_dim); }
 
-/// The part of a packed tensor that a head view is: (B, T, H, D).
 profile::Operand heads_of(const char* name, const HeadView& view, const Attention& a, std::int64_t tokens,
                           std::int64_t heads) {
-  return {name, {a.batch, tokens, heads, a.head_dim}, view.data.dtype()};
+  return operand_of(name, view, a.batch, tokens, heads, a.head_dim);
 }
 
 std::vector<profile::Operand> operands_of(const Attention& a) {

@@ -1,20 +1,11 @@
 // Attention, its backward and the metric of its rows.
 #pragma once
 
-#include "core/kernel/call.h"
+#include "core/kernel/head_view.h"
 #include "core/random.h"
 #include "core/row_map/row_map.h"
 
 namespace monge {
-
-/// A tensor read as heads: head h of token t of sequence b is the D elements from
-/// offset + b * batch_stride + t * token_stride + h * D. Lets attention read a packed (B, T, (H + 2 G) D) projection.
-struct HeadView {
-  Tensor data;
-  std::int64_t offset = 0;
-  std::int64_t token_stride = 0;
-  std::int64_t batch_stride = 0;
-};
 
 /// Terms added to the scores: the logarithm of the prior under which a row is transported (for softmax; a bias for
 /// maps without normalisation). With i, j the positions of query and key:

@@ -71,6 +71,10 @@ class ReferenceBackend final : public Backend {
   void compute(const kernel::AttentionBackward& args) override;
   void compute(const kernel::AttentionMetric& args) override;
 
+  // prefix_attention.cpp
+  void compute(const kernel::PrefixAttention& args) override;
+  void compute(const kernel::PrefixAttentionBackward& args) override;
+
   // update.cpp
   void compute(const kernel::ClipFactor& args) override;
   void compute(const kernel::Update& args) override;

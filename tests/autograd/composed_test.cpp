@@ -148,6 +148,14 @@ std::vector<Pair> attention_pairs() {
            return [=, a = spec(d)](const Vars& v) { return Vars{composed::attention(v[0], with_tables(a, v))}; };
          }});
   }
+  for (const auto& [name, query, kv, kv_heads] :
+       {std::tuple{"prefix_attention", Shape{3, 8}, Shape{2, 37, 48}, std::int64_t{3}},
+        std::tuple{"prefix_attention_grouped", Shape{6, 5}, Shape{3, 9, 20}, std::int64_t{2}}}) {
+    const auto run = [g = kv_heads](auto op) {
+      return [=](Device) { return [=](const Vars& v) { return Vars{op(v[0], v[1], g, 0.4)}; }; };
+    };
+    pairs.push_back({name, {query, kv}, run(prefix_attention), run(composed::prefix_attention)});
+  }
   return pairs;
 }
 

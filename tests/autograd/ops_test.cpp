@@ -283,6 +283,14 @@ std::vector<Case> model_cases() {
   cases.push_back(cross_attention_case("heads", 3, heads(2, 2, 0.7)));
   cases.push_back(cross_attention_case("grouped", 2, heads(4, 2, 0.7)));
   cases.push_back(cross_attention_case("dropout", 3, dropped));
+  const auto prefix_case = [](const std::string& variant, const Shape& query, const Shape& kv, std::int64_t kv_heads) {
+    return Case{"prefix_attention", variant, {query, kv}, [kv_heads](const Vars& v) {
+                  return prefix_attention(v[0], v[1], kv_heads, 0.7);
+                }};
+  };
+  cases.push_back(prefix_case("one_head", {1, 3}, {1, 5, 6}, 1));
+  cases.push_back(prefix_case("one_token", {2, 2}, {2, 1, 8}, 2));
+  cases.push_back(prefix_case("grouped", {4, 2}, {2, 6, 8}, 2));
   return cases;
 }
 
@@ -471,6 +479,14 @@ TEST(Ops, AnswerWrongShapesWithTheirNameAndTheShapes) {
       {"[cross_attention] row_q (1, 2, 8) and row_kv ()",
        [&] {
          cross_attention(v({1, 2, 8}), v({1, 3, 8}), heads(2, 1), v({1, 2, 8}));
+       }},
+      {"[prefix_attention] query (3, 2) for 2 key/value heads",
+       [&] {
+         prefix_attention(v({3, 2}), v({1, 2, 8}), 2, 1.0);
+       }},
+      {"[prefix_attention] kv (1, 2, 6) for 2 key/value heads of 2",
+       [&] {
+         prefix_attention(v({4, 2}), v({1, 2, 6}), 2, 1.0);
        }},
       {"[attention] qkv (1, 2, 7)",
        [&] {

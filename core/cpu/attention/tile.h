@@ -325,8 +325,8 @@ HWY_INLINE float total(const float* x, std::int64_t n) {
   return sum_of(
       n, [](Floats v) HWY_ATTR { return v; }, x);
 }
-template <class T>
-HWY_INLINE float inner(const T* x, const T* y, std::int64_t n) {
+template <class X, class Y>
+HWY_INLINE float inner(const X* x, const Y* y, std::int64_t n) {
   return sum_of(
       n, [](Floats v, Floats w) HWY_ATTR { return hn::Mul(v, w); }, x, y);
 }
