@@ -42,9 +42,11 @@ constexpr Subject subjects[] = {
      "Attention as entropic optimal transport and its natural gradient: on random problems, and on the layers of a "
      "trained model",
      "attention rows of every kind", examine_attention, true},
-    {"spectrum", "Spectra of softmax attention and of its Gaussian linear model (arXiv:2510.06685)",
-     "both spectra beside the law of Marchenko and Pastur",
-     [](const Arguments& a) { return examine_spectrum(a.seed); }},
+    {"spectrum",
+     "Spectra of softmax attention and of its Gaussian linear model (arXiv:2510.06685), and how a trained run left "
+     "them",
+     "both spectra beside the law of Marchenko and Pastur, or what a run's layers made of it",
+     [](const Arguments& a) { return examine_spectrum(a.from, a.seed); }, true},
     {"sigmoid", "Sigmoid attention and the size of its outputs at the start (arXiv:2409.04431)",
      "row sums and output norms against the number of keys",
      [](const Arguments& a) { return examine_sigmoid(a.seed); }},
@@ -88,7 +90,7 @@ void run(const Subject& subject, const Arguments& arguments) {
 void add_subject(Command& verify, const Subject& subject) {
   auto a = std::make_shared<Arguments>();
   Command command = verify.subcommand(subject.name, subject.help);
-  if (subject.takes_run) command.option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint");
+  if (subject.takes_run) command.option("run", a->from, "Run folder or one checkpoint");
   command.option("--seed", a->seed, "Of the random problems").show_default();
   if (subject.figure != nullptr) {
     command.option("--figure", a->figure, fmt::format("Draw {} into this SVG file", subject.figure));
