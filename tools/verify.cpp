@@ -7,6 +7,7 @@
 #include "tools/commands.h"
 #include "tools/verify/claims.h"
 #include "tools/verify/figure.h"
+#include "tools/verify/papers/in_context.h"
 #include "tools/verify/papers/sigmoid.h"
 #include "tools/verify/papers/spectrum.h"
 #include "tools/verify/papers/spline.h"
@@ -52,6 +53,9 @@ constexpr Subject subjects[] = {
      [](const Arguments& a) { return examine_sigmoid(a.seed); }},
     {"spline", "Attention of relu as a cubic spline, softplus as the smooth one (arXiv:2408.09624)",
      "an output along a line with its knots", [](const Arguments& a) { return examine_spline(a.seed); }},
+    {"in_context", "Softmax units that learn functions from their values (arXiv:2402.11639)",
+     "learned windows, and errors under each update of W_q and W_k",
+     [](const Arguments& a) { return examine_in_context(a.seed); }},
 };
 
 Examined examine_all(const Arguments& arguments) {

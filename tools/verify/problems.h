@@ -31,7 +31,8 @@ enum Stream : std::uint32_t {
   step_stream,
   spectrum_stream = 40,
   spline_stream = 50,
-  sigmoid_stream = 60
+  sigmoid_stream = 60,
+  in_context_stream = 80
 };
 
 /// Normal numbers; a tensor of them in f64 on the reference device.
