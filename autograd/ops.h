@@ -98,6 +98,8 @@ Var embedding(const Tensor& ids, const Var& table);
 /// Backward turns the logits into their gradient in place, so their value is gone after Tape::backward, and no other
 /// op may read the logits on the tape.
 Var cross_entropy(const Var& logits, const Tensor& targets, const Tensor& share = {});
+/// Mean of (y - target)^2 over all elements, shape (1).
+Var mean_squared_error(const Var& y, const Var& target);
 
 // --- attention (ops/attention.cpp) ---
 struct AttentionSpec {

@@ -7,6 +7,7 @@
 #include "tools/commands.h"
 #include "tools/verify/claims.h"
 #include "tools/verify/figure.h"
+#include "tools/verify/papers/in_context.h"
 #include "tools/verify/papers/sigmoid.h"
 #include "tools/verify/papers/spectrum.h"
 #include "tools/verify/papers/spline.h"
@@ -43,9 +44,11 @@ constexpr Subject subjects[] = {
      "Attention as entropic optimal transport and its natural gradient: on random problems, and on the layers of a "
      "trained model",
      "attention rows of every kind", examine_attention, true},
-    {"spectrum", "Spectra of softmax attention and of its Gaussian linear model (arXiv:2510.06685)",
-     "both spectra beside the law of Marchenko and Pastur",
-     [](const Arguments& a) { return examine_spectrum(a.seed); }},
+    {"spectrum",
+     "Spectra of softmax attention and of its Gaussian linear model (arXiv:2510.06685), and how a trained run left "
+     "them",
+     "both spectra beside the law of Marchenko and Pastur, or what a run's layers made of it",
+     [](const Arguments& a) { return examine_spectrum(a.from, a.seed); }, true},
     {"sigmoid", "Sigmoid attention and the size of its outputs at the start (arXiv:2409.04431)",
      "row sums and output norms against the number of keys",
      [](const Arguments& a) { return examine_sigmoid(a.seed); }},
@@ -57,6 +60,9 @@ constexpr Subject subjects[] = {
        return out;
      },
      true},
+    {"in_context", "Softmax units that learn functions from their values (arXiv:2402.11639)",
+     "learned windows, and errors under each update of W_q and W_k",
+     [](const Arguments& a) { return examine_in_context(a.seed); }},
 };
 
 Examined examine_all(const Arguments& arguments) {
@@ -95,7 +101,7 @@ void run(const Subject& subject, const Arguments& arguments) {
 void add_subject(Command& verify, const Subject& subject) {
   auto a = std::make_shared<Arguments>();
   Command command = verify.subcommand(subject.name, subject.help);
-  if (subject.takes_run) command.option("run", a->from, "Run folder (its newest checkpoint) or one checkpoint");
+  if (subject.takes_run) command.option("run", a->from, "Run folder or one checkpoint");
   command.option("--seed", a->seed, "Of the random problems").show_default();
   if (subject.figure != nullptr) {
     command.option("--figure", a->figure, fmt::format("Draw {} into this SVG file", subject.figure));

@@ -26,6 +26,11 @@ Var embedding(const Tensor& ids, const Var& table) {
   });
 }
 
+Var mean_squared_error(const Var& y, const Var& target) {
+  const Var error = sub(y, target);
+  return mean(mul(error, error));
+}
+
 Var cross_entropy(const Var& logits, const Tensor& targets, const Tensor& share) {
   const Tensor z = as_rows(logits.value());
   const std::int64_t rows = z.size(0);

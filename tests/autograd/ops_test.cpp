@@ -198,6 +198,7 @@ std::vector<Case> shape_cases() {
       {"sum", "middle", {{3, 5, 2}}, [](const Vars& v) { return sum(v[0], 1); }},
       {"sum", "last", {{3, 5, 2}}, [](const Vars& v) { return sum(v[0], -1); }},
       {"mean", "all", {{3, 5}}, [](const Vars& v) { return mean(v[0]); }},
+      {"mean", "squared_error", {{3, 5}, {3, 5}}, [](const Vars& v) { return mean_squared_error(v[0], v[1]); }},
       {"mean", "middle", {{3, 5, 2}}, [](const Vars& v) { return mean(v[0], -2); }},
   };
 }

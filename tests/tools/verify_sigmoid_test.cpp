@@ -85,6 +85,19 @@ TEST(Sigmoid, AJacobianThatIsNotTheFisherInformationIsFound) {
             (std::set<std::string>{"KL / (dz' H dz / 2) - 1"}));
 }
 
+// Untrained models differ in the size of attention's outputs alone; what was measured of training is what was trained.
+TEST(Sigmoid, ClaimsOfTrainingAreMissedWhereTrainingFails) {
+  std::vector<TrainedSigmoid> trained;
+  for (const Stabiliser& s : stabilisers()) trained.push_back({.name = s.name, .output = 1.0, .loss = 1.0});
+  trained[2].loss = 1.2;
+  trained[1].loss = 1.02;
+  EXPECT_TRUE(missed({trained_sigmoid_findings(trained)}).empty());
+  trained[1].loss = 1.04;
+  EXPECT_EQ(missed({trained_sigmoid_findings(trained)}).size(), 1u);
+  trained[2].loss = 1.05;
+  EXPECT_EQ(missed({trained_sigmoid_findings(trained)}).size(), 2u);
+}
+
 TEST(Sigmoid, TheFigureNamesItsCurves) {
   if (std::system("gnuplot --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "gnuplot is not installed";
   const std::string svg = sigmoid_svg(1);

@@ -48,14 +48,16 @@ std::vector<Claim> missed(const std::vector<Findings>& all) {
 
 std::string table_text(const Findings& findings) {
   std::string out = wrapped(findings.title) + "\n";
-  out += fmt::format(row, "claim", "source", "measured", "bound", "ok");
-  out += std::string(79, '-') + "\n";
+  if (!findings.claims.empty()) {
+    out += fmt::format(row, "claim", "source", "measured", "bound", "ok");
+    out += std::string(79, '-') + "\n";
+  }
   for (const Claim& claim : findings.claims) {
     const std::string bound = (claim.at_least ? ">= " : "<= ") + number_text(claim.bound, 0);
     out += fmt::format(row, claim.text, claim.source.name, number_text(claim.measured, 1), bound,
                        claim.ok() ? "yes" : "NO");
   }
-  if (!findings.notes.empty()) out += "\n";
+  if (!findings.claims.empty() && !findings.notes.empty()) out += "\n";
   for (const std::string& note : findings.notes) out += wrapped(note);
   return out;
 }

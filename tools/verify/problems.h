@@ -32,7 +32,8 @@ enum Stream : std::uint32_t {
   spectrum_stream = 40,
   spline_stream = 50,
   trained_spline_stream,
-  sigmoid_stream = 60
+  sigmoid_stream = 60,
+  in_context_stream = 80
 };
 
 /// Normal numbers; a tensor of them in f64 on the reference device.

@@ -269,6 +269,14 @@ std::optional<fs::path> newest_checkpoint(const fs::path& checkpoints) {
   return checkpoints / directory_name(steps.back());
 }
 
+std::vector<fs::path> kept_checkpoints(const fs::path& run_or_checkpoint) {
+  const fs::path newest = find_checkpoint(run_or_checkpoint), checkpoints = run_or_checkpoint / "checkpoints";
+  if (newest.parent_path() != checkpoints) return {newest};
+  std::vector<fs::path> out;
+  for (const std::int64_t step : steps_in(checkpoints)) out.push_back(checkpoints / directory_name(step));
+  return out;
+}
+
 fs::path find_checkpoint(const fs::path& run_or_checkpoint, Which which) {
   std::error_code error;
   if (!fs::is_directory(run_or_checkpoint, error)) {

@@ -78,6 +78,10 @@ class Checkpoint {
 /// The newest checkpoint under `checkpoints`, or nothing. Leftovers of an interrupted write do not count.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& checkpoints);
 
+/// All checkpoints of a run folder in the order of their steps, or the one that a user names. Throws InputError when
+/// there is none.
+std::vector<std::filesystem::path> kept_checkpoints(const std::filesystem::path& run_or_checkpoint);
+
 /// Which checkpoint of a run is meant.
 enum class Which { newest, best };
 

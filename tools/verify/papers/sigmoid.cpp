@@ -150,7 +150,8 @@ Findings sigmoid_findings(std::uint64_t seed, const SigmoidMaps& maps) {
 }
 
 Examined examine_sigmoid(std::uint64_t seed) {
-  return {{sigmoid_findings(seed)}, [seed] { return sigmoid_svg(seed); }};
+  return {{sigmoid_findings(seed), trained_sigmoid_findings(train_sigmoids(stabilisers(), seed))},
+          [seed] { return sigmoid_svg(seed); }};
 }
 
 }  // namespace monge::tools

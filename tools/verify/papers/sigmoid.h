@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,25 @@ InitialSizes initial_sizes(std::int64_t n, std::uint64_t seed, const SigmoidMaps
 Findings sigmoid_findings(std::uint64_t seed, const SigmoidMaps& maps = {});
 /// Row sums and output norms against n.
 std::string sigmoid_svg(std::uint64_t seed);
+
+/// A model that is trained on made-up data: attention, and what is to keep it stable.
+struct Stabiliser {
+  const char* name;
+  const char* model;  // keys of `model`, YAML
+};
+/// Softmax, which comes first, and sigmoid attention with each bias and each stabiliser.
+std::span<const Stabiliser> stabilisers();
+
+/// Means over seeds of what training makes of one of them.
+struct TrainedSigmoid {
+  std::string name;
+  double output = 0.0;              // root mean square of what attention gives to W_o at the start, relative to softmax
+  double loss = 0.0, spread = 0.0;  // validation loss after training; standard deviation over seeds
+  double longer = 0.0;              // that of sequences twice as long
+  double optimum = 0.0, longer_optimum = 0.0;  // of the best predictor
+};
+std::vector<TrainedSigmoid> train_sigmoids(std::span<const Stabiliser> which, std::uint64_t seed);
+Findings trained_sigmoid_findings(const std::vector<TrainedSigmoid>& trained);
 
 Examined examine_sigmoid(std::uint64_t seed);
 

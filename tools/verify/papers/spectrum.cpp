@@ -5,11 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <numbers>
 #include <span>
 
-#include "optim/matrix/symmetric.h"
-#include "tools/verify/row.h"
+#include "tools/verify/papers/spectral_law.h"
 
 namespace monge::tools {
 namespace {
@@ -21,69 +19,12 @@ struct Bounds {
 };
 constexpr std::array bounds_of{Bounds{0.5, 0.01, 0.2}, Bounds{1.0, 0.1, 0.5}};
 constexpr std::array betas{bounds_of[0].beta, bounds_of[1].beta};
-constexpr Eigen::Index outliers = 3;
 const Source hayase{"Hayase 2025",
                     "Hayase, Collins & Karakida, Gaussian equivalence for self-attention: asymptotic spectral "
                     "analysis of attention matrix, arXiv:2510.06685"};
 
 /// The mean of s^2.
 double variance(double beta) { return std::exp(beta * beta) - 1.0; }
-
-Matrix normal_matrix(RandomSequence& random, Eigen::Index n) {
-  Matrix out(n, n);
-  for (double& x : out.reshaped()) x = random.normal();
-  return out;
-}
-
-/// sqrt(n) (A - 1 1^T / n): rows of weights without the constant direction.
-Matrix centred_attention(const RowMap& map, const Matrix& g, double beta) {
-  const double n = static_cast<double>(g.rows());
-  Matrix out(g.rows(), g.cols());
-  for (Eigen::Index i = 0; i < g.rows(); ++i) {
-    const Vector scores = beta * std::sqrt(n) * g.row(i).transpose();
-    out.row(i) = std::sqrt(n) * (map_row(map, scores).first.array() - 1.0 / n).matrix().transpose();
-  }
-  return out;
-}
-
-Matrix linear_model(const Matrix& g, const Matrix& z, double beta) {
-  const double alpha = std::sqrt(std::exp(beta * beta) - 1.0 - beta * beta);
-  return alpha / std::sqrt(static_cast<double>(g.rows())) * z + beta * g;
-}
-
-optim::SquareMatrix gram(const Matrix& m) {
-  optim::SquareMatrix out{m.rows(), std::vector<double>(static_cast<std::size_t>(m.size()))};
-  Eigen::Map<Matrix>(out.values.data(), m.rows(), m.rows()).noalias() = m * m.transpose();
-  return out;
-}
-
-Vector bulk(const optim::Eigensystem& system) {
-  const auto n = static_cast<Eigen::Index>(system.values.size());
-  return Eigen::Map<const Vector>(system.values.data(), n - outliers);
-}
-
-/// Quantile u of the squared singular values of an n x n matrix of independent elements of variance v / n.
-double marchenko_pastur_quantile(double u, double v) {
-  const auto below = [](double x) { return (x * std::sqrt(4.0 - x * x) / 2.0 + 2.0 * std::asin(x / 2.0)); };
-  double low = 0.0, high = 2.0;
-  for (int i = 0; i < 60; ++i) {
-    const double middle = (low + high) / 2.0;
-    (below(middle) < u * std::numbers::pi ? low : high) = middle;
-  }
-  return v * low * low;
-}
-
-/// The law's bulk, as many values as that of a draw.
-Vector marchenko_pastur(std::int64_t n, double v) {
-  Vector out(n - outliers);
-  for (Eigen::Index i = 0; i < out.size(); ++i) {
-    out[i] = marchenko_pastur_quantile((static_cast<double>(i) + 0.5) / static_cast<double>(n), v);
-  }
-  return out;
-}
-
-/// Wasserstein distance of two sorted samples of one size.
-double distance(const Vector& a, const Vector& b) { return (a - b).cwiseAbs().mean(); }
 
 template <class F>
 double mean_over_draws(const Spectra& spectra, F f) {
@@ -145,16 +86,16 @@ std::vector<Spectra> draw_spectra(const RowMap& map, const SpectrumSizes& sizes,
   for (std::size_t i = 0; i < sizes.n.size(); ++i) {
     for (int draw = 0; draw < sizes.draws; ++draw) {
       const std::int64_t n = sizes.n[i];
-      const Matrix q = normal_matrix(random, n), k = normal_matrix(random, n), z = normal_matrix(random, n);
-      const Matrix g = q * k.transpose() / static_cast<double>(n);
-      std::vector<optim::SquareMatrix> grams;
+      const Matrix q = normal_matrix(random, n, n), k = normal_matrix(random, n, n), z = normal_matrix(random, n, n);
+      const Matrix scores = q * k.transpose() / std::sqrt(static_cast<double>(n));
+      std::vector<Matrix> matrices;
       for (const double beta : betas) {
-        grams.push_back(gram(centred_attention(map, g, beta)));
-        grams.push_back(gram(linear_model(g, z, beta)));
+        matrices.push_back(centred_attention(map, beta * scores));
+        matrices.push_back(linear_model(beta * scores, z, beta));
       }
-      const auto systems = optim::eigensystems(grams);
+      const std::vector<Vector> bulks = bulk_spectra(matrices);
       for (std::size_t b = 0; b < betas.size(); ++b) {
-        out[b * sizes.n.size() + i].draws.push_back({bulk(systems[2 * b]), bulk(systems[2 * b + 1])});
+        out[b * sizes.n.size() + i].draws.push_back({bulks[2 * b], bulks[2 * b + 1]});
       }
     }
   }
@@ -166,16 +107,19 @@ Findings spectrum_findings(const std::vector<Spectra>& spectra) {
   const Spectra& middle = spectra[sizes / 2];
   Findings out{.title = fmt::format("spectra of softmax(beta W_Q W_K^T / sqrt(n)): means of {} draws, n = {} unless "
                                     "said, without the largest {} singular values",
-                                    middle.draws.size(), middle.n, outliers)};
+                                    middle.draws.size(), middle.n, spectrum_outliers)};
   for (std::size_t b = 0; b < betas.size(); ++b) {
     examine_beta(std::span(spectra).subspan(b * sizes, sizes), bounds_of[b], out);
   }
   return out;
 }
 
-Examined examine_spectrum(std::uint64_t seed) {
+Examined examine_spectrum(const std::string& from, std::uint64_t seed) {
+  const auto of_run = from.empty() ? nullptr : std::make_shared<std::vector<LayerSpectrum>>(run_spectra(from, seed));
   const auto spectra = std::make_shared<std::vector<Spectra>>(draw_spectra(RowMap(), SpectrumSizes(), seed));
-  return {{spectrum_findings(*spectra)}, [spectra] { return spectrum_svg(*spectra); }};
+  if (of_run == nullptr) return {{spectrum_findings(*spectra)}, [spectra] { return spectrum_svg(*spectra); }};
+  return {{spectrum_findings(*spectra), run_spectrum_findings(*of_run)},
+          [of_run] { return run_spectrum_svg(*of_run); }};
 }
 
 }  // namespace monge::tools

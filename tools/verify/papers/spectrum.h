@@ -9,6 +9,8 @@
 
 #include <array>
 #include <cstdint>
+#include <filesystem>
+#include <string>
 #include <vector>
 
 #include "tools/verify/papers/paper.h"
@@ -40,6 +42,25 @@ Findings spectrum_findings(const std::vector<Spectra>& spectra);
 /// Histograms of the singular values at the largest size of each beta.
 std::string spectrum_svg(const std::vector<Spectra>& spectra);
 
-Examined examine_spectrum(std::uint64_t seed);
+/// How far the attention of a trained layer is from the law, at one checkpoint: means over heads and windows. Its n
+/// queries are those of a window's second half, its n keys those of the first, which all of them see; the scores among
+/// these are taken as they are, without the mean of each row, and beta^2 is their variance.
+struct LayerSpectrum {
+  std::int64_t step = 0;
+  std::string layer;
+  std::int64_t n = 0;
+  double beta = 0.0;
+  double largest = 0.0;             // share of the outliers in the sum of s^2
+  double to_linear = 0.0;           // W1 to the linear model of the same scores, relative to its mean s^2
+  double to_law = 0.0;              // W1 to Marchenko-Pastur, relative to its mean s^2
+  double gaussian_to_linear = 0.0;  // to_linear of normal queries and keys of the same n, head width and beta
+};
+std::vector<LayerSpectrum> run_spectra(const std::filesystem::path& run_or_checkpoint, std::uint64_t seed);
+Findings run_spectrum_findings(const std::vector<LayerSpectrum>& spectra);
+/// beta and the distances of every layer against the step.
+std::string run_spectrum_svg(const std::vector<LayerSpectrum>& spectra);
+
+/// With a run, of its checkpoints as well; without, `from` is empty.
+Examined examine_spectrum(const std::string& from, std::uint64_t seed);
 
 }  // namespace monge::tools

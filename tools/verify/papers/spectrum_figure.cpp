@@ -75,4 +75,45 @@ std::string spectrum_svg(const std::vector<Spectra>& spectra) {
   return gnuplot_svg(script, panel_width * static_cast<int>(largest.size()), height);
 }
 
+namespace {
+
+/// Columns of every layer against the step, one curve for each layer.
+std::string run_panel(const char* title, const std::vector<std::string>& layers, const char* column, double left) {
+  std::string curves;
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    curves += fmt::format("{}$layer{} using 1:{} with linespoints pt 7 ps 0.5 lw 2 lc {} title {}", l == 0 ? "" : ", ",
+                          l, column, l + 1, plot_text(layers[l]));
+  }
+  return fmt::format(
+      "set lmargin at screen {}\nset rmargin at screen {}\nset title {} textcolor rgb '{}'\n"
+      "set xlabel 'step' textcolor rgb '{}'\nplot {}\n",
+      left + 0.05, left + 0.31, plot_text(title), text_colour, text_colour, curves);
+}
+
+}  // namespace
+
+std::string run_spectrum_svg(const std::vector<LayerSpectrum>& spectra) {
+  std::vector<std::string> layers;
+  for (const LayerSpectrum& s : spectra) {
+    if (std::ranges::find(layers, s.layer) == layers.end()) layers.push_back(s.layer);
+  }
+  std::string script;
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    std::vector<std::vector<double>> rows;
+    for (const LayerSpectrum& s : spectra) {
+      if (s.layer != layers[l]) continue;
+      rows.push_back({static_cast<double>(s.step), s.beta, s.to_linear / s.gaussian_to_linear, s.largest});
+    }
+    script += data_block(fmt::format("layer{}", l), rows);
+  }
+  script += fmt::format(
+      "set border 3 lc rgb '{0}'\nset tics nomirror textcolor rgb '{0}'\nset yrange [0:*]\n"
+      "set key bottom right textcolor rgb '{0}'\nset multiplot\n",
+      text_colour);
+  return gnuplot_svg(script + run_panel("beta, the spread of scores", layers, "2", 0.0) +
+                         run_panel("W1 to the linear model / that of random", layers, "3", 0.335) +
+                         run_panel("share of the largest three values", layers, "4", 0.67),
+                     panel_width * 3, height);
+}
+
 }  // namespace monge::tools
