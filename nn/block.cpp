@@ -24,6 +24,7 @@ class PrenormBlock : public Block {
   Residual forward(const Residual& x) override {
     return around(x, [this](const Var& y) { return attention_->forward(y); });
   }
+  bool is_recurrent() const override { return attention_->is_recurrent(); }
   std::unique_ptr<Cache> make_cache(const CacheContext& context) const override {
     return attention_->make_cache(context);
   }

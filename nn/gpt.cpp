@@ -1,5 +1,6 @@
 #include "nn/gpt.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/backend.h"
@@ -74,8 +75,9 @@ Gpt::Gpt(const GptOptions& options, std::int64_t vocab)
 Var Gpt::hidden(const Tensor& tokens, TokenCache* cache) {
   require(tokens.rank() == 2, "[gpt] tokens must be (B, T), got {}", tokens.shape());
   const std::int64_t start = cache != nullptr ? cache->length : 0;
-  require(start + tokens.size(1) <= context(), "[gpt] {} tokens after {} exceed the context of {}", tokens.size(1),
-          start, context());
+  const std::int64_t counted = cache_capacity() ? start : 0;  // towards the limit
+  require(counted + tokens.size(1) <= context(), "[gpt] {} tokens after {} exceed the context of {}", tokens.size(1),
+          counted, context());
 
   Residual x{embedding_dropout_->forward(position_->embed(wte_->forward(tokens), start)), {}};
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
@@ -117,12 +119,21 @@ std::unique_ptr<Cache> Gpt::make_cache(const CacheContext& context) const {
   return cache;
 }
 
+bool Gpt::is_recurrent() const {
+  return std::ranges::all_of(blocks_, [](const auto& block) { return block->is_recurrent(); });
+}
+
+std::optional<std::int64_t> Gpt::cache_capacity() const {
+  return is_recurrent() && !position_->is_bounded() ? std::nullopt : Model::cache_capacity();
+}
+
 bool Gpt::is_multiplied(const Parameter& parameter) const {
   return Model::is_multiplied(parameter) || (tied() && &parameter == &wte_->weight());
 }
 
 double Gpt::flops_per_token() const {
-  return Model::flops_per_token() + 6.0 * static_cast<double>(options_.layers * options_.width * context());
+  const double per_channel = is_recurrent() ? 17.0 : 6.0 * static_cast<double>(context());
+  return Model::flops_per_token() + per_channel * static_cast<double>(options_.layers * options_.width);
 }
 
 }  // namespace monge::nn

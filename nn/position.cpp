@@ -7,6 +7,11 @@
 namespace monge::nn {
 namespace {
 
+class NoPosition : public Position {
+ public:
+  bool is_bounded() const override { return false; }
+};
+
 /// A learned vector for each position, added to the token embedding.
 class LearnedPosition : public Position {
  public:
@@ -39,6 +44,7 @@ class RopePosition : public Position {
     }
   }
   bool rotates() const override { return true; }
+  bool is_bounded() const override { return false; }
 
  protected:
   Var rotation_of(const Var& qkv, std::int64_t start) override {
@@ -55,6 +61,7 @@ class AlibiPosition : public Position {
  public:
   explicit AlibiPosition(const LayerContext& c) : heads_(c.heads) {}
   bool has_slopes() const override { return true; }
+  bool is_bounded() const override { return false; }
 
  protected:
   Tensor slopes_on(Device device) override {
@@ -99,7 +106,7 @@ Registry<Position, const LayerContext&>& positions() {
     r->add<NoOptions>("alibi", "a penalty on distance in the scores",
                       [](const NoOptions&, const LayerContext& c) { return std::make_unique<AlibiPosition>(c); });
     r->add<NoOptions>("none", "no positions: the causal mask alone tells the order",
-                      [](const NoOptions&, const LayerContext&) { return std::make_unique<Position>(); });
+                      [](const NoOptions&, const LayerContext&) { return std::make_unique<NoPosition>(); });
     return r;
   }());
   return registry;

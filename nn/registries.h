@@ -67,6 +67,8 @@ class Position : public Module {
   }
   virtual bool rotates() const { return false; }
   virtual bool has_slopes() const { return false; }
+  /// Whether only the positions of a training sequence have one, so that no cache can go beyond them.
+  virtual bool is_bounded() const { return true; }
   /// Whether attention has asked for all that it must apply.
   bool applied() const { return (rotated_ || !rotates()) && (sloped_ || !has_slopes()); }
 
@@ -93,6 +95,8 @@ class SelfAttention : public Module {
  public:
   /// Whole sequences, from position 0 on.
   virtual Var forward(const Var& x) = 0;
+  /// Whether a state of constant size stands for the tokens before: its cache takes any number of them.
+  virtual bool is_recurrent() const { return false; }
   /// An empty cache of the layer's own type. Null: it keeps none, and every token of a sample runs the window again.
   virtual std::unique_ptr<Cache> make_cache(const CacheContext& context) const;
   /// For inference: x are the tokens from `start` on; the cache holds those before and receives these.
@@ -113,6 +117,7 @@ class Block : public Module {
  public:
   virtual Residual forward(const Residual& x) = 0;
   /// As for SelfAttention.
+  virtual bool is_recurrent() const { return false; }
   virtual std::unique_ptr<Cache> make_cache(const CacheContext& context) const;
   virtual Residual forward_cached(const Residual& x, Cache& cache, std::int64_t start);
 };

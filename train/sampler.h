@@ -27,11 +27,14 @@ struct SamplingOptions {
 /// with the lower id comes first among equals.
 std::vector<double> next_token_probabilities(std::span<const double> logits, const SamplingOptions& options);
 
-/// Continues `prompt` (at least one token) by `count` tokens and returns these; `emit` sees each as it is drawn. A
-/// function of the model, the prompt and the options: the same seed gives the same tokens.
-std::vector<std::int32_t> generate(
-    nn::Model& model, const nn::ParameterStore& store, const std::vector<std::int32_t>& prompt, std::int64_t count,
-    const SamplingOptions& options, const std::function<void(std::int32_t)>& emit = [](std::int32_t) {});
+/// Continues `prompt` (at least one token) by `count` tokens; `emit` sees each as it is drawn, and nothing grows with
+/// their number. A function of the model, the prompt and the options: the same seed gives the same tokens.
+void generate(nn::Model& model, const nn::ParameterStore& store, const std::vector<std::int32_t>& prompt,
+              std::int64_t count, const SamplingOptions& options, const std::function<void(std::int32_t)>& emit);
+/// The same, returned.
+std::vector<std::int32_t> generate(nn::Model& model, const nn::ParameterStore& store,
+                                   const std::vector<std::int32_t>& prompt, std::int64_t count,
+                                   const SamplingOptions& options);
 
 /// The tokens of a prompt. An empty one stands for a line break, or for token 0 where the vocabulary has none.
 std::vector<std::int32_t> prompt_tokens(const Tokenizer& tokenizer, const std::string& prompt);

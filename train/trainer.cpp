@@ -436,10 +436,11 @@ void Trainer::sample() {
   if (run_.config.train.sample_tokens == 0) return;
   const std::vector<std::int32_t> prompt = prompt_tokens(run_.dataset->tokenizer(), run_.config.train.sample_prompt);
   std::vector<std::int32_t> tokens = prompt;
-  const auto more = generate(*run_.model, *run_.store, prompt, run_.config.train.sample_tokens,
-                             {.seed = static_cast<std::uint64_t>(run_.config.train.seed)},
-                             [](std::int32_t) { stop_here_if_interrupted(); });
-  tokens.insert(tokens.end(), more.begin(), more.end());
+  generate(*run_.model, *run_.store, prompt, run_.config.train.sample_tokens,
+           {.seed = static_cast<std::uint64_t>(run_.config.train.seed)}, [&tokens](std::int32_t token) {
+             stop_here_if_interrupted();
+             tokens.push_back(token);
+           });
   const std::string text = run_.dataset->tokenizer().decode(tokens);
   write_text_file(folder_->sample(), text + "\n");
   progress_.verbatim(fmt::format("sample ({}):\n{}", folder_->sample().string(), text));
