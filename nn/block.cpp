@@ -74,6 +74,7 @@ class PrenormBlock : public Block {
         x, [this](const Var& y) { return attention_->forward(y); },
         [&](const Var& y) { return cross_->attention->forward_with(y, source); });
   }
+  bool is_recurrent() const override { return attention_->is_recurrent(); }
   std::unique_ptr<Cache> make_cache(const CacheContext& context) const override {
     return attention_->make_cache(context);
   }

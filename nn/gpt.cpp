@@ -39,12 +39,17 @@ Var Gpt::next_logits(const Tensor& tokens, Cache& cache) {
   return head(last_token(decoder_.forward_cached(wte_.forward(tokens), cache)));
 }
 
+std::optional<std::int64_t> Gpt::cache_capacity() const {
+  return decoder_.is_bounded() ? Model::cache_capacity() : std::nullopt;
+}
+
 bool Gpt::is_multiplied(const Parameter& parameter) const {
   return Model::is_multiplied(parameter) || (head_ == nullptr && &parameter == &wte_.weight());
 }
 
 double Gpt::flops_per_token() const {
-  return Model::flops_per_token() + 6.0 * static_cast<double>(options_.layers * options_.width * context());
+  const double per_channel = decoder_.is_recurrent() ? 17.0 : 6.0 * static_cast<double>(context());
+  return Model::flops_per_token() + per_channel * static_cast<double>(options_.layers * options_.width);
 }
 
 }  // namespace monge::nn

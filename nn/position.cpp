@@ -8,6 +8,11 @@
 namespace monge::nn {
 namespace {
 
+class NoPosition : public Position {
+ public:
+  bool is_bounded() const override { return false; }
+};
+
 /// A learned vector for each position, added to the token embedding.
 class LearnedPosition : public Position {
  public:
@@ -40,6 +45,7 @@ class RopePosition : public Position {
     }
   }
   bool rotates() const override { return true; }
+  bool is_bounded() const override { return false; }
 
  protected:
   Var rotation_of(const Var& qkv, std::int64_t start) override {
@@ -56,6 +62,7 @@ class AlibiPosition : public Position {
  public:
   explicit AlibiPosition(const LayerContext& c) : heads_(c.heads) {}
   bool has_slopes() const override { return true; }
+  bool is_bounded() const override { return false; }
 
  protected:
   Tensor slopes_on(Device device) override {
@@ -83,6 +90,7 @@ class GoatPosition : public Position {
     }
   }
   bool has_prior() const override { return true; }
+  bool is_bounded() const override { return false; }
 
  protected:
   std::unique_ptr<PositionPrior> prior_of_layer() override { return std::make_unique<GoatPrior>(options_, context_); }
@@ -126,7 +134,7 @@ Registry<Position, const LayerContext&>& positions() {
         "goat", "a trained log-prior of distances and of keys in the scores of each layer",
         [](const GoatOptions& o, const LayerContext& c) { return std::make_unique<GoatPosition>(o, c); });
     r->add<NoOptions>("none", "no positions: the causal mask alone tells the order",
-                      [](const NoOptions&, const LayerContext&) { return std::make_unique<Position>(); });
+                      [](const NoOptions&, const LayerContext&) { return std::make_unique<NoPosition>(); });
     return r;
   }());
   return registry;

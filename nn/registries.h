@@ -91,6 +91,8 @@ class Position : public Module {
   virtual bool rotates() const { return false; }
   virtual bool has_slopes() const { return false; }
   virtual bool has_prior() const { return false; }
+  /// Whether only the positions of a training sequence have one, so that no cache can go beyond them.
+  virtual bool is_bounded() const { return true; }
   /// Whether attention has asked for all that it must apply.
   bool applied() const {
     return (rotated_ || !rotates()) && (sloped_ || !has_slopes()) && (prior_made_ || !has_prior());
@@ -130,6 +132,8 @@ class Attention : public Module {
   virtual Var forward(const Var& x) = 0;
   /// The same for Reads::all and Reads::source. By default throws InputError: the kind is one for decoders.
   virtual Var forward_with(const Var& x, const Source& source);
+  /// Whether a state of constant size stands for the tokens before: its cache takes any number of them.
+  virtual bool is_recurrent() const { return false; }
   /// An empty cache of the layer's own type. Null: it keeps none, and every token of a sample runs the window again.
   virtual std::unique_ptr<Cache> make_cache(const CacheContext& context) const;
   /// The same of a layer that reads a source, which is known from the start.
@@ -153,6 +157,7 @@ class Block : public Module {
   virtual Residual forward(const Residual& x) = 0;
   /// As for Attention. A block that has cross-attention reads the source with it; its tokens read the earlier ones.
   virtual Residual forward_with(const Residual& x, const Source& source);
+  virtual bool is_recurrent() const { return false; }
   virtual std::unique_ptr<Cache> make_cache(const CacheContext& context) const;
   virtual std::unique_ptr<Cache> make_cache_with(const CacheContext& context, const Source& source) const;
   virtual Residual forward_cached(const Residual& x, Cache& cache, std::int64_t start);

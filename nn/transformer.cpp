@@ -1,5 +1,6 @@
 #include "nn/transformer.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
@@ -67,9 +68,14 @@ Transformer::Transformer(const TransformerOptions& options, const LayerContext& 
 }
 
 Var Transformer::embedded(const Var& x, std::int64_t start) {
-  require(start + x.size(1) <= layer_.context, "[transformer] {} tokens after {} exceed the context of {}", x.size(1),
-          start, layer_.context);
+  const std::int64_t counted = is_bounded() ? start : 0;  // towards the limit
+  require(counted + x.size(1) <= layer_.context, "[transformer] {} tokens after {} exceed the context of {}", x.size(1),
+          counted, layer_.context);
   return embedding_dropout_->forward(position_->embed(x, start));
+}
+
+bool Transformer::is_recurrent() const {
+  return std::ranges::all_of(blocks_, [](const auto& block) { return block->is_recurrent(); });
 }
 
 Var Transformer::finished(const Residual& x) {

@@ -44,6 +44,10 @@ class Transformer : public Module {
   std::unique_ptr<Cache> make_cache(const CacheContext& context, const Source& source = {}) const;
   /// The same of the tokens that follow those in the cache, which receives them.
   Var forward_cached(const Var& x, Cache& cache);
+  /// Whether a state of constant size stands for the tokens before, in every block.
+  bool is_recurrent() const;
+  /// Whether a cache takes no more than the context.
+  bool is_bounded() const { return !is_recurrent() || position_->is_bounded(); }
 
  private:
   struct BlockCaches;

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
+#include <optional>
 
 #include "core/error.h"
 #include "core/random.h"
@@ -68,9 +68,8 @@ std::vector<double> next_token_probabilities(std::span<const double> logits, con
   return p;
 }
 
-std::vector<std::int32_t> generate(nn::Model& model, const nn::ParameterStore& store, const Prompt& prompt,
-                                   std::int64_t count, const SamplingOptions& options,
-                                   const std::function<void(std::int32_t)>& emit) {
+void generate(nn::Model& model, const nn::ParameterStore& store, const Prompt& prompt, std::int64_t count,
+              const SamplingOptions& options, const std::function<void(std::int32_t)>& emit) {
   options.check();
   require(!prompt.tokens.empty(), "[generate] the prompt is empty");
   const autograd::Tape::Pause pause;
@@ -83,26 +82,32 @@ std::vector<std::int32_t> generate(nn::Model& model, const nn::ParameterStore& s
   const auto window = static_cast<std::size_t>(model.context());
   RandomSequence random(options.seed, sampling_stream);
 
-  std::vector<std::int32_t> tokens = prompt.tokens;
   std::unique_ptr<nn::Cache> cache = model.make_cache(one);
-  const auto capacity = static_cast<std::size_t>(
-      cache == nullptr ? model.context() : model.cache_capacity().value_or(std::numeric_limits<std::int64_t>::max()));
+  const std::optional<std::int64_t> limit = cache == nullptr ? model.context() : model.cache_capacity();
+  // The last tokens, `seen` of them in the cache: those that a cache with a limit may have to be filled with again, or
+  // those that one without a limit has yet to receive.
+  std::vector<std::int32_t> tokens = prompt.tokens;
+  std::size_t seen = 0;
+  const auto keep_last = [&](std::size_t n) {
+    tokens.erase(tokens.begin(), tokens.end() - static_cast<std::ptrdiff_t>(std::min(n, tokens.size())));
+    seen = 0;
+  };
+  if (limit) keep_last(static_cast<std::size_t>(*limit));
   const auto ids = [&](std::size_t begin, std::size_t end) {
     return Tensor::from(std::span(tokens).subspan(begin, end - begin), {1, static_cast<std::int64_t>(end - begin)},
                         one.device);
   };
-  std::size_t first = tokens.size() - std::min(tokens.size(), capacity);  // the first token in the cache
-  std::size_t seen = first;                                               // tokens in the cache or left behind
-  for (std::int64_t i = 0; i < count && !(i > 0 && tokens.back() == prompt.stop); ++i) {
+  bool stopped = false;
+  for (std::int64_t i = 0; i < count && !stopped; ++i) {
     // A full cache slides: positions are absolute, so what is kept, the last half, is encoded anew.
-    if (tokens.size() - first > capacity) {
+    if (limit && tokens.size() > static_cast<std::size_t>(*limit)) {
       cache = model.make_cache(one);
-      first = seen = tokens.size() - std::max<std::size_t>(1, capacity / 2);
+      keep_last(std::max<std::size_t>(1, static_cast<std::size_t>(*limit) / 2));
     }
     std::vector<double> logits;
     if (cache == nullptr) {
       nn::Batch batch = prompt.given;
-      batch.add("tokens", ids(first, tokens.size()));
+      batch.add("tokens", ids(0, tokens.size()));
       logits = model.next_logits(batch).value().values();
     }
     while (cache != nullptr && seen < tokens.size()) {
@@ -110,10 +115,18 @@ std::vector<std::int32_t> generate(nn::Model& model, const nn::ParameterStore& s
       logits = model.next_logits(ids(seen, end), *cache).value().values();
       seen = end;
     }
+    if (!limit) keep_last(0);
     tokens.push_back(draw(next_token_probabilities(logits, options), random.uniform()));
+    stopped = tokens.back() == prompt.stop;
     emit(tokens.back());
   }
-  return {tokens.begin() + static_cast<std::ptrdiff_t>(prompt.tokens.size()), tokens.end()};
+}
+
+std::vector<std::int32_t> generate(nn::Model& model, const nn::ParameterStore& store, const Prompt& prompt,
+                                   std::int64_t count, const SamplingOptions& options) {
+  std::vector<std::int32_t> tokens;
+  generate(model, store, prompt, count, options, [&](std::int32_t token) { tokens.push_back(token); });
+  return tokens;
 }
 
 namespace {

@@ -36,11 +36,13 @@ struct Prompt {
   std::optional<std::int32_t> stop = {};  // a token after which nothing is drawn
 };
 
-/// Continues a prompt by up to `count` tokens and returns these; `emit` sees each as it is drawn. A function of the
-/// model, the prompt and the options: the same seed gives the same tokens.
-std::vector<std::int32_t> generate(
-    nn::Model& model, const nn::ParameterStore& store, const Prompt& prompt, std::int64_t count,
-    const SamplingOptions& options, const std::function<void(std::int32_t)>& emit = [](std::int32_t) {});
+/// Continues a prompt by up to `count` tokens; `emit` sees each as it is drawn, and nothing grows with their number. A
+/// function of the model, the prompt and the options: the same seed gives the same tokens.
+void generate(nn::Model& model, const nn::ParameterStore& store, const Prompt& prompt, std::int64_t count,
+              const SamplingOptions& options, const std::function<void(std::int32_t)>& emit);
+/// The same, returned.
+std::vector<std::int32_t> generate(nn::Model& model, const nn::ParameterStore& store, const Prompt& prompt,
+                                   std::int64_t count, const SamplingOptions& options);
 
 /// A continuation and its log-probability in nats.
 struct Hypothesis {

@@ -445,10 +445,13 @@ std::string Trainer::ending() const {
 void Trainer::sample() {
   if (run_.config.train.sample_tokens == 0) return;
   const RunSample sample = run_sample(*run_.dataset, *run_.model, run_.device, run_.config.train.sample_prompt);
-  const auto more = generate(*run_.model, *run_.store, sample.prompt, run_.config.train.sample_tokens,
-                             {.seed = static_cast<std::uint64_t>(run_.config.train.seed)},
-                             [](std::int32_t) { stop_here_if_interrupted(); });
-  const std::string text = sample.shown + run_.dataset->tokenizer().decode(more);
+  std::vector<std::int32_t> tokens;
+  generate(*run_.model, *run_.store, sample.prompt, run_.config.train.sample_tokens,
+           {.seed = static_cast<std::uint64_t>(run_.config.train.seed)}, [&tokens](std::int32_t token) {
+             stop_here_if_interrupted();
+             tokens.push_back(token);
+           });
+  const std::string text = sample.shown + run_.dataset->tokenizer().decode(tokens);
   write_text_file(folder_->sample(), text + "\n");
   progress_.verbatim(fmt::format("sample ({}):\n{}", folder_->sample().string(), text));
 }

@@ -49,12 +49,20 @@ std::vector<AttentionLayer> attention_layers(nn::Module& model) {
   return out;
 }
 
+void require_queries(const std::string& update, const std::vector<AttentionLayer>& layers) {
+  if (!layers.empty()) return;
+  throw KeyError("optimizer.attention.update",
+                 fmt::format("{} changes how W_q and W_k are updated, and no attention of this model projects queries "
+                             "from its tokens; allowed for this model: backprop",
+                             update));
+}
+
 void require_symmetric_maps(const std::string& update, const std::vector<AttentionLayer>& layers) {
   const auto refuse = [&](const std::string& why) {
     throw KeyError("optimizer.attention.update",
                    fmt::format("{} needs {}; allowed for this model: backprop, scaled", update, why));
   };
-  if (layers.empty()) refuse("attention layers, and this model has none");
+  require_queries(update, layers);
   for (const AttentionLayer& at : layers) {
     const RowMap& map = at.layer->map();
     if (metric_of(map) == Metric::none) {

@@ -45,8 +45,10 @@ struct AttentionLayer {
 /// All attention layers below `model`.
 std::vector<AttentionLayer> attention_layers(nn::Module& model);
 
-/// Throws KeyError, on behalf of `update`, for a model without attention layers or with a map whose Jacobian is not
-/// symmetric.
+/// Throws KeyError, on behalf of `update`, for a model without attention layers: those that have a W_q.
+void require_queries(const std::string& update, const std::vector<AttentionLayer>& layers);
+
+/// The same, and for a map whose Jacobian is not symmetric.
 void require_symmetric_maps(const std::string& update, const std::vector<AttentionLayer>& layers);
 
 class AttentionUpdate {

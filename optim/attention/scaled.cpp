@@ -16,7 +16,9 @@ struct ScaledOptions : Options {
 class ScaledUpdate : public AttentionUpdate {
  public:
   ScaledUpdate(const ScaledOptions& options, const std::vector<AttentionLayer>& layers)
-      : factor_(options.factor), layers_(layers) {}
+      : factor_(options.factor), layers_(layers) {
+    require_queries("scaled", layers);
+  }
 
   void bind(nn::ParameterStore& store) override {
     store_ = &store;

@@ -69,6 +69,8 @@ const Variant variants[] = {
     {"relu_mlp", yaml("mlp: {kind: relu, ratio: 2}")},
     {"softplus", yaml("attention: {kind: softplus, beta: 2}")},
     {"softpick", yaml("attention: softpick")},
+    {"aaren", yaml("attention: aaren")},
+    {"grouped_aaren", yaml("{kv_heads: 2, bias: true, attention: aaren}")},
     {"qk_norm", yaml("attention: {kind: softmax, qk_norm: true}")},
     {"grouped_rope_qk_norm", yaml("{kv_heads: 2, position: rope, attention: {kind: sigmoid, qk_norm: true}}")},
 };

@@ -123,6 +123,14 @@ TEST(Config, RefusesAttentionThatCannotBeAtItsKey) {
   }
   expect("model: {attention: {kind: softmax, qk_norm: true}}\noptimizer:\n  attention: fisher\n",
          "run.yaml:4:3: optimizer.attention.update: fisher does not know the Jacobian of normalised queries and keys");
+  for (const char* position : {"rope", "alibi"}) {
+    expect(fmt::format("model:\n  attention: aaren\n  position: {}\n", position),
+           "run.yaml:4:3: model.position: attention aaren has one query for all tokens");
+  }
+  for (const char* update : {"row", "fisher", "fisher_cg", "scaled"}) {
+    expect(fmt::format("model: {{attention: aaren}}\noptimizer:\n  attention: {}\n", update),
+           fmt::format("run.yaml:4:3: optimizer.attention.update: {} changes how W_q and W_k are updated", update));
+  }
   expect("optimizer:\n  attention: natural\n",
          "run.yaml:3:14: optimizer.attention: unknown attention update 'natural'; allowed: backprop, fisher, "
          "fisher_cg, row, scaled");

@@ -6,11 +6,11 @@
 namespace monge::train {
 namespace {
 
-void expect_same_run_after_resume(const std::string& optimizer) {
+void expect_same_run_after_resume(const std::string& optimizer, const std::string& attention = "softmax") {
   for (const char* setting : {"train.precision=float32", "train.precision=bfloat16", "device=reference"}) {
-    SCOPED_TRACE(optimizer + " " + setting);
+    SCOPED_TRACE(optimizer + " " + attention + " " + setting);
     const test::TempDirectory dir;
-    const std::vector<std::string> overrides{"optimizer=" + optimizer, setting};
+    const std::vector<std::string> overrides{"optimizer=" + optimizer, "model.attention=" + attention, setting};
     test::train_tiny(dir / "whole", overrides);
     EXPECT_EQ(test::train_tiny(dir / "parts", overrides, false, 7), RunEnd::interrupted);
     EXPECT_EQ(test::train_tiny(dir / "parts", overrides, true), RunEnd::finished);
@@ -20,6 +20,13 @@ void expect_same_run_after_resume(const std::string& optimizer) {
 
 TEST(RuleResume, EveryRuleGoesOnAsIfItHadNotStopped) {
   for (const std::string& name : optim::rules().names()) expect_same_run_after_resume("{name: " + name + "}");
+}
+
+// A rule for matrices, one that observes linear layers, and one for single elements.
+TEST(RuleResume, AarenGoesOnAsIfItHadNotStopped) {
+  for (const char* name : {"adamw", "muon", "kfac"}) {
+    expect_same_run_after_resume(fmt::format("{{name: {}}}", name), "aaren");
+  }
 }
 
 TEST(RuleResume, TheAverageOfTheParametersGoesOn) {

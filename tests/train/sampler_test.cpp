@@ -117,16 +117,32 @@ INSTANTIATE_TEST_SUITE_P(Positions, CachedLogits, testing::Values("learned", "ro
 TEST(Generate, GreedyFollowsTheUncachedModelPastTheContext) {
   SmallModel m({"device=reference"});
   const std::vector<std::int32_t> prompt{4, 1, 9};
-  std::vector<std::int32_t> seen;
-  const auto got = generate(m.model, m.store, {.tokens = prompt}, 30, {.temperature = 0.0},
-                            [&](std::int32_t t) { seen.push_back(t); });
-  EXPECT_EQ(got, seen);
+  const auto got = generate(m.model, m.store, {.tokens = prompt}, 30, {.temperature = 0.0});
   std::vector<std::int32_t> window = prompt;
   for (const std::int32_t token : got) {
     if (window.size() > 8) window.erase(window.begin(), window.end() - 4);  // context 8: half of it stays
     const auto logits = logits_after(m, window);
     EXPECT_EQ(token, std::ranges::max_element(logits) - logits.begin());
     window.push_back(token);
+  }
+}
+
+// What is remembered of the tokens before does not end with the context, in a sample as in a prompt.
+TEST(Generate, ARecurrentModelForgetsNothing) {
+  const std::vector<std::string> recurrent{"device=reference", "model.attention=aaren", "model.position=none"};
+  std::vector<std::string> longer = recurrent;
+  longer.emplace_back("model.context=64");
+  SmallModel few(recurrent), many(longer);
+  ASSERT_EQ(few.model.context(), 8);
+  for (const std::vector<std::int32_t>& prompt :
+       {std::vector<std::int32_t>{4, 1, 9}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0}}) {
+    const auto got = generate(few.model, few.store, {.tokens = prompt}, 30, {});
+    EXPECT_EQ(got, generate(many.model, many.store, {.tokens = prompt}, 30, {}));
+    std::vector<std::int32_t> all = prompt;
+    all.insert(all.end(), got.begin(), got.end() - 1);
+    const auto greedy = generate(few.model, few.store, {.tokens = all}, 1, {.temperature = 0.0});
+    const auto logits = logits_after(many, all);
+    EXPECT_EQ(greedy[0], std::ranges::max_element(logits) - logits.begin());
   }
 }
 

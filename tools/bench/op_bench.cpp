@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "core/machine.h"
+#include "nn/attention/aaren.h"
 #include "nn/attention/attention.h"
 
 namespace monge::tools {
@@ -122,12 +123,16 @@ class OpBench {
   }
 
   void attention() {
-    const auto heads_of = [](const std::string&, const nn::RowMapAttention& layer) {
+    const auto heads_of = [](const std::string&, const auto& layer) {
       return std::tuple(layer.heads(), layer.kv_heads(), layer.head_dim());
     };
     for (const auto& [key, first, calls] : alike<nn::RowMapAttention>(heads_of)) {
       const auto& [heads, kv_heads, head_dim] = key;
       attention(calls, heads, kv_heads, head_dim);
+    }
+    for (const auto& [key, first, calls] : alike<nn::Aaren>(heads_of)) {
+      const auto& [heads, kv_heads, head_dim] = key;
+      prefix_attention(calls, heads, kv_heads, head_dim);
     }
   }
 
@@ -163,6 +168,26 @@ class OpBench {
                                              .dv = view(dqkv, heads + kv_heads)};
     time("attention backward", shape, calls, kernel::flops_of(backward), 0.0,
          [&] { backend_.attention_backward(backward); });
+  }
+
+  void prefix_attention(std::int64_t calls, std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim) {
+    const std::int64_t tokens = model_.context(), kv_width = 2 * kv_heads * head_dim;
+    const Tensor query = random({heads, head_dim}), kv = random({batch_, tokens, kv_width});
+    const kernel::PrefixAttention forward = autograd::prefix_attention_call(query, kv, kv_heads, 1.0);
+    const Tensor dout = random(forward.out.data.shape()), dkv = random(kv.shape()), dq = statistics(query.shape());
+    const auto view = [](const Tensor& x, const HeadView& like) {
+      return HeadView{x, like.offset, like.token_stride, like.batch_stride};
+    };
+    const kernel::PrefixAttentionBackward backward{.forward = forward,
+                                                   .dout = view(dout, forward.out),
+                                                   .dk = view(dkv, forward.k),
+                                                   .dv = view(dkv, forward.v),
+                                                   .dq = dq};
+    const std::string shape = fmt::format("B {} T {} H {} D {}", batch_, tokens, heads, head_dim);
+    const auto bytes_of = [&](const auto& args) { return describe(check(args, device_), args).bytes(); };
+    time("prefix attention forward", shape, calls, 0.0, bytes_of(forward), [&] { backend_.prefix_attention(forward); });
+    time("prefix attention backward", shape, calls, 0.0, bytes_of(backward),
+         [&] { backend_.prefix_attention_backward(backward); });
   }
 
   void norms() {
