@@ -100,6 +100,21 @@ TEST_F(Inspect, EveryKindHasAPage) {
   }
 }
 
+// An aaren layer is causal softmax with the same query for every token: its columns share their scores.
+TEST_F(Inspect, ARecurrenceShowsTheWeightsItNeverHolds) {
+  const Inspection got =
+      after_training({"model.dropout=0", "model.attention=aaren", "model.position=learned"}, {.prompt = "abcdeff"});
+  EXPECT_EQ(got.layers.at(0).kind, "aaren");
+  for (const InspectedHead& head : got.layers.at(0).heads) {
+    for (Eigen::Index i = 1; i < 7; ++i) {
+      EXPECT_NEAR(head.weights.row(i).sum(), 1.0, 1e-12);
+      EXPECT_NEAR(head.weights(i, 0) / head.weights(i, 1), head.weights(1, 0) / head.weights(1, 1), 1e-9);
+      EXPECT_NEAR(head.advantages.row(i).sum(), 0.0, 1e-9);
+    }
+    EXPECT_NEAR(sum(head.key_advantage), 0.0, 1e-9);
+  }
+}
+
 TEST_F(Inspect, PairsShowThreeKindsOfAttention) {
   const std::vector<std::string> pairs{
       "data={kind: transduction, letters: 5, shortest: 2, longest: 4, validation_windows: 8}",

@@ -4,7 +4,9 @@
 #include <cmath>
 #include <map>
 
+#include "autograd/ops.h"
 #include "autograd/tape.h"
+#include "nn/attention/aaren.h"
 #include "nn/attention/attention.h"
 #include "optim/matrix/symmetric.h"
 #include "tools/verify/problems.h"
@@ -28,6 +30,33 @@ struct Seen : nn::AttentionObserver, nn::LinearObserver {
     dout = to_matrix(dy) * to_matrix(out->weight().var().value());
   }
 };
+
+/// What the keys and values of a layer without queries of its tokens are made of.
+struct SeenInput : nn::LinearObserver {
+  Matrix x;  // (T, C)
+  void observe(const Tensor& seen, const Tensor&) override { x = to_matrix(seen); }
+};
+
+/// The call of causal softmax attention, every token with the same query, that an aaren layer is.
+nn::AttentionCall call_of(const nn::Aaren& layer, const nn::Linear& kv, const Matrix& x) {
+  const std::int64_t heads = layer.heads(), head_dim = layer.head_dim(), tokens = x.rows();
+  Matrix keys_and_values = x * to_matrix(kv.weight().var().value()).transpose();
+  if (kv.bias() != nullptr) keys_and_values.rowwise() += to_matrix(kv.bias()->var().value()).row(0);
+  Matrix queries(tokens, heads * head_dim);
+  for (const auto& [name, parameter] : layer.parameters()) {
+    if (name == "query")
+      queries.rowwise() = to_matrix(parameter->var().value()).reshaped<Eigen::RowMajor>().transpose();
+  }
+  const auto tensor = [&](const Matrix& m) {
+    return Tensor::from({m.data(), static_cast<std::size_t>(m.size())}, {1, tokens, m.cols()}, DType::f64,
+                        Device{DeviceKind::reference, 0});
+  };
+  const autograd::AttentionSpec spec{
+      .heads = heads, .kv_heads = layer.kv_heads(), .scale = 1.0 / std::sqrt(static_cast<double>(head_dim))};
+  const Tensor input = tensor(x);
+  return {
+      .x = input, .source = input, .args = autograd::attention_call(tensor(queries), tensor(keys_and_values), spec)};
+}
 
 /// Tokens as they are read, one text each.
 std::vector<std::string> texts(const train::Tokenizer& tokenizer, const std::vector<std::int32_t>& ids) {
@@ -209,29 +238,37 @@ Inspection inspect(train::SavedModel& saved, const InspectedText& asked) {
 
   struct Layer {
     std::string name;
-    nn::RowMapAttention* attention;
+    nn::Attention* module;
+    nn::RowMapAttention* mapped;  // either of these two
+    nn::Aaren* recurrent;
     Seen seen;
+    SeenInput input;  // of a recurrent one
   };
   std::vector<std::unique_ptr<Layer>> layers;
   std::map<std::string, nn::Linear*> linears;
   saved.model->visit([&](const std::string& name, nn::Module& module) {
-    if (auto* attention = dynamic_cast<nn::RowMapAttention*>(&module)) {
-      layers.push_back(std::make_unique<Layer>(Layer{.name = name, .attention = attention, .seen = {}}));
-    } else if (dynamic_cast<nn::Attention*>(&module) != nullptr) {
-      out.notes.push_back(fmt::format("{} is not an attention with a row map and was left out.", name));
+    if (auto* attention = dynamic_cast<nn::Attention*>(&module)) {
+      auto layer = std::make_unique<Layer>(Layer{
+          name, attention, dynamic_cast<nn::RowMapAttention*>(attention), dynamic_cast<nn::Aaren*>(attention), {}, {}});
+      if (layer->mapped == nullptr && layer->recurrent == nullptr) {
+        out.notes.push_back(fmt::format("{} is an attention of the program's own and was left out.", name));
+      } else {
+        layers.push_back(std::move(layer));
+      }
     } else if (auto* linear = dynamic_cast<nn::Linear*>(&module)) {
       linears[name] = linear;
     }
   });
   if (layers.empty()) {
     throw InputError(
-        fmt::format("'{}' has no attention layer with a row map (model.kind {}): there is nothing to look into",
+        fmt::format("'{}' has no attention layer of a built-in kind (model.kind {}): there is nothing to look into",
                     saved.checkpoint.string(), saved.config.model.kind));
   }
   for (const auto& layer : layers) {
     nn::Linear* const last = linears.at(layer->name + ".out");
     layer->seen.out = last;
-    layer->attention->set_observer(&layer->seen);
+    if (layer->mapped != nullptr) layer->mapped->set_observer(&layer->seen);
+    if (layer->recurrent != nullptr) linears.at(layer->name + ".kv")->set_observer(&layer->input);
     last->set_observer(&layer->seen);
   }
   saved.model->eval();
@@ -247,16 +284,22 @@ Inspection inspect(train::SavedModel& saved, const InspectedText& asked) {
     tape.backward(loss);
   }
   for (const auto& layer : layers) {
-    layer->attention->set_observer(nullptr);
+    if (layer->mapped != nullptr) layer->mapped->set_observer(nullptr);
     linears.at(layer->name + ".out")->set_observer(nullptr);
+    if (layer->recurrent != nullptr) {
+      nn::Linear* const kv = linears.at(layer->name + ".kv");
+      kv->set_observer(nullptr);
+      layer->seen.call = call_of(*layer->recurrent, *kv, layer->input.x);
+    }
     const nn::AttentionCall& call = *layer->seen.call;
     const kernel::Attention& a = call.args;
-    InspectedLayer shown{.name = layer->name, .kind = std::string(name_of(a.map))};
+    InspectedLayer shown{.name = layer->name,
+                         .kind = layer->recurrent != nullptr ? "aaren" : std::string(name_of(a.map))};
     shown.reads_source = !call.source.same_memory(call.x);
     shown.in_encoder = !shown.reads_source && !a.causal;
     const LayerScores scores(call);
     for (std::int64_t h = 0; h < a.heads; ++h) shown.heads.push_back(inspect_head(call, scores, layer->seen.dout, h));
-    shown.spectra = spectra_of(*layer->attention);
+    shown.spectra = spectra_of(*layer->module);
     shown.distance = table_curves(a.prior.distance, std::max(a.queries, a.keys));
     shown.keys = table_curves(a.prior.key, a.keys);
     out.layers.push_back(std::move(shown));

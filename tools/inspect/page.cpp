@@ -50,6 +50,15 @@ const digits = (x) => x === 0 ? '0' : Math.abs(x) >= 0.01 && Math.abs(x) < 1e4 ?
 const queries = (layer) => layer.reads === 'all' ? data.source : data.tokens;
 const keys = (layer) => layer.reads === 'earlier' ? data.tokens : data.source;
 const state = { layer: 0, head: 0, what: 'weights', query: null, key: null };
+// To begin with, the head that chooses most.
+const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+let least = Infinity;
+data.layers.forEach((layer, l) => layer.heads.forEach((head, h) => {
+  if (mean(head.entropy) < least) {
+    least = mean(head.entropy);
+    Object.assign(state, { layer: l, head: h });
+  }
+}));
 const dark = matchMedia('(prefers-color-scheme: dark)').matches;
 
 // From the paper to a full colour: blue for what is positive, orange for what is negative.
