@@ -32,6 +32,7 @@ enum Stream : std::uint32_t {
   spectrum_stream = 40,
   spline_stream = 50,
   sigmoid_stream = 60,
+  goat_stream = 70,
   in_context_stream = 80
 };
 
