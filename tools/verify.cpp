@@ -7,6 +7,7 @@
 #include "tools/commands.h"
 #include "tools/verify/claims.h"
 #include "tools/verify/figure.h"
+#include "tools/verify/papers/goat.h"
 #include "tools/verify/papers/in_context.h"
 #include "tools/verify/papers/sigmoid.h"
 #include "tools/verify/papers/spectrum.h"
@@ -63,6 +64,8 @@ constexpr Subject subjects[] = {
     {"in_context", "Softmax units that learn functions from their values (arXiv:2402.11639)",
      "learned windows, and errors under each update of W_q and W_k",
      [](const Arguments& a) { return examine_in_context(a.seed); }},
+    {"goat", "GOAT, a trained log-prior of distances and keys (arXiv:2601.15380)",
+     "priors that its parameters can make", [](const Arguments& a) { return examine_goat(a.seed); }},
 };
 
 Examined examine_all(const Arguments& arguments) {

@@ -33,6 +33,7 @@ enum Stream : std::uint32_t {
   spline_stream = 50,
   trained_spline_stream,
   sigmoid_stream = 60,
+  goat_stream = 70,
   in_context_stream = 80
 };
 
