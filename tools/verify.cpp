@@ -7,6 +7,7 @@
 #include "tools/commands.h"
 #include "tools/verify/claims.h"
 #include "tools/verify/figure.h"
+#include "tools/verify/papers/aaren.h"
 #include "tools/verify/papers/sigmoid.h"
 #include "tools/verify/papers/spectrum.h"
 #include "tools/verify/papers/spline.h"
@@ -50,6 +51,8 @@ constexpr Subject subjects[] = {
      [](const Arguments& a) { return examine_sigmoid(a.seed); }},
     {"spline", "Attention of relu as a cubic spline, softplus as the smooth one (arXiv:2408.09624)",
      "an output along a line with its knots", [](const Arguments& a) { return examine_spline(a.seed); }},
+    {"aaren", "Attention of one query as a recurrence (arXiv:2405.13956)",
+     "the weights of some tokens as the sequence goes on", [](const Arguments& a) { return examine_aaren(a.seed); }},
 };
 
 Examined examine_all(const Arguments& arguments) {

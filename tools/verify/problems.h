@@ -31,7 +31,8 @@ enum Stream : std::uint32_t {
   step_stream,
   spectrum_stream = 40,
   spline_stream = 50,
-  sigmoid_stream = 60
+  sigmoid_stream = 60,
+  aaren_stream = 70
 };
 
 /// Normal numbers; a tensor of them in f64 on the reference device.
