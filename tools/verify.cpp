@@ -7,6 +7,7 @@
 #include "tools/commands.h"
 #include "tools/verify/claims.h"
 #include "tools/verify/figure.h"
+#include "tools/verify/papers/aaren.h"
 #include "tools/verify/papers/goat.h"
 #include "tools/verify/papers/in_context.h"
 #include "tools/verify/papers/sigmoid.h"
@@ -66,6 +67,8 @@ constexpr Subject subjects[] = {
      [](const Arguments& a) { return examine_in_context(a.seed); }},
     {"goat", "GOAT, a trained log-prior of distances and keys (arXiv:2601.15380)",
      "priors that its parameters can make", [](const Arguments& a) { return examine_goat(a.seed); }},
+    {"aaren", "Attention of one query as a recurrence (arXiv:2405.13956)",
+     "the weights of some tokens as the sequence goes on", [](const Arguments& a) { return examine_aaren(a.seed); }},
 };
 
 Examined examine_all(const Arguments& arguments) {

@@ -49,11 +49,12 @@ TEST(VerifyAll, GathersEveryPaper) {
   EXPECT_EQ(result.code, 0) << result.err;
   const auto json = nlohmann::json::parse(result.out);
   EXPECT_EQ(json["ok"], true);
-  EXPECT_EQ(json["findings"].size(), 7u);
+  EXPECT_EQ(json["findings"].size(), 8u);
   EXPECT_EQ(program.run("verify all --figure f.svg").code, 2);
 }
 
-INSTANTIATE_TEST_SUITE_P(Papers, VerifyPapers, testing::Values("spectrum", "spline", "sigmoid", "in_context", "goat"),
+INSTANTIATE_TEST_SUITE_P(Papers, VerifyPapers,
+                         testing::Values("spectrum", "spline", "sigmoid", "in_context", "goat", "aaren"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

@@ -34,7 +34,8 @@ enum Stream : std::uint32_t {
   trained_spline_stream,
   sigmoid_stream = 60,
   goat_stream = 70,
-  in_context_stream = 80
+  in_context_stream = 80,
+  aaren_stream = 90
 };
 
 /// Normal numbers; a tensor of them in f64 on the reference device.
