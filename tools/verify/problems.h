@@ -32,8 +32,8 @@ enum Stream : std::uint32_t {
   spectrum_stream = 40,
   spline_stream = 50,
   sigmoid_stream = 60,
-  goat_stream = 70,
-  in_context_stream = 80
+  in_context_stream = 80,
+  goat_stream = 90
 };
 
 /// Normal numbers; a tensor of them in f64 on the reference device.
