@@ -33,9 +33,9 @@ enum Stream : std::uint32_t {
   spline_stream = 50,
   trained_spline_stream,
   sigmoid_stream = 60,
-  goat_stream = 70,
+  aaren_stream = 70,
   in_context_stream = 80,
-  aaren_stream = 90
+  goat_stream = 90
 };
 
 /// Normal numbers; a tensor of them in f64 on the reference device.

@@ -52,9 +52,9 @@ struct OutputSize : nn::AttentionObserver {
   void observe(const nn::AttentionCall& call) override {
     kernel::Attention a = call.args;
     const std::int64_t width = a.heads * a.head_dim;
-    const Tensor out = Tensor::empty({a.batch, a.queries, width}, call.qkv.dtype(), call.qkv.device());
+    const Tensor out = Tensor::empty({a.batch, a.queries, width}, call.args.q.data.dtype(), call.args.q.data.device());
     a.out = {out, 0, width, a.queries * width};
-    a.row_stat = Tensor::empty({a.batch, a.heads, a.queries}, DType::f32, call.qkv.device());
+    a.row_stat = Tensor::empty({a.batch, a.heads, a.queries}, DType::f32, call.args.q.data.device());
     out.backend().attention(a);
     const Matrix values = to_matrix(out);
     squares += values.squaredNorm();
