@@ -115,7 +115,7 @@ TEST(Aaren, RemembersMoreThanTheContext) {
     }
     logits = narrow.model.next_logits(Tensor::from(piece, {2, 5}, cpu), *cache).value();
   }
-  EXPECT_TRUE(test::close(logits, all.model.next_logits(random_ids({2, 60}, V, 4, cpu)).value(), 1e-5));
+  EXPECT_TRUE(test::close(logits, all.model.next_logits({{"tokens", random_ids({2, 60}, V, 4, cpu)}}).value(), 1e-5));
 }
 
 TEST(Aaren, LearnedPositionsEndWithTheContext) {
