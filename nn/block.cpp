@@ -12,7 +12,9 @@ struct PrenormOptions : Options {
   bool hybrid_norm = false;
   void fields(Fields& f) override {
     f("layer_scale", layer_scale,
-      {.doc = "initial value of a learned gain for each channel of every branch; 0: no gain", .min = 0.0});
+      {.doc = "initial value of a learned gain for each channel of every branch; 0: no gain",
+       .min = 0.0,
+       .max = 1000.0});
     f("hybrid_norm", hybrid_norm, {.doc = "a norm of the model's kind on what attention adds to the stream"});
   }
 };
@@ -162,9 +164,9 @@ class PrenormBlock : public Block {
 
 Var Attention::forward_with(const Var&, const Source&) {
   throw InputError(
-      "model.attention: this kind lets each token read the earlier ones, and knows no encoder "
-      "(Attention::forward_with); "
-      "choose another kind, or model.kind gpt");
+      "model.attention: this kind lets each token read the earlier ones alone, so it cannot stand in an encoder or "
+      "read "
+      "one; allowed: softmax and the other kinds with a row map, or model.kind gpt");
 }
 std::unique_ptr<Cache> Attention::make_cache(const CacheContext&) const { return nullptr; }
 std::unique_ptr<Cache> Attention::make_cache_with(const CacheContext&, const Source&) const { return nullptr; }

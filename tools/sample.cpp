@@ -74,7 +74,9 @@ void add_sample(Command& program) {
   command.option("--prompt", a->prompt, "Text to continue (default: a line break)");
   const Option source = command.option(
       "--source", a->source, "Source of a pair, to which the model gives the target; --prompt begins the target");
-  command.option("--beams", a->beams, "Beam search: the N most probable targets, with their log-probabilities in nats")
+  command
+      .option("--beams", a->beams,
+              "Beam search of N beams: what it ends with, the most probable first, with log-probabilities in nats")
       .whole_number(1)
       .needs(source);
   command.option("--tokens", a->tokens, "How many tokens to generate").show_default().whole_number(0);

@@ -151,6 +151,8 @@ void to_log_probabilities(std::span<double> logits) {
 std::vector<Hypothesis> beam_search(nn::Model& model, const nn::ParameterStore& store, const Prompt& prompt,
                                     std::int64_t count, std::int64_t beams) {
   require(!prompt.tokens.empty() && beams >= 1, "[beam_search] {} tokens and {} beams", prompt.tokens.size(), beams);
+  constexpr std::int64_t most_beams = 1000;
+  if (beams > most_beams) throw InputError(fmt::format("beams is {}; allowed: 1 .. {}", beams, most_beams));
   const std::int64_t length = std::ssize(prompt.tokens) + count;
   if (length > model.context() + 1) {
     throw InputError(fmt::format("{} tokens after a prompt of {} exceed the model's context of {}; allowed: {} tokens",
@@ -215,6 +217,10 @@ Prompt make_prompt(const nn::Model& model, const Tokenizer& tokenizer, Device de
       return {.tokens = {0}};
     }
   }
+  for (const auto& [name, given] : {std::pair{"--source", &*source}, {"--prompt", &text}}) {
+    if (given->find_first_of("\t\n") == std::string::npos) continue;
+    throw InputError(fmt::format("{} holds a tab or a line break, which end a source and a target", name));
+  }
   std::vector<std::int32_t> tokens = tokenizer.encode(*source);
   if (tokens.empty()) throw InputError("--source is empty; allowed: one token or more");
   Prompt prompt{.stop = mark_token(tokenizer, '\n')};
@@ -233,6 +239,11 @@ Prompt make_prompt(const nn::Model& model, const Tokenizer& tokenizer, Device de
   }
   const std::vector<std::int32_t> begun = tokenizer.encode(text);
   prompt.tokens.insert(prompt.tokens.end(), begun.begin(), begun.end());
+  if (std::ssize(prompt.tokens) > model.context()) {
+    throw InputError(fmt::format("{} has {} tokens with its marks; allowed: {} (model.context)",
+                                 longest > 0 ? "--prompt" : "--source with --prompt", prompt.tokens.size(),
+                                 model.context()));
+  }
   return prompt;
 }
 

@@ -95,7 +95,7 @@ TEST(Attention, EqualsTheComposedKernels) {
   backend().scale({.x = scores, .factor = a.scale, .out = scores});
   for (std::int64_t n = 0; n < prior.numel(); ++n) {
     const auto j = n % S, i = n / S % T, h = n / S / T % H;
-    prior.data_as<double>()[n] = -slopes.values()[h] * static_cast<double>(start + i - j);
+    prior.data_as<double>()[n] = -slopes.values()[h] * static_cast<double>(std::abs(start + i - j));
   }
   backend().add({.a = scores, .b = prior, .out = scores});
   backend().softmax({.x = scores, .y = weights});
@@ -173,7 +173,7 @@ TEST(Attention, ThePriorIsTheSumOfItsTables) {
       double sum = 0.0, weighted = 0.0;
       for (std::int64_t j = 0; j < S; ++j) {
         const double z = head[h] + distance[h * 7 + std::abs(start + i - j)] + key[h * 6 + j] -
-                         slopes[h] * static_cast<double>(start + i - j);
+                         slopes[h] * static_cast<double>(std::abs(start + i - j));
         sum += std::exp(z);
         weighted += std::exp(z) * v[j * H + h];
       }

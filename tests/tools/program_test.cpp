@@ -418,7 +418,7 @@ TEST_F(ProgramTest, HelpShowsTheKeysOfATopic) {
   EXPECT_HAS(help("muon"), "optimizer.base (map)");
   EXPECT_HAS(help("optimizer.base"), "optimizer.base.adamw: ");
   EXPECT_HAS(help("model.gpt"), "model.width (integer)");
-  EXPECT_HAS(help("model"), "model.width (integer)");  // of the only kind
+  EXPECT_HAS(help("model"), "model.encoder_decoder: ");
   EXPECT_HAS(help("model.mlp"), "model.mlp.swiglu: ");
   EXPECT_HAS(help("swiglu"), "model.mlp.ratio (number)");
   EXPECT_HAS(help("optimizer.groups"), "optimizer.groups.N.");

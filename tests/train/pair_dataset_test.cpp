@@ -100,6 +100,7 @@ TEST_F(Pairs, JsonLinesAreReadByTheirKeys) {
   EXPECT_HAS(refusal(context, "{\"source\": \"ab\"}\n", "pairs.jsonl"), "line 1: there is no text 'target'");
   EXPECT_HAS(refusal(context, "[1]\n", "pairs.jsonl"), "line 1: a line of a .jsonl file is an object");
   EXPECT_HAS(refusal(context, "{\n", "pairs.jsonl"), "line 1");
+  EXPECT_HAS(refusal(context, std::string(200000, '['), "pairs.jsonl"), "line 1: the line is nested too deeply");
   EXPECT_HAS(refusal(context, R"({"source": "a\nb", "target": "b"})", "pairs.jsonl"), "holds a tab or a line break");
 }
 

@@ -92,16 +92,27 @@ Text read(const train::SavedModel& saved, const InspectedText& asked) {
     if (std::ssize(out.tokens) > most) out.tokens.resize(static_cast<std::size_t>(most));
     targets.resize(out.tokens.size());
   } else {
-    const train::Prompt prompt =
-        train::make_prompt(*saved.model, *saved.tokenizer, saved.device, asked.prompt, asked.source);
+    const auto made = [&](const std::string& text) {
+      return train::make_prompt(*saved.model, *saved.tokenizer, saved.device, text, asked.source);
+    };
+    train::Prompt prompt = made(asked.prompt);
+    if (asked.source) {
+      out.source = saved.tokenizer->encode(*asked.source);
+      const std::int64_t room = most - std::ssize(prompt.tokens);
+      if (asked.prompt.empty() && room > 0) {  // the target that the model would give
+        auto target = train::generate(*saved.model, *saved.store, prompt, room, {.temperature = 0.0});
+        if (!target.empty() && target.back() == prompt.stop) target.pop_back();
+        prompt.tokens.insert(prompt.tokens.end(), target.begin(), target.end());
+      }
+    }
     out.tokens = prompt.tokens;
-    if (asked.source) out.source = saved.tokenizer->encode(*asked.source);
     if (std::ssize(out.tokens) > most) {
       throw InputError(
           fmt::format("the text has {} tokens; allowed: {} (--tokens, model.context)", out.tokens.size(), most));
     }
     targets.assign(out.tokens.begin() + 1, out.tokens.end());
     targets.push_back(prompt.stop.value_or(-1));
+    if (!reads_source) std::fill_n(targets.begin(), out.source.size(), -1);  // of a pair the target alone counts
     if (targets.size() == 1 && targets.front() < 0) {
       throw InputError("a text of one token predicts nothing; give a longer --prompt");
     }

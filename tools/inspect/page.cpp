@@ -108,10 +108,15 @@ function plot(parent, caption, curves, at, log) {
     e.setAttribute('vector-effect', 'non-scaling-stroke');
     svg.append(e);
   };
-  curves.forEach((c, k) => line(c.values.map((v, i) => `${x(i)},${y(v)}`).join(' '), 1.6, 1,
-    curves.length === 1 ? 'currentColor' : `hsl(${Math.round(360 * k / curves.length)} 65% ${dark ? 65 : 40}%)`));
+  const hue = (k) => curves.length === 1 ? 'currentColor' :
+    `hsl(${Math.round(360 * k / curves.length)} 65% ${dark ? 65 : 40}%)`;
+  curves.forEach((c, k) => line(c.values.map((v, i) => `${x(i)},${y(v)}`).join(' '), 1.6, 1, hue(k)));
   if (at !== null && at !== undefined) line(`${x(at)},0 ${x(at)},${H}`, 1, 1, 'var(--mark)');
   figure.append(svg);
+  if (curves.length > 1) {
+    const legend = make('figcaption', figure);
+    curves.forEach((c, k) => { make('span', legend, `${c.name}  `).style.color = hue(k); });
+  }
   const range = `${caption} (${digits(log ? 10 ** low : low)} to ${digits(log ? 10 ** high : high)})`;
   text.textContent = range;
   svg.addEventListener('pointermove', (event) => {
@@ -149,8 +154,8 @@ function showTip() {
   const layer = data.layers[state.layer], head = layer.heads[state.head];
   const tip = $('tip');
   if (state.query === null) {
-    tip.textContent = 'Point at the map: rows are queries, columns keys. In the text: the advantage of each key, ' +
-      'summed over the queries.';
+    tip.textContent = 'Point at the map: rows are queries, columns keys; colours are shares of the largest number of ' +
+      'the map. In the text: the advantage of each key, summed over the queries.';
     return;
   }
   const i = state.query, j = state.key;
@@ -161,6 +166,16 @@ function showTip() {
     `entropy of the row ${digits(head.entropy[i])} nats`);
 }
 
+function showLines() {
+  const head = data.layers[state.layer].heads[state.head], lines = $('lines');
+  lines.replaceChildren();
+  const one = (name, values) => [{ name, values }];
+  plot(lines, 'entropy of each row, nats', one('', head.entropy), state.query);
+  plot(lines, 'effective rank of each row\u2019s Fisher', one('', head.effective_rank), state.query);
+  plot(lines, 'dual potential of each row', one('', head.potential), state.query);
+  plot(lines, 'advantage of each key', one('', head.key_advantage), state.key);
+}
+
 function showHead() {
   const layer = data.layers[state.layer], head = layer.heads[state.head];
   $('title').textContent = `${layer.name}, head ${state.head} (${layer.kind}, reads ${layer.reads})`;
@@ -169,13 +184,7 @@ function showHead() {
   for (const button of document.querySelectorAll('#grid button')) {
     button.setAttribute('aria-pressed', button.dataset.at === `${state.layer} ${state.head}`);
   }
-  const lines = $('lines');
-  lines.replaceChildren();
-  const one = (name, values) => [{ name, values }];
-  plot(lines, 'entropy of each row, nats', one('', head.entropy), state.query);
-  plot(lines, 'effective rank of each row\u2019s Fisher', one('', head.effective_rank), state.query);
-  plot(lines, 'dual potential of each row', one('', head.potential), state.query);
-  plot(lines, 'advantage of each key', one('', head.key_advantage), state.key);
+  showLines();
   const below = $('layer');
   below.replaceChildren();
   plot(below, 'singular values', layer.spectra, null, true);
@@ -192,6 +201,7 @@ function point(event) {
   state.key = clamp((event.clientX - box.left) / box.width, head.weights[0].length);
   showText();
   showTip();
+  showLines();
 }
 
 const grid = $('grid'), heads = Math.max(...data.layers.map((l) => l.heads.length));
@@ -220,6 +230,7 @@ $('map').addEventListener('pointerleave', () => {
   state.query = state.key = null;
   showText();
   showTip();
+  showLines();
 });
 for (const input of document.querySelectorAll('input[name=what]')) {
   input.addEventListener('change', () => {

@@ -40,7 +40,7 @@ DrawnLayer draw_layer(RandomSequence& random, std::int64_t batch, std::int64_t t
     qkv = autograd::linear(x, w);
     y = autograd::attention(qkv, spec);
   }
-  out.call = {x, qkv.value(), autograd::attention_call(qkv.value(), spec), out.position.get()};
+  out.call = {x, x, autograd::attention_call(qkv.value(), spec), out.position.get()};
   tape.backward(y, normal_tensor(random, y.shape()));
   const Matrix gradient = to_matrix(w.grad());
   out.query_gradient = gradient.topRows(D);

@@ -29,7 +29,7 @@ SavedModel load_model(const std::filesystem::path& run_or_checkpoint, const std:
   for (const ConfigChange& change : config_changes(write_yaml(trained), write_yaml(config))) {
     const bool tokenizer = trained.data.kind == config.data.kind && change.key.starts_with("data.tokenizer");
     if (!change.key.starts_with("model.") && !tokenizer) continue;
-    if (change.key == "model.context") {
+    if (change.key == "model.context" || change.key == "model.source_context") {
       refuse_other_shapes(*make_model(trained, state.vocab), *make_model(config, state.vocab), change);
       continue;
     }

@@ -21,6 +21,17 @@ struct TextPair {
   std::string place;  // "data.path: file, line 7"
 };
 
+/// Whether brackets stand in each other so deeply that no parser should try.
+bool is_deep(const std::string& json) {
+  constexpr int most = 100;
+  int depth = 0;
+  for (const char c : json) {
+    depth += c == '[' || c == '{' ? 1 : c == ']' || c == '}' ? -1 : 0;
+    if (depth > most) return true;
+  }
+  return false;
+}
+
 /// One of the two texts of a JSON line.
 std::string text_of(const Json& line, const std::string& key, const std::string& place) {
   if (!line.is_object()) {
@@ -39,6 +50,7 @@ std::string text_of(const Json& line, const std::string& key, const std::string&
 TextPair parse_line(const std::string& line, bool json, const PairOptions& options, const std::string& place) {
   TextPair pair{.place = place};
   if (json) {
+    if (is_deep(line)) throw InputError(fmt::format("{}: the line is nested too deeply", place));
     const Json parsed = parse_json(line);
     if (parsed.is_discarded()) throw InputError(fmt::format("{}: the line is no JSON", place));
     pair.source = text_of(parsed, options.source, place);
@@ -119,6 +131,7 @@ class PairDataset : public Dataset {
       append_text_file(path, text);
       const bool json = path.ends_with(".jsonl");
       std::size_t number = 0;
+      if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);  // a byte order mark
       for (std::size_t begin = 0; begin < text.size();) {
         stop_here_if_interrupted();
         const std::size_t end = std::min(text.find('\n', begin), text.size());

@@ -113,7 +113,7 @@ class ModelOnLine {
 
   static train::Config changed(const train::SavedModel& saved, std::vector<std::string> overrides) {
     train::Config config, trained = saved.config;
-    overrides.push_back("device=reference");
+    overrides.insert(overrides.end(), {"device=reference", "train.precision=float32"});
     read_yaml_text(write_yaml(trained), "config", overrides, config);
     return config;
   }
@@ -183,6 +183,10 @@ int layers_of(const train::SavedModel& saved) {
                                             {"mlp", &options->mlp, "relu"},
                                             {"position", &options->position, "learned"}}) {
     if (choice->kind != needed) refuse(fmt::format("model.{} is {}", key, choice->kind));
+  }
+  const auto* attention = dynamic_cast<const nn::AttentionOptions*>(options->attention.options.get());
+  if (attention != nullptr && (attention->qk_norm || attention->relative_prior || attention->key_prior)) {
+    refuse("attention has qk_norm or a prior");
   }
   const auto* pairs = dynamic_cast<const nn::EncoderDecoderOptions*>(options);
   if (pairs == nullptr) return static_cast<int>(options->layers);
@@ -254,10 +258,9 @@ Findings trained_spline_findings(const std::filesystem::path& run_or_checkpoint,
   const double worst = of_relu.empty() ? NAN : *std::ranges::max_element(of_relu);
   out.claims.push_back({fmt::format("degree {} where no sign changes", degree), lai, worst, 1e-12});
   const double control = median(of_softmax);
-  if (layers == 1) {
-    out.claims.push_back({"the same of softmax, median", lai, control, 10.0 * std::max(worst, 1e-16), true});
+  if (gap_soft > 0.0) {  // scores that differ from where relu is 0 for all
+    out.claims.push_back({"softplus: gap of beta 64 / of beta 4", lai, gap_sharp / gap_soft, 0.5});
   }
-  out.claims.push_back({"softplus: gap of beta 64 / of beta 4", lai, gap_sharp / gap_soft, 0.5});
   out.notes.push_back(
       fmt::format("{} pieces, {:.2g} long in the median, in standard deviations of a random direction. On short ones "
                   "every smooth function passes for a polynomial of a high degree; softmax misses by {:.1e} there.",
