@@ -51,7 +51,7 @@ struct PrefixPlan {
     return monge::MONGE_GPU::pieces<std::int64_t>(n, size);
   }
 
-  std::int64_t rows() const { return batch * heads; }
+  MONGE_HD std::int64_t rows() const { return batch * heads; }
   __device__ std::int64_t begin(std::int64_t p) const { return min(tokens, p * piece); }
   __device__ std::int64_t end(std::int64_t p) const { return min(tokens, (p + 1) * piece); }
 };
