@@ -5,30 +5,15 @@
 
 #include "core/reference/draw.h"
 #include "core/reference/reference_backend.h"
+#include "core/reference/vectors.h"
 #include "core/row_map/host_row.h"
 
 namespace monge {
 namespace {
 
-/// The D elements of one head of one token.
-double* head(const HeadView& view, std::int64_t b, std::int64_t t, std::int64_t h, std::int64_t D) {
-  return view.data.data_as<double>() + view.offset + b * view.batch_stride + t * view.token_stride + h * D;
-}
-
-double inner(const double* x, const double* y, std::int64_t n) {
-  double total = 0.0;
-  for (std::int64_t i = 0; i < n; ++i) total += x[i] * y[i];
-  return total;
-}
-
-/// y = y + factor * x.
-void add_to(double* y, double factor, const double* x, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) y[i] += factor * x[i];
-}
-
 void clear(const HeadView& view, std::int64_t batch, std::int64_t tokens, std::int64_t heads, std::int64_t D) {
   for (std::int64_t b = 0; b < batch; ++b) {
-    for (std::int64_t t = 0; t < tokens; ++t) std::fill_n(head(view, b, t, 0, D), heads * D, 0.0);
+    for (std::int64_t t = 0; t < tokens; ++t) std::fill_n(view.head<double>(b, t, 0, D), heads * D, 0.0);
   }
 }
 
@@ -66,10 +51,10 @@ void for_each_prior(const kernel::Attention& a, const LogPrior& tables, const Qu
 std::vector<double> scores(const kernel::Attention& a, const Query& at) {
   std::vector<double> z(static_cast<std::size_t>(at.visible));
   const double slope = a.prior.slopes ? a.prior.slopes.data_as<double>()[at.h] : 0.0;
-  const double* const q = head(a.q, at.b, at.i, at.h, a.head_dim);
+  const double* const q = a.q.head<double>(at.b, at.i, at.h, a.head_dim);
   for (std::int64_t j = 0; j < at.visible; ++j) {
     double& score = z[static_cast<std::size_t>(j)];
-    score = a.scale * inner(q, head(a.k, at.b, j, at.g, a.head_dim), a.head_dim) -
+    score = a.scale * inner(q, a.k.head<double>(at.b, j, at.g, a.head_dim), a.head_dim) -
             slope * static_cast<double>(std::abs(a.start + at.i - j));
     for_each_prior(a, a.prior, at, j,
                    [&](const Tensor& table, std::int64_t index) { score += table.data_as<double>()[index]; });
@@ -97,10 +82,10 @@ void ReferenceBackend::compute(const kernel::Attention& a) {
     HostRow<double> row(weights.data(), at.visible);
     visit_row_map(a.map, [&](const auto& map) { a.row_stat.data_as<double>()[at.row] = map.weights(row); });
     const auto keep = dropout_factors(a, at);
-    double* const out = head(a.out, at.b, at.i, at.h, D);
+    double* const out = a.out.head<double>(at.b, at.i, at.h, D);
     std::fill_n(out, D, 0.0);
     for (std::size_t j = 0; j < weights.size(); ++j) {
-      add_to(out, keep[j] * weights[j], head(a.v, at.b, static_cast<std::int64_t>(j), at.g, D), D);
+      add_to(out, keep[j] * weights[j], a.v.head<double>(at.b, static_cast<std::int64_t>(j), at.g, D), D);
     }
   });
 }
@@ -178,8 +163,8 @@ void ReferenceBackend::compute(const kernel::AttentionBackward& args) {
   const auto add_product = [&](const Query& at, const std::vector<double>& dz, const HeadView& dq, const HeadView& dk) {
     for (std::size_t j = 0; j < dz.size(); ++j) {
       const auto key = static_cast<std::int64_t>(j);
-      add_to(head(dq, at.b, at.i, at.h, D), a.scale * dz[j], head(a.k, at.b, key, at.g, D), D);
-      add_to(head(dk, at.b, key, at.g, D), a.scale * dz[j], head(a.q, at.b, at.i, at.h, D), D);
+      add_to(dq.head<double>(at.b, at.i, at.h, D), a.scale * dz[j], a.k.head<double>(at.b, key, at.g, D), D);
+      add_to(dk.head<double>(at.b, key, at.g, D), a.scale * dz[j], a.q.head<double>(at.b, at.i, at.h, D), D);
     }
   };
 
@@ -187,7 +172,7 @@ void ReferenceBackend::compute(const kernel::AttentionBackward& args) {
     const auto z = scores(a, at);
     auto weights = z;
     const auto keep = dropout_factors(a, at);
-    const double* const dout = head(args.dout, at.b, at.i, at.h, D);
+    const double* const dout = args.dout.head<double>(at.b, at.i, at.h, D);
     const double stat = a.row_stat.data_as<double>()[at.row];
     visit_row_map(a.map, [&](const auto& map) {
       HostRow<double> row(weights.data(), at.visible);
@@ -196,9 +181,9 @@ void ReferenceBackend::compute(const kernel::AttentionBackward& args) {
       std::vector<double> u(weights.size());
       for (std::size_t j = 0; j < u.size(); ++j) {
         const auto key = static_cast<std::int64_t>(j);
-        u[j] = keep[j] * inner(dout, head(a.v, at.b, key, at.g, D), D);
-        add_to(head(args.dv, at.b, key, at.g, D), keep[j] * weights[j], dout, D);
-        if (solves_rows) add_to(head(args.row_dv, at.b, key, at.g, D), keep[j] * weights[j], dout, D);
+        u[j] = keep[j] * inner(dout, a.v.head<double>(at.b, key, at.g, D), D);
+        add_to(args.dv.head<double>(at.b, key, at.g, D), keep[j] * weights[j], dout, D);
+        if (solves_rows) add_to(args.row_dv.head<double>(at.b, key, at.g, D), keep[j] * weights[j], dout, D);
       }
 
       std::vector<double> dz(u.size());

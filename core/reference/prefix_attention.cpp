@@ -4,19 +4,10 @@
 #include <vector>
 
 #include "core/reference/reference_backend.h"
+#include "core/reference/vectors.h"
 
 namespace monge {
 namespace {
-
-double inner(const double* x, const double* y, std::int64_t n) {
-  double total = 0.0;
-  for (std::int64_t i = 0; i < n; ++i) total += x[i] * y[i];
-  return total;
-}
-
-void add_to(double* y, double factor, const double* x, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) y[i] += factor * x[i];
-}
 
 /// One query head of one sequence. The tokens before the first count as one more key, with the score `before_score` and
 /// the value w / u.
