@@ -15,10 +15,15 @@
 
 namespace monge::nn {
 
-/// A field that a model reads: i32 (B, length).
+/// A field that a model reads: i32 (B, length) or, where there is a width, floats (B, length, width).
 struct BatchField {
   std::string name;
   std::int64_t length = 0;
+  std::int64_t width = 0;
+
+  bool is_real() const { return width > 0; }
+  /// Of `rows` sequences.
+  Shape shape(std::int64_t rows) const { return is_real() ? Shape{rows, length, width} : Shape{rows, length}; }
 };
 
 /// A T for each of some fields, in their order.
@@ -36,6 +41,8 @@ class PerField {
     }
     throw std::invalid_argument(fmt::format("[batch] there is no field '{}'", name));
   }
+  auto begin() { return values_.begin(); }
+  auto end() { return values_.end(); }
   auto begin() const { return values_.begin(); }
   auto end() const { return values_.end(); }
 
@@ -43,7 +50,7 @@ class PerField {
   std::vector<std::pair<std::string, T>> values_;
 };
 
-/// Tensors i32 (B, length) on the model's device.
+/// Tensors on the model's device, the real ones f32 (reference: f64).
 using Batch = PerField<Tensor>;
 
 }  // namespace monge::nn

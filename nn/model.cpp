@@ -4,6 +4,7 @@
 
 #include "core/backend.h"
 #include "core/random_streams.h"
+#include "nn/attention_layer.h"
 #include "nn/encoder_decoder.h"
 #include "nn/gpt.h"
 
@@ -45,6 +46,10 @@ Var Model::loss_of(const Batch& batch, const Random* labels) {
   return total;
 }
 
+void Model::write_target_share(const Batch& batches, const Tensor& share) const {
+  share.backend().target_share({.targets = batches["targets"], .vocab = vocab_, .share = share});
+}
+
 Var Model::last_token(const Var& hidden) {
   const std::int64_t batch = hidden.size(0), length = hidden.size(1), width = hidden.size(2);
   const Tensor last = Tensor::empty({batch, width}, hidden.value().dtype(), hidden.value().device());
@@ -82,6 +87,9 @@ Registry<Model, std::int64_t>& models() {
     r->add<EncoderDecoderOptions>(
         "encoder_decoder", "an encoder of the source, and a decoder that reads it",
         [](const EncoderDecoderOptions& o, std::int64_t vocab) { return std::make_unique<EncoderDecoder>(o, vocab); });
+    r->add<AttentionLayerOptions>(
+        "attention_layer", "one attention layer that learns vectors from vectors",
+        [](const AttentionLayerOptions& o, std::int64_t) { return std::make_unique<AttentionLayerModel>(o); });
     return r;
   }());
   return registry;

@@ -29,13 +29,19 @@ class Model : public Module {
   std::int64_t context() const { return context_; }
   std::int64_t vocab() const { return vocab_; }
 
-  /// What a batch must hold; `targets` always.
+  /// What a batch must hold; `targets` always, unless it predicts something else.
   virtual std::vector<BatchField> batch_fields() const { return {{"tokens", context_}, {"targets", context_}}; }
+  /// Whether what it predicts are tokens: then the loss is a cross-entropy, and one can sample from it.
+  virtual bool predicts_tokens() const { return true; }
+  /// What the loss is measured in, for people.
+  virtual std::string loss_unit() const { return "nats per token"; }
   /// Mean cross-entropy of the targets in nats, shape (1).
   virtual Var loss(const Batch& batch) { return loss_of(batch, nullptr); }
   /// The same of targets drawn from the model's own predictions, at the positions that the targets do not leave out.
   /// `random`: seed and step, its stream is set here.
   virtual Var sampled_loss(const Batch& batch, const Random& random) { return loss_of(batch, &random); }
+  /// Writes one over the number of targets that these batches count, all of the same size, into `share` (1).
+  virtual void write_target_share(const Batch& batches, const Tensor& share) const;
   /// Logits (B, T, V) of the targets, which need not be in the batch.
   Var logits(const Batch& batch) { return head(hidden(batch)); }
 

@@ -50,6 +50,8 @@ class Parameter {
   const Shape& shape() const { return shape_; }
   Role role() const { return role_; }
   const Init& init() const { return init_; }
+  /// Before a store makes its values.
+  void set_init(const Init& init) { init_ = init; }
   const std::vector<Part>& parts() const { return parts_; }
   /// The differentiable value; throws std::invalid_argument before a store has bound it.
   const autograd::Var& var() const;

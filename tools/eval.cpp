@@ -41,7 +41,7 @@ void run(const Arguments& arguments) {
   }
   fmt::print("{} (step {})\n", saved.checkpoint.string(), saved.state.step);
   fmt::print("data: {}\n", dataset->description());
-  fmt::print("validation loss {:.4f} nats per token over {} windows of {} tokens\n", e.loss, e.windows,
+  fmt::print("validation loss {:.4f} {} over {} windows of {} tokens\n", e.loss, saved.model->loss_unit(), e.windows,
              saved.model->context());
   if (e.optimum) fmt::print("best possible on these windows {:.4f}, excess {:.4f}\n", *e.optimum, *e.excess());
   if (e.exact_match) {

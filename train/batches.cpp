@@ -1,5 +1,6 @@
 #include "train/batches.h"
 
+#include "core/backend.h"
 #include "core/profile/profile.h"
 
 namespace monge::train {
@@ -9,20 +10,51 @@ constexpr std::size_t batches_ahead = 4;
 
 }  // namespace
 
+void HostBatch::copy(const nn::BatchField& field, const Tensor& to) const {
+  if (!field.is_real()) {
+    to.backend().copy_from_host({.from = (*this)[field.name].data(), .to = to});
+  } else if (to.dtype() == DType::f32) {
+    to.backend().copy_from_host({.from = reals[field.name].data(), .to = to});
+  } else {
+    const std::vector<double> wide(reals[field.name].begin(), reals[field.name].end());
+    to.backend().copy_from_host({.from = wide.data(), .to = to});
+  }
+}
+
+nn::Batch HostBatch::on(Device device, const std::vector<nn::BatchField>& fields) const {
+  nn::Batch out;
+  for (const nn::BatchField& field : fields) {
+    const std::size_t size = field.is_real() ? reals[field.name].size() : (*this)[field.name].size();
+    const std::int64_t rows = static_cast<std::int64_t>(size) / field.shape(1).numel();
+    const DType dtype = field.is_real() ? backend_of(device).default_float() : DType::i32;
+    const Tensor tensor = Tensor::empty(field.shape(rows), dtype, device, Pool::data);
+    copy(field, tensor);
+    out.add(field.name, tensor);
+  }
+  return out;
+}
+
 HostBatch make_batch(const std::vector<nn::BatchField>& fields, std::int64_t rows,
                      const std::function<void(std::int64_t row, const Row& out)>& write) {
-  std::vector<std::vector<std::int32_t>> values;
-  for (const nn::BatchField& field : fields) values.emplace_back(static_cast<std::size_t>(rows * field.length));
-  for (std::int64_t row = 0; row < rows; ++row) {
-    Row out;
-    for (std::size_t i = 0; i < fields.size(); ++i) {
-      const auto length = static_cast<std::size_t>(fields[i].length);
-      out.add(fields[i].name, std::span(values[i]).subspan(static_cast<std::size_t>(row) * length, length));
+  HostBatch batch;
+  for (const nn::BatchField& field : fields) {
+    const auto size = static_cast<std::size_t>(field.shape(rows).numel());
+    if (field.is_real()) {
+      batch.reals.add(field.name, std::vector<float>(size));
+    } else {
+      batch.add(field.name, std::vector<std::int32_t>(size));
     }
+  }
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const auto part = [row, rows](auto& values) {
+      const std::size_t size = values.size() / static_cast<std::size_t>(rows);
+      return std::span(values).subspan(static_cast<std::size_t>(row) * size, size);
+    };
+    Row out;
+    for (auto& [name, values] : batch) out.add(name, part(values));
+    for (auto& [name, values] : batch.reals) out.reals.add(name, part(values));
     write(row, out);
   }
-  HostBatch batch;
-  for (std::size_t i = 0; i < fields.size(); ++i) batch.add(fields[i].name, std::move(values[i]));
   return batch;
 }
 

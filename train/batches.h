@@ -15,8 +15,16 @@
 
 namespace monge::train {
 
-/// A micro-batch in the host's memory: each field (B, length) row-major.
-using HostBatch = nn::PerField<std::vector<std::int32_t>>;
+/// A micro-batch in the host's memory: each field (B, length) or (B, length, width), row-major.
+struct HostBatch : nn::PerField<std::vector<std::int32_t>> {
+  using PerField::PerField;
+  nn::PerField<std::vector<float>> reals;
+
+  /// The field to a tensor of its shape, converted where the device has other floats.
+  void copy(const nn::BatchField& field, const Tensor& to) const;
+  /// All of them on a device.
+  nn::Batch on(Device device, const std::vector<nn::BatchField>& fields) const;
+};
 
 /// The batch of `rows` sequences that `write` fills one by one.
 HostBatch make_batch(const std::vector<nn::BatchField>& fields, std::int64_t rows,

@@ -45,7 +45,7 @@ Evaluation evaluate(nn::Model& model, const Dataset& dataset, Device device, std
   require(result.windows > 0, "[evaluate] the dataset has no validation window");
 
   result.optimum = dataset.validation_optimum(result.windows);
-  const bool counts_right = result.optimum == 0.0 || dataset.has_answers();
+  const bool counts_right = model.predicts_tokens() && (result.optimum == 0.0 || dataset.has_answers());
 
   double sum = 0.0;
   std::int64_t counted = 0;
@@ -55,26 +55,25 @@ Evaluation evaluate(nn::Model& model, const Dataset& dataset, Device device, std
     const std::int64_t rows = std::min(batch, result.windows - first);
     const HostBatch read = make_batch(
         fields, rows, [&](std::int64_t row, const Row& out) { dataset.validation_window(first + row, out); });
-    nn::Batch windows;
-    for (const auto& [name, length] : fields) {
-      windows.add(name, Tensor::from(read[name], {rows, length}, device));
-    }
-    const std::vector<std::int32_t>& targets = read["targets"];
+    const nn::Batch windows = read.on(device, fields);
     autograd::Var loss;
+    std::int64_t targets = rows;  // where they are not tokens, sequences are alike
     if (counts_right) {
       const autograd::Var logits = model.logits(windows);
       loss = autograd::cross_entropy(logits, windows["targets"]);
-      answers.add(logits.value(), targets);
+      answers.add(logits.value(), read["targets"]);
     } else {
       loss = model.loss(windows);
     }
-    const auto tokens = std::ranges::count_if(targets, [](std::int32_t t) { return t >= 0; });
-    sum += loss.value().item() * static_cast<double>(tokens);
-    counted += tokens;
+    if (model.predicts_tokens()) {
+      targets = std::ranges::count_if(read["targets"], [](std::int32_t t) { return t >= 0; });
+    }
+    sum += loss.value().item() * static_cast<double>(targets);
+    counted += targets;
   }
   result.loss = sum / static_cast<double>(counted);
   if (counts_right) result.accuracy = static_cast<double>(answers.right_tokens) / static_cast<double>(counted);
-  if (dataset.has_answers()) {
+  if (counts_right && dataset.has_answers()) {
     result.exact_match = static_cast<double>(answers.right_runs) / static_cast<double>(answers.runs);
   }
   return result;

@@ -10,7 +10,7 @@
 namespace monge::train {
 
 struct Evaluation {
-  double loss = 0.0;              // nats per token
+  double loss = 0.0;              // nats per token, or as the model says
   std::int64_t windows = 0;       // how many validation windows were read
   std::optional<double> optimum;  // loss of the best possible predictor on the same windows
   /// Share of the counted targets to which the model gives the largest weight, 0 .. 1. Where the optimum is zero alone,

@@ -15,8 +15,9 @@ std::size_t peak_of(nn::Model& model, nn::ParameterStore& store, std::int64_t ro
   memory.reset_peak();
   const std::size_t before = memory.usage().active;
   nn::Batch batch;
-  for (const auto& [name, length] : model.batch_fields()) {
-    batch.add(name, Tensor::zeros({rows, length}, DType::i32, device, Pool::data));
+  for (const nn::BatchField& field : model.batch_fields()) {
+    const DType dtype = field.is_real() ? store.values().dtype() : DType::i32;
+    batch.add(field.name, Tensor::zeros(field.shape(rows), dtype, device, Pool::data));
   }
   const Tensor micro_step = Tensor::zeros({1}, DType::i32, device, Pool::data);
   model.train({0, 0, micro_step});

@@ -207,6 +207,7 @@ std::vector<Hypothesis> beam_search(nn::Model& model, const nn::ParameterStore& 
 
 Prompt make_prompt(const nn::Model& model, const Tokenizer& tokenizer, Device device, const std::string& text,
                    const std::optional<std::string>& source) {
+  if (!model.predicts_tokens()) throw InputError("the model predicts no tokens, so there is nothing to sample");
   const std::int64_t longest = longest_source(model.batch_fields());
   if (longest > 0 && !source) throw InputError("the model reads a source; give one with --source TEXT");
   if (!source) {

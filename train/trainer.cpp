@@ -96,6 +96,7 @@ void Trainer::check_inputs() const {
     throw InputError(
         fmt::format("data.kind {} has no validation window, and a run measures its loss there", run_.config.data.kind));
   }
+  if (!run_.model->predicts_tokens()) return;
   if (std::ranges::none_of(run_.model->batch_fields(), [](const auto& field) { return field.name == "targets"; })) {
     throw InputError(
         fmt::format("model.kind {} lists no field 'targets' in batch_fields(), and its loss is measured there",
@@ -418,7 +419,7 @@ void Trainer::finish() {
 }
 
 std::string Trainer::ending() const {
-  std::string text = fmt::format("validation loss {:.4f} nats per token", evaluation_->loss);
+  std::string text = fmt::format("validation loss {:.4f} {}", evaluation_->loss, run_.model->loss_unit());
   if (evaluation_->optimum) {
     text += fmt::format("; the best possible on these windows is {:.4f}, excess {:.4f}", *evaluation_->optimum,
                         *evaluation_->excess());
@@ -443,7 +444,7 @@ std::string Trainer::ending() const {
 }
 
 void Trainer::sample() {
-  if (run_.config.train.sample_tokens == 0) return;
+  if (run_.config.train.sample_tokens == 0 || !run_.model->predicts_tokens()) return;
   const RunSample sample = run_sample(*run_.dataset, *run_.model, run_.device, run_.config.train.sample_prompt);
   std::vector<std::int32_t> tokens;
   generate(*run_.model, *run_.store, sample.prompt, run_.config.train.sample_tokens,

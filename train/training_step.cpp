@@ -24,8 +24,10 @@ TrainingStep::TrainingStep(const Options& options, nn::Model& model, nn::Paramet
     : options_(options), model_(model), store_(store), optimizer_(optimizer) {
   const Device device = store.values().device();
   const DType dtype = store.values().dtype();
-  for (const auto& [name, length] : model.batch_fields()) {
-    fields_.add(name, Tensor::empty({options.accumulate, options.batch, length}, DType::i32, device, Pool::data));
+  for (const nn::BatchField& field : model.batch_fields()) {
+    const std::int64_t rows = options.accumulate * options.batch;
+    batches_.emplace_back(field,
+                          Tensor::empty(field.shape(rows), field.is_real() ? dtype : DType::i32, device, Pool::data));
   }
   micro_steps_ = Tensor::zeros({options.accumulate}, DType::i32, device, Pool::data);
   seed_ = Tensor::empty({1}, dtype, device, Pool::data);
@@ -42,9 +44,7 @@ void TrainingStep::load(std::int64_t step, const std::function<HostBatch()>& nex
   for (std::int64_t micro = 0; micro < options_.accumulate; ++micro) {
     const HostBatch batch = next();
     const auto index = static_cast<std::int32_t>(first_batch(step) + static_cast<std::uint64_t>(micro));
-    for (const auto& [name, field] : fields_) {
-      backend.copy_from_host({.from = batch[name].data(), .to = field.slice(micro, micro + 1)});
-    }
+    for (const auto& [field, all] : batches_) batch.copy(field, rows_of(all, micro));
     backend.copy_from_host({.from = &index, .to = micro_steps_.slice(micro, micro + 1)});
   }
   optimizer_.begin(step);
@@ -57,9 +57,7 @@ void TrainingStep::compute_gradients(Labels labels) {
   store_.clear_grads();
   for (std::int64_t micro = 0; micro < options_.accumulate; ++micro) {
     nn::Batch batch;
-    for (const auto& [name, field] : fields_) {
-      batch.add(name, field.slice(micro, micro + 1).reshape({options_.batch, field.size(2)}));
-    }
+    for (const auto& [field, all] : batches_) batch.add(field.name, rows_of(all, micro));
     const Random random{options_.seed, 0, micro_steps_.slice(micro, micro + 1)};
     model_.train(random);
     autograd::Tape tape;
@@ -85,7 +83,9 @@ void TrainingStep::compute(std::int64_t step) {
   if (optimizer_.samples(step)) {
     const profile::Span span("curvature");
     compute_gradients(Labels::sampled);
-    share_.backend().target_share({.targets = fields_["targets"], .vocab = model_.vocab(), .share = share_});
+    nn::Batch all;
+    for (const auto& [field, batches] : batches_) all.add(field.name, batches);
+    model_.write_target_share(all, share_);
     optimizer_.sampled(step, share_);
   }
   compute_gradients(Labels::given);

@@ -60,6 +60,10 @@ class TrainingStep {
   /// Forward and backward passes, of the targets given or of targets drawn from the model: kernel calls alone.
   enum class Labels { given, sampled };
   void compute_gradients(Labels labels);
+  /// Micro-batch `micro` of a field that holds all of them.
+  Tensor rows_of(const Tensor& all, std::int64_t micro) const {
+    return all.slice(micro * options_.batch, (micro + 1) * options_.batch);
+  }
   /// The whole step, kernel calls alone.
   void compute(std::int64_t step);
 
@@ -67,8 +71,8 @@ class TrainingStep {
   nn::Model& model_;
   nn::ParameterStore& store_;
   optim::Optimizer& optimizer_;
-  nn::Batch fields_;       // each (accumulate, B, length) i32
-  Tensor micro_steps_;     // (accumulate) i32: which numbers dropout draws
+  std::vector<std::pair<nn::BatchField, Tensor>> batches_;  // of all micro-batches, (accumulate B, ...)
+  Tensor micro_steps_;                                      // (accumulate) i32: which numbers dropout draws
   Tensor seed_;            // (1): 1 / accumulate, the gradient of the mean with respect to one loss
   Tensor loss_;            // (1): of the step
   Tensor share_;           // (1): 1 / targets of a step

@@ -72,6 +72,9 @@ struct Text {
 
 /// The text as one sequence, each token predicting the next, and for a pair its end.
 Text read(const train::SavedModel& saved, const InspectedText& asked) {
+  if (!saved.model->predicts_tokens()) {
+    throw InputError("the model of this run reads vectors, and inspect shows texts; allowed: a model of tokens");
+  }
   const std::vector<nn::BatchField> fields = saved.model->batch_fields();
   const bool reads_source = train::longest_source(fields) > 0;
   const std::int64_t most = std::min(asked.most, saved.model->context());

@@ -176,7 +176,12 @@ Problems checkpoint_problems(const std::filesystem::path& run_or_checkpoint, std
   const train::HostBatch read = train::make_batch(
       fields, windows, [&](std::int64_t row, const train::Row& out) { dataset->validation_window(row, out); });
   nn::Batch batch;
-  for (const auto& [name, length] : fields) {
+  for (const nn::BatchField& field : fields) {
+    const auto& [name, length, width] = field;
+    if (field.is_real()) {
+      batch.add(name, read.on(saved->device, {field})[name]);
+      continue;
+    }
     const std::int64_t kept = name == "tokens" ? tokens : length;
     std::vector<std::int32_t> values;
     for (std::int64_t w = 0; w < windows; ++w) {

@@ -5,6 +5,7 @@
 #include "train/batches.h"
 #include "train/checkpoint/checksum.h"
 #include "train/data/grammar/grammar_language.h"
+#include "train/data/made_up/attention_teacher.h"
 #include "train/data/made_up/hidden_markov.h"
 #include "train/data/made_up/in_context_markov.h"
 #include "train/data/made_up/markov.h"
@@ -14,6 +15,7 @@
 #include "train/data/made_up/transduction.h"
 #include "train/data/made_up/zipf.h"
 #include "train/data/pair_dataset.h"
+#include "train/data/tensor_dataset.h"
 #include "train/data/text_dataset.h"
 
 namespace monge::train {
@@ -26,10 +28,13 @@ std::uint64_t Dataset::content(const std::vector<nn::BatchField>& fields) const 
   const HostBatch training = training_batch(*this, fields, 0, most);
   std::string sums = fmt::format("{}\n", validation_windows());
   for (const HostBatch* batch : {&validation, &training}) {
-    for (const auto& [name, values] : *batch) {
+    const auto add = [&sums](const auto& named) {
+      const auto& [name, values] = named;
       const std::span bytes(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(values[0]));
       sums += fmt::format("{} {}\n", name, checksum_text(checksum(bytes)));
-    }
+    };
+    std::ranges::for_each(*batch, add);
+    std::ranges::for_each(batch->reals, add);
   }
   return checksum(sums);
 }
@@ -54,6 +59,10 @@ Registry<Dataset, DatasetContext>& datasets() {
                                    make_modular_addition_dataset);
     r->add<TransductionOptions>("transduction", "words to rewrite by a rule: a source and its one right target",
                                 make_transduction_dataset);
+    r->add<AttentionTeacherOptions>("attention_teacher",
+                                    "vectors, and what an attention layer of random weights makes of them",
+                                    make_attention_teacher_dataset);
+    r->add<TensorOptions>("tensors", "vectors to learn vectors from, from a safetensors file", make_tensor_dataset);
     return r;
   }());
   return registry;

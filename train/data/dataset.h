@@ -32,8 +32,11 @@ inline RandomSequence training_random(std::uint64_t seed, std::uint64_t index) {
   return {seed, training_stream + static_cast<std::uint32_t>(index >> 32), static_cast<std::uint32_t>(index)};
 }
 
-/// Where the fields of one sequence are written to.
-using Row = nn::PerField<std::span<std::int32_t>>;
+/// Where the fields of one sequence are written to: the integers by name, the real ones beside them.
+struct Row : nn::PerField<std::span<std::int32_t>> {
+  using PerField::PerField;
+  nn::PerField<std::span<float>> reals;  // (length, width) each
+};
 
 /// Immutable after construction; all members are thread-safe and throw std::invalid_argument for spans of another
 /// length and windows that do not exist.
@@ -48,7 +51,7 @@ class Dataset {
   virtual std::string description() const = 0;
 
   /// The fields that it can write: T tokens, and as targets the T tokens after them (-1 where the position does not
-  /// count), unless it says otherwise.
+  /// count), unless it says otherwise. Of a real field it says that it is one of its width.
   virtual std::vector<std::string> fields() const { return {"tokens", "targets"}; }
 
   /// Sequence `index` (from 0, below 2^60) of the training data: a step takes the next batch x accumulate of them.

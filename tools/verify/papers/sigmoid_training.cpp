@@ -67,8 +67,7 @@ double output_size(train::Run& run) {
   const std::vector<nn::BatchField> fields = run.model->batch_fields();
   const train::HostBatch read = train::make_batch(
       fields, 8, [&](std::int64_t row, const train::Row& out) { run.dataset->validation_window(row, out); });
-  nn::Batch batch;
-  for (const auto& [name, length] : fields) batch.add(name, Tensor::from(read[name], {8, length}, run.device));
+  const nn::Batch batch = read.on(run.device, fields);
   OutputSize size;
   const auto observe = [&](nn::AttentionObserver* observer) {
     run.model->visit([&](const std::string&, nn::Module& module) {

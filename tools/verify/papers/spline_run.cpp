@@ -212,8 +212,7 @@ Findings trained_spline_findings(const std::filesystem::path& run_or_checkpoint,
   const std::vector<nn::BatchField> fields = saved.model->batch_fields();
   const train::HostBatch window =
       train::make_batch(fields, 1, [&](std::int64_t, const train::Row& out) { dataset->validation_window(0, out); });
-  nn::Batch batch;
-  for (const auto& [name, length] : fields) batch.add(name, Tensor::from(window[name], {1, length}, reference));
+  const nn::Batch batch = window.on(reference, fields);
 
   ModelOnLine relu(saved, planted, batch), softmax(saved, {"model.attention=softmax"}, batch);
   ModelOnLine soft(saved, {"model.attention={kind: softplus, beta: 4}"}, batch);
