@@ -132,10 +132,21 @@ RowMapAttention::RowMapAttention(RowMap map, const AttentionOptions& options, co
 RowMapAttention::~RowMapAttention() = default;
 
 ProjectionRows RowMapAttention::query_rows() const {
-  return {&(crosses() ? q_ : qkv_)->weight(), 0, heads_ * head_dim_};
+  const Linear& linear = *(crosses() ? q_ : qkv_);
+  return {&linear.weight(), 0, heads_ * head_dim_, linear.bias()};
 }
 ProjectionRows RowMapAttention::key_rows() const {
-  return {&(crosses() ? kv_ : qkv_)->weight(), crosses() ? 0 : heads_ * head_dim_, kv_heads_ * head_dim_};
+  const Linear& linear = *(crosses() ? kv_ : qkv_);
+  return {&linear.weight(), crosses() ? 0 : heads_ * head_dim_, kv_heads_ * head_dim_, linear.bias()};
+}
+ProjectionRows RowMapAttention::value_rows() const {
+  ProjectionRows rows = key_rows();
+  rows.first += rows.count;
+  return rows;
+}
+
+void RowMapAttention::add_observer(AttentionObserver& observer) {
+  if (std::ranges::find(observers_, &observer) == observers_.end()) observers_.push_back(&observer);
 }
 
 void RowMapAttention::set_row_damping(std::optional<RowDamping> damping) {
@@ -180,8 +191,8 @@ autograd::AttentionSpec RowMapAttention::spec(std::int64_t keys, Device device, 
 }
 
 void RowMapAttention::show(const Var& x, const Var& source, const kernel::Attention& call) {
-  if (observer_ == nullptr || !autograd::Tape::recording()) return;
-  observer_->observe({x.value(), source.value(), call, &position_});
+  if (!autograd::Tape::recording()) return;
+  for (AttentionObserver* observer : observers_) observer->observe({x.value(), source.value(), call, &position_});
 }
 
 Var RowMapAttention::forward_with(const Var& x, const Source& source) {

@@ -38,10 +38,12 @@ struct AttentionCall {
   Position* position = nullptr;  // which rotates them
 };
 
-/// Rows of a parameter that are W_q or W_k of a layer.
+/// Rows of a parameter that are W_q, W_k or W_v of a layer, and the parameter that holds their biases, if there are
+/// any.
 struct ProjectionRows {
   const Parameter* parameter = nullptr;
   std::int64_t first = 0, count = 0;
+  const Parameter* bias = nullptr;
 };
 
 class QueryKeyNorm;
@@ -72,17 +74,20 @@ class RowMapAttention : public Attention {
   /// From now on the gradients of W_q and W_k come from the damped natural gradient of each row; all others stay true.
   /// Throws std::invalid_argument for a map without a symmetric Jacobian.
   void set_row_damping(std::optional<RowDamping> damping);
-  /// Shows every recorded forward call to `observer`; null: to nobody.
-  void set_observer(AttentionObserver* observer) { observer_ = observer; }
+  /// Shows every recorded forward call to `observer`, from now on, once. It must live until it is removed.
+  void add_observer(AttentionObserver& observer);
+  void remove_observer(AttentionObserver& observer) { std::erase(observers_, &observer); }
 
   const RowMap& map() const { return map_; }
   std::int64_t heads() const { return heads_; }
   std::int64_t kv_heads() const { return kv_heads_; }
   std::int64_t head_dim() const { return head_dim_; }
   bool has_qk_norm() const { return query_key_norm_ != nullptr; }
-  /// W_q (H D, C) and W_k (G D, C).
+  /// W_q (H D, C), W_k and W_v (G D, C), and W_o (C, H D).
   ProjectionRows query_rows() const;
   ProjectionRows key_rows() const;
+  ProjectionRows value_rows() const;
+  const Parameter& output_weight() const { return out_.weight(); }
   const Position& position() const { return position_; }
 
  private:
@@ -110,7 +115,7 @@ class RowMapAttention : public Attention {
   Parameter* distance_prior_ = nullptr;  // (H, context)
   Parameter* key_prior_ = nullptr;       // (H, context)
   std::optional<RowDamping> row_damping_;
-  AttentionObserver* observer_ = nullptr;
+  std::vector<AttentionObserver*> observers_;
 };
 
 /// What YAML may say of a map: its settings, a bias if it takes one, and what every kind can be told.

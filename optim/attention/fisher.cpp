@@ -41,7 +41,7 @@ class FisherUpdate : public DirectedUpdate {
 
   void begin(std::int64_t step) override {
     if (!refreshes(step)) return;
-    for (std::size_t i = 0; i < factors_.size(); ++i) targets()[i].at.layer->set_observer(&factors_[i]);
+    for (std::size_t i = 0; i < factors_.size(); ++i) targets()[i].at.layer->add_observer(factors_[i]);
   }
 
   bool repeats(std::int64_t step) const override { return !refreshes(step); }
@@ -107,7 +107,7 @@ class FisherUpdate : public DirectedUpdate {
     const double unbias = 1.0 / (1.0 - std::pow(options_.decay, measurements));
     for (std::size_t i = 0; i < factors_.size(); ++i) {
       LayerFactors& layer = factors_[i];
-      targets()[i].at.layer->set_observer(nullptr);
+      targets()[i].at.layer->remove_observer(layer);
       for (std::size_t f = 0; f < factor_names.size(); ++f) {
         const Tensor& average = layer.average[f];
         step.update_average(average, options_.decay, layer.measured[f].reshape(average.shape()));

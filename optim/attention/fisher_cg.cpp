@@ -39,7 +39,7 @@ class FisherCgUpdate : public DirectedUpdate {
   bool repeats(std::int64_t) const override { return false; }  // the number of iterations depends on values
 
   void begin(std::int64_t) override {
-    for (std::size_t i = 0; i < calls_.size(); ++i) targets()[i].at.layer->set_observer(&calls_[i]);
+    for (std::size_t i = 0; i < calls_.size(); ++i) targets()[i].at.layer->add_observer(calls_[i]);
   }
 
  private:
@@ -62,7 +62,7 @@ class FisherCgUpdate : public DirectedUpdate {
   void bind_target(std::size_t) override {}
 
   void prepare(const Step&) override {
-    for (const Target& t : targets()) t.at.layer->set_observer(nullptr);
+    for (std::size_t i = 0; i < calls_.size(); ++i) targets()[i].at.layer->remove_observer(calls_[i]);
   }
 
   void direction(std::size_t i, std::int64_t step, const Tensor& gradient, const Tensor& x) override {

@@ -281,7 +281,7 @@ Inspection inspect(train::SavedModel& saved, const InspectedText& asked) {
   for (const auto& layer : layers) {
     nn::Linear* const last = linears.at(layer->name + ".out");
     layer->seen.out = last;
-    if (layer->mapped != nullptr) layer->mapped->set_observer(&layer->seen);
+    if (layer->mapped != nullptr) layer->mapped->add_observer(layer->seen);
     if (layer->recurrent != nullptr) linears.at(layer->name + ".kv")->set_observer(&layer->input);
     last->set_observer(&layer->seen);
   }
@@ -298,7 +298,7 @@ Inspection inspect(train::SavedModel& saved, const InspectedText& asked) {
     tape.backward(loss);
   }
   for (const auto& layer : layers) {
-    if (layer->mapped != nullptr) layer->mapped->set_observer(nullptr);
+    if (layer->mapped != nullptr) layer->mapped->remove_observer(layer->seen);
     linears.at(layer->name + ".out")->set_observer(nullptr);
     if (layer->recurrent != nullptr) {
       nn::Linear* const kv = linears.at(layer->name + ".kv");

@@ -206,7 +206,7 @@ Problems checkpoint_problems(const std::filesystem::path& run_or_checkpoint, std
                     saved->checkpoint.string(), saved->config.model.kind));
   }
   saved->model->eval();
-  for (auto& [layer, first] : layers) layer->set_observer(&first);
+  for (auto& [layer, first] : layers) layer->add_observer(first);
   {
     autograd::Tape tape;  // observers see recorded calls only
     const autograd::Tape::Recording recording(tape);
@@ -222,7 +222,7 @@ Problems checkpoint_problems(const std::filesystem::path& run_or_checkpoint, std
   RandomSequence random(seed, payoff_stream);
   int left_out = 0;
   for (auto& [layer, first] : layers) {
-    layer->set_observer(nullptr);
+    layer->remove_observer(first);
     if (!first.call->args.causal) {  // an encoder's, or one that reads it
       ++left_out;
       continue;

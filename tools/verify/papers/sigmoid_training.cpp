@@ -69,18 +69,18 @@ double output_size(train::Run& run) {
       fields, 8, [&](std::int64_t row, const train::Row& out) { run.dataset->validation_window(row, out); });
   const nn::Batch batch = read.on(run.device, fields);
   OutputSize size;
-  const auto observe = [&](nn::AttentionObserver* observer) {
+  const auto observe = [&](void (nn::RowMapAttention::*change)(nn::AttentionObserver&)) {
     run.model->visit([&](const std::string&, nn::Module& module) {
-      if (auto* layer = dynamic_cast<nn::RowMapAttention*>(&module)) layer->set_observer(observer);
+      if (auto* layer = dynamic_cast<nn::RowMapAttention*>(&module)) (layer->*change)(size);
     });
   };
-  observe(&size);
+  observe(&nn::RowMapAttention::add_observer);
   autograd::Tape tape;
   {
     const autograd::Tape::Recording recording(tape);  // observers see recorded calls only
     run.model->logits(batch);
   }
-  observe(nullptr);
+  observe(&nn::RowMapAttention::remove_observer);
   return std::sqrt(size.squares / size.count);
 }
 

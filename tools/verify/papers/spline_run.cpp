@@ -33,7 +33,7 @@ class ModelOnLine {
     model_->visit([this](const std::string&, nn::Module& module) {
       if (auto* attention = dynamic_cast<nn::RowMapAttention*>(&module)) {
         attentions_.push_back(std::make_unique<Scores>());
-        attention->set_observer(attentions_.back().get());
+        attention->add_observer(*attentions_.back());
       }
       auto* linear = dynamic_cast<nn::Linear*>(&module);
       if (linear != nullptr && linear->activation() == Activation::relu) {
