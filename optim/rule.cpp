@@ -111,6 +111,7 @@ RuleRegistry& rules() {
     add_psgd_kron(*r);
     add_shampoo(*r);
     add_soap(*r);
+    add_soap_muon(*r);
     return r;
   }());
   return registry;

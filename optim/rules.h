@@ -27,5 +27,6 @@ void add_normuon(RuleRegistry& registry);
 void add_psgd_kron(RuleRegistry& registry);
 void add_shampoo(RuleRegistry& registry);
 void add_soap(RuleRegistry& registry);
+void add_soap_muon(RuleRegistry& registry);
 
 }  // namespace monge::optim
