@@ -107,6 +107,7 @@ RuleRegistry& rules() {
     add_ekfac(*r);
     add_kfac(*r);
     add_muon(*r);
+    add_newton_muon(*r);
     add_normuon(*r);
     add_psgd_kron(*r);
     add_shampoo(*r);

@@ -23,6 +23,7 @@ void add_sophia(RuleRegistry& registry);
 void add_ekfac(RuleRegistry& registry);
 void add_kfac(RuleRegistry& registry);
 void add_muon(RuleRegistry& registry);
+void add_newton_muon(RuleRegistry& registry);
 void add_normuon(RuleRegistry& registry);
 void add_psgd_kron(RuleRegistry& registry);
 void add_shampoo(RuleRegistry& registry);

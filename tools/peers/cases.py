@@ -99,6 +99,7 @@ def heavyball():
 WITHOUT_PEER = {
     "ekfac": "`graft`, `decay`, `kl_clip`: `tests/optim/kfac_test.cpp`",
     "kfac": "`graft`, `kl_clip`, `factors: output`: `tests/optim/kfac_test.cpp`",
+    "newton_muon": "all: `tests/optim/newton_muon_test.cpp`",
     "psgd_kron": "the fits by their formula, and that they whiten: `tests/optim/psgd_kron_test.cpp`",
     "shampoo": "the average before the roots, `graft`, `eps`, long sides: `tests/optim/matrix_rules_test.cpp`",
     "soap_muon": "all: `tests/optim/matrix_rules_test.cpp`",
