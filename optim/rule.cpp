@@ -104,6 +104,7 @@ RuleRegistry& rules() {
   static auto& registry = *built_in([] {
     auto* r = new RuleRegistry("optimizer");
     add_base_rules(*r);
+    add_compositional_muon(*r);
     add_ekfac(*r);
     add_kfac(*r);
     add_muon(*r);

@@ -72,6 +72,8 @@ const std::map<std::string, Known>& known() {
         4 + 6 + 24}},
       {"lamb", {"name: lamb, lr: 0.02", {"lamb.m", "lamb.v"}, 64}},
       {"muon", {"name: muon, lr: 0.1", {"adamw.m", "adamw.v", "muon.weight.momentum"}, 24}},
+      {"compositional_muon",
+       {"name: compositional_muon, lr: 0.1", {"adamw.m", "adamw.v", "compositional_muon.weight.momentum"}, 24}},
       {"normuon",
        {"name: normuon, lr: 0.1", {"adamw.m", "adamw.v", "normuon.weight.momentum", "normuon.weight.rows"}, 28}},
       {"psgd_kron",
@@ -178,7 +180,8 @@ TEST_P(Identities, AdamWWithoutAveragesIsTheSignOfTheGradient) {
 TEST_P(Identities, OnlySgdFeelsTheScaleOfTheGradient) {
   for (const auto& [name, rule] : known()) {
     if (name == "psgd_kron") continue;  // has to learn the scale
-    const std::set<std::string> without_eps{"adafactor", "lion", "muon", "normuon", "sgd", "signum"};
+    const std::set<std::string> without_eps{"adafactor", "compositional_muon", "lion", "muon", "normuon", "sgd",
+                                            "signum"};
     const std::string yaml = rule.yaml + (without_eps.contains(name) ? "" : ", eps: 0");
     const auto plain = random_path(yaml, GetParam()), scaled = random_path(yaml, GetParam(), 1024.0);
     EXPECT_EQ(test::close(scaled, plain, 1e-6), name != "sgd") << name;

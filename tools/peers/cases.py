@@ -97,6 +97,7 @@ def heavyball():
 
 # What no published package has, and what checks it instead.
 WITHOUT_PEER = {
+    "compositional_muon": "all: `tests/optim/compositional_muon_test.cpp`",
     "ekfac": "`graft`, `decay`, `kl_clip`: `tests/optim/kfac_test.cpp`",
     "kfac": "`graft`, `kl_clip`, `factors: output`: `tests/optim/kfac_test.cpp`",
     "newton_muon": "all: `tests/optim/newton_muon_test.cpp`",
