@@ -104,13 +104,16 @@ RuleRegistry& rules() {
   static auto& registry = *built_in([] {
     auto* r = new RuleRegistry("optimizer");
     add_base_rules(*r);
+    add_compositional_muon(*r);
     add_ekfac(*r);
     add_kfac(*r);
     add_muon(*r);
+    add_newton_muon(*r);
     add_normuon(*r);
     add_psgd_kron(*r);
     add_shampoo(*r);
     add_soap(*r);
+    add_soap_muon(*r);
     return r;
   }());
   return registry;

@@ -20,12 +20,15 @@ void add_signum(RuleRegistry& registry);
 void add_sophia(RuleRegistry& registry);
 
 // For matrices, with one of those above for the other parameters.
+void add_compositional_muon(RuleRegistry& registry);
 void add_ekfac(RuleRegistry& registry);
 void add_kfac(RuleRegistry& registry);
 void add_muon(RuleRegistry& registry);
+void add_newton_muon(RuleRegistry& registry);
 void add_normuon(RuleRegistry& registry);
 void add_psgd_kron(RuleRegistry& registry);
 void add_shampoo(RuleRegistry& registry);
 void add_soap(RuleRegistry& registry);
+void add_soap_muon(RuleRegistry& registry);
 
 }  // namespace monge::optim

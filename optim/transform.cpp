@@ -10,6 +10,7 @@ TransformRegistry& transforms() {
     add_ema(*r);
     add_hyperball(*r);
     add_mars(*r);
+    add_qk_clip(*r);
     return r;
   }());
   return registry;

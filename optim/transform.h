@@ -2,7 +2,7 @@
 //
 //   gradients    after clipping, before the rule reads them     mars
 //   directions   of the rule, before they are applied           cautious, cautious_decay, hyperball
-//   parameters   after the step                                 hyperball
+//   parameters   after the step                                 hyperball, qk_clip
 //
 // and may keep an average of the parameters for evaluation (ema). Transforms run in the order of the list.
 #pragma once

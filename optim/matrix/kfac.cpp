@@ -18,8 +18,8 @@
 #include <memory>
 
 #include "core/error.h"
-#include "nn/layers.h"
 #include "optim/arithmetic.h"
+#include "optim/matrix/linear_layers.h"
 #include "optim/matrix/matrix_rule.h"
 #include "optim/matrix/sides.h"
 #include "optim/rules/adamw_direction.h"
@@ -78,32 +78,16 @@ struct EkfacOptions : KfacOptions {
   }
 };
 
-/// x (..., K) as a matrix (N, K), in the floats of `like`.
-Tensor as_matrix(const Tensor& x, const Tensor& like) {
-  const Tensor wide = x.dtype() == like.dtype() ? x : x.to(like.dtype(), like.device());
-  return wide.reshape({x.shape().rows(), x.shape().last()});
-}
-
 class Kfac : public MatrixRule {
  public:
   enum class Diagonal { kronecker, measured };
 
   Kfac(const std::string& name, Diagonal diagonal, const KfacOptions& options, const RuleContext& context)
       : MatrixRule(name, options, context), options_(options), diagonal_(diagonal) {
-    std::map<const nn::Parameter*, nn::Linear*> linear_of;  // by its weight
-    context.model.visit([&](const std::string&, nn::Module& module) {
-      if (auto* linear = dynamic_cast<nn::Linear*>(&module)) linear_of[&linear->weight()] = linear;
-    });
-    for (const Target& target : matrix_targets()) {
-      const nn::ParameterStore::Entry& entry = target.entry;
-      const auto found = linear_of.find(entry.parameter);
-      if (found == linear_of.end()) {
-        throw KeyError("optimizer.name",
-                       fmt::format("{} needs the inputs of every matrix, and {} is not the weight of an nn::Linear; "
-                                   "give it another role than matrix",
-                                   name, entry.name));
-      }
-      layers_.push_back(std::make_unique<Layer>(*this, *found->second, entry.name));
+    const std::vector<nn::Linear*> linears = linear_layers(name, context.model, matrix_targets());
+    for (std::size_t t = 0; t < linears.size(); ++t) {
+      const nn::ParameterStore::Entry& entry = matrix_targets()[t].entry;
+      layers_.push_back(std::make_unique<Layer>(*this, *linears[t], entry.name));
       Layer& layer = *layers_.back();
       if (uses("input", entry.shape[1])) layer.input = make_side(entry.shape[1]);
       layer.first = weights_.size();

@@ -8,12 +8,21 @@
 // QR(L Q) with the columns sorted again, and AdamW's moments with them: the first is rotated, the second reordered. A
 // side longer than max_dim keeps the basis I. The factorisations run on the host, for all matrices at once, at the
 // start of the next step.
+//
+// SOAP-Muon (Vyas et al. 2025, "Improving SOAP using iterative whitening and Muon") orthogonalises u, which is the same
+// in any basis:
+//
+//   u = f polar(u),   f = |u| / |polar(u)|, so that the norm of SOAP's step is kept, or a scale of muon.h
+//
+// The authors bring every step to elements of RMS 1 (`scale: rms` with five times its rate) or to a scale of Muon's. An
+// elementwise root after polar(u), which their code offers, is left out.
 #include <algorithm>
 #include <numeric>
 
 #include "core/error.h"
 #include "optim/arithmetic.h"
 #include "optim/matrix/matrix_rule.h"
+#include "optim/matrix/muon.h"
 #include "optim/matrix/sides.h"
 #include "optim/rules/adamw_direction.h"
 #include "optim/rules/elementwise.h"
@@ -41,6 +50,18 @@ struct SoapOptions : MatrixRuleOptions {
   }
 };
 
+struct SoapMuonOptions : SoapOptions {
+  std::string scale = "kept";
+  std::int64_t iterations = 5;
+  void fields(Fields& f) override {
+    SoapOptions::fields(f);
+    f("scale", scale,
+      {.doc = "length of a step: kept, that of soap's; or a scale of muon's at lr 1: keller, rms, spectral",
+       .choices = {"kept", "keller", "rms", "spectral"}});
+    add_polar_iterations(f, iterations);
+  }
+};
+
 using Order = std::vector<std::int32_t>;  // of the columns of a basis
 
 /// Indices by falling value.
@@ -65,15 +86,7 @@ std::vector<double> gather_columns(const SquareMatrix& m, const Order& order) {
 
 class Soap : public MatrixRule {
  public:
-  Soap(const SoapOptions& options, const RuleContext& context)
-      : MatrixRule("soap", options, context), options_(options) {
-    for (const Matrix& matrix : matrices()) {
-      const auto make = [this](const Shape& shape) { return make_state(shape); };
-      states_.push_back({.m = make(matrix.shape()),
-                         .v = make(matrix.shape()),
-                         .sides = make_sides(matrix.shape(), options.max_dim, make)});
-    }
-  }
+  Soap(const SoapOptions& options, const RuleContext& context) : Soap("soap", options, context) {}
 
   bool repeats(std::int64_t number) const override { return number > 2 && !rotates(number); }
 
@@ -92,6 +105,20 @@ class Soap : public MatrixRule {
     }
     return out;
   }
+
+ protected:
+  Soap(std::string name, const SoapOptions& options, const RuleContext& context)
+      : MatrixRule(std::move(name), options, context), options_(options) {
+    for (const Matrix& matrix : matrices()) {
+      const auto make = [this](const Shape& shape) { return make_state(shape); };
+      states_.push_back({.m = make(matrix.shape()),
+                         .v = make(matrix.shape()),
+                         .sides = make_sides(matrix.shape(), options.max_dim, make)});
+    }
+  }
+
+  /// What a variant of SOAP makes of its direction, in place.
+  virtual void change(const Tensor& u) const { (void)u; }
 
  private:
   struct State {
@@ -120,6 +147,7 @@ class Soap : public MatrixRule {
     matmul(transposed(left), gradient, right, rotated);
     const Tensor adamw = adamw_direction(rotated, options_.betas, options_.eps, s.m, s.v, control);
     matmul(left, adamw, transposed(right), u);
+    change(u);
   }
 
   /// The sides that have a basis.
@@ -182,7 +210,34 @@ class Soap : public MatrixRule {
   std::vector<State> states_;
 };
 
+class SoapMuon : public Soap {
+ public:
+  SoapMuon(const SoapMuonOptions& options, const RuleContext& context)
+      : Soap("soap_muon", options, context), scale_(options.scale), iterations_(options.iterations) {}
+
+ private:
+  void change(const Tensor& u) const override {
+    const Tensor o = Tensor::like(u);
+    muon_polar(store(), u, iterations_, o);
+    if (scale_ == "kept") {
+      graft(o, u);
+      copy(o, u);
+    } else {
+      scale(o, muon_scale(scale_, u.size(0), u.size(1)), u);
+    }
+  }
+
+  std::string scale_;
+  std::int64_t iterations_;
+};
+
 }  // namespace
+
+void add_soap_muon(RuleRegistry& registry) {
+  registry.add<SoapMuonOptions>(
+      "soap_muon", "soap with its direction orthogonalised, for matrices",
+      [](const SoapMuonOptions& o, const RuleContext& c) { return std::make_unique<SoapMuon>(o, c); });
+}
 
 void add_soap(RuleRegistry& registry) {
   registry.add<SoapOptions>("soap", "AdamW in the eigenbasis of the gradients' covariances, for matrices",

@@ -12,5 +12,6 @@ void add_cautious_decay(TransformRegistry& registry);
 void add_ema(TransformRegistry& registry);
 void add_hyperball(TransformRegistry& registry);
 void add_mars(TransformRegistry& registry);
+void add_qk_clip(TransformRegistry& registry);
 
 }  // namespace monge::optim

@@ -266,10 +266,13 @@ TEST(Shampoo, LeavesLongSidesAlone) {
       });
 }
 
-/// SOAP as its authors state it, m and v in the basis of the moment.
+/// SOAP as its authors state it, m and v in the basis of the moment; `change` is what a variant makes of its direction.
 class SoapOracle {
  public:
-  explicit SoapOracle(int every) : every_(every) {}
+  using Change = Dense (*)(const Dense&);
+  explicit SoapOracle(
+      int every, Change change = [](const Dense& u) { return u; })
+      : every_(every), change_(change) {}
 
   void operator()(Dense& p, const Dense& g, int t) {
     const Dense gl = g * g.transpose(), gr = g.transpose() * g;
@@ -286,7 +289,7 @@ class SoapOracle {
     v_ = 0.9 * v_ + Dense(0.1 * inside.array().square());
     const Dense u =
         (m_ / (1 - std::pow(0.8, t - 1))).array() / ((v_ / (1 - std::pow(0.9, t - 1))).array().sqrt() + 1e-4);
-    p = (1 - lr * decay) * p - lr * ql_ * u * qr_.transpose();
+    p = (1 - lr * decay) * p - lr * change_(ql_ * u * qr_.transpose());
     l_ = 0.7 * l_ + 0.3 * gl;
     r_ = 0.7 * r_ + 0.3 * gr;
     if ((t - 1) % every_ != 0) return;
@@ -324,6 +327,7 @@ class SoapOracle {
   }
 
   int every_;
+  Change change_;
   Dense l_, r_, ql_, qr_, m_, v_;
 };
 
@@ -335,6 +339,34 @@ TEST(Soap, FollowsItsFormula) {
             "name: soap, lr: 0.1, weight_decay: 0.3, betas: [0.8, 0.9], factor_decay: 0.7, eps: 1.0e-4, every: {}",
             every),
         1e-7, SoapOracle(every), rows);
+  }
+}
+
+// The polar factor of a matrix (4, 4) has the norm 2.
+TEST(SoapMuon, FollowsItsFormula) {
+  const std::string yaml =
+      "name: soap_muon, lr: 0.1, weight_decay: 0.3, betas: [0.8, 0.9], factor_decay: 0.7, eps: 1.0e-4, every: 3, "
+      "iterations: 0";
+  expect_path(yaml, 1e-7, SoapOracle(3, [](const Dense& u) -> Dense { return u.norm() / 2.0 * polar_factor(u); }),
+              rows);
+  expect_path(yaml + ", scale: keller", 1e-7, SoapOracle(3, polar_factor), rows);
+  expect_path(yaml + ", scale: rms", 1e-7,
+              SoapOracle(3, [](const Dense& u) -> Dense { return 0.2 * std::sqrt(4.0) * polar_factor(u); }), rows);
+}
+
+// Whatever the singular values that five iterations leave, the norm is that of SOAP's step.
+TEST(SoapMuon, KeepsTheNormOfSoapsStep) {
+  const std::string settings = ", lr: 0.1, weight_decay: 0, every: 1";
+  RuleSteps soap("name: soap" + settings, reference), muon("name: soap_muon" + settings, reference);
+  const auto step = [](RuleSteps& run, int t) {
+    const Dense before = dense(run.value());
+    run.step({gradient(t)});
+    return Dense(dense(run.value()) - before);
+  };
+  for (int t = 1; t <= 5; ++t) {
+    const Dense plain = step(soap, t), turned = step(muon, t);
+    EXPECT_NEAR(turned.norm(), plain.norm(), 1e-12) << t;
+    EXPECT_EQ(turned == plain, t == 1) << t;
   }
 }
 
@@ -383,7 +415,7 @@ TEST(MatrixRules, DoNotSeeTheBasisOfTheInput) {
 const std::vector<nn::Part> two_parts{{"q", 4, 2}, {"k", 2, 1}};
 
 TEST(MatrixRules, TreatPartsAndHeadsAsMatrices) {
-  for (const char* rule : {"muon", "normuon", "psgd_kron", "shampoo", "soap"}) {
+  for (const char* rule : {"muon", "normuon", "psgd_kron", "shampoo", "soap", "soap_muon"}) {
     for (const bool per_head : {false, true}) {
       const std::string yaml = fmt::format("name: {}, lr: 0.1, per_head: {}", rule, per_head);
       RuleSteps joint(yaml, reference, {{.shape = {6, 5}, .parts = two_parts}});
@@ -418,7 +450,7 @@ TEST(MatrixRules, TreatPartsAndHeadsAsMatrices) {
 
 TEST(MatrixRules, LeaveTheRestToTheBaseRule) {
   const std::vector<OneParameter> both{{}, {.name = "bias", .shape = {7}, .role = nn::Role::bias}};
-  for (const char* rule : {"muon", "normuon", "psgd_kron", "shampoo", "soap"}) {
+  for (const char* rule : {"muon", "normuon", "psgd_kron", "shampoo", "soap", "soap_muon"}) {
     RuleSteps run(fmt::format("name: {}, lr: 0.1, base: {{name: lion, lr: 0.03, betas: [0.8, 0.9]}}", rule), reference,
                   both);
     RuleSteps lion("name: lion, lr: 0.03, betas: [0.8, 0.9]", reference, {both[1]});
@@ -465,8 +497,8 @@ TEST(MatrixRules, RefuseModelsWithoutMatrices) {
 TEST(MatrixRules, AgreeBetweenDevices) {
   // A gradient of full rank: otherwise rounding would choose the basis of its null space.
   const std::vector<OneParameter> square{{.shape = {4, 4}}};
-  for (const char* rule :
-       {"muon", "normuon", "psgd_kron", "shampoo, every: 2", "soap, every: 2", "adafactor", "lamb", "schedule_free"}) {
+  for (const char* rule : {"muon", "normuon", "psgd_kron", "shampoo, every: 2", "soap, every: 2", "soap_muon, every: 2",
+                           "adafactor", "lamb", "schedule_free"}) {
     const std::string yaml = fmt::format("name: {}, lr: 0.05", rule);
     RuleSteps exact(yaml, reference, square), fast(yaml, test::cpu, square);
     fast.set_value(exact.value());

@@ -72,6 +72,8 @@ const std::map<std::string, Known>& known() {
         4 + 6 + 24}},
       {"lamb", {"name: lamb, lr: 0.02", {"lamb.m", "lamb.v"}, 64}},
       {"muon", {"name: muon, lr: 0.1", {"adamw.m", "adamw.v", "muon.weight.momentum"}, 24}},
+      {"compositional_muon",
+       {"name: compositional_muon, lr: 0.1", {"adamw.m", "adamw.v", "compositional_muon.weight.momentum"}, 24}},
       {"normuon",
        {"name: normuon, lr: 0.1", {"adamw.m", "adamw.v", "normuon.weight.momentum", "normuon.weight.rows"}, 28}},
       {"psgd_kron",
@@ -90,6 +92,11 @@ const std::map<std::string, Known>& known() {
         {"adamw.m", "adamw.v", "soap.weight.m", "soap.weight.v", "soap.weight.left", "soap.weight.left_basis",
          "soap.weight.right", "soap.weight.right_basis"},
         2 * 24 + 2 * (16 + 36)}},
+      {"soap_muon",
+       {"name: soap_muon, lr: 0.05",
+        {"adamw.m", "adamw.v", "soap_muon.weight.m", "soap_muon.weight.v", "soap_muon.weight.left",
+         "soap_muon.weight.left_basis", "soap_muon.weight.right", "soap_muon.weight.right_basis"},
+        2 * 24 + 2 * (16 + 36)}},
       {"schedule_free",
        {"name: schedule_free, lr: 0.1",
         {"schedule_free.v", "schedule_free.z", "schedule_free.largest_lr", "schedule_free.weights", "trained"},
@@ -107,9 +114,9 @@ const std::map<std::string, Known>& known() {
   return all;
 }
 
-// Rules that need extra passes are tested in kfac_test and sophia_test.
+// Rules that need extra passes or linear layers are tested in kfac_test, newton_muon_test and sophia_test.
 TEST(Rules, AllAreKnownHere) {
-  std::vector<std::string> names{"ekfac", "kfac", "sophia"};
+  std::vector<std::string> names{"ekfac", "kfac", "newton_muon", "sophia"};
   for (const auto& [name, rule] : known()) names.push_back(name);
   std::ranges::sort(names);
   EXPECT_EQ(rules().names(), names);
@@ -173,7 +180,8 @@ TEST_P(Identities, AdamWWithoutAveragesIsTheSignOfTheGradient) {
 TEST_P(Identities, OnlySgdFeelsTheScaleOfTheGradient) {
   for (const auto& [name, rule] : known()) {
     if (name == "psgd_kron") continue;  // has to learn the scale
-    const std::set<std::string> without_eps{"adafactor", "lion", "muon", "normuon", "sgd", "signum"};
+    const std::set<std::string> without_eps{"adafactor", "compositional_muon", "lion", "muon", "normuon", "sgd",
+                                            "signum"};
     const std::string yaml = rule.yaml + (without_eps.contains(name) ? "" : ", eps: 0");
     const auto plain = random_path(yaml, GetParam()), scaled = random_path(yaml, GetParam(), 1024.0);
     EXPECT_EQ(test::close(scaled, plain, 1e-6), name != "sgd") << name;

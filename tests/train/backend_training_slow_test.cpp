@@ -42,6 +42,8 @@ const std::vector<Overrides> models{
     {"model.attention.kind=sigmoid", "model.attention.bias=-1", "train.recompute=true", "train.head_chunk=5"},
     {"optimizer={name: ekfac, every: 4}", "model.kv_heads=1"},
     {"optimizer={name: muon, base: {name: sophia, every: 4}}", "train.head_chunk=5"},
+    {"optimizer={name: compositional_muon, chain: [{kind: qk_clip, tau: 0.01}]}", "model.kv_heads=1"},
+    {"optimizer={name: newton_muon, every: 4, chain: [{kind: qk_clip, tau: 0.01}]}", "train.recompute=true"},
     {"model.attention.key_prior=true", "model.attention.relative_prior=true", "optimizer.attention=fisher"},
 };
 

@@ -97,8 +97,12 @@ def heavyball():
 
 # What no published package has, and what checks it instead.
 WITHOUT_PEER = {
+    "compositional_muon": "all: `tests/optim/compositional_muon_test.cpp`",
     "ekfac": "`graft`, `decay`, `kl_clip`: `tests/optim/kfac_test.cpp`",
     "kfac": "`graft`, `kl_clip`, `factors: output`: `tests/optim/kfac_test.cpp`",
+    "newton_muon": "all: `tests/optim/newton_muon_test.cpp`",
     "psgd_kron": "the fits by their formula, and that they whiten: `tests/optim/psgd_kron_test.cpp`",
+    "qk_clip": "all: `tests/optim/qk_clip_test.cpp`",
     "shampoo": "the average before the roots, `graft`, `eps`, long sides: `tests/optim/matrix_rules_test.cpp`",
+    "soap_muon": "all: `tests/optim/matrix_rules_test.cpp`",
 }
