@@ -105,6 +105,7 @@ RuleRegistry& rules() {
     auto* r = new RuleRegistry("optimizer");
     add_base_rules(*r);
     add_compositional_muon(*r);
+    add_natural_muon(*r);
     add_ekfac(*r);
     add_kfac(*r);
     add_muon(*r);

@@ -21,6 +21,7 @@ void add_sophia(RuleRegistry& registry);
 
 // For matrices, with one of those above for the other parameters.
 void add_compositional_muon(RuleRegistry& registry);
+void add_natural_muon(RuleRegistry& registry);
 void add_ekfac(RuleRegistry& registry);
 void add_kfac(RuleRegistry& registry);
 void add_muon(RuleRegistry& registry);

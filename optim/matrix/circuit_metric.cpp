@@ -30,6 +30,47 @@ std::vector<Circuit> circuits_of(nn::Module& model, const nn::ParameterStore& st
   return out;
 }
 
+LegFactors LegFactors::of_heads(std::int64_t first, std::int64_t heads) const {
+  const bool apart = left.defined() && left.size(0) > 1;
+  return {apart ? left.slice(first, first + heads) : left, right};
+}
+
+std::optional<CircuitPart> circuit_part(const std::vector<Circuit>& circuits, const std::vector<Leg>& legs,
+                                        const Matrix& matrix) {
+  for (std::size_t c = 0; c < circuits.size(); ++c) {
+    for (const Leg leg : legs) {
+      const Circuit& at = circuits[c];
+      const Circuit::Place& place = at.place(leg);
+      const std::int64_t offset = matrix.begin - place.begin;
+      if (offset < 0 || offset >= place.rows * place.cols) continue;
+      if (leg == Leg::output) return CircuitPart{c, leg, 0, at.heads};
+      return CircuitPart{c, leg, offset / (at.head_dim * place.cols), matrix.rows / at.head_dim};
+    }
+  }
+  return std::nullopt;
+}
+
+namespace {
+
+/// factors (N, n, n), blocks on a diagonal, times x (N n, C).
+Tensor times(const Tensor& factors, const Tensor& x) {
+  const Tensor out = Tensor::like(x);
+  const Shape blocks{factors.size(0), factors.size(1), x.size(1)};
+  matmul(factors, x.reshape(blocks), out.reshape(blocks));
+  return out;
+}
+
+}  // namespace
+
+Tensor between(const LegFactors& f, const Tensor& x) {
+  const Tensor half = f.left.defined() ? times(f.left, x) : x;
+  if (!f.right.defined()) return half;
+  if (f.right.size(0) > 1) return transpose(times(f.right, transpose(half)));  // R is symmetric
+  const Tensor out = Tensor::like(half);
+  matmul(half, f.right.reshape({f.right.size(1), f.right.size(2)}), out);
+  return out;
+}
+
 namespace {
 
 Leg partner_of(Leg leg) {
@@ -66,21 +107,16 @@ class PartnerMetric : public CircuitMetric {
       axpy(options_.damping, batch.eye, batch.metric);
       batch.root = Tensor::like(batch.eye);
       options_.isotropic ? mean_roots(batch) : inverse_roots(batch.metric, batch.eye, batch.root);
-      batch.metric = {};
     }
   }
 
-  LegFactors factors(std::size_t c, Leg leg) const override {
-    const Circuit& at = circuits_[c];
-    const std::int64_t first = places_.at({c, leg}), n = at.head_dim;
-    Tensor root = batches_.at(n).root.slice(first, first + at.kv_heads);
-    if (at.heads_of(leg) != at.kv_heads) {  // each query head takes that of its key head
-      const Tensor of_queries = Tensor::empty({at.heads, n, n}, root.dtype(), root.device());
-      root.backend().repeat(
-          {.x = root, .outer = at.kv_heads, .n = at.heads / at.kv_heads, .inner = n * n, .out = of_queries});
-      root = of_queries;
-    }
-    return leg == Leg::output ? LegFactors{{}, root} : LegFactors{root, {}};
+  LegFactors factors(std::size_t c, Leg leg) const override { return as_factors(c, leg, own(c, leg, &Batch::root)); }
+
+  /// C = C^2 C^-1.
+  LegFactors roots(std::size_t c, Leg leg) const override {
+    const Tensor inverse = own(c, leg, &Batch::root), root = Tensor::like(inverse);
+    matmul(own(c, leg, &Batch::metric), inverse, root);
+    return as_factors(c, leg, root);
   }
 
   std::vector<std::string> notes() const override {
@@ -90,12 +126,12 @@ class PartnerMetric : public CircuitMetric {
     if (!measures(Leg::query)) return out;
     if (any([](const Circuit& at) { return at.layer->position().rotates(); })) {
       out.push_back(
-          "compositional_muon: with rope, the scores are products of rotated queries and keys; the metric is that of "
+          "circuits of attention: with rope, the scores are products of rotated queries and keys; the metric is that of "
           "W_q and W_k before rotation");
     }
     if (any([](const Circuit& at) { return at.layer->has_qk_norm(); })) {
       out.push_back(
-          "compositional_muon: with model.attention.qk_norm, the scores are not products of W_q and W_k alone; "
+          "circuits of attention: with model.attention.qk_norm, the scores are not products of W_q and W_k alone; "
           "circuits: ov leaves these two to the steps of muon");
     }
     return out;
@@ -103,8 +139,26 @@ class PartnerMetric : public CircuitMetric {
 
  private:
   struct Batch {
-    Tensor eye, metric, root;  // (N, D, D)
+    Tensor eye, metric, root;  // (N, D, D): I, C^2, C^-1
   };
+
+  /// The matrices of this leg, (G, D, D).
+  Tensor own(std::size_t c, Leg leg, Tensor Batch::* which) const {
+    const std::int64_t first = places_.at({c, leg});
+    return (batches_.at(circuits_[c].head_dim).*which).slice(first, first + circuits_[c].kv_heads);
+  }
+
+  LegFactors as_factors(std::size_t c, Leg leg, Tensor root) const {
+    const Circuit& at = circuits_[c];
+    const std::int64_t n = at.head_dim;
+    if (at.heads_of(leg) != at.kv_heads) {  // each query head takes that of its key head
+      const Tensor of_queries = Tensor::empty({at.heads, n, n}, root.dtype(), root.device());
+      root.backend().repeat(
+          {.x = root, .outer = at.kv_heads, .n = at.heads / at.kv_heads, .inner = n * n, .out = of_queries});
+      root = of_queries;
+    }
+    return leg == Leg::output ? LegFactors{{}, root} : LegFactors{root, {}};
+  }
 
   /// The Gram matrices of one leg, (G, D, D), summed over the query heads of a group.
   void write_gram(const Circuit& at, Leg leg, const Tensor& out) const {

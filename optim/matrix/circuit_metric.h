@@ -4,11 +4,12 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "nn/attention/attention.h"
-#include "optim/rule.h"
+#include "optim/matrix/matrix_rule.h"
 
 namespace monge::optim {
 
@@ -39,7 +40,26 @@ std::vector<Circuit> circuits_of(nn::Module& model, const nn::ParameterStore& st
 /// the diagonal of a matrix for all rows or all columns of the leg, one or one for each of its heads; or none: I.
 struct LegFactors {
   Tensor left, right;
+
+  /// Those of the heads [first, first + heads) of a leg whose heads are rows.
+  LegFactors of_heads(std::int64_t first, std::int64_t heads) const;
 };
+
+/// L x R.
+Tensor between(const LegFactors& factors, const Tensor& x);
+
+/// Heads [first, first + heads) of a leg of a circuit, which make up a matrix.
+struct CircuitPart {
+  std::size_t circuit;
+  Leg leg;
+  std::int64_t first, heads;
+
+  bool by_rows() const { return leg != Leg::output; }
+};
+
+/// Which part of which circuit a matrix is, of these legs; none: of no circuit.
+std::optional<CircuitPart> circuit_part(const std::vector<Circuit>& circuits, const std::vector<Leg>& legs,
+                                        const Matrix& matrix);
 
 class CircuitMetric {
  public:
@@ -55,6 +75,8 @@ class CircuitMetric {
   virtual void measure(const Step& step) = 0;
   /// For this leg of the circuit with this index.
   virtual LegFactors factors(std::size_t circuit, Leg leg) const = 0;
+  /// The roots of the metric, of which those are the inverses.
+  virtual LegFactors roots(std::size_t circuit, Leg leg) const = 0;
   /// Its state by the names a checkpoint gives it, and what users should know.
   virtual std::vector<NamedTensor> state() const { return {}; }
   virtual std::vector<std::string> notes() const { return {}; }

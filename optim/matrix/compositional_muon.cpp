@@ -54,24 +54,6 @@ struct CompositionalMuonOptions : MuonOptions {
   }
 };
 
-/// factors (N, n, n), blocks on a diagonal, times x (N n, C).
-Tensor times(const Tensor& factors, const Tensor& x) {
-  const Tensor out = Tensor::like(x);
-  const Shape blocks{factors.size(0), factors.size(1), x.size(1)};
-  matmul(factors, x.reshape(blocks), out.reshape(blocks));
-  return out;
-}
-
-/// L x R.
-Tensor between(const LegFactors& f, const Tensor& x) {
-  const Tensor half = f.left.defined() ? times(f.left, x) : x;
-  if (!f.right.defined()) return half;
-  if (f.right.size(0) > 1) return transpose(times(f.right, transpose(half)));  // R is symmetric
-  const Tensor out = Tensor::like(half);
-  matmul(half, f.right.reshape({f.right.size(1), f.right.size(2)}), out);
-  return out;
-}
-
 class CompositionalMuon : public Muon {
  public:
   CompositionalMuon(const CompositionalMuonOptions& options, const RuleContext& context)
@@ -82,7 +64,7 @@ class CompositionalMuon : public Muon {
     metric_ =
         make_partner_metric(circuits_, context.store,
                             {.damping = options.damping, .isotropic = options.split == "isotropic", .legs = legs});
-    for (const Matrix& matrix : matrices()) parts_.push_back(part_of(matrix, legs));
+    for (const Matrix& matrix : matrices()) parts_.push_back(circuit_part(circuits_, legs, matrix));
   }
 
   void begin(std::int64_t number) override {
@@ -108,37 +90,14 @@ class CompositionalMuon : public Muon {
   }
 
  private:
-  /// Heads [first, first + heads) of a leg.
-  struct Part {
-    std::size_t circuit;
-    Leg leg;
-    std::int64_t first, heads;
-  };
-
-  std::optional<Part> part_of(const Matrix& matrix, const std::vector<Leg>& legs) const {
-    for (std::size_t c = 0; c < circuits_.size(); ++c) {
-      for (const Leg leg : legs) {
-        const Circuit& at = circuits_[c];
-        const Circuit::Place& place = at.place(leg);
-        const std::int64_t offset = matrix.begin - place.begin;
-        if (offset < 0 || offset >= place.rows * place.cols) continue;
-        if (leg == Leg::output) return Part{c, leg, 0, at.heads};
-        return Part{c, leg, offset / (at.head_dim * place.cols), matrix.rows / at.head_dim};
-      }
-    }
-    return std::nullopt;
-  }
-
   void prepare(const Step& step) override { metric_->measure(step); }
 
   void orthogonalise(std::size_t i, const Step& step, const Tensor& m, const Tensor& o) override {
     if (!parts_[i]) return Muon::orthogonalise(i, step, m, o);
-    const Part& part = *parts_[i];
-    LegFactors f = metric_->factors(part.circuit, part.leg);
-    const bool by_head = part.leg != Leg::output;
-    if (by_head && f.left.defined() && f.left.size(0) > 1) f.left = f.left.slice(part.first, part.first + part.heads);
+    const CircuitPart& part = *parts_[i];
+    const LegFactors f = metric_->factors(part.circuit, part.leg).of_heads(part.first, part.heads);
     const Tensor inner = between(f, m), turned = Tensor::like(m);
-    const std::int64_t blocks = by_head ? part.heads : 1, rows = m.size(0) / blocks;
+    const std::int64_t blocks = part.by_rows() ? part.heads : 1, rows = m.size(0) / blocks;
     for (std::int64_t b = 0; b < blocks; ++b) {
       polar_of(inner.slice(b * rows, (b + 1) * rows), turned.slice(b * rows, (b + 1) * rows));
     }
@@ -149,7 +108,7 @@ class CompositionalMuon : public Muon {
   bool keep_norm_;
   std::vector<Circuit> circuits_;
   std::unique_ptr<CircuitMetric> metric_;
-  std::vector<std::optional<Part>> parts_;  // of the matrices; none: Muon's
+  std::vector<std::optional<CircuitPart>> parts_;  // of the matrices; none: Muon's
 };
 
 }  // namespace

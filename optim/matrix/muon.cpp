@@ -26,6 +26,13 @@ void muon_polar(const nn::ParameterStore& store, const Tensor& m, std::int64_t i
   polar(m, iterations, bf16 ? DType::bf16 : out.dtype(), out);
 }
 
+void add_muon_scale(Fields& f, std::string& scale) {
+  f("scale", scale,
+    {.doc = "length of a step of lr 1: keller, spectral norm sqrt(max(1, rows / cols)); rms, elements of root mean "
+            "square 0.2; spectral, spectral norm sqrt(rows / cols)",
+     .choices = {"keller", "rms", "spectral"}});
+}
+
 void add_polar_iterations(Fields& f, std::int64_t& iterations) {
   f("iterations", iterations,
     {.doc = "Newton-Schulz iterations, which bring singular values near 1; 0: until they are 1 up to rounding",
@@ -37,10 +44,7 @@ void MuonOptions::fields(Fields& f) {
   MatrixRuleOptions::fields(f);
   f("momentum", momentum, {.doc = "decay of the averaged gradient", .min = 0.0, .max = 1.0});
   f("nesterov", nesterov, {.doc = "look one momentum step ahead"});
-  f("scale", scale,
-    {.doc = "length of a step of lr 1: keller, spectral norm sqrt(max(1, rows / cols)); rms, elements of root mean "
-            "square 0.2; spectral, spectral norm sqrt(rows / cols)",
-     .choices = {"keller", "rms", "spectral"}});
+  add_muon_scale(f, scale);
   add_polar_iterations(f, iterations);
 }
 

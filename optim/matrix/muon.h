@@ -29,6 +29,8 @@ double muon_scale(const std::string& name, std::int64_t rows, std::int64_t cols)
 /// polar(m) into out, in the precision of the model's products, unless the iteration has to converge.
 void muon_polar(const nn::ParameterStore& store, const Tensor& m, std::int64_t iterations, const Tensor& out);
 
+/// The key `scale`.
+void add_muon_scale(Fields& f, std::string& scale);
 /// The key `iterations` of polar().
 void add_polar_iterations(Fields& f, std::int64_t& iterations);
 
