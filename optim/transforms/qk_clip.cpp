@@ -60,16 +60,16 @@ class QkClip : public Transform {
   QkClip(const QkClipOptions& options, const RuleContext& context) : Transform(context), tau_(options.tau) {
     for (const AttentionLayer& at : attention_layers(context.model)) {
       if (at.layer->has_qk_norm()) {
-        throw KeyError("optimizer.chain",
-                       "qk_clip: with normalised queries and keys (model.attention.qk_norm) the scores do not depend "
-                       "on the size of W_q and W_k; remove one of the two");
+        throw InputError(
+            "optimizer.chain: qk_clip scales W_q and W_k, and with normalised queries and keys "
+            "(model.attention.qk_norm) the scores do not depend on their size; remove one of the two");
       }
       heads_.push_back(std::make_unique<Heads>(*at.layer));
     }
     if (heads_.empty()) {
-      throw KeyError("optimizer.chain",
-                     "qk_clip scales W_q and W_k, and no attention of this model projects queries from its tokens; "
-                     "remove it");
+      throw InputError(
+          "optimizer.chain: qk_clip scales W_q and W_k, and no attention of this model projects queries from its "
+          "tokens; remove it");
     }
   }
 

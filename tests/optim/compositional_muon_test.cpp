@@ -370,7 +370,6 @@ TEST(CompositionalMuon, ItsMetricIsTheFisherOfWhiteInputsAndUniformAttention) {
   for (const std::int64_t kv_heads : {heads, heads / 2}) {
     GptSteps run("name: compositional_muon", kv_heads);
     const Matrix w = run.value(qkv);
-    const Oracle at{.kv_heads = kv_heads};
     const std::vector<Circuit> circuits = circuits_of(run.model(), run.store());
     constexpr double damping = 1e-3;
     const auto metric =

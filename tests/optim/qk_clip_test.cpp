@@ -141,7 +141,7 @@ Values factors(const Values& scores, double tau, int& clipped) {
 // priors do not.
 TEST(QkClip, ScalesHeadsBySquareRoots) {
   for (const char* model :
-       {"{bias: true}", "{position: rope}", "{position: alibi}", "{attention: {kind: sigmoid, learned_bias: true}}"}) {
+       {"{bias: true}", "{position: rope}", "{position: alibi}", "{attention: {kind: sigmoid, bias: 300}}"}) {
     SCOPED_TRACE(model);
     const nn::GptOptions options = gpt_options(model);
     const std::string rule = "name: sgd, lr: 0.01, momentum: 0.9";
