@@ -126,7 +126,8 @@ class PartnerMetric : public CircuitMetric {
     if (!measures(Leg::query)) return out;
     if (any([](const Circuit& at) { return at.layer->position().rotates(); })) {
       out.push_back(
-          "circuits of attention: with rope, the scores are products of rotated queries and keys; the metric is that of "
+          "circuits of attention: with rope, the scores are products of rotated queries and keys; the metric is that "
+          "of "
           "W_q and W_k before rotation");
     }
     if (any([](const Circuit& at) { return at.layer->has_qk_norm(); })) {
@@ -143,7 +144,7 @@ class PartnerMetric : public CircuitMetric {
   };
 
   /// The matrices of this leg, (G, D, D).
-  Tensor own(std::size_t c, Leg leg, Tensor Batch::* which) const {
+  Tensor own(std::size_t c, Leg leg, Tensor Batch::*which) const {
     const std::int64_t first = places_.at({c, leg});
     return (batches_.at(circuits_[c].head_dim).*which).slice(first, first + circuits_[c].kv_heads);
   }

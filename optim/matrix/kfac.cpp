@@ -76,8 +76,7 @@ void CurvatureOptions::fields(Fields& f) {
     {.doc = "measurements between two computations of the eigenvectors, which follow each of the first so many",
      .min = 1});
   f("decay", decay, {.doc = "decay of the moving averages of A and G, per measurement", .min = 0.0, .max = 1.0});
-  f("factors", factors,
-    {.doc = "which of A (input) and G (output) are used", .choices = {"both", "input", "output"}});
+  f("factors", factors, {.doc = "which of A (input) and G (output) are used", .choices = {"both", "input", "output"}});
   f("max_dim", max_dim, {.doc = "sides of a matrix longer than this have no factor", .min = 1});
 }
 
@@ -88,11 +87,7 @@ void CurvatureOptions::check() const {
 
 Kfac::Kfac(const std::string& name, Diagonal diagonal, const CurvatureOptions& options, bool graft, double kl_clip,
            const RuleContext& context)
-    : MatrixRule(name, options, context),
-      options_(options),
-      graft_(graft),
-      kl_clip_(kl_clip),
-      diagonal_(diagonal) {
+    : MatrixRule(name, options, context), options_(options), graft_(graft), kl_clip_(kl_clip), diagonal_(diagonal) {
   const std::vector<nn::Linear*> linears = linear_layers(name, context.model, matrix_targets());
   for (std::size_t t = 0; t < linears.size(); ++t) {
     const nn::ParameterStore::Entry& entry = matrix_targets()[t].entry;

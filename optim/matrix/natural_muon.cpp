@@ -1,15 +1,16 @@
 // Natural Muon: the natural gradient where its steps are short, and where they are long a step of (compositional) Muon
-// along it. With N = (G (x) A)^-1 M the step of K-FAC (kfac.cpp), C the metric of the matrix, and s the scale of muon.h,
+// along it. With N = (G (x) A)^-1 M the step of K-FAC (kfac.cpp), C the metric of the matrix, and s the scale of
+// muon.h,
 //
 //   X = C N newton / (s lr)        u = s C^-1 (X X^T + I)^-1/2 X
 //
 // The singular values sigma of X become sigma / sqrt(1 + sigma^2): long ones count as 1, as those of a polar factor do,
-// short ones stay, so that lr u is the step `newton` N of the natural gradient. So `lr` is a trust region in Muon's norm
-// of C dW, which follows the schedule; `newton` N does not, and vanishes with the gradients.
+// short ones stay, so that lr u is the step `newton` N of the natural gradient. So `lr` is a trust region in Muon's
+// norm of C dW, which follows the schedule; `newton` N does not, and vanishes with the gradients.
 //
-// In the circuits of attention (circuit_metric.h) C is the root of the partner's Gram matrix, so that what is bounded is
-// the change of W_q^T W_k and W_o W_v, half of it for each of the two, head by head; elsewhere it is I. With C = I, G = I
-// and a vanishing lr it is Newton-Muon (newton_muon.cpp); with G = A = I, Compositional Muon.
+// In the circuits of attention (circuit_metric.h) C is the root of the partner's Gram matrix, so that what is bounded
+// is the change of W_q^T W_k and W_o W_v, half of it for each of the two, head by head; elsewhere it is I. With C = I,
+// G = I and a vanishing lr it is Newton-Muon (newton_muon.cpp); with G = A = I, Compositional Muon.
 #include <map>
 #include <optional>
 
@@ -55,7 +56,7 @@ class NaturalMuon : public Kfac {
       b.rows = (b.transposed ? matrix.cols : matrix.rows) / b.blocks;
       b.length = muon_scale(options.scale, matrix.rows / (b.part && !b.transposed ? b.blocks : 1), matrix.cols);
       if (b.part) b.length *= 0.5;
-      b.factor = options.newton / b.length;
+      b.factor = matrix.lr_scale > 0.0 ? options.newton / (b.length * matrix.lr_scale) : 0.0;
       b.first = counts[b.rows];
       counts[b.rows] += b.blocks;
       bounded_.push_back(b);
@@ -121,17 +122,16 @@ class NaturalMuon : public Kfac {
 
   std::vector<Circuit> circuits_;
   std::unique_ptr<CircuitMetric> metric_;
-  std::vector<Bounded> bounded_;          // beside the matrices
+  std::vector<Bounded> bounded_;         // beside the matrices
   std::map<std::int64_t, Tensor> eyes_;  // by the rows of blocks
 };
 
 }  // namespace
 
 void add_natural_muon(RuleRegistry& registry) {
-  registry.add<NaturalMuonOptions>("natural_muon", "kfac with steps bounded as those of muon, in attention by circuits",
-                                   [](const NaturalMuonOptions& o, const RuleContext& c) {
-                                     return std::make_unique<NaturalMuon>(o, c);
-                                   });
+  registry.add<NaturalMuonOptions>(
+      "natural_muon", "kfac with steps bounded as those of muon, in attention by circuits",
+      [](const NaturalMuonOptions& o, const RuleContext& c) { return std::make_unique<NaturalMuon>(o, c); });
 }
 
 }  // namespace monge::optim
