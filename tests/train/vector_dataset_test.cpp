@@ -165,6 +165,7 @@ TEST(Vectors, ARunLearnsAndIsSaved) {
 
 TEST(Vectors, ResumesToTheSameBits) {
   for (const char* rule : {"optimizer={name: adamw, lr: 1e-2}", "optimizer={name: kfac, lr: 1e-2, every: 3}",
+                           "optimizer={name: natural_muon, lr: 1e-2, every: 3}",
                            "optimizer={name: muon, lr: 1e-2, attention: {update: fisher, every: 2}}"}) {
     SCOPED_TRACE(rule);
     const test::TempDirectory dir;
