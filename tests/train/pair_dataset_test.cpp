@@ -20,7 +20,7 @@ DatasetContext together(std::int64_t T) { return {.context = T, .fields = {{"tok
 /// The fields of one sequence.
 struct Sequence {
   explicit Sequence(const DatasetContext& context) {
-    for (const auto& [name, length] : context.fields) values.emplace_back(name, Tokens(length, 99));
+    for (const nn::BatchField& field : context.fields) values.emplace_back(field.name, Tokens(field.length, 99));
     for (auto& [name, ids] : values) row.add(name, std::span(ids));
   }
   const Tokens& operator[](const std::string& name) const {
