@@ -48,10 +48,6 @@ AttentionLayerModel::AttentionLayerModel(const AttentionLayerOptions& options)
                            .residual_stddev = 0.02};
   position_ = positions().make(options.position, layer);
   attention_ = attentions().make(options.attention, layer, *position_);
-  if (!position_->applied()) {
-    throw KeyError("model.position", fmt::format("attention kind {} does not apply position {}; allowed: none",
-                                                 options.attention.kind, options.position.kind));
-  }
   add_module("position", *position_);
   add_module("attention", *attention_);
   for (const auto& [name, parameter] : attention_->parameters()) {
@@ -72,7 +68,12 @@ Var AttentionLayerModel::hidden(const Batch& batch) {
           options_.width, inputs.shape());
   const DType dtype = attention_->parameters().front().parameter->var().value().dtype();
   const Var x = position_->embed(autograd::cast(inputs, dtype), 0);
-  return options_.causal ? attention_->forward(x) : attention_->forward_with(x, {});
+  const Var y = options_.causal ? attention_->forward(x) : attention_->forward_with(x, {});
+  if (!position_->applied()) {
+    throw KeyError("model.position", fmt::format("attention kind {} does not apply position {}; allowed: none",
+                                                 options_.attention.kind, options_.position.kind));
+  }
+  return y;
 }
 
 Var AttentionLayerModel::loss(const Batch& batch) {

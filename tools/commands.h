@@ -13,6 +13,7 @@ void add_eval(Command& program);
 void add_info(Command& program);
 void add_inspect(Command& program);
 void add_bench(Command& program);
+void add_branch(Command& program);
 void add_compare(Command& program, ExitCode& exit_code);
 void add_report(Command& program);
 void add_tokenize(Command& program);

@@ -128,8 +128,8 @@ struct Heads {
 TEST(NaturalMuon, WithoutABoundItIsKfac) {
   for (const std::int64_t kv_heads : {4, 2}) {
     const OneStep kfac("name: kfac, lr: 1, graft: false", kv_heads);
-    const OneStep bounded("name: natural_muon, lr: 1e7, newton: 1", kv_heads);
-    const OneStep shorter("name: natural_muon, lr: 1e7, newton: 0.25", kv_heads);
+    const OneStep bounded("name: natural_muon, lr: 1e12, newton: 1", kv_heads);
+    const OneStep shorter("name: natural_muon, lr: 1e12, newton: 0.25", kv_heads);
     for (const std::string& name : kfac.matrices()) {
       EXPECT_LT(difference(bounded.moved(name), kfac.moved(name)), 1e-8) << name;
       EXPECT_LT(difference(4.0 * shorter.moved(name), kfac.moved(name)), 1e-8) << name;
@@ -149,8 +149,8 @@ TEST(NaturalMuon, FollowsItsFormula) {
       const auto in_bounds = [&](const Matrix& x, double s, double all) {
         const double cut = std::min(1.0, 1e3 / (all * newton / (s * lr)));
         return Matrix(s * lr * with_singular_values(x * (cut * newton / (s * lr)), [](double sigma) {
-          return sigma / std::sqrt(1.0 + sigma * sigma);
-        }));
+                        return sigma / std::sqrt(1.0 + sigma * sigma);
+                      }));
       };
       for (const std::string block : {"blocks.0.", "blocks.1."}) {
         const Heads w{bounded.before(block + "attention.qkv.weight"), bounded.before(block + "attention.out.weight"),
@@ -168,10 +168,14 @@ TEST(NaturalMuon, FollowsItsFormula) {
             EXPECT_LE(spectral_norm(c * of(got, h)), 0.5 * lr * (1 + 1e-9)) << block << what << h;
           }
         };
-        leg(heads, [](const Heads& x, auto h) { return x.q(h); }, [&](auto h) { return w.metric_of_query(h); }, "q");
-        leg(kv_heads, [](const Heads& x, auto g) { return x.k(g); }, [&](auto g) { return w.metric_of_key(g); }, "k");
-        leg(kv_heads, [](const Heads& x, auto g) { return x.v(g); }, [&](auto g) { return w.metric_of_value(g); }, "v");
-        leg(heads, [](const Heads& x, auto h) { return Matrix(x.o(h).transpose()); },
+        leg(
+            heads, [](const Heads& x, auto h) { return x.q(h); }, [&](auto h) { return w.metric_of_query(h); }, "q");
+        leg(
+            kv_heads, [](const Heads& x, auto g) { return x.k(g); }, [&](auto g) { return w.metric_of_key(g); }, "k");
+        leg(
+            kv_heads, [](const Heads& x, auto g) { return x.v(g); }, [&](auto g) { return w.metric_of_value(g); }, "v");
+        leg(
+            heads, [](const Heads& x, auto h) { return Matrix(x.o(h).transpose()); },
             [&](auto h) { return w.metric_of_output(h); }, "o");
         for (const std::string& name : {block + "mlp.up.weight", block + "mlp.down.weight"}) {
           const Matrix x = kfac.moved(name);

@@ -114,7 +114,8 @@ const std::map<std::string, Known>& known() {
   return all;
 }
 
-// Rules that need extra passes or linear layers are tested in kfac_test, natural_muon_test, newton_muon_test and sophia_test.
+// Rules that need extra passes or linear layers are tested in kfac_test, natural_muon_test, newton_muon_test and
+// sophia_test.
 TEST(Rules, AllAreKnownHere) {
   std::vector<std::string> names{"ekfac", "kfac", "natural_muon", "newton_muon", "sophia"};
   for (const auto& [name, rule] : known()) names.push_back(name);

@@ -15,7 +15,8 @@ TEST(SampledPass, LeavesTheGradientsOfTheStepAlone) {
     return std::pair{line.at("train_loss").get<double>(), line.at("grad_norm").get<double>()};
   };
   const auto plain = first("{name: adamw}");
-  for (const char* rule : {"{name: sophia}", "{name: kfac}", "{name: ekfac}", "{name: natural_muon}", "{name: muon, base: {name: sophia}}"})
+  for (const char* rule : {"{name: sophia}", "{name: kfac}", "{name: ekfac}", "{name: natural_muon}",
+                           "{name: muon, base: {name: sophia}}"})
     EXPECT_EQ(first(rule), plain) << rule;
 }
 

@@ -72,6 +72,7 @@ int run(int argc, char** argv) {
   add_sample(program);
   add_eval(program);
   add_inspect(program);
+  add_branch(program);
   add_info(program);
   add_bench(program);
   add_compare(program, exit_code);
