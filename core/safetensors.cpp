@@ -131,7 +131,8 @@ std::string reason() { return std::strerror(errno); }
 }  // namespace
 
 SafeTensors::SafeTensors(const std::filesystem::path& file) : file_(file) {
-  const FileHandle handle(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  // A pipe is refused below rather than waited for.
+  const FileHandle handle(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status {};
   if (!handle.ok() || ::fstat(handle.get(), &status) != 0) {
     throw InputError(fmt::format("cannot read '{}': {}", file.string(), reason()));

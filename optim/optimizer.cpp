@@ -89,7 +89,7 @@ Optimizer::Optimizer(const OptimizerOptions& options, nn::Module& model, nn::Par
                       "one of them",
                       chosen.transform.kind, options.rule.kind));
     }
-    needs_directions |= transforms_.back()->needs_directions();
+    needs_directions |= transforms_.back()->needs_directions() || transforms_.back()->changes_parameters();
     averaging += static_cast<int>(transforms_.back()->averages());
   }
   if (needs_directions && !rule_->has_directions()) {
@@ -149,6 +149,7 @@ void Optimizer::apply(std::int64_t number) {
     apply_transforms(step);
   }
   attention_->after_rule(step);
+  for (const auto& transform : transforms_) transform->after(step);
 }
 
 void Optimizer::sampled(std::int64_t step, const Tensor& share) {
@@ -179,7 +180,6 @@ void Optimizer::apply_transforms(const Step& step) {
     }
     rule_->apply(clipped, u, decays);
   }
-  for (const auto& transform : transforms_) transform->after(clipped);
 }
 
 bool Optimizer::averages() const { return trained_.defined(); }

@@ -18,20 +18,23 @@ class Transform {
   Transform(const Transform&) = delete;
   Transform& operator=(const Transform&) = delete;
 
-  /// All flat. `step.gradients` are clipped, and step.control[clip] is 1. State and parameters change by `step` alone
-  /// (Guarded); gradients and directions that are not finite are discarded.
+  /// All flat. But for after(), `step.gradients` are clipped, and step.control[clip] is 1. State and parameters change
+  /// by `step` alone (Guarded); gradients and directions that are not finite are discarded.
   virtual void change_gradients(const Step& step) { (void)step; }
   /// Here `step.gradients` are those before any transform changed them.
   virtual void change_directions(const Step& step, const Tensor& u) {
     (void)step;
     (void)u;
   }
+  /// At the end of a step, when W_q and W_k have been updated as well.
   virtual void after(const Step& step) { (void)step; }
 
   /// Whether it overrides change_gradients().
   virtual bool changes_gradients() const { return false; }
   /// Whether it overrides change_directions(), so that the rule must have directions.
   virtual bool needs_directions() const { return false; }
+  /// Whether after() changes parameters, so that the rule must not keep others of its own.
+  virtual bool changes_parameters() const { return false; }
   /// Whether it adds weight decay to the directions, or replaces it.
   virtual bool handles_decay() const { return false; }
   /// See Rule.

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 
 #include "nn/attention/fisher.h"
 #include "optim/arithmetic.h"
@@ -128,9 +129,10 @@ class FisherUpdate : public DirectedUpdate {
   /// What is added to the diagonal of a factor of size n, relative to its mean: the square root of the damping, but
   /// never less than what makes a singular factor positive definite among the rounding of its elements.
   double relative_shift(std::int64_t n) const {
-    const double resolved = dtype() == DType::f64 ? 1e-14 : 1e-6;
-    return std::max(std::sqrt(options_.damping), resolved * static_cast<double>(n));
+    return std::max(std::sqrt(options_.damping), resolved() * static_cast<double>(n));
   }
+  /// The rounding of an element beside the trace of its factor.
+  double resolved() const { return dtype() == DType::f64 ? 1e-14 : 1e-6; }
 
   /// The host does not wait for a GPU.
   bool on_device() const { return device().kind == DeviceKind::cuda; }
@@ -141,13 +143,16 @@ class FisherUpdate : public DirectedUpdate {
       std::vector<double> matrices, shifts;
       const std::int64_t count = factors_.front().average[f].size(0), n = factors_.front().average[f].size(1);
       for (const LayerFactors& layer : factors_) {
-        double trace = 0.0;
         for (const double v : layer.average[f].values()) matrices.push_back(unbias * v);
-        const double* last = matrices.data() + matrices.size() - count * n * n;
-        for (std::int64_t k = 0; k < count * n; ++k) trace += last[k * n + k % n];
-        if (!std::isfinite(trace)) return;  // squares that their floats cannot hold
-        const double mean = trace / static_cast<double>(count * n);
-        shifts.insert(shifts.end(), static_cast<std::size_t>(count), std::max(relative_shift(n) * mean, 1e-30));
+        const double* at = matrices.data() + matrices.size() - count * n * n;
+        std::vector<double> traces(static_cast<std::size_t>(count));
+        for (std::int64_t k = 0; k < count * n; ++k) traces[static_cast<std::size_t>(k / n)] += at[k * n + k % n];
+        const double sum = std::accumulate(traces.begin(), traces.end(), 0.0);
+        if (!std::isfinite(sum)) return;  // squares that their floats cannot hold
+        for (const double trace : traces) {
+          shifts.push_back(
+              std::max({relative_shift(n) * sum / static_cast<double>(count * n), resolved() * trace, 1e-30}));
+        }
       }
       const std::vector<double> inverses = damped_inverses(matrices, n, shifts);
       const auto size = static_cast<std::size_t>(count * n * n);

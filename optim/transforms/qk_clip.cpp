@@ -90,6 +90,8 @@ class QkClip : public Transform {
     }
   }
 
+  bool changes_parameters() const override { return true; }
+
  private:
   /// The largest score of each head so far in this step, (H).
   struct Heads : nn::AttentionObserver {

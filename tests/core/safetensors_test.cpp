@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <csignal>
 #include <cstring>
@@ -199,6 +200,9 @@ TEST_F(SafeTensorsTest, AWrongHeaderIsNamed) {
 TEST_F(SafeTensorsTest, AMissingFileOrAFolderIsAnError) {
   EXPECT_TRUE(mentions(problem(), "No such file"));
   fs::create_directory(file());
+  EXPECT_TRUE(mentions(problem(), "not a file"));
+  fs::remove(file());
+  ASSERT_EQ(::mkfifo(file().c_str(), 0600), 0);  // that nobody writes to
   EXPECT_TRUE(mentions(problem(), "not a file"));
 }
 

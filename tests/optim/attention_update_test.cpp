@@ -125,6 +125,31 @@ TEST_P(OverARule, TheControlTakesAMultipleOfTheRulesStep) {
 
 INSTANTIATE_TEST_SUITE_P(Rules, OverARule, testing::Values("name: adamw", "name: sgd, momentum: 0.9"));
 
+// What stands at the end of a step sees the step that W_q and W_k took in the end.
+TEST(AttentionUpdate, TransformsEndTheStep) {
+  for (const std::string update : {"fisher", "fisher_cg", "{update: scaled, factor: 3}"}) {
+    SCOPED_TRACE(update);
+    const std::string rule = "name: sgd, attention: " + update;
+    const Change kept = one_step(rule + ", chain: [{kind: hyperball}]");
+    for (const auto& [begin, end] : {std::pair{std::size_t{0}, queries_end}, std::pair{queries_end, keys_end}}) {
+      const auto part = [&](const Vector& x) {
+        return Vector(x.begin() + static_cast<std::ptrdiff_t>(begin), x.begin() + static_cast<std::ptrdiff_t>(end));
+      };
+      EXPECT_NEAR(norm(part(kept.after.at(projection))), norm(part(kept.before.at(projection))), 1e-12);
+    }
+    // Scores far above the limit: all that is left of W_q is its share of it, however the step was made.
+    const Change plain = one_step(rule), clipped = one_step(rule + ", chain: [{kind: qk_clip, tau: 1.0e-6}]");
+    for (std::size_t h = 0; h < heads; ++h) {
+      const auto begin = static_cast<std::ptrdiff_t>(h * head_dim * width), size = head_dim * width;
+      const auto head = [&](const Change& c) {
+        const auto from = c.after.at(projection).begin() + begin;
+        return norm(Vector(from, from + size));
+      };
+      EXPECT_LT(head(clipped), 1e-3 * head(plain)) << h;
+    }
+  }
+}
+
 TEST(AttentionUpdate, FollowsTheGroupOfTheProjection) {
   const std::string group = ", groups: [{match: '*.qkv.weight', lr_scale: 0.5, weight_decay: 0}]";
   const Vector whole = one_step("name: sgd, weight_decay: 0, attention: {update: fisher, graft: 0}").step(projection);

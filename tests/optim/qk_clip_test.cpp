@@ -260,6 +260,8 @@ TEST(QkClip, WantsScoresThatDependOnTheSizeOfTheWeights) {
                               gpt_options("{attention: aaren, position: none}"));
              }),
              "no attention of this model projects queries");
+  EXPECT_HAS(error_of([] { Steps<nn::Gpt>("name: schedule_free, chain: [{kind: qk_clip}]", gpt_options("{}")); }),
+             "allowed with it: mars");
 }
 
 }  // namespace

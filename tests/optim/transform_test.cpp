@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 
 #include "support/expect_error.h"
 #include "support/rule_steps.h"
@@ -173,8 +174,8 @@ TEST(Ema, IsEvaluatedAtTheAverage) {
 // A rule alone and the same rule through its directions, as with transforms.
 TEST(Chain, TakesTheStepsOfEveryRule) {
   for (const std::string& name : rules().names()) {
-    if (name == "schedule_free") continue;                                     // has no directions
-    if (name == "kfac" || name == "ekfac" || name == "newton_muon") continue;  // need linear layers
+    const std::set<std::string> need_linear_layers{"ekfac", "kfac", "natural_muon", "newton_muon"};
+    if (name == "schedule_free" || need_linear_layers.contains(name)) continue;  // schedule_free has no directions
     // Without weight decay, cautious_decay changes only the code path.
     const std::string yaml = fmt::format("name: {}, lr: 0.02, weight_decay: 0", name);
     const char* link = name == "lamb" ? "{kind: mars, gamma: 0, norm: 0}" : "{kind: cautious_decay}";

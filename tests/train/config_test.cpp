@@ -31,7 +31,8 @@ TEST(Config, OnlyDataIsRequired) {
   EXPECT_EQ(dynamic_cast<const nn::GptOptions&>(*config.model.options).mlp.kind, "gelu");
   EXPECT_EQ(config.optimizer.rule.kind, "adamw");
   EXPECT_EQ(precision_of(config), nn::Precision::float32);
-  EXPECT_NE(refusal("model: {}\n").find("data: this key is required and missing (what to train on); allowed: grammar"),
+  EXPECT_NE(refusal("model: {}\n")
+                .find("data: this key is required and missing (what to train on); allowed: attention_teacher"),
             std::string::npos);
   EXPECT_NE(refusal("data: {path: a.txt}\n").find("run.yaml:1:7: data.kind: this key is required"), std::string::npos);
 }

@@ -233,8 +233,17 @@ Problems checkpoint_problems(const std::filesystem::path& run_or_checkpoint, std
       out.rows.push_back(draw_row(out.layers.back().call, scores, random));
     }
   }
+  if (out.layers.empty()) {
+    throw InputError(fmt::format(
+        "'{}': no attention layer of this run is causal, and the claims are about rows that see the earlier "
+        "tokens alone; allowed: a run with such a layer (model.kind gpt, encoder_decoder, or "
+        "attention_layer with causal: true)",
+        saved->checkpoint.string()));
+  }
   if (left_out > 0) {
-    out.notes.push_back(fmt::format("{} layers without a causal mask were left out.", left_out));
+    out.notes.push_back(fmt::format("{} without a causal mask {} left out.",
+                                    left_out == 1 ? "1 layer" : fmt::format("{} layers", left_out),
+                                    left_out == 1 ? "was" : "were"));
   }
   return out;
 }

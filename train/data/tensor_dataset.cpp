@@ -48,7 +48,7 @@ class TensorDataset : public VectorDataset {
     const Shape& shape = entry.shape;
     if (shape.rank() != 3 || shape[0] < 1 || shape[1] != length() || shape[2] != width()) {
       throw InputError(
-          fmt::format("{}: {} is {}; allowed for this model: (N, {}, {}), N sequences of model.context vectors of "
+          fmt::format("{}: {} is {}; allowed for this model: (N, {}, {}), N >= 1 sequences of model.context vectors of "
                       "model.width numbers",
                       path_, name, shape, length(), width()));
     }

@@ -100,6 +100,7 @@ void read_metrics(const fs::path& file, double passes_per_step, RunResult& resul
 bool failed_to_learn(const RunResult& result) {
   if (result.points.empty()) return false;
   const Point& last = result.points.back();
+  if (result.summary.vocab < 2) return false;  // it predicts no tokens
   const double guessing = std::log(static_cast<double>(result.summary.vocab));
   return last.val_loss > result.points.front().val_loss && last.train_loss.value_or(0.0) > guessing;
 }

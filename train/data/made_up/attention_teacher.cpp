@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "nn/attention_layer.h"
 #include "nn/parameter_store.h"
+#include "train/console/interrupt.h"
 #include "train/data/vector_dataset.h"
 
 namespace monge::train {
@@ -22,6 +23,15 @@ class AttentionTeacher : public VectorDataset {
     if (width() % options.heads != 0) {
       throw InputError(fmt::format("data.heads = {} does not divide model.width = {}; allowed: what divides it",
                                    options.heads, width()));
+    }
+    const double bytes = 2.0 * sizeof(float) * static_cast<double>(options.sequences + options.validation_windows) *
+                         static_cast<double>(length() * width());
+    const std::size_t limit = backend_of(Device{}).memory().limit();
+    if (limit > 0 && bytes > static_cast<double>(limit)) {
+      throw InputError(fmt::format(
+          "data.sequences = {} and data.validation_windows = {} of this model's vectors are {}, and this "
+          "machine has {}; lower them, model.context or model.width",
+          options.sequences, options.validation_windows, bytes_text(bytes), bytes_text(static_cast<double>(limit))));
     }
   }
 
@@ -69,6 +79,7 @@ class AttentionTeacher : public VectorDataset {
       from.backend().copy_to_host({.from = from, .to = to.data() + begin});
     };
     for (std::int64_t first = 0; first < count; first += at_once) {
+      stop_here_if_interrupted();
       const std::int64_t rows = std::min(at_once, count - first);
       const Tensor inputs = Tensor::empty({rows, length(), width()}, DType::f32, Device{}, Pool::data);
       const Tensor chunk = Tensor::from(std::vector{static_cast<std::int32_t>(first / at_once)}, {1}, Device{});
