@@ -9,6 +9,7 @@
 #include "nn/attention_layer.h"
 #include "nn/parameter_store.h"
 #include "train/console/interrupt.h"
+#include "train/console/progress.h"
 #include "train/data/vector_dataset.h"
 
 namespace monge::train {
