@@ -37,6 +37,15 @@ struct WsdOptions : DecayOptions {
   }
 };
 
+struct PowerOptions : DecayOptions {
+  double power = 2.0;
+  void fields(Fields& f) override {
+    DecayOptions::fields(f);
+    f("power", power,
+      {.doc = "1 is a straight line; larger ones fall sooner and end flatter", .min = 0.01, .max = 100.0});
+  }
+};
+
 /// Warmup, then `shape(progress)` of the way from the peak to the final rate: progress is 0 at the end of the warmup,
 /// or in the first step without one, and 1 where the final rate is reached.
 class ShapedSchedule : public Schedule {
@@ -107,6 +116,12 @@ Registry<Schedule, const ScheduleContext&>& schedules() {
     r->add<DecayOptions>("linear", "a straight line from the peak to the final rate",
                          [](const DecayOptions& o, const ScheduleContext& c) {
                            return std::make_unique<ShapedSchedule>(c, o.warmup, o.final_lr, [](double t) { return t; });
+                         });
+    r->add<PowerOptions>("power", "a power of what is left of the run, from the peak to the final rate",
+                         [](const PowerOptions& o, const ScheduleContext& c) {
+                           return std::make_unique<ShapedSchedule>(
+                               c, o.warmup, o.final_lr,
+                               [power = o.power](double t) { return 1.0 - std::pow(1.0 - t, power); });
                          });
     r->add<WsdOptions>(
         "wsd", "warmup, stable, decay: the peak rate until the last part, then a straight line down",

@@ -25,7 +25,7 @@ std::unique_ptr<Schedule> make(const std::string& yaml, double lr, std::int64_t 
 }
 
 TEST(Schedule, WarmsUpLinearly) {
-  for (const char* kind : {"constant", "cosine", "linear", "wsd"}) {
+  for (const char* kind : {"constant", "cosine", "linear", "power", "wsd"}) {
     const auto s = make(std::string("{kind: ") + kind + ", warmup: 10}", 2.0, 100);
     EXPECT_DOUBLE_EQ(s->lr(1), 0.2) << kind;
     EXPECT_DOUBLE_EQ(s->lr(5), 1.0) << kind;
@@ -47,6 +47,12 @@ TEST(Schedule, CosineFallsAlongHalfAPeriod) {
 }
 
 TEST(Schedule, LinearFallsOnALine) {
+  const auto power = make("{kind: power, power: 3, warmup: 10, final_lr: 0.2}", 1.0, 110),
+             one = make("{kind: power, power: 1}", 1.0, 9);
+  EXPECT_NEAR(power->lr(10), 1.0, 1e-12);
+  EXPECT_NEAR(power->lr(60), 0.2 + 0.8 * 0.125, 1e-12);  // half of the way is left, and its cube
+  EXPECT_NEAR(power->lr(110), 0.2, 1e-12);
+  EXPECT_NEAR(one->lr(5), make("{kind: linear}", 1.0, 9)->lr(5), 1e-12);
   const auto s = make("{kind: linear, final_lr: 0.2}", 1.0, 100);
   EXPECT_DOUBLE_EQ(s->lr(1), 1.0);
   EXPECT_NEAR(s->lr(45), 1.0 - 0.8 * 44.0 / 99.0, 1e-12);
@@ -67,7 +73,7 @@ TEST(Schedule, WsdDecaysOverItsShareOfAllSteps) {
 
 // No step is wasted: without a warmup the first one has the peak, and the last one has more than a final rate of 0.
 TEST(Schedule, BeginsAtThePeakAndEndsAboveZero) {
-  for (const char* kind : {"cosine", "linear", "wsd"}) {
+  for (const char* kind : {"cosine", "linear", "power", "wsd"}) {
     for (const std::int64_t steps : {1, 2, 10, 1000}) {
       const auto s = make(fmt::format("{{kind: {}}}", kind), 1.0, steps);
       EXPECT_DOUBLE_EQ(s->lr(1), 1.0) << kind << " " << steps;

@@ -119,7 +119,7 @@ std::string linear_tics(char axis, double low, double high) {
 
 // Differences
 
-/// What was tested of a row: differences in nats, or ratios of excess losses.
+/// What was tested of a row: differences of losses, or ratios of excess losses.
 struct Effect {
   std::vector<double> units;
   double middle = nothing;
@@ -169,8 +169,10 @@ Figure difference_figure(const Results& results, const Table& table) {
     names.push_back(fmt::format("{} {}", tic_text(results.variants[row->variant].name), line));
   }
   if (names.empty()) return {};
-  const std::string& baseline = results.variants[results.baseline].name;
-  const std::string what = ratios ? "excess loss relative to " + baseline : "loss minus that of " + baseline + ", nats";
+  const std::string &baseline = results.variants[results.baseline].name,
+                    unit = results.workloads[table.workload].unit();
+  const std::string what =
+      ratios ? "excess loss relative to " + baseline : "loss minus that of " + baseline + ", " + unit;
   constexpr double log_margin = 1.1;
   const double margin = 0.03 * std::max(high - low, 1e-9);
   const double left = ratios ? low / log_margin : low - margin, right = ratios ? high * log_margin : high + margin;
@@ -277,7 +279,9 @@ Plot curve_plot(const Results& results, const Table& table, const std::vector<Cu
   if (lines.empty() || !above_optimum || end <= 0.0) return {};  // an axis of no length has no plot
   drawing.layers.insert(drawing.layers.end(), lines.begin(), lines.end());
   drawing.setup = fmt::format("set xlabel {}\nset ylabel {}\nset xrange [0:{}]\n", plot_text(effort_name(effort)),
-                              plot_text(excess ? "excess validation loss, nats" : "validation loss, nats"), end);
+                              plot_text(fmt::format("{}validation loss, {}", excess ? "excess " : "",
+                                                    results.workloads[table.workload].unit())),
+                              end);
   drawing.setup += linear_tics('x', 0.0, end);
   if (excess) {
     drawing.setup += excess_axis(low, high);
@@ -331,9 +335,9 @@ Plot sensitivity_plot(const Results& results, const std::vector<const Sensitivit
   if (drawing.layers.empty()) return {};
   const auto [low, high] = std::ranges::minmax(rates);
   drawing.setup = fmt::format(
-                      "set logscale x 2\nset xlabel 'learning rate'\nset ylabel 'final {}validation loss, nats'\n"
+                      "set logscale x 2\nset xlabel 'learning rate'\nset ylabel 'final {}validation loss, {}'\n"
                       "set xrange [{}:{}]\n",
-                      excess ? "excess " : "", low / 1.3, high * 1.3) +
+                      excess ? "excess " : "", workload.unit(), low / 1.3, high * 1.3) +
                   log_tics('x', low, high);
   drawing.setup += excess ? excess_axis(least, top) : fmt::format("set yrange [{}:{}]\n", least - 0.1 * span, top);
   return {.about = "Final loss by learning rate on " + workload.name, .script = drawing.script()};
@@ -367,8 +371,8 @@ Plot search_plot(const Results& results, const std::vector<const SearchCurve*>& 
   }
   if (drawing.layers.empty()) return {};
   drawing.setup =
-      fmt::format("set xlabel 'settings tried'\nset ylabel 'least {}validation loss, nats'\nset xrange [1:{}]\n",
-                  excess ? "excess " : "", trials) +
+      fmt::format("set xlabel 'settings tried'\nset ylabel 'least {}validation loss, {}'\nset xrange [1:{}]\n",
+                  excess ? "excess " : "", results.workloads[searches.front()->workload].unit(), trials) +
       linear_tics('x', 0.0, static_cast<double>(std::max<std::size_t>(trials, 6)));
   drawing.setup += excess ? excess_axis(least - zero, most - zero) : linear_axis(least, most);
   return {.about = "Least loss by settings tried on " + results.workloads[searches.front()->workload].name,
@@ -405,9 +409,10 @@ Plot budget_plot(const Results& results, const std::vector<const Scaling*>& scal
   std::vector<std::string> tics;
   for (const double budget : budgets) tics.push_back(fmt::format("'{}×' {}", budget, budget));
   drawing.setup = fmt::format(
-      "set logscale x 2\nset xlabel 'budget'\nset ylabel 'mean final {}loss, nats'\n"
+      "set logscale x 2\nset xlabel 'budget'\nset ylabel 'mean final {}loss, {}'\n"
       "set xtics ({})\nset xrange [{}:{}]\n",
-      excess ? "excess " : "", fmt::join(tics, ", "), budgets.front() / 1.1, budgets.back() * 1.1);
+      excess ? "excess " : "", results.workloads[scalings.front()->workload].unit(), fmt::join(tics, ", "),
+      budgets.front() / 1.1, budgets.back() * 1.1);
   const auto [least, most] = std::ranges::minmax(losses);
   drawing.setup += excess ? excess_axis(least - zero, most - zero) : linear_axis(least, most);
   return {.about = "Final loss by budget on " + results.workloads[scalings.front()->workload].name,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <set>
 
 #include "tools/compare/report/appendix.h"
 #include "tools/compare/report/figures.h"
@@ -68,17 +69,24 @@ class PageBuilder {
     }
   }
 
+  /// What losses are measured in.
+  std::string units() const {
+    std::set<std::string> all;
+    for (const Workload& workload : results_.workloads) all.insert(workload.unit());
+    return fmt::format("{}", fmt::join(all, " or "));
+  }
+
   void final_losses() {
     Section& s = section("Final loss");
     s.blocks.push_back(Paragraph{fmt::format(
-        "Mean ± standard deviation over {0}, in nats per token. Relative to {1}, {2} by {2}: the difference, or where "
-        "the "
-        "best possible loss is known and everything lies above it, the ratio of the excess losses (×). p values and "
+        "Mean ± standard deviation over {0}, in {5}. Relative to {1}, {2} by {2}: the difference, or where "
+        "the best possible loss is known and everything lies above it, the ratio of the excess losses (×). p values "
+        "and "
         "intervals are corrected for the {3} on this page: a difference is claimed where its interval excludes "
         "zero, a ratio where it excludes one. Those that share a letter are not distinguishable. Below each row the "
         "{4} interval of its mean, and what a repetition would find with a probability of 80% at least.",
         results_.studies > 1 ? "studies" : "seeds", baseline_, results_.studies > 1 ? "study" : "seed",
-        count(analysis_.comparisons, "pair"), confidence())});
+        count(analysis_.comparisons, "pair"), confidence(), units())});
     if (std::vector<Figure> figures = difference_figures(results_, analysis_); !figures.empty()) {
       s.blocks.push_back(
           Paragraph{fmt::format("Left is better. Filled: the mean of what is tested and its {} interval, corrected; "
@@ -113,8 +121,8 @@ class PageBuilder {
     s.blocks.push_back(
         Paragraph{"From the tuning runs, each rate at the best of the other settings tried with it. A cross at the "
                   "top is a rate at which a run diverged. Where the best possible loss is known the excess over it is "
-                  "shown, on a logarithmic axis. In the tolerated range the loss is at most 0.02 nats above that of "
-                  "the best rate."});
+                  "shown, on a logarithmic axis. In the tolerated range the loss is at most 0.02 above that of the "
+                  "best rate."});
     add(s, sensitivity_figures(results_, analysis_));
     Grid grid{.columns = {{noun_, false},
                           {"workload", false},

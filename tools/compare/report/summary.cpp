@@ -124,7 +124,7 @@ class SummaryBuilder {
     return fmt::format(
         "Against {}, whose mean loss is shown: ▼ lower, ▲ higher final loss; · not distinguishable; ≈ equivalent; ✓ "
         "both at the best possible loss; ✕ runs diverged; – not tested. With × the ratio of excess losses, else the "
-        "difference in nats.",
+        "difference.",
         baseline_);
   }
 
@@ -176,7 +176,7 @@ class SummaryBuilder {
     std::string text;
     say("Lower final loss than " + baseline_, is(Contrast::Verdict::lower), text);
     say("Higher", is(Contrast::Verdict::higher), text);
-    say(fmt::format("Equivalent within {} nats", results_.margin), is(Contrast::Verdict::equivalent), text);
+    say(fmt::format("Equivalent within {}", results_.margin), is(Contrast::Verdict::equivalent), text);
     say(fmt::format("At the best possible loss, like {}", baseline_), is(Contrast::Verdict::solved), text);
     if (few_tables()) {
       say("Not distinguishable", is(Contrast::Verdict::open), text);

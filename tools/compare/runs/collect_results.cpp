@@ -48,7 +48,7 @@ void set_target_by_baseline(const Results& results, std::size_t w, Workload& wor
 void set_target(const WorkloadOptions& options, const Results& results, std::size_t w, Workload& workload) {
   if (options.target > 0.0) {
     workload.target = options.target;
-    workload.target_source = fmt::format("{} nats per token, as the comparison says", options.target);
+    workload.target_source = fmt::format("a loss of {}, as the comparison says", options.target);
   } else if (options.target_accuracy > 0.0) {
     workload.target = options.target_accuracy;
     workload.target_is_accuracy = true;
@@ -56,7 +56,7 @@ void set_target(const WorkloadOptions& options, const Results& results, std::siz
   } else if (options.target_excess > 0.0 && workload.optimum) {
     workload.target = *workload.optimum + options.target_excess;
     workload.target_source =
-        fmt::format("{} nats per token above the best possible loss, as the comparison says", options.target_excess);
+        fmt::format("{} above the best possible loss, as the comparison says", options.target_excess);
   } else if (options.target_excess > 0.0) {
     workload.target_source = "none yet: no run has shown the best possible loss";
   } else {

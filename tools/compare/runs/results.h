@@ -35,6 +35,9 @@ struct Workload {
   std::string target_source;         // how the target was fixed, a sentence
   bool target_fixed_before = true;   // before any run that is reported was seen
   std::vector<double> budgets{1.0};  // in rising order
+
+  /// Of its losses; a model that predicts no tokens has a vocabulary of one.
+  const char* unit() const { return vocab == 1 ? "squared error" : "nats"; }
 };
 
 /// One evaluation of a run.
