@@ -298,10 +298,10 @@ void Trainer::write_line(bool with_evaluation) {
 
 void Trainer::show(const MetricsLine& line) {
   std::string text =
-      fmt::format("step {:>{}}/{}  loss {:.4f}", line.step, std::to_string(run_.config.train.steps).size(),
-                  run_.config.train.steps, *line.train_loss);
-  if (line.val_loss) text += fmt::format("  val {:.4f}", *line.val_loss);
-  if (line.excess_loss) text += fmt::format("  excess {:.4f}", *line.excess_loss);
+      fmt::format("step {:>{}}/{}  loss {}", line.step, std::to_string(run_.config.train.steps).size(),
+                  run_.config.train.steps, loss_text(*line.train_loss));
+  if (line.val_loss) text += fmt::format("  val {}", loss_text(*line.val_loss));
+  if (line.excess_loss) text += fmt::format("  excess {}", loss_text(*line.excess_loss));
   if (line.val_exact_match) {
     text += fmt::format("  exact match {:.2f}%", 100.0 * *line.val_exact_match);
   } else if (line.val_accuracy) {
@@ -419,10 +419,10 @@ void Trainer::finish() {
 }
 
 std::string Trainer::ending() const {
-  std::string text = fmt::format("validation loss {:.4f} {}", evaluation_->loss, run_.model->loss_unit());
+  std::string text = fmt::format("validation loss {} {}", loss_text(evaluation_->loss), run_.model->loss_unit());
   if (evaluation_->optimum) {
-    text += fmt::format("; the best possible on these windows is {:.4f}, excess {:.4f}", *evaluation_->optimum,
-                        *evaluation_->excess());
+    text += fmt::format("; the best possible on these windows is {:.4f}, excess {}", *evaluation_->optimum,
+                        loss_text(*evaluation_->excess()));
   }
   if (evaluation_->exact_match) {
     text += fmt::format("; {:.2f}% of the answers are right as a whole", 100.0 * *evaluation_->exact_match);
@@ -437,8 +437,8 @@ std::string Trainer::ending() const {
                         state_.step, run_.config.train.steps, state_.since_best);
   }
   if (state_.best_val_loss && *state_.best_val_loss < evaluation_->loss && run_.config.train.keep_checkpoints > 0) {
-    text += fmt::format("\nit was lower before: {:.4f} after step {}, kept as {}; sample and eval take it with --best",
-                        *state_.best_val_loss, state_.best_step, (folder_->checkpoints() / "best").string());
+    text += fmt::format("\nit was lower before: {} after step {}, kept as {}; sample and eval take it with --best",
+                        loss_text(*state_.best_val_loss), state_.best_step, (folder_->checkpoints() / "best").string());
   }
   return text;
 }

@@ -28,5 +28,15 @@ TEST(Progress, ATerminalGetsNoControlCharacters) {
   EXPECT_EQ(shown, "\xC2\\x9b2J");
 }
 
+// Four decimals, unless they would hide the number or drown it.
+TEST(Progress, LossesKeepTheirDigits) {
+  EXPECT_EQ(loss_text(1.83421), "1.8342");
+  EXPECT_EQ(loss_text(0.0), "0.0000");
+  EXPECT_EQ(loss_text(0.00123), "0.0012");
+  EXPECT_EQ(loss_text(3.14159e-7), "3.14e-07");
+  EXPECT_EQ(loss_text(-2.5e-5), "-2.5e-05");
+  EXPECT_EQ(loss_text(7.5406e24), "7.54e+24");
+}
+
 }  // namespace
 }  // namespace monge::train

@@ -112,6 +112,11 @@ std::string bytes_text(double bytes) {
   return fmt::format("{:.2f} TiB", bytes / 1099511627776.0);
 }
 
+std::string loss_text(double loss) {
+  const double size = std::abs(loss);
+  return size == 0.0 || (size >= 1e-3 && size < 1e5) ? fmt::format("{:.4f}", loss) : fmt::format("{:.3g}", loss);
+}
+
 std::string count_text(double count) {
   constexpr std::array<const char*, 8> prefixes{"", "k", "M", "G", "T", "P", "E", "Z"};
   std::size_t power = 0;

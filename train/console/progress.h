@@ -57,6 +57,8 @@ class TerminalText {
 std::string duration_text(double seconds);
 /// "812 B", "3.4 MiB", "1.20 GiB".
 std::string bytes_text(double bytes);
+/// "1.8342", or with three digits where four decimals would hide or drown them: "3.1e-07", "7.54e+24".
+std::string loss_text(double loss);
 /// "812 ", "10.7 k", "1.24 G": a count with three digits, for a unit to follow.
 std::string count_text(double count);
 
