@@ -42,9 +42,10 @@ void run(const Arguments& arguments) {
   }
   fmt::print("{} (step {})\n", saved.checkpoint.string(), saved.state.step);
   fmt::print("data: {}\n", dataset->description());
-  fmt::print("validation loss {} {} over {} windows of {} tokens\n", train::loss_text(e.loss), saved.model->loss_unit(), e.windows,
-             saved.model->context());
-  if (e.optimum) fmt::print("best possible on these windows {:.4f}, excess {}\n", *e.optimum, train::loss_text(*e.excess()));
+  fmt::print("validation loss {} {} over {} windows of {} tokens\n", train::loss_text(e.loss), saved.model->loss_unit(),
+             e.windows, saved.model->context());
+  if (e.optimum)
+    fmt::print("best possible on these windows {:.4f}, excess {}\n", *e.optimum, train::loss_text(*e.excess()));
   if (e.exact_match) {
     fmt::print("{:.2f}% of the answers are right as a whole, {:.2f}% of their tokens\n", 100.0 * *e.exact_match,
                100.0 * *e.accuracy);

@@ -297,9 +297,8 @@ void Trainer::write_line(bool with_evaluation) {
 }
 
 void Trainer::show(const MetricsLine& line) {
-  std::string text =
-      fmt::format("step {:>{}}/{}  loss {}", line.step, std::to_string(run_.config.train.steps).size(),
-                  run_.config.train.steps, loss_text(*line.train_loss));
+  std::string text = fmt::format("step {:>{}}/{}  loss {}", line.step, std::to_string(run_.config.train.steps).size(),
+                                 run_.config.train.steps, loss_text(*line.train_loss));
   if (line.val_loss) text += fmt::format("  val {}", loss_text(*line.val_loss));
   if (line.excess_loss) text += fmt::format("  excess {}", loss_text(*line.excess_loss));
   if (line.val_exact_match) {

@@ -171,8 +171,7 @@ Figure difference_figure(const Results& results, const Table& table) {
   if (names.empty()) return {};
   const std::string &baseline = results.variants[results.baseline].name,
                     unit = results.workloads[table.workload].unit();
-  const std::string what =
-      ratios ? std::string("excess loss, × the baseline's") : "loss minus the baseline's, " + unit;
+  const std::string what = ratios ? std::string("excess loss, × the baseline's") : "loss minus the baseline's, " + unit;
   constexpr double log_margin = 1.1;
   const double margin = 0.03 * std::max(high - low, 1e-9);
   const double left = ratios ? low / log_margin : low - margin, right = ratios ? high * log_margin : high + margin;
