@@ -88,7 +88,6 @@ FisherFactors fisher_factors(const AttentionCall& call) {
   const std::int64_t C = call.x.shape().last(), D = a.head_dim, group = a.heads / a.kv_heads;
   const Tensor x = wide(call.x).reshape({a.batch * a.queries, C});
   const Tensor source = call.source.same_memory(call.x) ? x : wide(call.source).reshape({a.batch * a.keys, C});
-  Backend& backend = x.backend();
   const auto zeros = [&](const Shape& shape) { return Tensor::zeros(shape, x.dtype(), x.device()); };
   FisherFactors f{zeros({a.heads, D, D}), zeros({C, C}), zeros({a.kv_heads, D, D}), zeros({C, C})};
 
