@@ -51,7 +51,7 @@ class Dataset {
   virtual std::string description() const = 0;
 
   /// The fields that it can write: T tokens, and as targets the T tokens after them (-1 where the position does not
-  /// count), unless it says otherwise. Of a real field it says that it is one of its width.
+  /// count), unless it says otherwise.
   virtual std::vector<std::string> fields() const { return {"tokens", "targets"}; }
 
   /// Sequence `index` (from 0, below 2^60) of the training data: a step takes the next batch x accumulate of them.
