@@ -12,12 +12,15 @@
 #include "optim/matrix/circuit_metric.h"
 #include "optim/optimizer.h"
 #include "support/attention_call.h"
+#include "support/dense.h"
 #include "support/expect_error.h"
 
 namespace monge::optim {
 namespace {
 
+using test::difference;
 using test::Matrix;
+using test::polar_factor;
 using test::reference;
 
 constexpr std::int64_t head_dim = 3, width = 12, heads = 4;
@@ -79,12 +82,7 @@ class GptSteps {
   std::int64_t steps_ = 0;
 };
 
-Matrix polar_factor(const Matrix& m) {
-  const Eigen::JacobiSVD<Matrix> svd(m, Eigen::ComputeThinU | Eigen::ComputeThinV);
-  return svd.matrixU() * svd.matrixV().transpose();
-}
 double spectral_norm(const Matrix& m) { return Eigen::JacobiSVD<Matrix>(m).singularValues()(0); }
-double difference(const Matrix& a, const Matrix& b) { return (a - b).cwiseAbs().maxCoeff() / b.cwiseAbs().maxCoeff(); }
 
 const std::string qkv = "blocks.1.attention.qkv.weight", out = "blocks.1.attention.out.weight";
 

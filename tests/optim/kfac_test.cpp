@@ -11,7 +11,7 @@
 #include "nn/gpt.h"
 #include "nn/layers.h"
 #include "optim/optimizer.h"
-#include "support/compare.h"
+#include "support/dense.h"
 #include "support/expect_error.h"
 
 namespace monge::optim {
@@ -19,27 +19,19 @@ namespace {
 
 using autograd::Tape;
 using autograd::Var;
+using test::Dense;
+using test::dense;
+using test::difference;
+using test::random_dense;
 using test::reference;
-using Dense = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using test::tensor;
 
 /// A step is W -= u: rate 1, no momentum, no averages over measurements.
 const std::string plain =
     "name: kfac, lr: 1, weight_decay: 0, betas: [0, 0.95], graft: false, every: 1, refresh: 1, decay: 0";
 
-Dense random_matrix(std::int64_t rows, std::int64_t cols, std::uint64_t seed) {
-  const std::vector<double> values = test::random_values(rows * cols, seed);
-  return Eigen::Map<const Dense>(values.data(), rows, cols);
-}
-Tensor tensor(const Dense& x) {
-  return Tensor::from(std::vector<double>(x.data(), x.data() + x.size()), {x.rows(), x.cols()}, DType::f64, reference);
-}
-Dense dense(const Tensor& x) {
-  const std::vector<double> values = x.values();
-  return Eigen::Map<const Dense>(values.data(), x.size(0), x.size(1));
-}
 /// All rows, one after another.
 Eigen::VectorXd flat(const Dense& x) { return Eigen::Map<const Eigen::VectorXd>(x.data(), x.size()); }
-double difference(const Dense& a, const Dense& b) { return (a - b).cwiseAbs().maxCoeff() / b.cwiseAbs().maxCoeff(); }
 
 /// Stacked linear layers, with an activation after all but the last.
 struct Net : nn::Module {
@@ -194,7 +186,7 @@ Dense natural(const Dense& f, const Dense& g, double damping) {
 std::vector<Dense> random_gradients(const Rig& rig) {
   std::vector<Dense> out;
   for (const auto& entry : rig.store.entries()) {
-    out.push_back(random_matrix(entry.shape[0], entry.shape[1], 50 + static_cast<std::uint64_t>(out.size())));
+    out.push_back(random_dense(entry.shape[0], entry.shape[1], 50 + static_cast<std::uint64_t>(out.size())));
   }
   return out;
 }
@@ -203,7 +195,7 @@ std::vector<Dense> random_gradients(const Rig& rig) {
 double error_against_dense(const std::vector<std::int64_t>& widths, Activation activation, std::int64_t rows,
                            bool classes) {
   Rig rig(plain + ", damping: 0.05", widths, activation);
-  const Dense x = random_matrix(rows, widths.front(), 7);
+  const Dense x = random_dense(rows, widths.front(), 7);
   const std::vector<Dense> seeds = classes ? class_seeds_by_row(rig.output(x)) : unit_seeds_by_row(rows, widths.back());
   std::vector<Dense> expected;
   const std::vector<Dense> g = random_gradients(rig);
@@ -226,7 +218,7 @@ TEST(Kfac, IsAnApproximationOtherwise) {
 }
 
 TEST(Kfac, OneFactorAlone) {
-  const Dense x = random_matrix(20, 3, 7), seed = random_matrix(20, 5, 8) / 20.0, g = random_matrix(5, 3, 9);
+  const Dense x = random_dense(20, 3, 7), seed = random_dense(20, 5, 8) / 20.0, g = random_dense(5, 3, 9);
   const Dense a = x.transpose() * x / 20.0, b = 20.0 * seed.transpose() * seed;
   const auto step = [&](const std::string& factors) {
     Rig rig(plain + ", damping: 0.1, factors: " + factors, {3, 5});
@@ -241,7 +233,7 @@ TEST(Kfac, OneFactorAlone) {
 
 // A side longer than max_dim has no factor: here the output.
 TEST(Kfac, LongSidesHaveNoFactor) {
-  const Dense x = random_matrix(20, 3, 7), seed = random_matrix(20, 5, 8) / 20.0, g = random_matrix(5, 3, 9);
+  const Dense x = random_dense(20, 3, 7), seed = random_dense(20, 5, 8) / 20.0, g = random_dense(5, 3, 9);
   Rig all(plain + ", factors: input", {3, 5}), some(plain + ", max_dim: 4", {3, 5});
   all.measure(x, {seed});
   some.measure(x, {seed});
@@ -249,7 +241,7 @@ TEST(Kfac, LongSidesHaveNoFactor) {
 }
 
 TEST(Kfac, MuchDampingIsGradientDescent) {
-  const Dense x = random_matrix(20, 3, 7), seed = random_matrix(20, 5, 8), g = random_matrix(5, 3, 9);
+  const Dense x = random_dense(20, 3, 7), seed = random_dense(20, 5, 8), g = random_dense(5, 3, 9);
   Rig rig("name: kfac, lr: 1.0e+9, weight_decay: 0, betas: [0, 0.95], graft: false, damping: 1.0e+9", {3, 5});
   rig.measure(x, {seed});
   const Dense u = rig.step({g})[0];
@@ -260,7 +252,7 @@ TEST(Kfac, MuchDampingIsGradientDescent) {
 // there.
 TEST(Kfac, DampingDecidesWhereThereIsNoCurvature) {
   Rig rig(plain + ", damping: 0.1", {3, 5});
-  const Dense x = random_matrix(9, 3, 7), g = Dense::Ones(5, 1) * random_matrix(1, 3, 9);
+  const Dense x = random_dense(9, 3, 7), g = Dense::Ones(5, 1) * random_dense(1, 3, 9);
   rig.measure(x, joined(class_seeds_by_row(rig.output(x))));
   const Dense u = rig.step({g})[0];
   const double curvature =
@@ -271,9 +263,9 @@ TEST(Kfac, DampingDecidesWhereThereIsNoCurvature) {
 
 // The layer N W M^-1 on inputs M x computes N (W x): without damping a step leads to the same function for both.
 TEST(Kfac, DoesNotDependOnTheBasis) {
-  const Dense m = random_matrix(3, 3, 1) + 3.0 * Dense::Identity(3, 3);
-  const Dense n = random_matrix(5, 5, 2) + 3.0 * Dense::Identity(5, 5);
-  const Dense x = random_matrix(20, 3, 7), seed = random_matrix(20, 5, 8), g = random_matrix(5, 3, 9);
+  const Dense m = random_dense(3, 3, 1) + 3.0 * Dense::Identity(3, 3);
+  const Dense n = random_dense(5, 5, 2) + 3.0 * Dense::Identity(5, 5);
+  const Dense x = random_dense(20, 3, 7), seed = random_dense(20, 5, 8), g = random_dense(5, 3, 9);
   const auto steps = [&](const std::string& yaml) {
     Rig rig(yaml, {3, 5}), other(yaml, {3, 5});
     rig.measure(x, {seed});
@@ -289,7 +281,7 @@ TEST(Kfac, DoesNotDependOnTheBasis) {
 
 TEST(Kfac, SolvesLeastSquaresInOneStep) {
   Rig rig(plain + ", damping: 0", {3, 5});
-  const Dense x = random_matrix(20, 3, 7), solution = random_matrix(5, 3, 9);
+  const Dense x = random_dense(20, 3, 7), solution = random_dense(5, 3, 9);
   rig.measure(x, joined(unit_seeds_by_row(20, 5)));
   rig.step(rig.backward(x, (rig.output(x) - x * solution.transpose()) / 20.0));
   EXPECT_LT(difference(rig.weight(0), solution), 1e-10);
@@ -301,7 +293,7 @@ double kl(const Dense& p, const Dense& q) {
 
 // One layer under a softmax: the Fisher matrix of one input is G (x) A, so the limit is that of the KL divergence.
 TEST(Kfac, KlClipLimitsTheChangeOfThePredictions) {
-  const Dense x = random_matrix(1, 3, 7), g = random_matrix(5, 3, 9);
+  const Dense x = random_dense(1, 3, 7), g = random_dense(5, 3, 9);
   for (const double limit : {1e-6, 1e-4}) {
     Rig rig(plain + fmt::format(", damping: 1.0e-6, kl_clip: {}", limit), {3, 5});
     const Dense before = softmax(rig.output(x));
@@ -323,10 +315,10 @@ TEST(Kfac, KlClipLimitsTheChangeOfThePredictions) {
 TEST(Kfac, GraftedStepsHaveTheLengthOfAdamW) {
   Rig rig("name: kfac, lr: 0.1, weight_decay: 0, betas: [0.9, 0.95], every: 1, refresh: 1", {3, 5});
   Rig adamw("name: adamw, lr: 0.1, weight_decay: 0, betas: [0.9, 0.95]", {3, 5});
-  const Dense x = random_matrix(20, 3, 7);
+  const Dense x = random_dense(20, 3, 7);
   for (std::uint64_t t = 0; t < 5; ++t) {
-    const Dense g = random_matrix(5, 3, 60 + t);
-    rig.measure(x, {random_matrix(20, 5, 80 + t)});
+    const Dense g = random_dense(5, 3, 60 + t);
+    rig.measure(x, {random_dense(20, 5, 80 + t)});
     const Dense u = rig.step({g})[0], v = adamw.step({g})[0];
     EXPECT_NEAR(u.norm(), v.norm(), 1e-12);
     EXPECT_GT(difference(u, v), 0.05);
@@ -338,8 +330,8 @@ TEST(Kfac, GoesWithTransforms) {
   Rig alone(yaml, {3, 5}), chained(yaml + ", chain: [{kind: cautious_decay}]", {3, 5});
   for (std::uint64_t t = 0; t < 5; ++t) {
     for (Rig* rig : {&alone, &chained}) {
-      if (t % 2 == 0) rig->measure(random_matrix(20, 3, 7 + t), {random_matrix(20, 5, 80 + t)});
-      rig->step({random_matrix(5, 3, 60 + t)});
+      if (t % 2 == 0) rig->measure(random_dense(20, 3, 7 + t), {random_dense(20, 5, 80 + t)});
+      rig->step({random_dense(5, 3, 60 + t)});
     }
   }
   EXPECT_LT(difference(chained.weight(0), alone.weight(0)), 1e-12);
@@ -347,7 +339,7 @@ TEST(Kfac, GoesWithTransforms) {
 
 // In the bases of the step before, S is the diagonal of the exact Fisher matrix; that of K-FAC is not.
 TEST(Ekfac, MeasuresTheDiagonalOfTheFisherMatrix) {
-  const Dense x = random_matrix(9, 3, 7);
+  const Dense x = random_dense(9, 3, 7);
   const auto error = [&](const std::string& name) {
     Rig rig(fmt::format("name: {}, weight_decay: 0, graft: false, every: 1, refresh: 2, decay: 0", name), {3, 4, 5});
     const std::vector<Dense> seeds = class_seeds_by_row(rig.output(x));
@@ -389,9 +381,9 @@ TEST(Kfac, ComputesBasesAsOftenAsAsked) {
   for (int step = 1; step <= 12; ++step) {
     if (rig.optimizer.samples(step)) {
       measured.push_back(step);
-      rig.measure(random_matrix(20, 3, static_cast<std::uint64_t>(step)), {random_matrix(20, 5, 8)});
+      rig.measure(random_dense(20, 3, static_cast<std::uint64_t>(step)), {random_dense(20, 5, 8)});
     }
-    rig.step({random_matrix(5, 3, 9)});
+    rig.step({random_dense(5, 3, 9)});
     const Dense now = rig.state("kfac.l0.weight.input_basis");
     if (now != last) changed.push_back(step);
     last = now;
@@ -403,7 +395,7 @@ TEST(Kfac, ComputesBasesAsOftenAsAsked) {
 
 // Averages over measurements are bias-corrected: repeating the same measurement changes nothing.
 TEST(Kfac, AveragesAreWithoutBias) {
-  const Dense x = random_matrix(20, 3, 7), seed = random_matrix(20, 5, 8), g = random_matrix(5, 3, 9);
+  const Dense x = random_dense(20, 3, 7), seed = random_dense(20, 5, 8), g = random_dense(5, 3, 9);
   Rig rig("name: kfac, lr: 1, weight_decay: 0, betas: [0, 0.95], graft: false, every: 1, refresh: 1, decay: 0.9",
           {3, 5});
   std::vector<Dense> steps;
@@ -421,7 +413,7 @@ TEST(Kfac, DrawnTargetsEstimateTheExactFactor) {
   constexpr std::int64_t N = 25000;
   Rig rig(plain, {3, 5});
   Dense x(N, 3);
-  const Dense kinds = random_matrix(4, 3, 7);
+  const Dense kinds = random_dense(4, 3, 7);
   for (Eigen::Index n = 0; n < N; ++n) x.row(n) = kinds.row(n % 4);
   rig.optimizer.begin(1);
   Tape tape;

@@ -9,10 +9,12 @@
 #include "nn/gpt.h"
 #include "optim/optimizer.h"
 #include "support/attention_call.h"
+#include "support/dense.h"
 
 namespace monge::optim {
 namespace {
 
+using test::difference;
 using test::Matrix;
 using test::reference;
 
@@ -83,8 +85,6 @@ class OneStep {
   nn::ParameterStore store_;
   Tensor before_;
 };
-
-double difference(const Matrix& a, const Matrix& b) { return (a - b).cwiseAbs().maxCoeff() / b.cwiseAbs().maxCoeff(); }
 
 /// f of the singular values.
 Matrix with_singular_values(const Matrix& m, const std::function<double(double)>& f) {

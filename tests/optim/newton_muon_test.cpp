@@ -9,7 +9,7 @@
 #include "nn/gpt.h"
 #include "nn/layers.h"
 #include "optim/optimizer.h"
-#include "support/compare.h"
+#include "support/dense.h"
 #include "support/expect_error.h"
 
 namespace monge::optim {
@@ -17,25 +17,13 @@ namespace {
 
 using autograd::Tape;
 using autograd::Var;
+using test::Dense;
+using test::dense;
+using test::difference;
+using test::polar_factor;
+using test::random_dense;
 using test::reference;
-using Dense = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
-Dense random_matrix(std::int64_t rows, std::int64_t cols, std::uint64_t seed) {
-  const std::vector<double> values = test::random_values(rows * cols, seed);
-  return Eigen::Map<const Dense>(values.data(), rows, cols);
-}
-Tensor tensor(const Dense& x) {
-  return Tensor::from(std::vector<double>(x.data(), x.data() + x.size()), {x.rows(), x.cols()}, DType::f64, reference);
-}
-Dense dense(const Tensor& x) {
-  const std::vector<double> values = x.values();
-  return Eigen::Map<const Dense>(values.data(), x.size(0), x.size(1));
-}
-double difference(const Dense& a, const Dense& b) { return (a - b).cwiseAbs().maxCoeff() / b.cwiseAbs().maxCoeff(); }
-Dense polar_factor(const Dense& m) {
-  const Eigen::JacobiSVD<Dense> svd(m, Eigen::ComputeThinU | Eigen::ComputeThinV);
-  return svd.matrixU() * svd.matrixV().transpose();
-}
+using test::tensor;
 
 /// relu(x W1^T) W2^T, with 3, 5 and 2 numbers.
 struct Net : nn::Module {
@@ -64,7 +52,7 @@ class Rig {
         const Tape::Recording recording(tape);
         y = net_.second.forward(net_.first.forward(tensor(x)));
       }
-      tape.backward(y, tensor(random_matrix(x.rows(), 2, static_cast<std::uint64_t>(100 + number))));
+      tape.backward(y, tensor(random_dense(x.rows(), 2, static_cast<std::uint64_t>(100 + number))));
     }
     store_.complete_grads();
     gradients = {gradient(0), gradient(1)};
@@ -96,7 +84,7 @@ class Rig {
 
 const std::string settings = "lr: 0.1, weight_decay: 0.3, momentum: 0.8, iterations: 0, scale: keller";
 
-Dense batch(int step, std::int64_t rows = 7) { return random_matrix(rows, 3, static_cast<std::uint64_t>(step)); }
+Dense batch(int step, std::int64_t rows = 7) { return random_dense(rows, 3, static_cast<std::uint64_t>(step)); }
 
 // Two passes in a step, of lengths that differ from step to step: K is the mean over all positions, of the steps that
 // measure alone.

@@ -75,7 +75,7 @@ TEST(Branch, SaysWhatItRefuses) {
   EXPECT_HAS(error_of([&] { branch(dir / "more", {"optimizer.attention=fischer"}, 1); }), "fisher");
   EXPECT_HAS(error_of([&] { branch(dir / "more", {"model.width=32"}, 1); }), "is needed");
   EXPECT_HAS(error_of([&] { branch(dir / "more", {"optimizer={name: schedule_free}"}, 1); }), "average");
-  EXPECT_HAS(error_of([&] { branch(dir / "more", {"data.symbols=7"}, 1); }), "");  // some InputError
+  EXPECT_HAS(error_of([&] { branch(dir / "more", {"data.order=2"}, 1); }), "the data is another");
 }
 
 }  // namespace

@@ -152,7 +152,6 @@ TEST(Vectors, ARunLearnsAndIsSaved) {
   const test::TempDirectory dir;
   ASSERT_EQ(test::train_tiny(dir / "run", with(layer, {teacher, "train.steps=300", "train.eval_every=150"})),
             RunEnd::finished);
-  const auto lines = test::metrics_of(dir / "run");
   const RunSummary summary = read_summary(dir / "run" / "summary.json");
   EXPECT_LT(*summary.val_loss, 0.02);
   EXPECT_EQ(summary.optimum, 0.0);
