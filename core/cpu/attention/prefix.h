@@ -25,7 +25,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace monge::cpu::HWY_NAMESPACE {
 
-inline constexpr std::int64_t block_tokens = 32;  // whole vectors
+inline constexpr std::int64_t block_tokens = 16;  // whole vectors; what a head reads of them fits the first-level cache
 
 /// How a call is cut into work items: by the shapes only, so the result does not depend on the number of threads.
 struct PrefixCut {
@@ -33,7 +33,7 @@ struct PrefixCut {
       : a(args),
         group(args.heads / args.kv_heads),
         width(round_up(args.head_dim, lanes())),
-        part(chunk_count(args.kv_heads, std::min(args.kv_heads, wanted(4, args.batch)))),
+        part(std::max<std::int64_t>(1, args.kv_heads / wanted(4, args.batch))),
         parts(chunk_count(args.kv_heads, part)),
         pieces(std::clamp<std::int64_t>(wanted(4, args.batch * parts), 1,
                                         std::max<std::int64_t>(1, args.tokens / least_tokens))),
@@ -112,6 +112,13 @@ HWY_INLINE Floats load_part(const T* p, std::int64_t count) {
 template <int vectors, class T>
 HWY_INLINE void store_part(Floats v, T* p, std::int64_t count) {
   vectors > 1 || count == lanes() ? store(v, p) : store_n(v, p, count);
+}
+
+/// Asks the second-level cache, which a block of all heads fits, for a row that is read or written a block from now.
+template <bool writes = false, class Number>
+HWY_INLINE void request(const Number* row, std::int64_t n) {
+  constexpr int second_level = 2;
+  for (std::int64_t i = 0; i < n; i += cache_line<Number>) __builtin_prefetch(row + i, writes ? 1 : 0, second_level);
 }
 
 /// Where the state before a piece is: (B, H, pieces, D + 2).

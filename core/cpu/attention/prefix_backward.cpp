@@ -44,6 +44,8 @@ Tensor handed_on(const kernel::PrefixAttentionBackward& args, const PrefixCut& c
       const float* const gate = a.gate.data_as<float>() + row * a.tokens + item.begin;
       const T* const dout = args.dout.head<T>(item.b, item.begin, h, D);
       float* const to = out.data_as<float>() + (row * cut.pieces + item.piece) * size;
+      float* const r = to + 2;
+      std::fill_n(r, D, 0.0f);
       float c = 0.0f, decay = 1.0f;
       HWY_ALIGN float products[block_tokens];
       for (std::int64_t left = count; left > 0;) {
@@ -55,26 +57,26 @@ Tensor handed_on(const kernel::PrefixAttentionBackward& args, const PrefixCut& c
           c -= gate[left + j] * c;
           decay -= gate[left + j] * decay;
         }
+        for_each_columns(D, [&](auto tile, std::int64_t column, std::int64_t part) HWY_ATTR {
+          constexpr int vectors = tile;
+          Floats sum[vectors];
+#pragma GCC unroll 4
+          for (int i = 0; i < vectors; ++i) sum[i] = load_part<vectors>(r + column + i * lanes(), part);
+          for (std::int64_t j = left + n - 1; j >= left; --j) {
+            const Floats g = hn::Set(f32_tag, gate[j]);
+            const T* const from = dout + j * args.dout.token_stride + column;
+#pragma GCC unroll 4
+            for (int i = 0; i < vectors; ++i) {
+              sum[i] = hn::Add(sum[i], load_part<vectors>(from + i * lanes(), part));
+              sum[i] = hn::NegMulAdd(g, sum[i], sum[i]);
+            }
+          }
+#pragma GCC unroll 4
+          for (int i = 0; i < vectors; ++i) store_part<vectors>(sum[i], r + column + i * lanes(), part);
+        });
       }
       to[0] = c;
       to[1] = decay;
-      for_each_columns(D, [&](auto tile, std::int64_t column, std::int64_t part) HWY_ATTR {
-        constexpr int vectors = tile;
-        Floats r[vectors];
-#pragma GCC unroll 4
-        for (int i = 0; i < vectors; ++i) r[i] = hn::Zero(f32_tag);
-        for (std::int64_t j = count - 1; j >= 0; --j) {
-          const Floats g = hn::Set(f32_tag, gate[j]);
-          const T* const from = dout + j * args.dout.token_stride + column;
-#pragma GCC unroll 4
-          for (int i = 0; i < vectors; ++i) {
-            const Floats sum = hn::Add(r[i], load_part<vectors>(from + i * lanes(), part));
-            r[i] = hn::NegMulAdd(g, sum, sum);
-          }
-        }
-#pragma GCC unroll 4
-        for (int i = 0; i < vectors; ++i) store_part<vectors>(r[i], to + 2 + column + i * lanes(), part);
-      });
     }
   });
   // From the last piece on: what reaches a piece is what the next one hands on by itself, and what reached that,
@@ -111,6 +113,15 @@ struct PrefixPlace {
   std::int64_t b, g, h;  // h: the first query head
   std::int64_t begin, n;
 };
+
+/// Asks for the rows of a head that the next block reads or, with `writes`, writes.
+template <class T, bool writes = false>
+HWY_INLINE void request_rows(const HeadView& view, const PrefixPlace& at, std::int64_t h, std::int64_t D) {
+  const std::int64_t first = at.begin - block_tokens;
+  if (first < 0) return;
+  const T* row = view.head<T>(at.b, first, h, D);
+  for (std::int64_t j = 0; j < block_tokens; ++j, row += view.token_stride) request<writes>(row, D);
+}
 
 /// dv of a block, and <v_j, B_j> of every head.
 template <class T>
@@ -203,11 +214,18 @@ template <class T>
 HWY_INLINE void run_block(const kernel::PrefixAttentionBackward& args, const PrefixCut& cut, const PrefixPlace& at,
                           const float* q, const PrefixScratch& to) {
   const kernel::PrefixAttention& a = cut.a;
+  const auto D = a.head_dim;
   HWY_ALIGN float products[block_tokens] = {};
+  request_rows<T>(a.k, at, at.g, D);
+  request_rows<T>(a.v, at, at.g, D);
+  request_rows<T, true>(args.dk, at, at.g, D);
+  request_rows<T, true>(args.dv, at, at.g, D);
   spread_values<T>(args, cut, at, to);
   for (std::int64_t h = 0; h < cut.group; ++h) {
     const float* const gate = a.gate.data_as<float>() + (at.b * a.heads + at.h + h) * a.tokens + at.begin;
     output_products<T>(args, at.b, at.h + h, at.begin, at.n, products);
+    request_rows<T>(args.dout, at, at.h + h, D);
+    request_rows<T>(a.out, at, at.h + h, D);
     for (std::int64_t j = at.n - 1; j >= 0; --j) {
       products[j] += to.c[h];
       to.c[h] = products[j] - gate[j] * products[j];

@@ -107,6 +107,9 @@ void run_forward(const PrefixCut& cut, const PrefixItem& item, const float* q, f
       const T* const v = a.v.head<T>(item.b, begin, g, D);
       T* const out = writes ? a.out.head<T>(item.b, begin, h, D) : nullptr;
       for (std::int64_t j = 0; j < n; ++j) {
+        request(k + (j + block_tokens) * a.k.token_stride, D);
+        request(v + (j + block_tokens) * a.v.token_stride, D);
+        if constexpr (writes) request<true>(out + (j + block_tokens) * a.out.token_stride, D);
         block.scores[j] = inner(q + h * cut.width, k + j * a.k.token_stride, D);
       }
       block.advance(n, state);

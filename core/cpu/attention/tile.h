@@ -122,11 +122,13 @@ T* head(const HeadView& view, std::int64_t b, std::int64_t t, std::int64_t h, st
   return view.data.data_as<T>() + view.offset + b * view.batch_stride + t * view.token_stride + h * head_dim;
 }
 
+template <class Number>
+inline constexpr auto cache_line = static_cast<std::int64_t>(64 / sizeof(Number));
+
 /// Asks for a row that will be read soon: rows of a head lie far apart, which no processor foresees.
 template <class Number>
 HWY_INLINE void prefetch(const Number* row, std::int64_t n) {
-  constexpr auto step = static_cast<std::int64_t>(64 / sizeof(Number));  // a cache line
-  for (std::int64_t i = 0; i < n; i += step) hwy::Prefetch(row + i);
+  for (std::int64_t i = 0; i < n; i += cache_line<Number>) hwy::Prefetch(row + i);
 }
 inline constexpr std::int64_t rows_ahead = 16;
 
