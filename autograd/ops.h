@@ -105,7 +105,7 @@ Var mean_squared_error(const Var& y, const Var& target);
 struct AttentionSpec {
   std::int64_t heads = 1, kv_heads = 1;
   bool causal = true;
-  Tensor lengths;  // (B) i32: how many keys of each sequence are no padding; or none
+  KeySpans spans;
   double scale = 1.0;
   RowMap map;
   // The log-prior of core LogPrior, each may be undefined. The tables have the dtype of qkv or f32.
@@ -117,6 +117,8 @@ struct AttentionSpec {
   Random random;
   RowDamping damping;  // of the rows' natural gradient
 };
+/// The spans that keep segments apart: queries (B, T) and keys (B, S) i32 are the ids of core/kernel/segments.h.
+KeySpans spans_of(const Tensor& queries, const Tensor& keys);
 /// The call of the backend that attention() makes of a packed projection, and cross_attention() of two; `out` and
 /// `row_stat` are left to the caller.
 kernel::Attention attention_call(const Tensor& qkv, const AttentionSpec& spec);

@@ -39,6 +39,7 @@
 #include "core/kernel/random.h"
 #include "core/kernel/reductions.h"
 #include "core/kernel/rows.h"
+#include "core/kernel/segments.h"
 #include "core/kernel/strided_copy.h"
 #include "core/kernel/update.h"
 #include "core/memory.h"
@@ -143,6 +144,7 @@ class Backend {
   void attention(const kernel::Attention& args) { run(args); }
   void attention_backward(const kernel::AttentionBackward& args) { run(args); }
   void attention_metric(const kernel::AttentionMetric& args) { run(args); }
+  void segments(const kernel::Segments& args) { run(args); }
   void prefix_attention(const kernel::PrefixAttention& args) { run(args); }
   void prefix_attention_backward(const kernel::PrefixAttentionBackward& args) { run(args); }
 
@@ -194,6 +196,7 @@ class Backend {
   virtual void compute(const kernel::Attention& args) = 0;
   virtual void compute(const kernel::AttentionBackward& args) = 0;
   virtual void compute(const kernel::AttentionMetric& args) = 0;
+  virtual void compute(const kernel::Segments& args) = 0;
   virtual void compute(const kernel::PrefixAttention& args) = 0;
   virtual void compute(const kernel::PrefixAttentionBackward& args) = 0;
 

@@ -67,7 +67,7 @@ Var AttentionLayerModel::hidden(const Batch& batch) {
   require(inputs.rank() == 3 && inputs.size(2) == options_.width, "[attention_layer] inputs must be (B, T, {}), got {}",
           options_.width, inputs.shape());
   const DType dtype = attention_->parameters().front().parameter->var().value().dtype();
-  const Var x = position_->embed(autograd::cast(inputs, dtype), 0);
+  const Var x = position_->embed(autograd::cast(inputs, dtype), {});
   const Var y = options_.causal ? attention_->forward(x) : attention_->forward_with(x, {});
   if (!position_->applied()) {
     throw KeyError("model.position", fmt::format("attention kind {} does not apply position {}; allowed: none",

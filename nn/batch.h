@@ -34,11 +34,16 @@ class PerField {
   PerField(std::initializer_list<std::pair<std::string, T>> values) : values_(values) {}
 
   void add(std::string name, T value) { values_.emplace_back(std::move(name), std::move(value)); }
+  /// Null for a field that is not there.
+  const T* find(std::string_view name) const {
+    for (const auto& [key, value] : values_) {
+      if (key == name) return &value;
+    }
+    return nullptr;
+  }
   /// Throws std::invalid_argument for a field that is not there.
   const T& operator[](std::string_view name) const {
-    for (const auto& [key, value] : values_) {
-      if (key == name) return value;
-    }
+    if (const T* const value = find(name)) return *value;
     throw std::invalid_argument(fmt::format("[batch] there is no field '{}'", name));
   }
   auto begin() { return values_.begin(); }

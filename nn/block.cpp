@@ -73,7 +73,8 @@ class PrenormBlock : public Block {
   Residual forward_with(const Residual& x, const Source& source) override {
     if (cross_ == nullptr) return around(x, [&](const Var& y) { return attention_->forward_with(y, source); }, {});
     return around(
-        x, [this](const Var& y) { return attention_->forward(y); },
+        x,
+        [&](const Var& y) { return source.of_tokens ? attention_->forward_with(y, source) : attention_->forward(y); },
         [&](const Var& y) { return cross_->attention->forward_with(y, source); });
   }
   bool is_recurrent() const override { return attention_->is_recurrent(); }
@@ -164,9 +165,10 @@ class PrenormBlock : public Block {
 
 Var Attention::forward_with(const Var&, const Source&) {
   throw InputError(
-      "model.attention: this kind lets each token read the earlier ones alone, so it cannot stand in an encoder or "
-      "read "
-      "one; allowed: softmax and the other kinds with a row map, or model.kind gpt");
+      "model.attention: this kind lets each token read all earlier ones and no others, so it cannot stand in an "
+      "encoder, read one, or keep the pairs of a packed sequence apart; allowed: softmax and the other kinds with a "
+      "row "
+      "map, or model.kind gpt");
 }
 std::unique_ptr<Cache> Attention::make_cache(const CacheContext&) const { return nullptr; }
 std::unique_ptr<Cache> Attention::make_cache_with(const CacheContext&, const Source&) const { return nullptr; }

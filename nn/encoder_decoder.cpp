@@ -18,6 +18,7 @@ void EncoderDecoderOptions::fields(Fields& f) {
   f("encoder_layers", encoder_layers, {.doc = "blocks of the encoder; 0: as many as layers", .min = 0, .max = 10000});
   f("source_context", source_context,
     {.doc = "longest source; 0: as long as context", .unit = "tokens", .min = 0, .max = 1 << 22});
+  f("packed", packed, {.doc = "reads sequences of several pairs (data.packed), which do not see each other"});
   TransformerOptions::fields(f);
 }
 
@@ -44,22 +45,29 @@ EncoderDecoder::EncoderDecoder(const EncoderDecoderOptions& options, std::int64_
 }
 
 std::vector<BatchField> EncoderDecoder::batch_fields() const {
-  return {{"tokens", context()}, {"targets", context()}, {"source", options_.source_context}, {"source_length", 1}};
+  const std::int64_t T = context(), S = options_.source_context;
+  std::vector<BatchField> fields{{"tokens", T}, {"targets", T}, {"source", S}, {"source_segment", S}};
+  if (options_.packed) fields.push_back({"segment", T});
+  return fields;
 }
 
 Source EncoderDecoder::encode(const Batch& batch, bool recompute) const {
-  const Tensor &source = batch["source"], &length = batch["source_length"];
-  require(source.rank() == 2 && length.numel() == source.size(0),
-          "[encoder_decoder] source {} and source_length {}; they are (B, S) and (B, 1)", source.shape(),
-          length.shape());
-  const Tensor lengths = length.reshape({source.size(0)});
-  return {encoder_->forward(wte_->forward(source), {.lengths = lengths}, recompute), lengths};
+  const Tensor &source = batch["source"], &segments = batch["source_segment"];
+  require(source.rank() == 2 && segments.shape() == source.shape(),
+          "[encoder_decoder] source {} and source_segment {}; both are (B, S)", source.shape(), segments.shape());
+  const KeySpans spans = autograd::spans_of(segments, segments);
+  return {encoder_->forward(wte_->forward(source), {.of_tokens = spans}, recompute), segments};
 }
 
 Var EncoderDecoder::hidden(const Batch& batch) {
   const Tensor& tokens = batch["tokens"];
   require(tokens.rank() == 2, "[encoder_decoder] tokens must be (B, T), got {}", tokens.shape());
-  return decoder_->forward(wte_->forward(tokens), encode(batch, recompute()), recompute());
+  Source source = encode(batch, recompute());
+  const Tensor* const segment = batch.find("segment");
+  const Tensor of_targets = segment ? *segment : Tensor::zeros(tokens.shape(), DType::i32, tokens.device());
+  source.of_states = autograd::spans_of(of_targets, source.segments);
+  if (segment) source.of_tokens = autograd::spans_of(of_targets, of_targets);
+  return decoder_->forward(wte_->forward(tokens), source, recompute());
 }
 
 Var EncoderDecoder::head(const Var& hidden) {

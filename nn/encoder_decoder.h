@@ -14,12 +14,14 @@ namespace monge::nn {
 struct EncoderDecoderOptions : TransformerOptions {
   std::int64_t encoder_layers = 0;  // 0: as many as layers
   std::int64_t source_context = 0;  // 0: as long as context
+  bool packed = false;
 
   void fields(Fields& f) override;
 };
 
-/// Reads beside tokens and targets i32 (B, T): source i32 (B, S), and source_length i32 (B, 1), how many tokens of each
-/// source are no padding.
+/// Reads beside tokens and targets i32 (B, T): source and source_segment i32 (B, S) and, if packed, segment i32 (B, T).
+/// Tokens see those of their own segment alone (core/kernel/segments.h); without `segment` all targets are of segment
+/// 0. What pads a source has another than any target.
 class EncoderDecoder : public Model {
  public:
   EncoderDecoder(const EncoderDecoderOptions& options, std::int64_t vocab);
@@ -42,6 +44,7 @@ class EncoderDecoder : public Model {
   Var head(const Var& hidden) override;
 
  private:
+  /// The source; which of its tokens a target sees is left open.
   Source encode(const Batch& batch, bool recompute) const;
 
   const EncoderDecoderOptions options_;  // no size left 0

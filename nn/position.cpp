@@ -18,8 +18,9 @@ class LearnedPosition : public Position {
  public:
   explicit LearnedPosition(const LayerContext& c)
       : weight_(add_parameter("weight", {c.context, c.width}, Role::embedding, Init::normal(0.02))) {}
-  Var embed(const Var& x, std::int64_t start) override {
-    return autograd::add(x, autograd::slice(weight_, start, start + x.size(1)));
+  Var embed(const Var& x, const Places& places) override {
+    if (places.each) return autograd::add(x, autograd::embedding(places.each, weight_));
+    return autograd::add(x, autograd::slice(weight_, places.start, places.start + x.size(1)));
   }
 
  private:

@@ -64,13 +64,19 @@ class PositionPrior : public Module {
   virtual Var of_key(std::int64_t n, Device device) const = 0;
 };
 
+/// Where tokens (B, T) stand: at start .. start + T - 1, or each where it says.
+struct Places {
+  std::int64_t start = 0;
+  Tensor each = {};  // (B, T) i32, or none
+};
+
 /// How a model knows the positions of tokens. What acts on the embeddings is the model's business; rotations, slopes
 /// and priors an attention layer has to apply, and a model notices one that does not.
 class Position : public Module {
  public:
-  /// Added to the token embeddings x (B, T, C) of positions start .. start + T.
-  virtual Var embed(const Var& x, std::int64_t start) {
-    (void)start;
+  /// Added to the token embeddings x (B, T, C), which stand at `places`.
+  virtual Var embed(const Var& x, const Places& places) {
+    (void)places;
     return x;
   }
   /// Applied to the packed projection qkv (B, T, (H + 2 G) D) before attention.
@@ -117,10 +123,12 @@ class Position : public Module {
 };
 Registry<Position, const LayerContext&>& positions();
 
-/// What an encoder hands to a decoder, or what all tokens of a sequence may know of it.
+/// What an encoder hands to a decoder, and which tokens see which. Segments are those of core/kernel/segments.h.
 struct Source {
-  Var states = {};      // (B, S, C); undefined under Reads::all, where it is the sequence itself
-  Tensor lengths = {};  // (B) i32: how many tokens of each sequence are no padding
+  Var states = {};          // (B, S, C); undefined in an encoder, which reads its own tokens alone
+  Tensor segments = {};     // (B, S) i32: of the states
+  KeySpans of_states = {};  // the states that each token sees
+  KeySpans of_tokens = {};  // the tokens that each token sees; none: all that LayerContext::reads allows
 };
 
 /// Attention of the tokens of a sequence, x (B, T, C) -> (B, T, C), to what its LayerContext says it reads. `forward`
@@ -130,7 +138,8 @@ class Attention : public Module {
  public:
   /// Whole sequences, from position 0 on, each token reading the earlier ones.
   virtual Var forward(const Var& x) = 0;
-  /// The same for Reads::all and Reads::source. By default throws InputError: the kind is one for decoders.
+  /// The same for Reads::all and Reads::source, and where tokens see a span of the earlier ones. By default throws
+  /// InputError: the kind is one for decoders.
   virtual Var forward_with(const Var& x, const Source& source);
   /// Whether a state of constant size stands for the tokens before: its cache takes any number of them.
   virtual bool is_recurrent() const { return false; }

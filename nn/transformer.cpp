@@ -67,11 +67,11 @@ Transformer::Transformer(const TransformerOptions& options, const LayerContext& 
   add_module("norm", *norm_);
 }
 
-Var Transformer::embedded(const Var& x, std::int64_t start) {
-  const std::int64_t counted = is_bounded() ? start : 0;  // towards the limit
+Var Transformer::embedded(const Var& x, const Places& places) {
+  const std::int64_t counted = is_bounded() ? places.start : 0;  // towards the limit
   require(counted + x.size(1) <= layer_.context, "[transformer] {} tokens after {} exceed the context of {}", x.size(1),
           counted, layer_.context);
-  return embedding_dropout_->forward(position_->embed(x, start));
+  return embedding_dropout_->forward(position_->embed(x, places));
 }
 
 bool Transformer::is_recurrent() const {
@@ -93,14 +93,16 @@ Var Transformer::forward(const Var& x, const Source& source, bool recompute) {
   const auto run = [reads_earlier_alone](Block& block, const Residual& at, const Source& with) {
     return reads_earlier_alone ? block.forward(at) : block.forward_with(at, with);
   };
-  Residual at{embedded(x, 0), {}};
+  Residual at{embedded(x, {.each = source.of_tokens.positions}), {}};
   for (const auto& block : blocks_) {
     if (!recompute) {
       at = run(*block, at, source);
       continue;
     }
-    const auto again = [block = block.get(), run, lengths = source.lengths](const std::vector<Var>& in) {
-      const Residual out = run(*block, {in[0], in[1]}, {in[2], lengths});
+    const auto again = [block = block.get(), run, source](const std::vector<Var>& in) {
+      Source given = source;
+      given.states = in[2];
+      const Residual out = run(*block, {in[0], in[1]}, given);
       return std::vector<Var>{out.stream, out.branch};
     };
     const auto out = autograd::recompute(again, {at.stream, at.branch, source.states});
@@ -120,7 +122,7 @@ std::unique_ptr<Cache> Transformer::make_cache(const CacheContext& context, cons
 
 Var Transformer::forward_cached(const Var& x, Cache& cache) {
   auto& caches = dynamic_cast<BlockCaches&>(cache);
-  Residual at{embedded(x, caches.length), {}};
+  Residual at{embedded(x, {.start = caches.length}), {}};
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     at = blocks_[i]->forward_cached(at, *caches.blocks[i], caches.length);
   }

@@ -51,7 +51,7 @@ class Transformer : public Module {
 
  private:
   struct BlockCaches;
-  Var embedded(const Var& x, std::int64_t start);
+  Var embedded(const Var& x, const Places& places);
   Var finished(const Residual& x);
 
   const LayerContext layer_;

@@ -232,7 +232,7 @@ Prompt make_prompt(const nn::Model& model, const Tokenizer& tokenizer, Device de
           fmt::format("--source has {} tokens; allowed: {} (model.source_context)", tokens.size(), longest));
     }
     prompt.given.add("source", Tensor::from(tokens, {1, length}, device));
-    prompt.given.add("source_length", Tensor::from(std::vector{length}, {1, 1}, device));
+    prompt.given.add("source_segment", Tensor::zeros({1, length}, DType::i32, device));
     prompt.tokens = {*prompt.stop};
   } else {
     prompt.tokens = std::move(tokens);
@@ -260,7 +260,7 @@ RunSample run_sample(const Dataset& dataset, const nn::Model& model, Device devi
     const HostBatch window =
         make_batch(fields, 1, [&](std::int64_t, const Row& out) { dataset.validation_window(0, out); });
     std::vector<std::int32_t> ids = window["source"];
-    ids.resize(static_cast<std::size_t>(window["source_length"].front()));
+    ids.resize(first_source(window));
     source = tokenizer.decode(ids);
   }
   return {make_prompt(model, tokenizer, device, "", source), source + "\t"};

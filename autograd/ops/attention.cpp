@@ -58,7 +58,7 @@ kernel::Attention call_of(const Tensor& q, const Tensor& kv, std::int64_t head_d
           .kv_heads = spec.kv_heads,
           .head_dim = head_dim,
           .causal = spec.causal,
-          .lengths = spec.lengths,
+          .spans = spec.spans,
           .scale = spec.scale,
           .map = spec.map,
           .prior = {.head = as_stat(spec.head_prior.value()),
@@ -130,6 +130,16 @@ Var attend(const Op& op, kernel::Attention args, const Var& q, const Var& kv, co
 }
 
 }  // namespace
+
+KeySpans spans_of(const Tensor& queries, const Tensor& keys) {
+  require(queries.rank() == 2 && keys.rank() == 2, "[segments] queries {} and keys {}: ids (B, T) and (B, S)",
+          queries.shape(), keys.shape());
+  const std::int64_t B = queries.size(0), T = queries.size(1);
+  const KeySpans spans{Tensor::empty({B, T, 2}, DType::i32, queries.device()),
+                       Tensor::empty({B, T}, DType::i32, queries.device())};
+  queries.backend().segments({.queries = queries, .keys = keys, .spans = spans});
+  return spans;
+}
 
 kernel::Attention attention_call(const Tensor& qkv, const AttentionSpec& spec) {
   check_heads("attention", spec);

@@ -78,6 +78,9 @@ class CpuBackend final : public Backend {
   void compute(const kernel::AttentionBackward& args) override;
   void compute(const kernel::AttentionMetric& args) override;
 
+  // segments.cpp
+  void compute(const kernel::Segments& args) override;
+
   // attention/prefix_forward.cpp, prefix_backward.cpp
   void compute(const kernel::PrefixAttention& args) override;
   void compute(const kernel::PrefixAttentionBackward& args) override;

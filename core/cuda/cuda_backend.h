@@ -87,6 +87,9 @@ class CudaBackend final : public Backend {
   void compute(const kernel::AttentionBackward& args) override;
   void compute(const kernel::AttentionMetric& args) override;
 
+  // segments.cu
+  void compute(const kernel::Segments& args) override;
+
   // prefix_attention.cu
   void compute(const kernel::PrefixAttention& args) override;
   void compute(const kernel::PrefixAttentionBackward& args) override;

@@ -22,7 +22,9 @@ void check_scores(const Call& call, const Attention& a) {
        "batch {}, queries {}, keys {} and start {} must not be negative", a.batch, a.queries, a.keys, a.start);
   need(call, a.head_dim > 0 && a.kv_heads > 0 && a.heads > 0 && a.heads % a.kv_heads == 0,
        "{} heads of {} cannot share {} key/value heads", a.heads, a.head_dim, a.kv_heads);
-  call.count("lengths", a.lengths, a.batch);
+  need(call, a.spans.keys.defined() || !a.spans.positions.defined(), "there are positions in spans, and no spans");
+  call.count("spans.keys", a.spans.keys, 2 * a.batch * a.queries);
+  call.count("spans.positions", a.spans.positions, a.batch * a.queries);
   call.count("prior.head", a.prior.head, a.heads);
   call.count("prior.slopes", a.prior.slopes, a.heads);
   if (a.prior.distance) {
@@ -77,6 +79,13 @@ std::vector<profile::Operand> operands_of(const Attention& a) {
 
 }  // namespace
 
+SpanReader::SpanReader(const Attention& args)
+    : queries(args.queries), all_keys(args.keys), start(args.start), causal(args.causal) {
+  if (!args.spans) return;
+  keys = args.spans.keys.data_as<std::int32_t>();
+  if (args.spans.positions) positions = args.spans.positions.data_as<std::int32_t>();
+}
+
 Call check(const Attention& args, Device device) {
   const Call call("attention", device,
                   {{"q", &args.q.data},
@@ -84,7 +93,8 @@ Call check(const Attention& args, Device device) {
                    {"v", &args.v.data},
                    {"out", &args.out.data},
                    {"row_stat", &args.row_stat, Type::f32},
-                   optional("lengths", &args.lengths, Type::i32),
+                   optional("spans.keys", &args.spans.keys, Type::i32),
+                   optional("spans.positions", &args.spans.positions, Type::i32),
                    optional("prior.head", &args.prior.head, Type::f32),
                    optional("prior.distance", &args.prior.distance, Type::f32),
                    optional("prior.key", &args.prior.key, Type::f32),
@@ -103,7 +113,8 @@ Call check(const AttentionBackward& args, Device device) {
                    {"v", &a.v.data},
                    {"out", &a.out.data},
                    {"row_stat", &a.row_stat, Type::f32},
-                   optional("lengths", &a.lengths, Type::i32),
+                   optional("spans.keys", &a.spans.keys, Type::i32),
+                   optional("spans.positions", &a.spans.positions, Type::i32),
                    optional("prior.head", &a.prior.head, Type::f32),
                    optional("prior.distance", &a.prior.distance, Type::f32),
                    optional("prior.key", &a.prior.key, Type::f32),
@@ -151,7 +162,8 @@ Call check(const AttentionMetric& args, Device device) {
   const Call call("attention_metric", device,
                   {{"q", &a.q.data},
                    {"k", &a.k.data},
-                   optional("lengths", &a.lengths, Type::i32),
+                   optional("spans.keys", &a.spans.keys, Type::i32),
+                   optional("spans.positions", &a.spans.positions, Type::i32),
                    optional("prior.head", &a.prior.head, Type::f32),
                    optional("prior.distance", &a.prior.distance, Type::f32),
                    optional("prior.key", &a.prior.key, Type::f32),

@@ -18,6 +18,15 @@ struct LogPrior {
   Tensor slopes;    // (H): ALiBi; not trained
 };
 
+/// Which keys the queries see where that is not all keys: sources are padded, or a row holds several sequences
+/// (core/kernel/segments.h). i32; both may be none.
+struct KeySpans {
+  Tensor keys;       // (B, T, 2): the first key that a query sees, and one past the last
+  Tensor positions;  // (B, T): where a query stands, its first key being at 0; or none: query i at start + i
+
+  explicit operator bool() const { return keys.defined(); }
+};
+
 /// lambda_i of a row of n_i keys, in the damped row solve (H_i + lambda_i I)^-1 H_i u of core/row_map/row_map.h.
 struct RowDamping {
   enum class Scale : std::uint8_t {
@@ -35,14 +44,14 @@ struct RowDamping {
 namespace monge::kernel {
 
 /// out_i = sum_j a_ij v_j with a_i = map(scale <q_i, k_j> + prior_ij), for each sequence and head.
-/// Query i stands at position `start + i`; under `causal` it sees the keys 0 .. start + i. Of sequence b it sees the
-/// first `lengths`[b] alone: what follows them is padding.
-/// Query head h reads key/value head h / (H / G).
+/// Query i stands at position `start + i`; under `causal` it sees the keys 0 .. start + i. With `spans` it sees of
+/// these the keys of its span alone, one at least, and positions are those of the span. Query head h reads key/value
+/// head h / (H / G).
 struct Attention {
   std::int64_t batch = 0, queries = 0, keys = 0, heads = 0, kv_heads = 0, head_dim = 0;
   std::int64_t start = 0;
   bool causal = true;
-  Tensor lengths;  // (B) i32, each in 1 .. keys; or none
+  KeySpans spans;
   double scale = 1.0;
   RowMap map;
   LogPrior prior;
@@ -72,6 +81,41 @@ struct AttentionMetric {
   Tensor y;            // (B, S, E) f32/f64
   Tensor column_sums;  // (B, S) f32/f64
   Tensor products;     // (B, T, E) f32/f64
+};
+
+/// The keys begin .. end - 1 of one query, and its position from `begin` on.
+struct KeySpan {
+  std::int64_t begin, end, position;
+
+  MONGE_HD std::int64_t size() const { return end - begin; }
+};
+
+/// Reads the spans of a call, whose tensors may hold anything: where a call has keys, every query sees one at least.
+struct SpanReader {
+  const std::int32_t *keys = nullptr, *positions = nullptr;  // of KeySpans, or null
+  std::int64_t queries = 0, all_keys = 0, start = 0;
+  bool causal = true;
+
+  SpanReader() = default;
+  explicit SpanReader(const Attention& args);
+
+  MONGE_HD KeySpan at(std::int64_t b, std::int64_t i) const {
+    const auto within = [](std::int64_t x, std::int64_t least, std::int64_t most) {
+      return x < least || most < least ? least : x > most ? most : x;
+    };
+    KeySpan span{0, all_keys, start + i};
+    if (keys != nullptr && all_keys > 0) {
+      const std::int64_t at = b * queries + i;
+      span.begin = within(keys[2 * at], 0, all_keys - 1);
+      span.end = within(keys[2 * at + 1], span.begin + 1, all_keys);
+      if (positions != nullptr) span.position = within(positions[at], 0, start + queries - 1);
+    }
+    if (causal) {
+      span.begin = span.begin < start + i ? span.begin : start + i;
+      span.end = span.end < start + i + 1 ? span.end : start + i + 1;
+    }
+    return span;
+  }
 };
 
 Call check(const Attention& args, Device device);

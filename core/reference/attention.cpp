@@ -20,29 +20,48 @@ void clear(const HeadView& view, std::int64_t batch, std::int64_t tokens, std::i
 /// One query of one head, and the keys it sees.
 struct Query {
   std::int64_t b, h, i;
-  std::int64_t g;        // key/value head
-  std::int64_t row;      // (b H + h) T + i
-  std::int64_t visible;  // keys 0 .. visible - 1
+  std::int64_t g;               // key/value head
+  std::int64_t row;             // (b H + h) T + i
+  std::int64_t first, visible;  // keys first .. first + visible - 1
+  std::int64_t position;        // counted from the first key
+
+  std::int64_t key(std::size_t j) const { return first + static_cast<std::int64_t>(j); }
 };
 
 template <class F>
 void for_each_query(const kernel::Attention& a, F f) {
   for (std::int64_t b = 0; b < a.batch; ++b) {
-    const std::int64_t there =
-        a.lengths ? std::clamp<std::int64_t>(a.lengths.data_as<std::int32_t>()[b], 0, a.keys) : a.keys;
     for (std::int64_t h = 0; h < a.heads; ++h) {
       for (std::int64_t i = 0; i < a.queries; ++i) {
-        const auto visible = a.causal ? std::min(there, a.start + i + 1) : there;
-        f(Query{b, h, i, h / (a.heads / a.kv_heads), (b * a.heads + h) * a.queries + i, visible});
+        const std::int64_t last = a.causal ? std::min(a.keys, a.start + i + 1) : a.keys;
+        Query at{.b = b,
+                 .h = h,
+                 .i = i,
+                 .g = h / (a.heads / a.kv_heads),
+                 .row = (b * a.heads + h) * a.queries + i,
+                 .first = 0,
+                 .visible = last,
+                 .position = a.start + i};
+        if (a.spans && last > 0) {
+          const auto* const span = a.spans.keys.data_as<std::int32_t>() + 2 * (b * a.queries + i);
+          at.first = std::clamp<std::int64_t>(span[0], 0, last - 1);
+          at.visible = std::clamp<std::int64_t>(span[1], at.first + 1, last) - at.first;
+          if (a.spans.positions) {
+            const std::int32_t position = a.spans.positions.data_as<std::int32_t>()[b * a.queries + i];
+            at.position = std::clamp<std::int64_t>(position, 0, a.start + a.queries - 1);
+          }
+        }
+        f(at);
       }
     }
   }
 }
 
-/// Calls f(table, index) for each table of the prior that is there, `index` being where it holds its term for key j.
+/// Calls f(table, index) for each table of the prior that is there, `index` being where it holds its term for visible
+/// key j.
 template <class F>
-void for_each_prior(const kernel::Attention& a, const LogPrior& tables, const Query& at, std::int64_t j, F f) {
-  const auto distance = std::abs(a.start + at.i - j);
+void for_each_prior(const LogPrior& tables, const Query& at, std::int64_t j, F f) {
+  const auto distance = std::abs(at.position - j);
   if (tables.head) f(tables.head, at.h);
   if (tables.distance) f(tables.distance, at.h * tables.distance.shape().last() + distance);
   if (tables.key) f(tables.key, at.h * tables.key.shape().last() + j);
@@ -54,9 +73,9 @@ std::vector<double> scores(const kernel::Attention& a, const Query& at) {
   const double* const q = a.q.head<double>(at.b, at.i, at.h, a.head_dim);
   for (std::int64_t j = 0; j < at.visible; ++j) {
     double& score = z[static_cast<std::size_t>(j)];
-    score = a.scale * inner(q, a.k.head<double>(at.b, j, at.g, a.head_dim), a.head_dim) -
-            slope * static_cast<double>(std::abs(a.start + at.i - j));
-    for_each_prior(a, a.prior, at, j,
+    score = a.scale * inner(q, a.k.head<double>(at.b, at.first + j, at.g, a.head_dim), a.head_dim) -
+            slope * static_cast<double>(std::abs(at.position - j));
+    for_each_prior(a.prior, at, j,
                    [&](const Tensor& table, std::int64_t index) { score += table.data_as<double>()[index]; });
   }
   return z;
@@ -67,7 +86,7 @@ std::vector<double> dropout_factors(const kernel::Attention& a, const Query& at)
   std::vector<double> factors(static_cast<std::size_t>(at.visible), 1.0);
   if (a.dropout > 0.0) {
     for (std::int64_t j = 0; j < at.visible; ++j) {
-      factors[static_cast<std::size_t>(j)] = dropout_factor(a.random, a.dropout, at.row * a.keys + j);
+      factors[static_cast<std::size_t>(j)] = dropout_factor(a.random, a.dropout, at.row * a.keys + at.first + j);
     }
   }
   return factors;
@@ -85,7 +104,7 @@ void ReferenceBackend::compute(const kernel::Attention& a) {
     double* const out = a.out.head<double>(at.b, at.i, at.h, D);
     std::fill_n(out, D, 0.0);
     for (std::size_t j = 0; j < weights.size(); ++j) {
-      add_to(out, keep[j] * weights[j], a.v.head<double>(at.b, static_cast<std::int64_t>(j), at.g, D), D);
+      add_to(out, keep[j] * weights[j], a.v.head<double>(at.b, at.key(j), at.g, D), D);
     }
   });
 }
@@ -162,7 +181,7 @@ void ReferenceBackend::compute(const kernel::AttentionBackward& args) {
   /// dq and dk of one row, from what stands for dL/dz.
   const auto add_product = [&](const Query& at, const std::vector<double>& dz, const HeadView& dq, const HeadView& dk) {
     for (std::size_t j = 0; j < dz.size(); ++j) {
-      const auto key = static_cast<std::int64_t>(j);
+      const auto key = at.key(j);
       add_to(dq.head<double>(at.b, at.i, at.h, D), a.scale * dz[j], a.k.head<double>(at.b, key, at.g, D), D);
       add_to(dk.head<double>(at.b, key, at.g, D), a.scale * dz[j], a.q.head<double>(at.b, at.i, at.h, D), D);
     }
@@ -180,7 +199,7 @@ void ReferenceBackend::compute(const kernel::AttentionBackward& args) {
 
       std::vector<double> u(weights.size());
       for (std::size_t j = 0; j < u.size(); ++j) {
-        const auto key = static_cast<std::int64_t>(j);
+        const auto key = at.key(j);
         u[j] = keep[j] * inner(dout, a.v.head<double>(at.b, key, at.g, D), D);
         add_to(args.dv.head<double>(at.b, key, at.g, D), keep[j] * weights[j], dout, D);
         if (solves_rows) add_to(args.row_dv.head<double>(at.b, key, at.g, D), keep[j] * weights[j], dout, D);
@@ -199,7 +218,7 @@ void ReferenceBackend::compute(const kernel::AttentionBackward& args) {
       }
       add_product(at, dz, args.dq, args.dk);
       for (std::size_t j = 0; j < dz.size(); ++j) {
-        for_each_prior(a, args.dprior, at, static_cast<std::int64_t>(j),
+        for_each_prior(args.dprior, at, static_cast<std::int64_t>(j),
                        [&](const Tensor& table, std::int64_t index) { table.data_as<double>()[index] += dz[j]; });
       }
     });
@@ -221,7 +240,7 @@ void ReferenceBackend::compute(const kernel::AttentionMetric& args) {
         const RowMetric metric = metric_of_row(map, weights, stat);
         const double share = metric.c() > 0.0 ? 1.0 / std::sqrt(metric.c()) : 0.0;
         for (std::size_t j = 0; j < weights.size(); ++j) {
-          const auto key = at.b * a.keys + static_cast<std::int64_t>(j);
+          const auto key = at.b * a.keys + at.key(j);
           args.column_sums.data_as<double>()[key] += metric.s[j];
           add_to(args.products.data_as<double>() + (at.b * a.queries + at.i) * E, share * metric.s[j],
                  args.y.data_as<double>() + key * E, E);

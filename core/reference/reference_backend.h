@@ -71,6 +71,9 @@ class ReferenceBackend final : public Backend {
   void compute(const kernel::AttentionBackward& args) override;
   void compute(const kernel::AttentionMetric& args) override;
 
+  // segments.cpp
+  void compute(const kernel::Segments& args) override;
+
   // prefix_attention.cpp
   void compute(const kernel::PrefixAttention& args) override;
   void compute(const kernel::PrefixAttentionBackward& args) override;

@@ -15,8 +15,8 @@ struct ProjectionCache : Cache {
 
 /// Keys and values of the source.
 struct SourceCache : Cache {
-  Tensor kv;       // (B, S, 2 G D)
-  Tensor lengths;  // (B) or none
+  Tensor kv;        // (B, S, 2 G D)
+  Tensor segments;  // (B, S)
 };
 
 /// Runs `call` for queries (B, T, ...), which have no gradient.
@@ -159,7 +159,7 @@ Var RowMapAttention::place(const Var& qkv, std::int64_t start, bool trains_gain)
   return position_.rotate(query_key_norm_ ? query_key_norm_->forward(qkv, trains_gain) : qkv, start);
 }
 
-autograd::AttentionSpec RowMapAttention::spec(std::int64_t keys, Device device, const Tensor& lengths) const {
+autograd::AttentionSpec RowMapAttention::spec(std::int64_t keys, Device device, const KeySpans& spans) const {
   const auto var = [](const Parameter* p) { return p != nullptr ? p->var() : Var(); };
   const auto table = [&](const Parameter* learned, Var (PositionPrior::*of)(std::int64_t, Device) const) {
     if (!position_prior_) return var(learned);
@@ -178,7 +178,7 @@ autograd::AttentionSpec RowMapAttention::spec(std::int64_t keys, Device device, 
   return {.heads = heads_,
           .kv_heads = kv_heads_,
           .causal = reads_ == Reads::earlier,
-          .lengths = lengths,
+          .spans = spans,
           .scale = 1.0 / std::sqrt(static_cast<double>(head_dim_)),
           .map = map_,
           .head_prior = head_prior,
@@ -197,7 +197,7 @@ void RowMapAttention::show(const Var& x, const Var& source, const kernel::Attent
 
 Var RowMapAttention::forward_with(const Var& x, const Source& source) {
   const std::int64_t keys = (crosses() ? source.states : x).size(1);
-  const autograd::AttentionSpec how = spec(keys, x.value().device(), source.lengths);
+  const autograd::AttentionSpec how = spec(keys, x.value().device(), crosses() ? source.of_states : source.of_tokens);
   return out_.forward(crosses() ? attend_to_source(x, source.states, how) : attend_to_itself(x, how));
 }
 
@@ -247,7 +247,7 @@ std::unique_ptr<Cache> RowMapAttention::make_cache_with(const CacheContext&, con
   const Var kv = kv_->forward(source.states);
   auto cache = std::make_unique<SourceCache>();
   cache->kv = (query_key_norm_ ? query_key_norm_->of_keys(kv, true) : kv).value();
-  cache->lengths = source.lengths;
+  cache->segments = source.segments;
   return cache;
 }
 
@@ -256,8 +256,14 @@ Var RowMapAttention::forward_cached(const Var& x, Cache& cache, std::int64_t sta
     const auto& seen = dynamic_cast<SourceCache&>(cache);
     const Var q = q_->forward(x);
     const Tensor queries = (query_key_norm_ ? query_key_norm_->of_queries(q, true) : q).value();
-    return out_.forward(
-        run(autograd::attention_call(queries, seen.kv, spec(seen.kv.size(1), queries.device(), seen.lengths))));
+    KeySpans spans;
+    if (seen.segments) {
+      const Tensor first = Tensor::zeros({x.size(0), x.size(1)}, DType::i32, queries.device());
+      spans.keys = autograd::spans_of(first, seen.segments).keys;  // positions go on from `start`
+    }
+    kernel::Attention call = autograd::attention_call(queries, seen.kv, spec(seen.kv.size(1), queries.device(), spans));
+    call.start = start;
+    return out_.forward(run(call));
   }
   // Queries of the new tokens against the keys and values of all tokens so far.
   const Tensor qkv = place(qkv_->forward(x), start, true).value(), &seen = dynamic_cast<ProjectionCache&>(cache).qkv;

@@ -96,7 +96,7 @@ class RowMapAttention : public Attention {
   Var attend_to_itself(const Var& x, const autograd::AttentionSpec& how);
   Var attend_to_source(const Var& x, const Var& states, const autograd::AttentionSpec& how);
   void show(const Var& x, const Var& source, const kernel::Attention& call);
-  autograd::AttentionSpec spec(std::int64_t keys, Device device, const Tensor& lengths) const;
+  autograd::AttentionSpec spec(std::int64_t keys, Device device, const KeySpans& spans) const;
   bool crosses() const { return reads_ == Reads::source; }
 
   std::int64_t heads_, kv_heads_, head_dim_, context_;

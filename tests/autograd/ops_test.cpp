@@ -7,6 +7,7 @@
 
 #include "autograd/gradcheck.h"
 #include "support/compare.h"
+#include "support/spans.h"
 
 namespace monge::autograd {
 namespace {
@@ -49,7 +50,7 @@ Case attention_case(const std::string& variant, std::int64_t batch, std::int64_t
 Case cross_attention_case(const std::string& variant, std::int64_t head_dim, AttentionSpec spec) {
   const Shape q{2, 3, spec.heads * head_dim}, kv{2, 4, 2 * spec.kv_heads * head_dim};
   spec.causal = false;
-  spec.lengths = Tensor::from(std::vector<std::int32_t>{4, 3}, {2}, reference);
+  spec.spans = test::padding_spans({4, 3}, 3, reference);
   return {"cross_attention", variant, {q, kv}, [spec](const Vars& v) { return cross_attention(v[0], v[1], spec); }};
 }
 

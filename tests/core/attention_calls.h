@@ -10,9 +10,17 @@
 #include <vector>
 
 #include "core/backend.h"
+#include "support/spans.h"
 #include "support/tested_device.h"
 
 namespace monge::test {
+
+/// Which keys the queries see, of those that `causal` leaves.
+enum class Sees : std::uint8_t {
+  all,
+  padded,    // those of a sequence of its own length, the first whole
+  segments,  // those of one of several sequences in a row, positions being theirs
+};
 
 struct AttentionCase {
   std::int64_t batch, queries, keys, heads, kv_heads, head_dim;
@@ -22,13 +30,16 @@ struct AttentionCase {
   RowMap map;
   bool priors = false;                // tables for head, distance and key
   std::optional<RowDamping> damping;  // solves rows
-  bool padded = false;                // sequences of several lengths, the first whole
+  Sees sees = Sees::all;
 };
 
 inline std::ostream& operator<<(std::ostream& to, const AttentionCase& c) {
   return to << name_of(c.map) << " B=" << c.batch << " T=" << c.queries << " S=" << c.keys << " H=" << c.heads
             << " G=" << c.kv_heads << " D=" << c.head_dim << " start=" << c.start << (c.causal ? " causal" : "")
-            << (c.slopes ? " slopes" : "") << (c.priors ? " priors" : "") << (c.padded ? " padded" : "")
+            << (c.slopes ? " slopes" : "") << (c.priors ? " priors" : "")
+            << (c.sees == Sees::padded     ? " padded"
+                : c.sees == Sees::segments ? " segments"
+                                           : "")
             << " dropout=" << c.dropout;
 }
 
@@ -91,12 +102,27 @@ inline kernel::Attention call_of(const AttentionCase& c, Device device) {
     for (std::int64_t h = 0; h < c.heads; ++h) slopes.push_back(std::exp2(-static_cast<double>(h + 1)));
     a.prior.slopes = Tensor::from(slopes, {c.heads}, backend_of(device).default_float(), device);
   }
-  if (c.padded) {
-    std::vector<std::int32_t> lengths;
+  if (c.sees == Sees::padded) {
+    Ids lengths;
     for (std::int64_t b = 0; b < c.batch; ++b) {
       lengths.push_back(static_cast<std::int32_t>(b == 0 ? c.keys : 1 + (7 * b - 2) % c.keys));
     }
-    a.lengths = Tensor::from(lengths, {c.batch}, device);
+    a.spans = padding_spans(lengths, c.queries, device);
+  }
+  if (c.sees == Sees::segments) {
+    // Runs of several lengths, shifted from row to row. Keys that are the queries' own tokens have the same ids.
+    Ids queries, keys;
+    for (std::int64_t b = 0; b < c.batch; ++b) {
+      const std::int64_t runs = 2 + b;
+      for (std::int64_t i = 0; i < c.queries; ++i) {
+        queries.push_back(static_cast<std::int32_t>((i * i * runs + b) / (c.queries * c.queries)));
+      }
+      for (std::int64_t j = 0; j < c.keys; ++j) {
+        keys.push_back(c.keys == c.queries ? queries[static_cast<std::size_t>(b * c.queries + j)]
+                                           : static_cast<std::int32_t>(j * runs / c.keys));
+      }
+    }
+    a.spans = spans_by_definition(queries, c.queries, keys, c.keys, device);
   }
   a.dropout = c.dropout;
   a.random = {.seed = 11, .stream = 5, .step = Tensor::from(std::vector<std::int32_t>{9}, {1}, device)};

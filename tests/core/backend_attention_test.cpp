@@ -67,8 +67,8 @@ TEST(Attention, ACacheOfKeysMatchesReference) {
 
 TEST(Attention, SequencesOfOneKeyMatchReference) {
   for (const bool causal : {true, false}) {
-    expect_equal({3, 3, 3, 2, 1, 16, 0, causal, false, 0.0, {}, false, {}, true});  // of 3, 3 and 1 keys
-    expect_equal({3, 3, 3, 2, 1, 64, 0, causal, false, 0.0, {}, false, {}, true});
+    expect_equal({3, 3, 3, 2, 1, 16, 0, causal, false, 0.0, {}, false, {}, test::Sees::padded});  // of 3, 3 and 1 keys
+    expect_equal({3, 3, 3, 2, 1, 64, 0, causal, false, 0.0, {}, false, {}, test::Sees::padded});
   }
 }
 

@@ -7,6 +7,7 @@
 #include "autograd/ops.h"
 #include "nn/attention/fisher.h"
 #include "support/compare.h"
+#include "support/spans.h"
 
 namespace monge::nn {
 namespace {
@@ -28,7 +29,7 @@ struct Problem {
   explicit Problem(const RowMap& map) {
     const Tensor q = autograd::linear(x, w_q).value(), kv = autograd::linear(source, w_kv).value();
     autograd::AttentionSpec spec{.heads = H, .kv_heads = G, .causal = false, .scale = scale, .map = map};
-    spec.lengths = Tensor::from(lengths, {B}, reference);
+    spec.spans = test::padding_spans(lengths, T, reference);
     call = {.x = x, .source = source, .args = autograd::attention_call(q, kv, spec)};
   }
 };
@@ -110,7 +111,7 @@ TEST(CrossAttentionFisher, RowSolveTendsToBackpropagation) {
   const autograd::Var q = autograd::Var::leaf(p.call.args.q.data), kv = autograd::Var::leaf(p.call.args.k.data);
   const autograd::Var row_q = autograd::Var::leaf(q.value().clone()), row_kv = autograd::Var::leaf(kv.value().clone());
   autograd::AttentionSpec spec{.heads = H, .kv_heads = G, .causal = false, .scale = scale, .map = SoftmaxMap{}};
-  spec.lengths = p.call.args.lengths;
+  spec.spans = p.call.args.spans;
   spec.damping = {.lambda = lambda, .scale = RowDamping::Scale::absolute};
   autograd::Tape tape;
   autograd::Var y;

@@ -3,6 +3,7 @@
 #include "nn/encoder_decoder.h"
 #include "support/compare.h"
 #include "support/model_gradients.h"
+#include "support/spans.h"
 
 namespace monge::nn {
 namespace {
@@ -24,7 +25,12 @@ void compare(Device device, double tolerance) {
   ParameterStore store(model, device, Precision::float32, 1);
   for (const auto& e : store.entries()) file.read("param/" + e.name, store.value(e));
   Batch batch;
-  for (const char* name : {"tokens", "targets", "source", "source_length"}) batch.add(name, file.tensor(name, device));
+  for (const char* name : {"tokens", "targets", "source"}) batch.add(name, file.tensor(name, device));
+  test::Ids lengths;
+  for (const double length : file.tensor("source_length", reference).values()) {
+    lengths.push_back(static_cast<std::int32_t>(length));
+  }
+  batch.add("source_segment", test::padding_segments(lengths, o.source_context, device));
   EXPECT_TRUE(test::close(model.logits(batch).value(), file.tensor("logits", reference), tolerance));
   EXPECT_NEAR(model.loss(batch).value().item(), file.tensor("loss", reference).values()[0], tolerance);
   const Tensor grads = test::loss_gradients(model, store, batch);

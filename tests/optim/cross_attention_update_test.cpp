@@ -10,6 +10,7 @@
 #include "optim/optimizer.h"
 #include "support/compare.h"
 #include "support/model_gradients.h"
+#include "support/spans.h"
 
 namespace monge::optim {
 namespace {
@@ -45,7 +46,7 @@ std::map<std::string, double> moves(const std::string& update, Device device = r
                        {{"tokens", test::random_ids({2, 5}, 11, 1, device)},
                         {"targets", test::random_ids({2, 5}, 11, 2, device)},
                         {"source", test::random_ids({2, 6}, 11, 3, device)},
-                        {"source_length", Tensor::from(std::vector<std::int32_t>{6, 4}, {2, 1}, device)}});
+                        {"source_segment", test::padding_segments({6, 4}, 6, device)}});
   optimizer.step(1);
   const std::vector<double> after = store.values().values();
   std::map<std::string, double> out;

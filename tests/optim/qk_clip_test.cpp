@@ -10,6 +10,7 @@
 #include "optim/optimizer.h"
 #include "support/compare.h"
 #include "support/expect_error.h"
+#include "support/spans.h"
 
 namespace monge::optim {
 namespace {
@@ -27,15 +28,15 @@ struct Largest : nn::AttentionObserver {
     const kernel::Attention& a = call.args;
     score.resize(static_cast<std::size_t>(a.heads), -1e300);
     const Values q = a.q.data.values(), k = a.k.data.values();
-    const Values lengths = a.lengths.defined() ? a.lengths.values() : Values(static_cast<std::size_t>(a.batch), 1e9);
+    const kernel::SpanReader spans(a);
     const auto at = [&](const HeadView& view, const Values& values, std::int64_t b, std::int64_t t, std::int64_t h) {
       return values.begin() + b * view.batch_stride + t * view.token_stride + view.offset + h * a.head_dim;
     };
     for (std::int64_t b = 0; b < a.batch; ++b) {
       for (std::int64_t h = 0; h < a.heads; ++h) {
         for (std::int64_t i = 0; i < a.queries; ++i) {
-          for (std::int64_t j = 0; j < a.keys; ++j) {
-            if ((a.causal && j > i) || static_cast<double>(j) >= lengths[static_cast<std::size_t>(b)]) continue;
+          const kernel::KeySpan seen = spans.at(b, i);
+          for (std::int64_t j = seen.begin; j < seen.end; ++j) {
             const auto x = at(a.q, q, b, i, h), y = at(a.k, k, b, j, h / (a.heads / a.kv_heads));
             double& largest = score[static_cast<std::size_t>(h)];
             largest = std::max(largest, a.scale * std::inner_product(x, x + a.head_dim, y, 0.0));
@@ -214,7 +215,7 @@ TEST(QkClip, TakesPaddedSourcesAndDecodersThatReadThem) {
   Steps<nn::EncoderDecoder> run(rule + ", chain: [{kind: qk_clip, tau: 5}]", o), plain(rule, o);
   nn::Batch pairs = batch(1);
   pairs.add("source", test::random_ids({3, tokens}, vocab, 7));
-  pairs.add("source_length", Tensor::from(std::vector<std::int32_t>{2, 6, 3}, {3, 1}, reference));
+  pairs.add("source_segment", test::padding_segments({2, 6, 3}, tokens, reference));
   run.step({pairs});
   plain.step({pairs});
   int below = 0;

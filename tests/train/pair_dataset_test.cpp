@@ -13,7 +13,7 @@ using Tokens = std::vector<std::int32_t>;
 constexpr const char* lines = "ab\tba\nabc\tcba\n\nc\tc\nba\tab\n";  // 0 \t, 1 \n, 2 a, 3 b, 4 c
 
 DatasetContext apart(std::int64_t T, std::int64_t S) {
-  return {.context = T, .fields = {{"tokens", T}, {"targets", T}, {"source", S}, {"source_length", 1}}, .seed = 3};
+  return {.context = T, .fields = {{"tokens", T}, {"targets", T}, {"source", S}, {"source_segment", S}}, .seed = 3};
 }
 DatasetContext together(std::int64_t T) { return {.context = T, .fields = {{"tokens", T}, {"targets", T}}, .seed = 3}; }
 
@@ -57,7 +57,7 @@ TEST_F(Pairs, ASourceStandsApartForModelsThatReadOne) {
   Sequence s(context);
   data->validation_window(1, s.row);  // ba -> ab
   EXPECT_EQ(s["source"], (Tokens{3, 2, 1, 1}));
-  EXPECT_EQ(s["source_length"], Tokens{2});
+  EXPECT_EQ(s["source_segment"], (Tokens{0, 0, 1, 1}));
   EXPECT_EQ(s["tokens"], (Tokens{1, 2, 3, 1, 1}));
   EXPECT_EQ(s["targets"], (Tokens{2, 3, 1, -1, -1}));
 }
@@ -87,6 +87,25 @@ TEST_F(Pairs, PackedOnesShareASequence) {
   EXPECT_FALSE(several) << "two training pairs of five places and more do not fit into nine";
 }
 
+TEST_F(Pairs, PackedOnesShareASequenceAndItsSource) {
+  DatasetContext context = apart(7, 4);
+  context.fields.push_back({"segment", 7});
+  const auto data = make(context, lines, "pairs.tsv", /*packed=*/true);
+  EXPECT_EQ(data->validation_windows(), 1);  // c -> c and ba -> ab: three tokens of source, 2 + 1 + 3 of target
+  Sequence s(context);
+  data->validation_window(0, s.row);
+  EXPECT_EQ(s["source"], (Tokens{4, 3, 2, 1}));
+  EXPECT_EQ(s["source_segment"], (Tokens{0, 1, 1, 2}));
+  EXPECT_EQ(s["tokens"], (Tokens{1, 4, 1, 1, 2, 3, 1}));
+  EXPECT_EQ(s["targets"], (Tokens{4, 1, -1, 2, 3, 1, -1}));
+  EXPECT_EQ(s["segment"], (Tokens{0, 0, 0, 1, 1, 1, 1}));
+  // Where the sources of both have no room, each has a sequence of its own.
+  context = apart(7, 2);
+  context.fields.push_back({"segment", 7});
+  EXPECT_EQ(make(context, "ab\tba\nc\tc\nba\tab\n", "pairs.tsv", true)->validation_windows(), 2);
+  EXPECT_HAS(refusal(apart(7, 4), lines, "pairs.tsv", true), "model.packed: true");
+}
+
 TEST_F(Pairs, JsonLinesAreReadByTheirKeys) {
   const std::string text = R"({"source": "ab", "target": "ba", "more": 1})"
                            "\n"
@@ -96,7 +115,7 @@ TEST_F(Pairs, JsonLinesAreReadByTheirKeys) {
   const auto data = make(context, text, "pairs.jsonl");
   Sequence s(context);
   data->train_sequence(0, s.row);
-  EXPECT_EQ(s["source_length"], Tokens{2});
+  EXPECT_EQ(s["source_segment"], (Tokens{0, 0, 1, 1}));
   EXPECT_HAS(refusal(context, "{\"source\": \"ab\"}\n", "pairs.jsonl"), "line 1: there is no text 'target'");
   EXPECT_HAS(refusal(context, "[1]\n", "pairs.jsonl"), "line 1: a line of a .jsonl file is an object");
   EXPECT_HAS(refusal(context, "{\n", "pairs.jsonl"), "line 1");

@@ -34,12 +34,12 @@ TEST(PairsRun, LearnsToReverse) {
   const auto data = data_of(saved);
   int right = 0;
   for (std::int64_t w = 0; w < data->validation_windows(); ++w) {
-    std::vector<std::int32_t> tokens(5), targets(5), source(4), length(1);
+    std::vector<std::int32_t> tokens(5), targets(5), source(4), segment(4);
     data->validation_window(w, {{"tokens", std::span(tokens)},
                                 {"targets", std::span(targets)},
                                 {"source", std::span(source)},
-                                {"source_length", std::span(length)}});
-    source.resize(static_cast<std::size_t>(length[0]));
+                                {"source_segment", std::span(segment)}});
+    source.resize(static_cast<std::size_t>(std::ranges::count(segment, 0)));
     const Prompt prompt =
         make_prompt(*saved.model, *saved.tokenizer, saved.device, "", saved.tokenizer->decode(source));
     targets.erase(std::ranges::find(targets, -1), targets.end());

@@ -182,7 +182,7 @@ constexpr const char* pairs_model =
 Prompt pair_prompt(Device device) {
   return {.tokens = {0},
           .given = {{"source", Tensor::from(std::vector<std::int32_t>{2, 1}, {1, 2}, device)},
-                    {"source_length", Tensor::from(std::vector<std::int32_t>{2}, {1, 1}, device)}},
+                    {"source_segment", Tensor::zeros({1, 2}, DType::i32, device)}},
           .stop = 0};
 }
 
@@ -260,7 +260,7 @@ TEST(MakePrompt, ASourceIsReadApartOrInFrontOfATab) {
   const Prompt pair = make_prompt(apart.model, *letters, test::cpu, "b", "aab");
   EXPECT_EQ(pair.tokens, (std::vector<std::int32_t>{0, 3}));
   EXPECT_EQ(pair.given["source"].values(), (std::vector<double>{2, 2, 3}));
-  EXPECT_EQ(pair.given["source_length"].values(), std::vector<double>{3});
+  EXPECT_EQ(pair.given["source_segment"].values(), std::vector<double>(3, 0.0));
   EXPECT_EQ(pair.stop, 0);
   const Prompt line = make_prompt(together.model, *letters, test::cpu, "b", "aab");
   EXPECT_EQ(line.tokens, (std::vector<std::int32_t>{2, 2, 3, 1, 3}));

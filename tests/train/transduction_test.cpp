@@ -14,7 +14,7 @@ using Tokens = std::vector<std::int32_t>;
 
 std::unique_ptr<Dataset> make(const TransductionOptions& o, std::int64_t T = 13, std::int64_t S = 12) {
   return make_transduction_dataset(
-      o, {.context = T, .fields = {{"tokens", T}, {"targets", T}, {"source", S}, {"source_length", 1}}, .seed = 3});
+      o, {.context = T, .fields = {{"tokens", T}, {"targets", T}, {"source", S}, {"source_segment", S}}, .seed = 3});
 }
 
 /// Source and target, without marks, of a sequence whose layout is right.
@@ -23,12 +23,12 @@ struct Word {
 };
 
 Word word_of(const Dataset& data, std::uint64_t index) {
-  Tokens tokens(13), targets(13), source(12), length(1);
+  Tokens tokens(13), targets(13), source(12), segment(12);
   data.train_sequence(index, {{"tokens", std::span(tokens)},
                               {"targets", std::span(targets)},
                               {"source", std::span(source)},
-                              {"source_length", std::span(length)}});
-  source.resize(static_cast<std::size_t>(length[0]));
+                              {"source_segment", std::span(segment)}});
+  source.resize(static_cast<std::size_t>(std::ranges::count(segment, 0)));
   const auto end = std::ranges::find(targets, 0);
   EXPECT_EQ(std::count(end + 1, targets.end(), -1), targets.end() - end - 1);
   return {source, {targets.begin(), end}};

@@ -88,9 +88,8 @@ Text read(const train::SavedModel& saved, const InspectedText& asked) {
     targets = window["targets"];
     if (reads_source) {
       out.source = window["source"];
-      out.source.resize(static_cast<std::size_t>(window["source_length"].front()));
-      const auto last = std::ranges::find_if(targets.rbegin(), targets.rend(), [](auto t) { return t >= 0; });
-      out.tokens.resize(static_cast<std::size_t>(targets.rend() - last));
+      out.source.resize(train::first_source(window));
+      out.tokens.resize(train::first_target(window));
     }
     if (std::ssize(out.tokens) > most) out.tokens.resize(static_cast<std::size_t>(most));
     targets.resize(out.tokens.size());
@@ -127,7 +126,7 @@ Text read(const train::SavedModel& saved, const InspectedText& asked) {
   out.batch.add("targets", row(targets));
   if (reads_source) {
     out.batch.add("source", row(out.source));
-    out.batch.add("source_length", row({static_cast<std::int32_t>(out.source.size())}));
+    out.batch.add("source_segment", row(std::vector<std::int32_t>(out.source.size(), 0)));
   } else {
     out.source.clear();
   }

@@ -87,7 +87,8 @@ Claim covariance_claim(Layers layers, std::uint64_t seed) {
                     double expected = 0.0;
                     for (std::int64_t b = 0; b < a.batch; ++b) {
                       for (std::int64_t i = 0; i < a.queries; ++i) {
-                        const Vector seen = values.row(b).head(scores.visible(b, i));
+                        const kernel::KeySpan span = scores.span(b, i);
+                        const Vector seen = values.row(b).segment(span.begin, span.size());
                         expected += covariance(softmax(scores.scores(b, h, i)), seen, seen);
                       }
                     }
@@ -117,11 +118,12 @@ Claim factors_claim(Layers layers, std::uint64_t seed) {
                     Vector query_left = Vector::Zero(a.heads), key_left = Vector::Zero(a.kv_heads);
                     double query_right = 0.0, key_right = 0.0;
                     for_each_row(a, [&](std::int64_t b, std::int64_t h, std::int64_t i) {
-                      if (scores.visible(b, i) == 1) return;
+                      const kernel::KeySpan span = scores.span(b, i);
+                      if (a.causal && i == 0) return;
                       const Vector p = softmax(scores.scores(b, h, i));
                       Vector keys(p.size());
-                      for (Eigen::Index j = 0; j < p.size(); ++j) keys[j] = w.dot(scores.key(b, h, j));
-                      const Vector seen = inputs.segment(b * a.keys, p.size());
+                      for (Eigen::Index j = 0; j < p.size(); ++j) keys[j] = w.dot(scores.key(b, h, span.begin + j));
+                      const Vector seen = inputs.segment(b * a.keys + span.begin, p.size());
                       const double q = w.dot(scores.query(b, h, i)), input = inputs[b * a.queries + i];
                       query_left[h] += share * squared_scale * covariance(p, keys, keys);
                       key_left[h / (a.heads / a.kv_heads)] += share * squared_scale * q * q;

@@ -35,9 +35,10 @@ RowProblem draw_row(const nn::AttentionCall& call, const LayerScores& scores, Ra
     return static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(n)));
   };
   const std::int64_t b = below(a.batch), h = below(a.heads), i = below(a.queries);
-  RowProblem row{a.map, scores.scores(b, h, i), Vector(scores.visible(b, i))};
+  const kernel::KeySpan span = scores.span(b, i);
+  RowProblem row{a.map, scores.scores(b, h, i), Vector(span.size())};
   const Vector dout = normal(random, a.head_dim);
-  for (Eigen::Index j = 0; j < row.payoffs.size(); ++j) row.payoffs[j] = dout.dot(scores.value(b, h, j));
+  for (Eigen::Index j = 0; j < row.payoffs.size(); ++j) row.payoffs[j] = dout.dot(scores.value(b, h, span.begin + j));
   return row;
 }
 
@@ -60,18 +61,15 @@ Matrix to_matrix(const Tensor& x) {
 
 LayerScores::LayerScores(const nn::AttentionCall& call)
     : args_(call.args), queries_(to_matrix(call.args.q.data)), keys_(to_matrix(call.args.k.data)) {
-  if (args_.lengths) lengths_ = args_.lengths.values();
+  for (Tensor* of_spans : {&args_.spans.keys, &args_.spans.positions}) {
+    if (*of_spans) *of_spans = of_spans->to(DType::i32, reference);
+  }
+  spans_ = kernel::SpanReader(args_);
   const auto table = [](const Tensor& t) { return t.defined() ? to_matrix(t) : Matrix(); };
   distance_ = table(args_.prior.distance);
   key_ = table(args_.prior.key);
   head_ = table(args_.prior.head);
   slopes_ = table(args_.prior.slopes);
-}
-
-std::int64_t LayerScores::visible(std::int64_t b, std::int64_t i) const {
-  const std::int64_t there =
-      lengths_.empty() ? args_.keys : static_cast<std::int64_t>(lengths_[static_cast<std::size_t>(b)]);
-  return args_.causal ? std::min(there, i + 1) : there;
 }
 
 namespace {
@@ -95,13 +93,15 @@ Vector LayerScores::value(std::int64_t b, std::int64_t h, std::int64_t j) const 
 
 Vector LayerScores::scores(std::int64_t b, std::int64_t h, std::int64_t i) const {
   const Vector q = query(b, h, i);
-  Vector z(visible(b, i));
+  const kernel::KeySpan seen = span(b, i);
+  Vector z(seen.size());
   for (Eigen::Index j = 0; j < z.size(); ++j) {
-    z[j] = args_.scale * q.dot(key(b, h, j));
-    if (distance_.size() > 0) z[j] += distance_(h, std::abs(i - j));
+    const std::int64_t distance = std::abs(seen.position - j);
+    z[j] = args_.scale * q.dot(key(b, h, seen.begin + j));
+    if (distance_.size() > 0) z[j] += distance_(h, distance);
     if (key_.size() > 0) z[j] += key_(h, j);
     if (head_.size() > 0) z[j] += head_(0, h);
-    if (slopes_.size() > 0) z[j] -= slopes_(0, h) * static_cast<double>(std::abs(i - j));
+    if (slopes_.size() > 0) z[j] -= slopes_(0, h) * static_cast<double>(distance);
   }
   return z;
 }
@@ -182,7 +182,7 @@ Problems checkpoint_problems(const std::filesystem::path& run_or_checkpoint, std
       batch.add(name, read.on(saved->device, {field})[name]);
       continue;
     }
-    const std::int64_t kept = name == "tokens" ? tokens : length;
+    const std::int64_t kept = name == "tokens" || name == "segment" ? tokens : length;
     std::vector<std::int32_t> values;
     for (std::int64_t w = 0; w < windows; ++w) {
       const auto row = read[name].begin() + w * length;

@@ -70,9 +70,9 @@ class LayerScores {
  public:
   explicit LayerScores(const nn::AttentionCall& call);
 
-  /// Keys that row i of sequence b sees: 0 .. visible(b, i) - 1.
-  std::int64_t visible(std::int64_t b, std::int64_t i) const;
-  /// Scores of row i of head h in sequence b, prior included.
+  /// Keys that row i of sequence b sees.
+  kernel::KeySpan span(std::int64_t b, std::int64_t i) const { return spans_.at(b, i); }
+  /// Scores of row i of head h in sequence b for the keys it sees, prior included.
   Vector scores(std::int64_t b, std::int64_t h, std::int64_t i) const;
   /// After a change (B T, (H + 2 G) D) of a packed projection.
   LayerScores moved(const Matrix& change) const;
@@ -84,7 +84,7 @@ class LayerScores {
  private:
   kernel::Attention args_;
   Matrix queries_, keys_;  // what the views of the call look into, (B T, W) and (B S, W'); the same if it is packed
-  std::vector<double> lengths_;
+  kernel::SpanReader spans_;
   Matrix distance_, key_, head_, slopes_;
 };
 

@@ -97,14 +97,11 @@ class PairDataset : public Dataset {
   void train_sequence(std::uint64_t index, const Row& out) const override {
     RandomSequence random = training_random(seed_, index);
     std::vector<const Pair*> chosen;
-    std::int64_t used = 0;
-    while (true) {
+    do {
       const Pair& pair = pairs_[random.below(training_)];
-      used += (chosen.empty() ? 0 : 1) + layout_->size(pair);
-      if (used > layout_->context()) break;  // never the first
+      if (!layout_->has_room(chosen, pair)) break;  // never the first
       chosen.push_back(&pair);
-      if (!packed_) break;
-    }
+    } while (packed_);
     layout_->write(chosen, out);
   }
 
@@ -159,10 +156,10 @@ class PairDataset : public Dataset {
     } catch (const InputError& error) {
       throw InputError(fmt::format("data.path: {}: {}", paths_, error.what()));
     }
-    if (packed_ && layout_->apart()) {
+    if (packed_ && !layout_->takes_several()) {
       throw InputError(
-          "data.packed: a model that reads a source beside the tokens takes one pair a sequence; allowed: false, or "
-          "model.kind gpt");
+          "data.packed: the model reads a source beside the tokens, and one pair a sequence; allowed: false, or "
+          "model.packed: true with model.kind encoder_decoder, or model.kind gpt");
     }
     for (const TextPair& text : read.pairs) {
       stop_here_if_interrupted();
@@ -191,10 +188,8 @@ class PairDataset : public Dataset {
     training_ = pairs_.size() - static_cast<std::size_t>(validating);
     for (std::size_t i = training_; i < pairs_.size();) {
       const std::size_t first = i;
-      std::int64_t used = layout_->size(pairs_[i++]);
-      while (packed_ && i < pairs_.size() && used + 1 + layout_->size(pairs_[i]) <= layout_->context()) {
-        used += 1 + layout_->size(pairs_[i++]);
-      }
+      std::vector<const Pair*> chosen{&pairs_[i++]};
+      while (packed_ && i < pairs_.size() && layout_->has_room(chosen, pairs_[i])) chosen.push_back(&pairs_[i++]);
       windows_.push_back({first, i - first});
     }
   }
@@ -224,7 +219,9 @@ void PairOptions::fields(Fields& f) {
   f("source", source, {.doc = "key of the source in the lines of a .jsonl file"});
   f("target", target, {.doc = "key of the target there"});
   f("tokenizer", tokenizer, tokenizers(), {.doc = "how text becomes tokens"});
-  f("packed", packed, {.doc = "as many pairs in a sequence as there is room for; for model.kind gpt"});
+  f("packed", packed,
+    {.doc = "as many pairs in a sequence as there is room for; for model.kind gpt, where they see each other, or "
+            "model.packed"});
   f("skip_long", skip_long, {.doc = "leave out pairs that do not fit the model, instead of refusing them"});
   f("validation_fraction", validation_fraction,
     {.doc = "share of the pairs, at the end, that is kept for validation",

@@ -17,18 +17,30 @@ std::int32_t mark_token(const Tokenizer& tokenizer, char mark) {
 
 std::int64_t longest_source(const std::vector<nn::BatchField>& fields) {
   const auto named = [&](const char* name) { return std::ranges::find(fields, name, &nn::BatchField::name); };
-  return named("source") == fields.end() || named("source_length") == fields.end() ? 0 : named("source")->length;
+  return named("source") == fields.end() || named("source_segment") == fields.end() ? 0 : named("source")->length;
+}
+
+std::size_t first_source(const HostBatch& window) {
+  return static_cast<std::size_t>(std::ranges::count(window["source_segment"], 0));
+}
+
+std::size_t first_target(const HostBatch& window) {
+  const std::vector<std::int32_t>& targets = window["targets"];
+  return static_cast<std::size_t>(std::ranges::find(targets, -1) - targets.begin());
 }
 
 PairLayout::PairLayout(const DatasetContext& context, const Tokenizer& tokenizer)
     : context_(context.context),
       source_length_(longest_source(context.fields)),
+      reads_segments_(std::ranges::count(context.fields, "segment", &nn::BatchField::name) > 0),
       end_(mark_token(tokenizer, '\n')),
       separator_(mark_token(tokenizer, '\t')) {}
 
 std::vector<std::string> PairLayout::fields() const {
-  if (apart()) return {"tokens", "targets", "source", "source_length"};
-  return {"tokens", "targets"};
+  std::vector<std::string> out{"tokens", "targets"};
+  if (apart()) out.insert(out.end(), {"source", "source_segment"});
+  if (apart() && reads_segments_) out.push_back("segment");
+  return out;
 }
 
 std::int64_t PairLayout::size(const Pair& pair) const {
@@ -49,9 +61,18 @@ std::string PairLayout::misfit(const Pair& pair) const {
                      pair.source.size(), pair.target.size(), context_ - 1);
 }
 
+bool PairLayout::has_room(const std::vector<const Pair*>& pairs, const Pair& next) const {
+  std::int64_t tokens = size(next), source = std::ssize(next.source);
+  for (const Pair* pair : pairs) {
+    tokens += size(*pair) + 1;
+    source += std::ssize(pair->source);
+  }
+  return tokens <= context_ && (!apart() || source <= source_length_);
+}
+
 void PairLayout::write(const std::vector<const Pair*>& pairs, const Row& out) const {
   const std::span<std::int32_t> tokens = out["tokens"], targets = out["targets"];
-  require(std::ssize(tokens) == context_ && std::ssize(targets) == context_ && (!apart() || pairs.size() == 1),
+  require(std::ssize(tokens) == context_ && std::ssize(targets) == context_ && (takes_several() || pairs.size() == 1),
           "pairs: a sequence has {} tokens, not {}", context_, tokens.size());
   std::ranges::fill(tokens, end_);
   std::ranges::fill(targets, -1);
@@ -69,14 +90,23 @@ void PairLayout::write(const std::vector<const Pair*>& pairs, const Row& out) co
     put(before, end_);
   };
   if (apart()) {
-    const Pair& pair = *pairs.front();
-    const std::span<std::int32_t> source = out["source"], length = out["source_length"];
-    require(std::ssize(source) == source_length_ && length.size() == 1, "pairs: a source has {} tokens, not {}",
-            source_length_, source.size());
+    const std::span<std::int32_t> source = out["source"], source_segment = out["source_segment"];
+    require(std::ssize(source) == source_length_ && source_segment.size() == source.size(),
+            "pairs: a source has {} tokens, not {}", source_length_, source.size());
+    const std::span<std::int32_t> segment = reads_segments_ ? out["segment"] : std::span<std::int32_t>();
     std::ranges::fill(source, end_);
-    std::ranges::copy(pair.source, source.begin());
-    length[0] = static_cast<std::int32_t>(pair.source.size());
-    put_target(end_, pair.target);
+    std::int32_t id = 0;
+    std::size_t begin = 0;  // of a pair's source
+    for (const Pair* pair : pairs) {
+      if (at > 0) put(end_, -1);
+      std::fill(source_segment.begin() + static_cast<std::ptrdiff_t>(begin), source_segment.end(), id);
+      if (reads_segments_) std::fill(segment.begin() + static_cast<std::ptrdiff_t>(at), segment.end(), id);
+      std::ranges::copy(pair->source, source.begin() + static_cast<std::ptrdiff_t>(begin));
+      put_target(end_, pair->target);
+      begin += pair->source.size();
+      ++id;
+    }
+    std::fill(source_segment.begin() + static_cast<std::ptrdiff_t>(begin), source_segment.end(), id);
     return;
   }
   for (const Pair* pair : pairs) {

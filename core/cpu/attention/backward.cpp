@@ -74,11 +74,12 @@ struct PriorSums {
 
 HWY_INLINE void add_prior_gradient(const Tiling& tiling, const Tile& tile, const float* dscores, const PriorSums& to) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const std::int64_t n = tile.visible(tiling, r);
-    const float* const dz = dscores + r * tiling.stride;
+    const kernel::KeySpan seen = tile.span(tiling, r);
+    const std::int64_t n = seen.size();
+    const float* const dz = dscores + r * tiling.stride + seen.begin;
     if (to.head) *to.head += total(dz, n);
     if (to.key) add_row(dz, n, to.key);
-    if (to.distance) add_to_distances(dz, tiling.a.start + tile.first + r, n, to.distance);
+    if (to.distance) add_to_distances(dz, seen.position, n, to.distance);
   }
 }
 

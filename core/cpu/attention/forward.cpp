@@ -37,7 +37,8 @@ HWY_INLINE void attend_unpacked(const Tiling& tiling, const Tile& tile, const It
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     const T* const q = head<T>(a.q, tile.b, tile.first + r, tile.h, a.head_dim);
     float* const row = to.scores + r * tiling.stride;
-    for (std::int64_t j = 0, n = tile.visible(tiling, r); j < n; ++j) {
+    const kernel::KeySpan seen = tile.span(tiling, r);
+    for (std::int64_t j = seen.begin; j < seen.end; ++j) {
       row[j] = static_cast<float>(a.scale) *
                sum_of(
                    a.head_dim, [](Floats x, Floats y) HWY_ATTR { return hn::Mul(x, y); }, q, k + j * a.k.token_stride);
@@ -47,11 +48,11 @@ HWY_INLINE void attend_unpacked(const Tiling& tiling, const Tile& tile, const It
   weigh_rows(tiling, tile, to.scores, to.mask);
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     const float* const weights = to.scores + r * tiling.stride;
-    const std::int64_t n = tile.visible(tiling, r);
+    const kernel::KeySpan seen = tile.span(tiling, r);
     for (std::int64_t c = 0; c < a.head_dim; c += lanes()) {
       const std::int64_t count = std::min(lanes(), a.head_dim - c);
       Floats even = hn::Zero(f32_tag), odd = even;  // two sums hide the latency of the addition
-      for (std::int64_t j = 0; j < n; ++j, std::swap(even, odd)) {
+      for (std::int64_t j = seen.begin; j < seen.end; ++j, std::swap(even, odd)) {
         const T* const from = v + j * a.v.token_stride + c;
         even = hn::MulAdd(hn::Set(f32_tag, weights[j]), count == lanes() ? load(from) : load_n(from, count), even);
       }

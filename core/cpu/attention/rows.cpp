@@ -105,11 +105,12 @@ template <class Map>
 HWY_INLINE void weigh(const Map& row_map, const Tiling& tiling, const Tile& tile, float* scores, float* mask_space) {
   const kernel::Attention& a = tiling.a;
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const std::int64_t n = tile.visible(tiling, r), index = row_index(tiling, tile, r);
-    float* const weights = scores + r * tiling.stride;
+    const kernel::KeySpan seen = tile.span(tiling, r);
+    const std::int64_t n = seen.size(), index = row_index(tiling, tile, r);
+    float* const weights = scores + r * tiling.stride + seen.begin;
     SimdRow row(weights, n);
     a.row_stat.data_as<float>()[index] = row_map.weights(row);
-    if (a.dropout > 0.0) multiply_by(weights, draw_mask(a, index, n, mask_space), n);
+    if (a.dropout > 0.0) multiply_by(weights, draw_mask(a, index, seen, mask_space), n);
   }
 }
 
@@ -179,11 +180,12 @@ HWY_INLINE void differentiate(const Map& row_map, const kernel::AttentionBackwar
                               const Tile& tile, const RowGradients& rows) {
   const kernel::Attention& a = tiling.a;
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const std::int64_t n = tile.visible(tiling, r), index = row_index(tiling, tile, r);
-    float* const weights = rows.weights + r * tiling.stride;
-    float* const u = rows.dscores + r * tiling.stride;
+    const kernel::KeySpan seen = tile.span(tiling, r);
+    const std::int64_t n = seen.size(), index = row_index(tiling, tile, r), first = r * tiling.stride + seen.begin;
+    float* const weights = rows.weights + first;
+    float* const u = rows.dscores + first;
     const float stat = a.row_stat.data_as<float>()[index], weights_dot_u = rows.weights_dot_u[r];
-    const float* const mask = a.dropout > 0.0 ? draw_mask(a, index, n, rows.mask_space) : nullptr;
+    const float* const mask = a.dropout > 0.0 ? draw_mask(a, index, seen, rows.mask_space) : nullptr;
     if (mask != nullptr) multiply_by(u, mask, n);
     SimdRow row(weights, n);
     if constexpr (Map::metric == Metric::none) {
@@ -194,7 +196,7 @@ HWY_INLINE void differentiate(const Map& row_map, const kernel::AttentionBackwar
           weights, u);
       row_map.recompute(row, stat);
     } else {
-      float* const solved = rows.solved == nullptr ? nullptr : rows.solved + r * tiling.stride;
+      float* const solved = rows.solved == nullptr ? nullptr : rows.solved + first;
       row_map.recompute(row, stat);
       differentiate_row(row_map, args.damping, n, weights, stat, weights_dot_u, rows.s_space, u, solved);
     }
@@ -213,14 +215,15 @@ void differentiate_rows(const kernel::AttentionBackward& args, const Tiling& til
 template <class Map>
 HWY_INLINE void measure(const Map& row_map, const Tiling& tiling, const Tile& tile, float* scores, float* column_sums) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const std::int64_t keys = tile.visible(tiling, r);
+    const kernel::KeySpan seen = tile.span(tiling, r);
+    const std::int64_t keys = seen.size();
     const auto n = static_cast<float>(keys);
-    float* const s = scores + r * tiling.stride;
+    float* const s = scores + r * tiling.stride + seen.begin;
     if constexpr (Map::metric != Metric::none) {
       SimdRow row(s, keys);
       const float stat = row_map.weights(row);
       const float sum = row.apply([&](Lanes a) HWY_ATTR { return row_map.template curvature<SimdRow>(a, n); });
-      add_row(s, keys, column_sums);
+      add_row(s, keys, column_sums + seen.begin);
       const float c = sum + row_map.template slack<SimdRow>(stat);
       const float share = c > 0.0f ? 1.0f / std::sqrt(c) : 0.0f;
       row.apply([share](Lanes x) HWY_ATTR { return x * share; });

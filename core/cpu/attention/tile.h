@@ -34,6 +34,7 @@ HWY_INLINE std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n 
 struct Tiling {
   explicit Tiling(const kernel::Attention& args)
       : a(args),
+        spans(args),
         group(args.heads / args.kv_heads),
         width(round_up(args.head_dim, lanes())),
         keys(round_up(args.keys, panel_width())),
@@ -44,15 +45,10 @@ struct Tiling {
         parts(std::clamp<std::int64_t>(chunk_count(least_items, std::max<std::int64_t>(1, args.batch * args.kv_heads)),
                                        1, std::max<std::int64_t>(1, group * tiles))) {}
 
-  /// Keys that query i of sequence b sees: 0 .. visible(b, i) - 1.
-  std::int64_t visible(std::int64_t b, std::int64_t i) const {
-    const std::int64_t there =
-        a.lengths ? std::clamp<std::int64_t>(a.lengths.data_as<std::int32_t>()[b], 0, a.keys) : a.keys;
-    return a.causal ? std::min(there, a.start + i + 1) : there;
-  }
   std::int64_t items() const { return a.batch * a.kv_heads * parts; }
 
   const kernel::Attention& a;
+  kernel::SpanReader spans;
   std::int64_t group;   // query heads per key/value head
   std::int64_t width;   // head_dim, whole vectors
   std::int64_t keys;    // keys, whole panels
@@ -80,8 +76,22 @@ struct Item {
 struct Tile {
   std::int64_t b, h, first, rows;
 
-  /// Keys that row r sees.
-  std::int64_t visible(const Tiling& tiling, std::int64_t r) const { return tiling.visible(b, first + r); }
+  kernel::KeySpan span(const Tiling& tiling, std::int64_t r) const { return tiling.spans.at(b, first + r); }
+  /// The keys that some of the rows r .. end - 1 see. Without spans of their own the last row sees most.
+  kernel::KeySpan span(const Tiling& tiling, std::int64_t r, std::int64_t end) const {
+    kernel::KeySpan all = span(tiling, end - 1);
+    if (tiling.spans.keys == nullptr) return all;
+    for (; r < end - 1; ++r) {
+      const kernel::KeySpan one = span(tiling, r);
+      all.begin = std::min(all.begin, one.begin);
+      all.end = std::max(all.end, one.end);
+    }
+    return all;
+  }
+  /// Elements of row r that products read: those of a block of rows or keys up to the last of the block.
+  std::int64_t elements_read(const Tiling& tiling, std::int64_t r) const {
+    return tiling.spans.keys == nullptr ? span(tiling, r).end + block_rows : tiling.stride;
+  }
 };
 
 template <class F>
@@ -248,8 +258,8 @@ template <class T>
 HWY_INLINE void multiply_scores(const Tiling& tiling, const Tile& tile, double factor, const float* a, const float* b,
                                 float* c) {
   multiply<T>(tile.rows, tiling.keys, {a, row_words<T>(tiling.a.head_dim), 1}, transposed<T>(tiling, b), c,
-              tiling.stride, {.factor = factor}, Extents([&](std::int64_t, std::int64_t end) HWY_ATTR {
-                return Extent{round_up(tile.visible(tiling, end - 1), lanes()), 0, words<T>(tiling.a.head_dim)};
+              tiling.stride, {.factor = factor}, Extents([&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+                return Extent{round_up(tile.span(tiling, begin, end).end, lanes()), 0, words<T>(tiling.a.head_dim)};
               }));
 }
 
@@ -258,8 +268,9 @@ template <class T>
 HWY_INLINE void multiply_values(const Tiling& tiling, const Tile& tile, double factor, const float* weights,
                                 const float* b, std::int64_t width, float* c) {
   multiply<T>(tile.rows, width, {weights, tiling.stride, 1}, row_major(width, b), c, width, {.factor = factor},
-              Extents([&](std::int64_t, std::int64_t end) HWY_ATTR {
-                return Extent{width, 0, words<T>(tile.visible(tiling, end - 1))};
+              Extents([&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+                const kernel::KeySpan seen = tile.span(tiling, begin, end);
+                return Extent{width, seen.begin / per_word<T>, words<T>(seen.end)};
               }));
 }
 
@@ -271,12 +282,12 @@ HWY_INLINE void add_transposed(const Tiling& tiling, const Tile& tile, const flo
     for (std::int64_t r = 0; r < tile.rows; r += 2) {
       const float *const first = weights + r * tiling.stride, *const second = first + tiling.stride;
       pair_rows(reinterpret_cast<const bf16*>(first),
-                r + 1 < tile.rows ? reinterpret_cast<const bf16*>(second) : nullptr,
-                tile.visible(tiling, r) + block_rows, pairs + r / 2 * tiling.stride);
+                r + 1 < tile.rows ? reinterpret_cast<const bf16*>(second) : nullptr, tile.elements_read(tiling, r),
+                pairs + r / 2 * tiling.stride);
     }
     weights = pairs;
   }
-  const std::int64_t seen = tile.visible(tiling, tile.rows - 1);
+  const std::int64_t seen = tile.span(tiling, 0, tile.rows).end;
   multiply<T>(seen, tiling.width, {weights, 1, tiling.stride}, row_major(tiling.width, b), c, tiling.width,
               {.accumulate = true}, Extents([&](std::int64_t begin, std::int64_t) HWY_ATTR {
                 const std::int64_t first =
@@ -285,14 +296,15 @@ HWY_INLINE void add_transposed(const Tiling& tiling, const Tile& tile, const flo
               }));
 }
 
-/// A tile of weights becomes a factor of type T, in place. A product reads a block of rows or keys up to the last of
-/// the block: what the causal mask hides there is 0.
+/// A tile of weights becomes a factor of type T, in place: 0 where products read keys that are not seen.
 template <class T>
 HWY_INLINE void make_factor(const Tiling& tiling, const Tile& tile, float* weights) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     float* const row = weights + r * tiling.stride;
-    const std::int64_t n = tile.visible(tiling, r), end = n + block_rows;
-    std::fill(row + n, row + end, 0.0f);
+    const kernel::KeySpan seen = tile.span(tiling, r);
+    const std::int64_t end = tile.elements_read(tiling, r);
+    std::fill(row, row + seen.begin, 0.0f);
+    std::fill(row + seen.end, row + end, 0.0f);
     if constexpr (!std::is_same_v<T, float>) {
       T* const narrow = reinterpret_cast<T*>(row);
       for (std::int64_t j = 0; j < end; j += lanes()) store(load(row + j), narrow + j);
@@ -344,9 +356,11 @@ HWY_INLINE float* table_row(const Tensor& table, std::int64_t h) {
   return table.data_as<float>() + h * table.shape().last();
 }
 
-HWY_INLINE void add_prior(const Tiling& tiling, const Tile& tile, std::int64_t r, float* row) {
+HWY_INLINE void add_prior(const Tiling& tiling, const Tile& tile, std::int64_t r, float* scores) {
   const LogPrior& prior = tiling.a.prior;
-  const std::int64_t h = tile.h, position = tiling.a.start + tile.first + r, n = tile.visible(tiling, r);
+  const kernel::KeySpan seen = tile.span(tiling, r);
+  const std::int64_t h = tile.h, position = seen.position, n = seen.size();
+  float* const row = scores + seen.begin;
   if (prior.slopes || prior.head) {
     const Floats slope = splat(prior.slopes ? prior.slopes.data_as<float>()[h] : 0.0);
     const Floats bias = splat(prior.head ? prior.head.data_as<float>()[h] : 0.0);
@@ -382,13 +396,15 @@ HWY_INLINE std::int64_t row_index(const Tiling& tiling, const Tile& tile, std::i
 /// Room that draw_mask needs for a row of `keys`.
 HWY_INLINE std::int64_t mask_size(std::int64_t keys) { return keys + 2 * words_unit; }
 
-/// Returns what dropout multiplies the weights of the first `n` keys of a row by; it lies in `space`.
-HWY_INLINE const float* draw_mask(const kernel::Attention& a, std::int64_t row, std::int64_t n, float* space) {
+/// Returns what dropout multiplies the weights of a row's keys by, from the first that is seen; it lies in `space`.
+HWY_INLINE const float* draw_mask(const kernel::Attention& a, std::int64_t row, const kernel::KeySpan& seen,
+                                  float* space) {
   constexpr std::int64_t batch = 8 * words_unit;
   HWY_ALIGN std::uint32_t words[batch];
   const std::uint32_t step = step_of(a.random);
-  const std::int64_t skipped = row * a.keys % 4, first = row * a.keys - skipped;  // a draw starts at a whole block
-  const std::int64_t drawn = round_up(skipped + n, words_unit);
+  const std::int64_t place = row * a.keys + seen.begin;
+  const std::int64_t skipped = place % 4, first = place - skipped;  // a draw starts at a whole block
+  const std::int64_t drawn = round_up(skipped + seen.size(), words_unit);
   for (std::int64_t i = 0; i < drawn; i += batch) {
     const std::int64_t count = std::min(batch, drawn - i);
     draw_words(a.random, step, first + i, count, words);

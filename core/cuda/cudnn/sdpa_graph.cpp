@@ -92,7 +92,7 @@ std::string sdpa_limit(const kernel::Attention& a, std::size_t version) {
   if (!as<SoftmaxMap>(a.map)) return fmt::format("cuDNN knows softmax only, not {}", name_of(a.map));
   if (a.q.data.dtype() != DType::bf16) return fmt::format("cuDNN needs bf16, not {}", name_of(a.q.data.dtype()));
   if (a.prior.head || a.prior.distance || a.prior.key) return "cuDNN knows no log-prior but ALiBi";
-  if (a.lengths) return "the sequences have lengths of their own";
+  if (a.spans) return "the queries have spans of keys of their own";
   if (a.prior.slopes && !a.causal) return "cuDNN knows ALiBi under a causal mask only";
   if (a.dropout > 0.0) return "cuDNN draws other random numbers for dropout";
   if (a.head_dim != 64 && a.head_dim != 128) return fmt::format("head_dim {} is neither 64 nor 128", a.head_dim);

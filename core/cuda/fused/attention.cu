@@ -34,7 +34,10 @@ FusedCall call_of(const kernel::Attention& a) {
   c.heads = static_cast<int>(a.heads);
   c.kv_heads = static_cast<int>(a.kv_heads);
   c.causal = a.causal;
-  c.lengths = a.lengths ? a.lengths.data_as<std::int32_t>() : nullptr;
+  if (a.spans) {
+    c.spans = a.spans.keys.data_as<std::int32_t>();
+    c.positions = a.spans.positions ? a.spans.positions.data_as<std::int32_t>() : nullptr;
+  }
   c.scale = static_cast<float>(a.scale);
   c.slopes = a.prior.slopes ? a.prior.slopes.data_as<float>() : nullptr;
   c.dropout = dropout_of(a.random, a.dropout);

@@ -46,13 +46,14 @@ struct OnlineRows {
 #pragma unroll
         for (int n = 0; n < N; ++n) highest = fmaxf(highest, fmaxf(z[m][n][2 * half], z[m][n][2 * half + 1]));
         const float next = fmaxf(top[m][half], factor * max_of_row(highest));
-        const float shrink = exp2f(top[m][half] - next);
+        const float base = next == -INFINITY ? 0.0f : next;  // a row may have to wait for the first of its keys
+        const float shrink = exp2f(top[m][half] - base);
         top[m][half] = next;
         float sum = 0.0f;
 #pragma unroll
         for (int n = 0; n < N; ++n) {
 #pragma unroll
-          for (int e = 2 * half; e < 2 * half + 2; ++e) sum += z[m][n][e] = exp2f(factor * z[m][n][e] - next);
+          for (int e = 2 * half; e < 2 * half + 2; ++e) sum += z[m][n][e] = exp2f(factor * z[m][n][e] - base);
         }
         total[m][half] = total[m][half] * shrink + sum;
 #pragma unroll

@@ -79,8 +79,8 @@ __global__ void __launch_bounds__(fused_threads, 2) keys_backward_kernel(Map map
           const int first = query_of(step) + part;
           if (first >= c.queries) break;
           if (c.causal && first + span - 1 < first_key) continue;
-          const bool whole = first + span <= c.queries && (!c.causal || first >= first_key + 16 * M - 1) &&
-                             (c.seen == c.keys || first_key + 16 * M <= c.seen);
+          const bool whole =
+              first + span <= c.queries && (!c.causal || first >= first_key + 16 * M - 1) && c.spans == nullptr;
           const auto at = Elements<true>::from(first_key, first);
           const DropoutMask<M, N> mask(c, b, h, at);
           float z[M][N][4], u[M][N][4], naturals[solves ? M : 1][N][4];

@@ -8,18 +8,21 @@ namespace {
 
 constexpr unsigned row_warps = 4;  // rows in a block
 
-/// The row of the running warp.
+/// The row of the running warp. Keys are counted from the first that it sees.
 struct Query {
-  std::int64_t row, head, i, visible;
-  std::int64_t stat;  // its place in row_stat, and its row number in the dropout stream
+  std::int64_t row, head, i;
+  std::int64_t stat;   // its place in row_stat, and its row number in the dropout stream
+  std::int64_t begin;  // its first key in a buffer of scores
+  kernel::KeySpan span;
 
   __device__ Query(const RowsPlan& plan, std::int64_t r) : row(r), i(r % plan.queries) {
     const std::int64_t h = r / plan.queries % plan.heads, b = plan.first + r / (plan.queries * plan.heads);
     head = plan.first_head + h;
     stat = (b * plan.all_heads + head) * plan.queries + i;
-    visible = plan.lengths == nullptr ? plan.keys : min(max(std::int64_t{plan.lengths[b]}, std::int64_t{0}), plan.keys);
-    if (plan.causal) visible = min(visible, plan.start + i + 1);
+    span = plan.spans.at(b, i);
+    begin = row * plan.keys + span.begin;
   }
+  __device__ std::int64_t visible() const { return span.size(); }
 };
 
 /// Calls f(query) with the row of the running warp, if there is one: for whole warps.
@@ -34,33 +37,37 @@ __device__ float term(const PriorTable& table, std::int64_t head, std::int64_t i
 }
 
 __device__ float logit(const RowsPlan& plan, const Query& at, std::int64_t j, float product) {
-  const std::int64_t offset = plan.start + at.i - j, distance = offset < 0 ? -offset : offset;
+  const std::int64_t offset = at.span.position - j, distance = offset < 0 ? -offset : offset;
   return plan.scale * product + term(plan.prior.head, at.head, 0) + term(plan.prior.distance, at.head, distance) +
          term(plan.prior.key, at.head, j) - term(plan.prior.slopes, at.head, 0) * static_cast<float>(distance);
 }
 
 /// What dropout multiplies weight j by.
 __device__ float kept(const RowsPlan& plan, const Query& at, std::int64_t j) {
-  return plan.drops ? plan.dropout.factor(plan.dropout.draw.word(at.stat * plan.keys + j)) : 1.0f;
+  return plan.drops ? plan.dropout.factor(plan.dropout.draw.word(at.stat * plan.keys + at.span.begin + j)) : 1.0f;
 }
 
+/// Keys before and behind those that are seen become 0 in a buffer of rows of `keys`.
 template <class T>
-__device__ void clear_unseen(T* row, const Query& at, std::int64_t keys) {
-  for (std::int64_t j = at.visible + threadIdx.x % warp_width; j < keys; j += warp_width) row[j] = static_cast<T>(0.0f);
+__device__ void clear_unseen(T* buffer, const Query& at, std::int64_t keys) {
+  T* const row = buffer + at.row * keys;
+  for (std::int64_t j = threadIdx.x % warp_width; j < at.span.begin; j += warp_width) row[j] = static_cast<T>(0.0f);
+  for (std::int64_t j = at.span.end + threadIdx.x % warp_width; j < keys; j += warp_width)
+    row[j] = static_cast<T>(0.0f);
 }
 
 template <class Map, class T>
 __global__ void rows_kernel(Map map, RowsPlan plan, float* scores, T* weights, float* row_stat) {
   for_this_row(plan, [&](const Query& at) {
-    float* const z = scores + at.row * plan.keys;
-    WarpRow row(z, at.visible);
+    float* const z = scores + at.begin;
+    WarpRow row(z, at.visible());
     row.each_index([&](std::int64_t j) { z[j] = logit(plan, at, j, z[j]); });
     const float stat = map.weights(row);
     if (threadIdx.x % warp_width == 0) row_stat[at.stat] = stat;
     if (weights == nullptr) return;
-    T* const out = weights + at.row * plan.keys;
+    T* const out = weights + at.begin;
     row.each_index([&](std::int64_t j) { out[j] = static_cast<T>(kept(plan, at, j) * z[j]); });
-    clear_unseen(out, at, plan.keys);
+    clear_unseen(weights, at, plan.keys);
   });
 }
 
@@ -86,10 +93,10 @@ __device__ float damping_of(const RowDamping& damping, float n, float trace) {
 template <class Map, class T>
 __global__ void rows_backward_kernel(Map map, RowsPlan plan, RowPointers<T> p, RowDamping damping) {
   for_this_row(plan, [&](const Query& at) {
-    const std::int64_t begin = at.row * plan.keys;
+    const std::int64_t begin = at.begin;
     float *const z = p.scores + begin, *const u = p.gradients + begin;
-    const float stat = p.row_stat[at.stat], n = static_cast<float>(at.visible);
-    WarpRow row(z, at.visible);
+    const float stat = p.row_stat[at.stat], n = static_cast<float>(at.visible());
+    WarpRow row(z, at.visible());
     row.each_index([&](std::int64_t j) {
       z[j] = logit(plan, at, j, z[j]);
       u[j] *= kept(plan, at, j);
@@ -101,10 +108,10 @@ __global__ void rows_backward_kernel(Map map, RowsPlan plan, RowPointers<T> p, R
     };
     if constexpr (Map::metric == Metric::none) {
       float weights_dot_u = 0.0f;
-      row.each_index([&](std::int64_t j) { weights_dot_u += weight_of(map, z[j], stat, at.visible) * u[j]; });
+      row.each_index([&](std::int64_t j) { weights_dot_u += weight_of(map, z[j], stat, at.visible()) * u[j]; });
       weights_dot_u = warp_sum(weights_dot_u);
       row.each_index([&](std::int64_t j) {
-        finish(j, weight_of(map, z[j], stat, at.visible),
+        finish(j, weight_of(map, z[j], stat, at.visible()),
                map.template backward<WarpRow>(z[j], u[j], stat, weights_dot_u));
       });
     } else {
@@ -139,58 +146,63 @@ __global__ void rows_backward_kernel(Map map, RowsPlan plan, RowPointers<T> p, R
       }
       row.each_index([&](std::int64_t j) { finish(j, z[j], curvature(j) * (u[j] - mean)); });
     }
-    clear_unseen(z, at, plan.keys);
-    clear_unseen(p.dz + begin, at, plan.keys);
-    clear_unseen(p.weights + begin, at, plan.keys);
-    if (p.row_dz != nullptr) clear_unseen(p.row_dz + begin, at, plan.keys);
+    clear_unseen(p.scores, at, plan.keys);
+    clear_unseen(p.dz, at, plan.keys);
+    clear_unseen(p.weights, at, plan.keys);
+    if (p.row_dz != nullptr) clear_unseen(p.row_dz, at, plan.keys);
   });
 }
 
 template <class Map>
 __global__ void rows_metric_kernel(Map map, RowsPlan plan, float* scores, float* curvature) {
   for_this_row(plan, [&](const Query& at) {
-    float *const z = scores + at.row * plan.keys, *const s = curvature + at.row * plan.keys;
-    WarpRow row(z, at.visible);
+    float *const z = scores + at.begin, *const s = curvature + at.begin;
+    WarpRow row(z, at.visible());
     row.each_index([&](std::int64_t j) { z[j] = logit(plan, at, j, z[j]); });
-    const float stat = map.weights(row), n = static_cast<float>(at.visible);
+    const float stat = map.weights(row), n = static_cast<float>(at.visible());
     float total = 0.0f;
     row.each_index([&](std::int64_t j) { total += s[j] = map.template curvature<WarpRow>(z[j], n); });
     const float c = warp_sum(total) + map.template slack<WarpRow>(stat), share = c > 0.0f ? rsqrtf(c) : 0.0f;
     row.each_index([&](std::int64_t j) { z[j] = share * s[j]; });
-    clear_unseen(z, at, plan.keys);
-    clear_unseen(s, at, plan.keys);
+    clear_unseen(scores, at, plan.keys);
+    clear_unseen(curvature, at, plan.keys);
   });
+}
+
+/// Calls f(dz of its keys, span) for the rows of head h.
+template <class F>
+__device__ void for_each_row_of(const RowsPlan& plan, const float* dz, std::int64_t h, const F& f) {
+  const std::int64_t sequences = plan.rows / (plan.heads * plan.queries);
+  for (std::int64_t b = 0; b < sequences; ++b) {
+    for (std::int64_t i = 0; i < plan.queries; ++i) {
+      const kernel::KeySpan span = plan.spans.at(plan.first + b, i);
+      f(dz + ((b * plan.heads + h) * plan.queries + i) * plan.keys + span.begin, span);
+    }
+  }
 }
 
 /// keys (H, S) += the sum of dz over sequences and queries; a thread for each.
 __global__ void key_sums_kernel(RowsPlan plan, const float* dz, float* keys, std::int64_t width) {
-  const std::int64_t sequences = plan.rows / (plan.heads * plan.queries);
   for_each_pack<1>(plan.heads * plan.keys, [&](std::int64_t index, int) {
     const std::int64_t h = index / plan.keys, j = index % plan.keys;
     float total = 0.0f;
-    for (std::int64_t b = 0; b < sequences; ++b) {
-      for (std::int64_t i = 0; i < plan.queries; ++i) {
-        total += dz[((b * plan.heads + h) * plan.queries + i) * plan.keys + j];
-      }
-    }
+    for_each_row_of(plan, dz, h, [&](const float* row, const kernel::KeySpan& span) {
+      if (j < span.size()) total += row[j];
+    });
     keys[(plan.first_head + h) * width + j] += total;
   });
 }
 
 /// distances (H, width) += the sum of dz over the pairs at that distance; a thread for each.
 __global__ void distance_sums_kernel(RowsPlan plan, const float* dz, float* distances, std::int64_t width) {
-  const std::int64_t sequences = plan.rows / (plan.heads * plan.queries);
   for_each_pack<1>(plan.heads * width, [&](std::int64_t index, int) {
     const std::int64_t h = index / width, distance = index % width;
     float total = 0.0f;
-    for (std::int64_t b = 0; b < sequences; ++b) {
-      for (std::int64_t i = 0; i < plan.queries; ++i) {
-        const float* const row = dz + ((b * plan.heads + h) * plan.queries + i) * plan.keys;
-        const std::int64_t before = plan.start + i - distance, after = plan.start + i + distance;
-        if (before >= 0 && before < plan.keys) total += row[before];
-        if (distance > 0 && after < plan.keys) total += row[after];
-      }
-    }
+    for_each_row_of(plan, dz, h, [&](const float* row, const kernel::KeySpan& span) {
+      const std::int64_t before = span.position - distance, after = span.position + distance;
+      if (before >= 0 && before < span.size()) total += row[before];
+      if (distance > 0 && after < span.size()) total += row[after];
+    });
     distances[(plan.first_head + h) * width + distance] += total;
   });
 }

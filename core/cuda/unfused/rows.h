@@ -22,9 +22,8 @@ struct RowsPlan {
   std::int64_t first;      // sequence
   std::int64_t all_heads;  // H of the call
   std::int64_t first_head, heads;
-  std::int64_t queries, keys, start;
-  bool causal;
-  const std::int32_t* lengths;  // (B) of the call, or null
+  std::int64_t queries, keys;
+  kernel::SpanReader spans;
   float scale;
   PriorTables prior;
   bool drops;
