@@ -125,6 +125,17 @@ TEST_F(VerifyProgram, ChecksTheLayersOfATrainedModel) {
   EXPECT_HAS(other.out, "2 of 2 layers are not softmax");
 }
 
+TEST_F(VerifyProgram, ChecksAnEncoderAndDecoderOfPackedPairs) {
+  write_file(program / "pairs.tsv", "ab\tba\nabc\tcba\nc\tc\nba\tab\n");
+  const Result trained = program.run(
+      "train config.yaml --out run 'data={kind: pairs, path: pairs.tsv, packed: true, validation_fraction: 0.5}' "
+      "'model={kind: encoder_decoder, layers: 1, heads: 2, width: 16, context: 9, source_context: 6, packed: true}'");
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  const Result result = program.run("verify attention run");
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_HAS(result.out, "layers without a causal mask were left out");
+}
+
 TEST_F(VerifyProgram, WrongInputIsRefused) {
   EXPECT_EQ(program.run("verify").code, 2);
   const Result none = program.run("verify attention none");

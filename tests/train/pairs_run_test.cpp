@@ -58,6 +58,33 @@ TEST(PairsRun, ResumesToTheSameBits) {
   test::expect_same_run(dir / "whole", dir / "parts", 12);
 }
 
+TEST(PairsRun, PackedPairsAreLearnedCountedAndResumed) {
+  const test::TempDirectory dir;
+  std::string lines;
+  for (const std::string word : {"a", "b", "c", "ab", "ac", "ba", "bc", "ca", "cb", "abc", "acb", "bac"}) {
+    lines += word + "\t" + std::string(word.rbegin(), word.rend()) + "\n";
+  }
+  test::write_file(dir / "pairs.tsv", lines + lines);
+  const auto packed = [&](const std::vector<std::string>& more) {
+    return with(reverse, with({fmt::format("data={{kind: pairs, path: {}, packed: true, validation_fraction: 0.5}}",
+                                           (dir / "pairs.tsv").string()),
+                               "model={kind: encoder_decoder, layers: 1, heads: 2, width: 32, context: 10, "
+                               "source_context: 7, packed: true}"},
+                              more));
+  };
+  ASSERT_EQ(test::train_tiny(dir / "run", packed({"train.steps=300", "train.eval_every=300"})), RunEnd::finished);
+  const SavedModel saved = load_model(dir / "run");
+  const auto data = data_of(saved);
+  EXPECT_LT(data->validation_windows(), 12) << "some of the twelve words share a sequence";
+  EXPECT_EQ(test::metrics_of(dir / "run").back().at("val_exact_match").get<double>(), 1.0);
+
+  const auto twelve = packed({"train.steps=12", "model.dropout=0.1"});
+  test::train_tiny(dir / "whole", twelve);
+  EXPECT_EQ(test::train_tiny(dir / "parts", twelve, false, 5), RunEnd::interrupted);
+  EXPECT_EQ(test::train_tiny(dir / "parts", twelve, true), RunEnd::finished);
+  test::expect_same_run(dir / "whole", dir / "parts", 12);
+}
+
 TEST(PairsRun, AGptReadsThemInOneSequence) {
   const test::TempDirectory dir;
   const auto gpt = with(reverse, {"model={kind: gpt, layers: 1, heads: 2, width: 32, context: 9}", "train.steps=400",

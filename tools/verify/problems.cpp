@@ -24,6 +24,9 @@ nn::AttentionCall in_double(const nn::AttentionCall& call) {
       call.args.k.data.same_memory(call.args.q.data) ? out.args.q.data : in_double(call.args.k.data);
   const LogPrior& prior = call.args.prior;
   out.args.prior = {in_double(prior.head), in_double(prior.distance), in_double(prior.key), in_double(prior.slopes)};
+  for (Tensor* spans : {&out.args.spans.keys, &out.args.spans.positions}) {
+    if (*spans) *spans = spans->to(DType::i32, reference);
+  }
   out.args.dropout = 0.0;
   return out;
 }
@@ -60,11 +63,7 @@ Matrix to_matrix(const Tensor& x) {
 }
 
 LayerScores::LayerScores(const nn::AttentionCall& call)
-    : args_(call.args), queries_(to_matrix(call.args.q.data)), keys_(to_matrix(call.args.k.data)) {
-  for (Tensor* of_spans : {&args_.spans.keys, &args_.spans.positions}) {
-    if (*of_spans) *of_spans = of_spans->to(DType::i32, reference);
-  }
-  spans_ = kernel::SpanReader(args_);
+    : args_(call.args), queries_(to_matrix(call.args.q.data)), keys_(to_matrix(call.args.k.data)), spans_(args_) {
   const auto table = [](const Tensor& t) { return t.defined() ? to_matrix(t) : Matrix(); };
   distance_ = table(args_.prior.distance);
   key_ = table(args_.prior.key);

@@ -94,6 +94,25 @@ Tensor handed_on(const kernel::PrefixAttentionBackward& args, const PrefixCut& c
   return out;
 }
 
+/// Whether a gradient of keys or values is stored past the caches: where it is more than they hold, that spares the
+/// reading of lines that are about to be written.
+template <class T>
+HWY_INLINE bool passes_caches(const kernel::PrefixAttention& a, const HeadView& to) {
+  constexpr std::int64_t most_cached = 1 << 20;  // floats
+  const auto aligned = [](std::int64_t floats) HWY_ATTR { return floats % lanes() == 0; };
+  return std::is_same_v<T, float> && a.batch * a.tokens * a.kv_heads * a.head_dim > most_cached &&
+         reinterpret_cast<std::uintptr_t>(to.data.data()) % sizeof(Floats) == 0 && aligned(a.head_dim) &&
+         aligned(to.offset) && aligned(to.token_stride) && aligned(to.batch_stride);
+}
+
+template <int vectors, class T>
+HWY_INLINE void store_gradient(Floats v, T* p, std::int64_t count, bool past_caches) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (past_caches) return hn::Stream(v, f32_tag, p);
+  }
+  store_part<vectors>(v, p, count);
+}
+
 /// The buffers of one worker, for the query heads of one key/value head of its item.
 struct PrefixScratch {
   PrefixScratch(const PrefixCut& cut, float* space, std::int64_t member)
@@ -131,6 +150,7 @@ HWY_INLINE void spread_values(const kernel::PrefixAttentionBackward& args, const
   const auto D = a.head_dim;
   const T* const v = a.v.head<T>(at.b, at.begin, at.g, D);
   T* const dv = args.dv.head<T>(at.b, at.begin, at.g, D);
+  const bool past_caches = passes_caches<T>(a, args.dv);
   const T* const dout = args.dout.head<T>(at.b, at.begin, at.h, D);
   const float* const gate = a.gate.data_as<float>() + (at.b * a.heads + at.h) * a.tokens + at.begin;
   std::fill_n(to.ds, cut.group * block_tokens, 0.0f);
@@ -157,7 +177,7 @@ HWY_INLINE void spread_values(const kernel::PrefixAttentionBackward& args, const
       }
 #pragma GCC unroll 4
       for (int i = 0; i < vectors; ++i) {
-        store_part<vectors>(total[i], dv + j * args.dv.token_stride + c + i * lanes(), count);
+        store_gradient<vectors>(total[i], dv + j * args.dv.token_stride + c + i * lanes(), count, past_caches);
       }
     }
   });
@@ -171,6 +191,7 @@ HWY_INLINE void spread_keys(const kernel::PrefixAttentionBackward& args, const P
   const auto D = a.head_dim;
   const T* const k = a.k.head<T>(at.b, at.begin, at.g, D);
   T* const dk = args.dk.head<T>(at.b, at.begin, at.g, D);
+  const bool past_caches = passes_caches<T>(a, args.dk);
   for_each_columns(D, [&](auto tile, std::int64_t c, std::int64_t count) HWY_ATTR {
     constexpr int vectors = tile;
     for (std::int64_t j = 0; j < at.n; ++j) {
@@ -186,7 +207,7 @@ HWY_INLINE void spread_keys(const kernel::PrefixAttentionBackward& args, const P
       }
 #pragma GCC unroll 4
       for (int i = 0; i < vectors; ++i) {
-        store_part<vectors>(total[i], dk + j * args.dk.token_stride + c + i * lanes(), count);
+        store_gradient<vectors>(total[i], dk + j * args.dk.token_stride + c + i * lanes(), count, past_caches);
       }
     }
     for (std::int64_t h = 0; h < cut.group; ++h) {
@@ -218,8 +239,8 @@ HWY_INLINE void run_block(const kernel::PrefixAttentionBackward& args, const Pre
   HWY_ALIGN float products[block_tokens] = {};
   request_rows<T>(a.k, at, at.g, D);
   request_rows<T>(a.v, at, at.g, D);
-  request_rows<T, true>(args.dk, at, at.g, D);
-  request_rows<T, true>(args.dv, at, at.g, D);
+  if (!passes_caches<T>(a, args.dk)) request_rows<T, true>(args.dk, at, at.g, D);
+  if (!passes_caches<T>(a, args.dv)) request_rows<T, true>(args.dv, at, at.g, D);
   spread_values<T>(args, cut, at, to);
   for (std::int64_t h = 0; h < cut.group; ++h) {
     const float* const gate = a.gate.data_as<float>() + (at.b * a.heads + at.h + h) * a.tokens + at.begin;
@@ -268,6 +289,7 @@ void prefix_backward(const kernel::PrefixAttentionBackward& args, const Tensor& 
       std::copy_n(to.dq + h % cut.group * cut.width, D,
                   dq_parts.data_as<float>() + ((item.b * cut.pieces + item.piece) * a.heads + h) * D);
     }
+    hwy::FlushStream();  // what went past the caches is there for all threads
   });
 }
 

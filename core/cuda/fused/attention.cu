@@ -34,10 +34,6 @@ FusedCall call_of(const kernel::Attention& a) {
   c.heads = static_cast<int>(a.heads);
   c.kv_heads = static_cast<int>(a.kv_heads);
   c.causal = a.causal;
-  if (a.spans) {
-    c.spans = a.spans.keys.data_as<std::int32_t>();
-    c.positions = a.spans.positions ? a.spans.positions.data_as<std::int32_t>() : nullptr;
-  }
   c.scale = static_cast<float>(a.scale);
   c.slopes = a.prior.slopes ? a.prior.slopes.data_as<float>() : nullptr;
   c.dropout = dropout_of(a.random, a.dropout);
@@ -71,6 +67,7 @@ std::string fused_refusal(const kernel::Attention& a) {
   if (custom_of(a.map) != nullptr) return "a custom map runs on host backends only";
   if (a.head_dim != 64 && a.head_dim != 128) return "head_dim is " + std::to_string(a.head_dim) + ", not 64 or 128";
   if (a.prior.head || a.prior.distance || a.prior.key) return "of the priors it knows ALiBi slopes only";
+  if (a.spans) return "the queries have spans of keys of their own";
   if (a.start != 0) return "the queries start behind a cache of keys";
   if (a.keys == 0) return "there are no keys";
   if (!(a.scale > 0.0)) return "the scale is " + std::to_string(a.scale) + ", not positive";

@@ -25,8 +25,6 @@ struct Heads {
 struct FusedCall {
   int batch, queries, keys, heads, kv_heads;
   bool causal;
-  const std::int32_t *spans, *positions;  // of KeySpans, or null
-  int sequence;                           // whose spans are meant: the one that see() was told
   float scale;
   const float* slopes;  // (H) or null
   Dropout dropout;      // least = 0: none
@@ -42,27 +40,8 @@ struct FusedCall {
   RowDamping::Scale damping_scale;
 
   __device__ __forceinline__ int group() const { return heads / kv_heads; }
-  /// From now on the keys are those of sequence b: a kernel says so before it asks what is visible.
-  __device__ __forceinline__ void see(int b) { sequence = b; }
-  /// No key from this one on is seen by query i, nor by an earlier one.
-  __device__ __forceinline__ int bound(int i) const { return causal ? min(keys, i + 1) : keys; }
-  /// The first key that query i sees, and one past the last.
-  __device__ __forceinline__ int begin(int i) const {
-    return spans == nullptr ? 0 : min(max(__ldg(spans + 2 * place(i)), 0), bound(i) - 1);
-  }
-  __device__ __forceinline__ int end(int i) const {
-    return spans == nullptr ? bound(i) : min(max(__ldg(spans + 2 * place(i) + 1), begin(i) + 1), bound(i));
-  }
   /// How many keys query i sees.
-  __device__ __forceinline__ int visible(int i) const { return end(i) - begin(i); }
-  /// Where query i stands among all keys.
-  __device__ __forceinline__ int position(int i) const {
-    return begin(i) + (positions == nullptr ? i : min(max(__ldg(positions + place(i)), 0), queries - 1));
-  }
-  /// Index of a query among those of all sequences; of the last where there is none.
-  __device__ __forceinline__ std::int64_t place(int i) const {
-    return static_cast<std::int64_t>(sequence) * queries + min(i, queries - 1);
-  }
+  __device__ __forceinline__ int visible(int i) const { return causal ? min(keys, i + 1) : keys; }
   /// Index of a query among the rows of all heads.
   __device__ __forceinline__ std::int64_t row(int b, int h, int i) const {
     return (static_cast<std::int64_t>(b) * heads + h) * queries + i;

@@ -46,14 +46,13 @@ struct OnlineRows {
 #pragma unroll
         for (int n = 0; n < N; ++n) highest = fmaxf(highest, fmaxf(z[m][n][2 * half], z[m][n][2 * half + 1]));
         const float next = fmaxf(top[m][half], factor * max_of_row(highest));
-        const float base = next == -INFINITY ? 0.0f : next;  // a row may have to wait for the first of its keys
-        const float shrink = exp2f(top[m][half] - base);
+        const float shrink = exp2f(top[m][half] - next);
         top[m][half] = next;
         float sum = 0.0f;
 #pragma unroll
         for (int n = 0; n < N; ++n) {
 #pragma unroll
-          for (int e = 2 * half; e < 2 * half + 2; ++e) sum += z[m][n][e] = exp2f(factor * z[m][n][e] - base);
+          for (int e = 2 * half; e < 2 * half + 2; ++e) sum += z[m][n][e] = exp2f(factor * z[m][n][e] - next);
         }
         total[m][half] = total[m][half] * shrink + sum;
 #pragma unroll
@@ -74,7 +73,6 @@ __global__ void __launch_bounds__(fused_threads, 2) fused_forward_kernel(Map map
   using Row = TwoScores<Map>;
 
   const QueryRows<M> rows(c, static_cast<int>(gridDim.y - 1 - blockIdx.y));  // the longest rows first
-  c.see(rows.b);
   const int b = rows.b, h = rows.h, kv = h / c.group(), pair = lane_of() % 4 * 2;
   bf16* const shared = shared_memory<bf16>();
   const Tile<D> queries{shared};

@@ -29,7 +29,6 @@ __global__ void __launch_bounds__(fused_threads, 2) keys_backward_kernel(Map map
   constexpr int M = Shape::M, span = Shape::span, N = span / 8, block_rows = Shape::rows;
 
   const int b = static_cast<int>(blockIdx.x) / c.kv_heads, kv = static_cast<int>(blockIdx.x) % c.kv_heads;
-  c.see(b);
   const int block_first = static_cast<int>(blockIdx.y) * block_rows;  // under causal the first keys have most queries
   const int warp_row = warp_of() * 16 * M, first_key = block_first + warp_row, there = c.keys - first_key;
   const int pair = lane_of() % 4 * 2;
@@ -79,8 +78,7 @@ __global__ void __launch_bounds__(fused_threads, 2) keys_backward_kernel(Map map
           const int first = query_of(step) + part;
           if (first >= c.queries) break;
           if (c.causal && first + span - 1 < first_key) continue;
-          const bool whole =
-              first + span <= c.queries && (!c.causal || first >= first_key + 16 * M - 1) && c.spans == nullptr;
+          const bool whole = first + span <= c.queries && (!c.causal || first >= first_key + 16 * M - 1);
           const auto at = Elements<true>::from(first_key, first);
           const DropoutMask<M, N> mask(c, b, h, at);
           float z[M][N][4], u[M][N][4], naturals[solves ? M : 1][N][4];

@@ -21,7 +21,6 @@ __global__ void __launch_bounds__(fused_threads, 2) queries_backward_kernel(Map 
   constexpr int M = Shape::M, span = Shape::span, N = span / 8;
 
   const QueryRows<M> rows(c, static_cast<int>(gridDim.y - 1 - blockIdx.y));
-  c.see(rows.b);
   const int b = rows.b, h = rows.h, kv = h / c.group();
   bf16* const shared = shared_memory<bf16>();
   const Tile<D> queries{shared}, douts{shared + rows.rows * D};

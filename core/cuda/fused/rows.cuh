@@ -85,13 +85,13 @@ struct Scores {
                                          bool whole) const {
     if (tilted) {
       each_element<M, N>([&](int m, int n, int e) {
-        z[m][n][e] -= tilt * fabsf(static_cast<float>(c.position(at.query(m, n, e)) - at.key(m, n, e)));
+        z[m][n][e] -= tilt * fabsf(static_cast<float>(at.query(m, n, e) - at.key(m, n, e)));
       });
     }
     if (!whole) {
       each_element<M, N>([&](int m, int n, int e) {
-        const int i = at.query(m, n, e), j = at.key(m, n, e);
-        if (i >= c.queries || j < c.begin(i) || j >= c.end(i)) z[m][n][e] = -INFINITY;
+        const int i = at.query(m, n, e);
+        if (at.key(m, n, e) >= (i < c.queries ? c.visible(i) : 0)) z[m][n][e] = -INFINITY;
       });
     }
   }
@@ -189,12 +189,12 @@ struct QueryRows {
   }
   /// Key tiles that the block needs.
   __device__ __forceinline__ int tiles(const FusedCall& c) const {
-    return pieces(c.bound(min(block_first + rows, c.queries) - 1), staged);
+    return pieces(c.visible(min(block_first + rows, c.queries) - 1), staged);
   }
-  /// Whether some of the keys from j to j + count - 1 may be visible to a query of the warp; whether all are, to all.
-  __device__ __forceinline__ bool sees(const FusedCall& c, int j) const { return j < c.bound(first + 16 * M - 1); }
+  /// Whether some of the keys from j to j + count - 1 are visible to a query of the warp; to all of them.
+  __device__ __forceinline__ bool sees(const FusedCall& c, int j) const { return j < c.visible(first + 16 * M - 1); }
   __device__ __forceinline__ bool sees_all(const FusedCall& c, int j, int count) const {
-    return c.spans == nullptr && j + count <= c.bound(first) && first + 16 * M <= c.queries;
+    return j + count <= c.visible(first) && first + 16 * M <= c.queries;
   }
 };
 

@@ -45,7 +45,6 @@ __global__ void __launch_bounds__(fused_threads, 2) row_statistics_kernel(Map ma
   using Row = TwoScores<Map>;
 
   const QueryRows<M> rows(c, static_cast<int>(gridDim.y - 1 - blockIdx.y));
-  c.see(rows.b);
   const int b = rows.b, h = rows.h, kv = h / c.group(), pair = lane_of() % 4 * 2;
   bf16* const shared = shared_memory<bf16>();
   const Tile<D> queries{shared}, douts{shared + rows.rows * D};
