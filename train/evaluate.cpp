@@ -12,18 +12,22 @@ namespace {
 struct Answers {
   std::int64_t right_tokens = 0, runs = 0, right_runs = 0;
 
-  /// A target is right that has the largest logit (B, T, V) of its position; of equal ones the first counts.
-  void add(const Tensor& logits, std::span<const std::int32_t> targets) {
+  /// A target is right that has the largest logit (B, T, V) of its position; of equal ones the first counts. Runs end
+  /// with their segment, where there are `segments`.
+  void add(const Tensor& logits, const std::vector<std::int32_t>& targets, const std::vector<std::int32_t>* segments) {
     const std::vector<double> values = logits.values();
     const auto vocab = static_cast<std::size_t>(logits.shape().last());
     const auto length = static_cast<std::size_t>(logits.size(1));
+    const auto parted = [&](std::size_t i, std::size_t next) {
+      return next % length == 0 || targets[i] < 0 || targets[next] < 0 ||
+             (segments != nullptr && (*segments)[i] != (*segments)[next]);
+    };
     bool run_is_right = false;
     for (std::size_t i = 0; i < targets.size(); ++i) {
       if (targets[i] < 0) continue;
       const auto row = std::span(values).subspan(i * vocab, vocab);
       const bool right = std::ranges::max_element(row) - row.begin() == targets[i];
-      const bool begins = i % length == 0 || targets[i - 1] < 0;
-      const bool ends = (i + 1) % length == 0 || targets[i + 1] < 0;
+      const bool begins = i == 0 || parted(i - 1, i), ends = i + 1 == targets.size() || parted(i, i + 1);
       run_is_right = right && (begins || run_is_right);
       right_tokens += right ? 1 : 0;
       if (!ends) continue;
@@ -61,7 +65,7 @@ Evaluation evaluate(nn::Model& model, const Dataset& dataset, Device device, std
     if (counts_right) {
       const autograd::Var logits = model.logits(windows);
       loss = autograd::cross_entropy(logits, windows["targets"]);
-      answers.add(logits.value(), read["targets"]);
+      answers.add(logits.value(), read["targets"], read.find("segment"));
     } else {
       loss = model.loss(windows);
     }

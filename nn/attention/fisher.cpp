@@ -34,7 +34,9 @@ void add_gram(const Tensor& x, double factor, const Tensor& out, bool accumulate
   x.backend().matmul({.a = scaled, .transpose_a = true, .b = x, .out = out, .accumulate = accumulate});
 }
 
-/// How many rows have a metric. Under a map that no shift of the scores moves, a row that sees one key has none.
+/// How many rows have a metric. Under a map that no shift of the scores moves, a row that sees one key has none: under
+/// a causal mask the first of a sequence. Of several sequences in a row of the batch only the first one's is left out
+/// of the count, which is on the host; all factors are the smaller for it alike.
 struct CountedRows {
   explicit CountedRows(const kernel::Attention& a)
       : skips_first(a.causal && a.start == 0 && a.queries > 1 && shift_invariant(a.map)),
@@ -53,8 +55,22 @@ struct CountedRows {
   /// x (B T, M) with zeros in the rows that do not count.
   Tensor keep(const Tensor& x, const kernel::Attention& a) const {
     if (!skips_first) return x;
+    if (a.spans.positions) return later_rows(x, a.spans.positions);
     const Tensor out = x.clone();
     for (std::int64_t b = 0; b < a.batch; ++b) out.backend().fill({.x = out.slice(b * a.queries, b * a.queries + 1)});
+    return out;
+  }
+
+  /// x (B T, M) with zeros where a position is 0.
+  static Tensor later_rows(const Tensor& x, const Tensor& positions) {
+    Backend& backend = x.backend();
+    const std::int64_t rows = x.size(0), width = x.size(1), T = positions.size(1);
+    const Tensor weight_of_position = Tensor::zeros({T, 1}, x.dtype(), x.device());
+    if (T > 1) backend.fill({.x = weight_of_position.slice(1, T), .value = 1.0});
+    const Tensor weights = Tensor::empty({rows, 1}, x.dtype(), x.device()), out = Tensor::like(x);
+    backend.embedding({.ids = positions, .table = weight_of_position, .out = weights});
+    backend.repeat({.x = weights, .outer = rows, .n = width, .out = out});
+    backend.mul({.a = out, .b = x, .out = out});
     return out;
   }
 

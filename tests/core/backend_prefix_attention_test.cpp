@@ -129,6 +129,13 @@ TEST_P(PrefixAttention, LongSequencesAreCutIntoPieces) {
   }
 }
 
+// More keys and values than caches hold, in heads that start on whole vectors and in some that do not.
+TEST_P(PrefixAttention, GradientsMayPassTheCaches) {
+  for (const PrefixCase& c : {PrefixCase{1, 8200, 2, 2, 64}, PrefixCase{2, 9000, 2, 2, 30}}) {
+    expect_equal(c, inputs_of(c, dtype()));
+  }
+}
+
 // Queries and keys of few bits, so that the scores are exact: up to 10^4 in size, rising, falling and equal.
 TEST_P(PrefixAttention, TakesHugeScores) {
   const PrefixCase c{1, 96, 2, 1, 4};

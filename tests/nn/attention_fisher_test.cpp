@@ -7,7 +7,9 @@
 #include <Eigen/LU>
 #include <ostream>
 
+#include "autograd/ops.h"
 #include "support/attention_call.h"
+#include "support/spans.h"
 
 namespace monge::nn {
 namespace {
@@ -236,6 +238,30 @@ TEST(AttentionMetric, CentringKeepsFloatAccurate) {
   cpu.matmul({.a = p, .transpose_a = true, .b = p, .out = second});
   const Matrix uncentred = (to_matrix(raw) - to_matrix(second)) / static_cast<double>(d.counted_rows());
   EXPECT_GT(relative(uncentred, expected.key_right), 1e-3);
+}
+
+// Two sequences in one row of the batch have the factors of two rows, but for the number of rows that they count.
+TEST(FisherFactors, OfSequencesInOneRowAreThoseOfRowsOfTheirOwn) {
+  constexpr std::int64_t H = 4, G = 2, D = 2, C = 5, T = 6;
+  const Tensor x = test::random_tensor({2, T, C}, 1, DType::f64, test::reference);
+  const Tensor qkv = test::random_tensor({2, T, (H + 2 * G) * D}, 2, DType::f64, test::reference);
+  const test::Ids segments{0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1};
+  const auto factors = [&](std::int64_t rows, const KeySpans& spans) {
+    autograd::AttentionSpec spec{.heads = H, .kv_heads = G, .spans = spans, .scale = 0.7};
+    const Tensor tokens = x.reshape({rows, 2 * T / rows, C});
+    const Tensor packed = qkv.reshape({rows, 2 * T / rows, qkv.size(2)});
+    return fisher_factors({.x = tokens, .source = tokens, .args = autograd::attention_call(packed, spec)});
+  };
+  const FisherFactors apart = factors(2, {});
+  const FisherFactors together =
+      factors(1, test::spans_by_definition(segments, 2 * T, segments, 2 * T, test::reference));
+  const double share = 2.0 * (T - 1) / (2.0 * T - 1);
+  for (Tensor FisherFactors::*factor :
+       {&FisherFactors::query_left, &FisherFactors::query_right, &FisherFactors::key_left, &FisherFactors::key_right}) {
+    std::vector<double> expected = (apart.*factor).values();
+    for (double& value : expected) value *= share;
+    EXPECT_TRUE(close((together.*factor).values(), expected, 1e-12));
+  }
 }
 
 // A sum of Kronecker products is one product when there is one row, and when all rows share their weights.

@@ -126,7 +126,7 @@ TEST_F(VerifyProgram, ChecksTheLayersOfATrainedModel) {
 }
 
 TEST_F(VerifyProgram, ChecksAnEncoderAndDecoderOfPackedPairs) {
-  write_file(program / "pairs.tsv", "ab\tba\nabc\tcba\nc\tc\nba\tab\n");
+  test::write_file(program / "pairs.tsv", "ab\tba\nabc\tcba\nc\tc\nba\tab\n");
   const Result trained = program.run(
       "train config.yaml --out run 'data={kind: pairs, path: pairs.tsv, packed: true, validation_fraction: 0.5}' "
       "'model={kind: encoder_decoder, layers: 1, heads: 2, width: 16, context: 9, source_context: 6, packed: true}'");
@@ -134,6 +134,7 @@ TEST_F(VerifyProgram, ChecksAnEncoderAndDecoderOfPackedPairs) {
   const Result result = program.run("verify attention run");
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_HAS(result.out, "layers without a causal mask were left out");
+  EXPECT_HAS(program.run("verify spectrum run").err, "packed pairs (model.packed)");
 }
 
 TEST_F(VerifyProgram, WrongInputIsRefused) {

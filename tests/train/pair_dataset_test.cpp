@@ -4,6 +4,7 @@
 
 #include "support/expect_error.h"
 #include "support/temp_directory.h"
+#include "train/data/pair_layout.h"
 
 namespace monge::train {
 namespace {
@@ -88,22 +89,26 @@ TEST_F(Pairs, PackedOnesShareASequence) {
 }
 
 TEST_F(Pairs, PackedOnesShareASequenceAndItsSource) {
-  DatasetContext context = apart(7, 4);
-  context.fields.push_back({"segment", 7});
+  DatasetContext context = apart(6, 4);
+  context.fields.push_back({"segment", 6});
   const auto data = make(context, lines, "pairs.tsv", /*packed=*/true);
   EXPECT_EQ(data->validation_windows(), 1);  // c -> c and ba -> ab: three tokens of source, 2 + 1 + 3 of target
   Sequence s(context);
   data->validation_window(0, s.row);
   EXPECT_EQ(s["source"], (Tokens{4, 3, 2, 1}));
   EXPECT_EQ(s["source_segment"], (Tokens{0, 1, 1, 2}));
-  EXPECT_EQ(s["tokens"], (Tokens{1, 4, 1, 1, 2, 3, 1}));
-  EXPECT_EQ(s["targets"], (Tokens{4, 1, -1, 2, 3, 1, -1}));
-  EXPECT_EQ(s["segment"], (Tokens{0, 0, 0, 1, 1, 1, 1}));
+  EXPECT_EQ(s["tokens"], (Tokens{1, 4, 1, 2, 3, 1}));
+  EXPECT_EQ(s["targets"], (Tokens{4, 1, 2, 3, 1, -1}));
+  EXPECT_EQ(s["segment"], (Tokens{0, 0, 1, 1, 1, 1}));
+  const HostBatch window =
+      make_batch(context.fields, 1, [&](std::int64_t, const Row& row) { data->validation_window(0, row); });
+  EXPECT_EQ(first_source(window), 1u);
+  EXPECT_EQ(first_target(window), 2u);
   // Where the sources of both have no room, each has a sequence of its own.
-  context = apart(7, 2);
-  context.fields.push_back({"segment", 7});
+  context = apart(6, 2);
+  context.fields.push_back({"segment", 6});
   EXPECT_EQ(make(context, "ab\tba\nc\tc\nba\tab\n", "pairs.tsv", true)->validation_windows(), 2);
-  EXPECT_HAS(refusal(apart(7, 4), lines, "pairs.tsv", true), "model.packed: true");
+  EXPECT_HAS(refusal(apart(6, 4), lines, "pairs.tsv", true), "model.packed: true");
 }
 
 TEST_F(Pairs, JsonLinesAreReadByTheirKeys) {

@@ -119,7 +119,7 @@ Claim factors_claim(Layers layers, std::uint64_t seed) {
                     double query_right = 0.0, key_right = 0.0;
                     for_each_row(a, [&](std::int64_t b, std::int64_t h, std::int64_t i) {
                       const kernel::KeySpan span = scores.span(b, i);
-                      if (a.causal && i == 0) return;
+                      if (a.causal && span.position == 0) return;
                       const Vector p = softmax(scores.scores(b, h, i));
                       Vector keys(p.size());
                       for (Eigen::Index j = 0; j < p.size(); ++j) keys[j] = w.dot(scores.key(b, h, span.begin + j));

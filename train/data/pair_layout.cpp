@@ -26,7 +26,10 @@ std::size_t first_source(const HostBatch& window) {
 
 std::size_t first_target(const HostBatch& window) {
   const std::vector<std::int32_t>& targets = window["targets"];
-  return static_cast<std::size_t>(std::ranges::find(targets, -1) - targets.begin());
+  const std::vector<std::int32_t>* const segments = window.find("segment");
+  std::size_t n = 0;
+  while (n < targets.size() && targets[n] >= 0 && (segments == nullptr || (*segments)[n] == 0)) ++n;
+  return n;
 }
 
 PairLayout::PairLayout(const DatasetContext& context, const Tokenizer& tokenizer)
@@ -64,7 +67,7 @@ std::string PairLayout::misfit(const Pair& pair) const {
 bool PairLayout::has_room(const std::vector<const Pair*>& pairs, const Pair& next) const {
   std::int64_t tokens = size(next), source = std::ssize(next.source);
   for (const Pair* pair : pairs) {
-    tokens += size(*pair) + 1;
+    tokens += size(*pair) + (apart() ? 0 : 1);
     source += std::ssize(pair->source);
   }
   return tokens <= context_ && (!apart() || source <= source_length_);
@@ -98,7 +101,6 @@ void PairLayout::write(const std::vector<const Pair*>& pairs, const Row& out) co
     std::int32_t id = 0;
     std::size_t begin = 0;  // of a pair's source
     for (const Pair* pair : pairs) {
-      if (at > 0) put(end_, -1);
       std::fill(source_segment.begin() + static_cast<std::ptrdiff_t>(begin), source_segment.end(), id);
       if (reads_segments_) std::fill(segment.begin() + static_cast<std::ptrdiff_t>(at), segment.end(), id);
       std::ranges::copy(pair->source, source.begin() + static_cast<std::ptrdiff_t>(begin));

@@ -77,6 +77,13 @@ std::vector<LayerSpectrum> run_spectra(const std::filesystem::path& run_or_check
     const std::int64_t step = train::Checkpoint(path).state().step;
     for (std::size_t l = 0; l < problems.layers.size(); ++l) {
       const kernel::Attention& a = problems.layers[l].call.args;
+      if (a.spans) {
+        throw InputError(
+            fmt::format("'{}': the law is about long rows, and in a run of packed pairs (model.packed) a row sees its "
+                        "own pair alone; "
+                        "allowed: a run whose tokens see all earlier ones",
+                        path.string()));
+      }
       if (!as<SoftmaxMap>(a.map) || a.queries < 32) {
         throw InputError(
             fmt::format("'{}': the law is about softmax, and needs a context of 32 tokens or more; layer {} is {} "
