@@ -1,5 +1,11 @@
 #include "optim/attention/attention_update.h"
 
+#include <fmt/ranges.h>
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <iterator>
+
 #include "core/error.h"
 #include "optim/attention/attention_updates.h"
 
@@ -9,10 +15,11 @@ namespace {
 /// Plain backpropagation.
 class Backprop : public AttentionUpdate {};
 
-struct RowOptions : Options {
+struct RowOptions : AttentionUpdateOptions {
   double damping = 0.1;
   std::string damping_scale = "per_key";
   void fields(Fields& f) override {
+    AttentionUpdateOptions::fields(f);
     f("damping", damping, {.doc = "lambda", .min = 0.0, .exclusive_min = true});
     f("damping_scale", damping_scale,
       {.doc = "what is added to the metric of a row of n keys: per_key lambda / n, absolute lambda, trace lambda times "
@@ -49,6 +56,25 @@ std::vector<AttentionLayer> attention_layers(nn::Module& model) {
   return out;
 }
 
+void AttentionUpdateOptions::fields(Fields& f) {
+  f("match", match,
+    {.doc = "pattern on the names of the layers that it updates, blocks.0.attention and so on, with * and ?; the rule "
+            "updates the others"});
+}
+
+std::vector<AttentionLayer> AttentionUpdateOptions::chosen(const std::vector<AttentionLayer>& layers) const {
+  std::vector<AttentionLayer> out;
+  std::ranges::copy_if(layers, std::back_inserter(out),
+                       [&](const AttentionLayer& at) { return fnmatch(match.c_str(), at.name.c_str(), 0) == 0; });
+  if (out.empty() && !layers.empty()) {
+    std::vector<std::string> names;
+    for (const AttentionLayer& at : layers) names.push_back(at.name);
+    throw KeyError("optimizer.attention.match",
+                   fmt::format("no attention layer matches '{}'; there are {}", match, fmt::join(names, ", ")));
+  }
+  return out;
+}
+
 void require_queries(const std::string& update, const std::vector<AttentionLayer>& layers) {
   if (!layers.empty()) return;
   throw KeyError("optimizer.attention.update",
@@ -79,7 +105,7 @@ AttentionUpdateRegistry& attention_updates() {
         [](const NoOptions&, const std::vector<AttentionLayer>&) { return std::make_unique<Backprop>(); });
     r->add<RowOptions>("row", "gradients of W_q and W_k from the damped natural gradient of each row of scores",
                        [](const RowOptions& o, const std::vector<AttentionLayer>& layers) {
-                         return std::make_unique<Row>(o, layers);
+                         return std::make_unique<Row>(o, o.chosen(layers));
                        });
     add_fisher(*r);
     add_fisher_cg(*r);

@@ -45,6 +45,16 @@ struct AttentionLayer {
 /// All attention layers below `model`.
 std::vector<AttentionLayer> attention_layers(nn::Module& model);
 
+/// What every update but backprop can be told.
+struct AttentionUpdateOptions : Options {
+  std::string match = "*";
+
+  void fields(Fields& f) override;
+  /// Those of `layers` whose names match; the others are left to the rule. Throws KeyError when there are layers and
+  /// none matches.
+  std::vector<AttentionLayer> chosen(const std::vector<AttentionLayer>& layers) const;
+};
+
 /// Throws KeyError, on behalf of `update`, for a model without attention layers: those that have a W_q.
 void require_queries(const std::string& update, const std::vector<AttentionLayer>& layers);
 

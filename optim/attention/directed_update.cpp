@@ -9,6 +9,7 @@
 namespace monge::optim {
 
 void DirectedOptions::fields(Fields& f) {
+  AttentionUpdateOptions::fields(f);
   f("damping", damping,
     {.doc = "added to the Fisher, relative to its mean eigenvalue", .min = 0.0, .max = 1e12, .exclusive_min = true});
   f("momentum", momentum,

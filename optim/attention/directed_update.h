@@ -6,7 +6,7 @@
 
 namespace monge::optim {
 
-struct DirectedOptions : Options {
+struct DirectedOptions : AttentionUpdateOptions {
   double damping = 0.1;
   double momentum = 0.9;
   double graft = 1.0;

@@ -189,7 +189,7 @@ void add_fisher(AttentionUpdateRegistry& registry) {
   registry.add<FisherOptions>("fisher",
                               "natural gradient of W_q and W_k by Kronecker factors of the attention-local Fisher",
                               [](const FisherOptions& o, const std::vector<AttentionLayer>& layers) {
-                                return std::make_unique<FisherUpdate>(o, layers);
+                                return std::make_unique<FisherUpdate>(o, o.chosen(layers));
                               });
 }
 

@@ -113,7 +113,7 @@ void add_fisher_cg(AttentionUpdateRegistry& registry) {
   registry.add<FisherCgOptions>(
       "fisher_cg", "natural gradient of W_q and W_k by conjugate gradients on the exact attention-local Fisher",
       [](const FisherCgOptions& o, const std::vector<AttentionLayer>& layers) {
-        return std::make_unique<FisherCgUpdate>(o, layers);
+        return std::make_unique<FisherCgUpdate>(o, o.chosen(layers));
       });
 }
 

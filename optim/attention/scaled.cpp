@@ -6,9 +6,10 @@
 namespace monge::optim {
 namespace {
 
-struct ScaledOptions : Options {
+struct ScaledOptions : AttentionUpdateOptions {
   double factor = 1.0;
   void fields(Fields& f) override {
+    AttentionUpdateOptions::fields(f);
     f("factor", factor, {.doc = "length of the step, as a multiple of the base rule's", .min = 0.0});
   }
 };
@@ -62,7 +63,7 @@ void add_scaled(AttentionUpdateRegistry& registry) {
   registry.add<ScaledOptions>("scaled",
                               "W_q and W_k take a multiple of the rule's step: the control experiment for fisher",
                               [](const ScaledOptions& o, const std::vector<AttentionLayer>& layers) {
-                                return std::make_unique<ScaledUpdate>(o, layers);
+                                return std::make_unique<ScaledUpdate>(o, o.chosen(layers));
                               });
 }
 

@@ -11,6 +11,7 @@
 #include "nn/gpt.h"
 #include "optim/optimizer.h"
 #include "support/compare.h"
+#include "support/expect_error.h"
 
 namespace monge::optim {
 namespace {
@@ -99,6 +100,21 @@ TEST_P(OverARule, OnlyQueriesAndKeysMoveInAnotherWay) {
     EXPECT_TRUE(std::equal(now.begin() + keys_end, now.end(), then.begin() + keys_end)) << "W_v";
     EXPECT_FALSE(std::equal(now.begin(), now.begin() + keys_end, then.begin()));
   }
+}
+
+TEST_P(OverARule, LayersThatDoNotMatchAreLeftToTheRule) {
+  const std::string rule = GetParam();
+  const Change plain = one_step(rule);
+  for (const std::string update : {"row", "fisher", "fisher_cg", "scaled, factor: 3"}) {
+    SCOPED_TRACE(update);
+    const Change all = one_step(rule + ", attention: {update: " + update + "}");
+    const Change one = one_step(rule + ", attention: {update: " + update + ", match: blocks.1.*}");
+    for (const auto& [name, value] : one.after) {
+      EXPECT_EQ(value, (name.starts_with("blocks.1.") ? all : plain).after.at(name)) << name;
+    }
+  }
+  EXPECT_HAS(error_of([&] { one_step(rule + ", attention: {update: fisher, match: blocks.2.*}"); }),
+             "no attention layer matches 'blocks.2.*'; there are blocks.0.attention, blocks.1.attention");
 }
 
 TEST_P(OverARule, AGraftedStepIsAMultipleOfTheRulesStepInLength) {
