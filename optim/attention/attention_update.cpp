@@ -49,8 +49,11 @@ std::vector<AttentionLayer> attention_layers(nn::Module& model) {
   std::vector<AttentionLayer> out;
   model.visit([&](const std::string& name, nn::Module& module) {
     if (auto* layer = dynamic_cast<nn::RowMapAttention*>(&module)) {
-      out.push_back(
-          {.name = name, .layer = layer, .query = {.rows = layer->query_rows()}, .key = {.rows = layer->key_rows()}});
+      out.push_back({.name = name,
+                     .layer = layer,
+                     .query = {.rows = layer->query_rows()},
+                     .key = {.rows = layer->key_rows()},
+                     .index = static_cast<std::uint32_t>(out.size())});
     }
   });
   return out;

@@ -40,6 +40,7 @@ struct AttentionLayer {
   std::string name;  // "blocks.0.attention"
   nn::RowMapAttention* layer = nullptr;
   AttentionMatrix query, key;
+  std::uint32_t index = 0;  // among all of the model
 };
 
 /// All attention layers below `model`.

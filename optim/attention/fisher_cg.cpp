@@ -97,8 +97,7 @@ class FisherCgUpdate : public DirectedUpdate {
   /// z^T F z / n for one z of N(0, 1), a function of the step and the layer only.
   double mean_eigenvalue(const nn::AttentionCall& call, const Tensor& like, std::size_t i, std::int64_t step) const {
     const Tensor z = Tensor::like(like);
-    const Random random{.seed = static_cast<std::uint64_t>(step),
-                        .stream = probe_stream + static_cast<std::uint32_t>(i)};
+    const Random random{.seed = static_cast<std::uint64_t>(step), .stream = probe_stream + targets()[i].at.index};
     z.backend().normal({.x = z, .random = random});
     return std::max(inner(z, nn::fisher_product(call, z)) / inner(z, z), 1e-30);
   }
