@@ -76,7 +76,11 @@ struct Item {
 struct Tile {
   std::int64_t b, h, first, rows;
 
-  kernel::KeySpan span(const Tiling& tiling, std::int64_t r) const { return tiling.spans.at(b, first + r); }
+  HWY_INLINE kernel::KeySpan span(const Tiling& tiling, std::int64_t r) const {
+    if (tiling.spans.keys != nullptr) return tiling.spans.at(b, first + r);
+    const std::int64_t position = tiling.a.start + first + r;  // what is asked for all the time, on the short way
+    return {0, tiling.a.causal ? std::min(tiling.a.keys, position + 1) : tiling.a.keys, position};
+  }
   /// The keys that some of the rows r .. end - 1 see. Without spans of their own the last row sees most.
   kernel::KeySpan span(const Tiling& tiling, std::int64_t r, std::int64_t end) const {
     kernel::KeySpan all = span(tiling, end - 1);
