@@ -51,29 +51,20 @@ TEST_P(EveryRowMap, PriorsAndTheirGradientsMatchReference) {
   }
 }
 
-// Keys behind the end of their sequence have no weight and no gradient, with and without a causal mask, in a source of
-// its own and for a few queries; head widths of fused kernels among them.
-TEST_P(EveryRowMap, PaddedKeysMatchReference) {
+// Keys behind the end of their sequence have no weight and no gradient, and sequences that share a row see nothing of
+// each other: with and without a causal mask, in a source of its own and for a few queries; head widths of fused
+// kernels among them.
+TEST_P(EveryRowMap, PaddingAndSegmentsMatchReference) {
   const auto damping = damping_for(map());
-  for (const bool causal : {true, false}) {
-    expect_equal({4, 37, 37, 4, 2, 16, 0, causal, true, 0.3, map(), true, damping, Sees::padded});
-    expect_equal({3, 70, 70, 2, 1, 64, 0, causal, false, 0.0, map(), false, damping, Sees::padded});
+  for (const Sees sees : {Sees::padded, Sees::segments}) {
+    for (const bool causal : {true, false}) {
+      expect_equal({4, 37, 37, 4, 2, 16, 0, causal, true, 0.3, map(), true, damping, sees});
+      expect_equal({2, 150, 150, 2, 1, 64, 0, causal, false, 0.0, map(), false, damping, sees});
+    }
+    expect_equal({3, 9, 50, 2, 2, 8, 0, false, false, 0.0, map(), true, damping, sees});
+    expect_equal({3, 1, 50, 4, 2, 8, 0, false, false, 0.0, map(), false, damping, sees});
+    expect_equal({2, 130, 140, 2, 2, 64, 0, false, true, 0.0, map(), false, damping, sees});
   }
-  expect_equal({3, 9, 50, 2, 2, 8, 0, false, false, 0.0, map(), true, damping, Sees::padded});
-  expect_equal({3, 1, 50, 4, 2, 8, 0, false, false, 0.0, map(), false, damping, Sees::padded});
-  expect_equal({2, 130, 140, 2, 2, 64, 0, false, true, 0.0, map(), false, damping, Sees::padded});
-}
-
-// Sequences that share a row see nothing of each other, and positions begin anew in each.
-TEST_P(EveryRowMap, SegmentsMatchReference) {
-  const auto damping = damping_for(map());
-  for (const bool causal : {true, false}) {
-    expect_equal({3, 37, 37, 4, 2, 16, 0, causal, true, 0.3, map(), true, damping, Sees::segments});
-    expect_equal({2, 150, 150, 2, 1, 64, 0, causal, true, 0.0, map(), false, damping, Sees::segments});
-  }
-  expect_equal({3, 9, 50, 2, 2, 8, 0, false, false, 0.0, map(), true, damping, Sees::segments});
-  expect_equal({2, 1, 50, 4, 2, 8, 0, false, false, 0.0, map(), false, damping, Sees::segments});
-  expect_equal({2, 130, 140, 2, 2, 64, 0, false, false, 0.0, map(), false, damping, Sees::segments});
 }
 
 TEST_P(EveryRowMap, DropoutMatchesReference) {

@@ -8,7 +8,7 @@
 // and under one that also reads which segment a token belongs to, and so several pairs:
 //
 //   source  a b c d .    source_segment  0 0 0 1 2
-//   tokens  \n x y . \n   targets  x y \n | \n       segment  0 0 0 0 1
+//   tokens  \n x y \n     targets  x y \n \n         segment  0 0 0 1
 //
 // Under one that reads tokens alone (`gpt`), which may hold several pairs, one after the other:
 //
@@ -50,7 +50,8 @@ class PairLayout {
   void write(const std::vector<const Pair*>& pairs, const Row& out) const;
 
  private:
-  /// Places among the tokens of a sequence that a pair takes; one more lies between two pairs.
+  /// Places among the tokens of a sequence that a pair takes; where they hold the source too, one more lies between
+  /// two pairs.
   std::int64_t size(const Pair& pair) const;
 
   std::int64_t context_ = 0, source_length_ = 0;  // T, S; S is 0 where there is no such field
