@@ -47,7 +47,7 @@ DirectedUpdate::DirectedUpdate(std::string name, const DirectedOptions& options,
   }
 }
 
-std::string DirectedUpdate::state_name(std::size_t i, const char* what) const {
+std::string DirectedUpdate::state_name(std::size_t i, const std::string& what) const {
   return fmt::format("{}.{}.{}", name_, targets_[i].at.name, what);
 }
 

@@ -51,7 +51,7 @@ class DirectedUpdate : public AttentionUpdate {
   DType dtype() const { return store_->values().dtype(); }
   Device device() const { return store_->values().device(); }
   /// "fisher.blocks.0.attention.<what>"
-  std::string state_name(std::size_t i, const char* what) const;
+  std::string state_name(std::size_t i, const std::string& what) const;
 
  private:
   std::string name_;

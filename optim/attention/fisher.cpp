@@ -6,14 +6,14 @@
 // A and B are bias-corrected moving averages of the factors. The damping lambda I of A (x) B is split: each factor gets
 // sqrt(lambda) times its mean eigenvalue, which for the left factors is the mean over all heads.
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
-#include "nn/attention/fisher.h"
 #include "optim/arithmetic.h"
 #include "optim/attention/attention_updates.h"
 #include "optim/attention/directed_update.h"
+#include "optim/attention/fisher_averages.h"
 #include "optim/matrix/device_inverse.h"
 #include "optim/matrix/symmetric.h"
 
@@ -21,38 +21,43 @@ namespace monge::optim {
 namespace {
 
 struct FisherOptions : DirectedOptions {
-  std::int64_t every = 10;
-  double decay = 0.9;
+  FisherAveraging averaging;
   void fields(Fields& f) override {
     DirectedOptions::fields(f);
-    f("every", every,
-      {.doc = "steps between two measurements and inversions of the factors", .unit = "steps", .min = 1});
-    f("decay", decay, {.doc = "decay of the moving average of the factors, per measurement", .min = 0.0, .max = 1.0});
+    averaging.fields(f);
   }
   void check() const override {
     DirectedOptions::check();
-    if (decay >= 1.0) throw KeyError("decay", "must be below 1, for example 0.9");
+    averaging.check();
   }
 };
+
+std::vector<nn::RowMapAttention*> attentions_of(const std::vector<AttentionLayer>& layers) {
+  std::vector<nn::RowMapAttention*> out;
+  for (const AttentionLayer& at : layers) out.push_back(at.layer);
+  return out;
+}
 
 class FisherUpdate : public DirectedUpdate {
  public:
   FisherUpdate(const FisherOptions& options, const std::vector<AttentionLayer>& layers)
-      : DirectedUpdate("fisher", options, layers), options_(options), factors_(layers.size()) {}
+      : DirectedUpdate("fisher", options, layers), options_(options), layers_(attentions_of(layers)) {}
 
-  void begin(std::int64_t step) override {
-    if (!refreshes(step)) return;
-    for (std::size_t i = 0; i < factors_.size(); ++i) targets()[i].at.layer->add_observer(factors_[i]);
+  void bind(nn::ParameterStore& store) override {
+    averages_.emplace(options_.averaging, layers_, store.values().dtype(), store.values().device());
+    DirectedUpdate::bind(store);
   }
 
-  bool repeats(std::int64_t step) const override { return !refreshes(step); }
+  void begin(std::int64_t step) override { averages_->begin(step); }
+  bool repeats(std::int64_t step) const override { return !averages_->measures(step); }
 
   std::vector<NamedTensor> state() const override {
     std::vector<NamedTensor> out = DirectedUpdate::state();
-    for (std::size_t i = 0; i < factors_.size(); ++i) {
-      for (std::size_t f = 0; f < factor_names.size(); ++f) {
-        out.push_back({state_name(i, factor_names[f].average), factors_[i].average[f]});
-        out.push_back({state_name(i, factor_names[f].inverse), factors_[i].inverse[f]});
+    for (std::size_t i = 0; i < inverses_.size(); ++i) {
+      for (std::size_t f = 0; f < fisher_factor_names.size(); ++f) {
+        const std::string name = fisher_factor_names[f];
+        out.push_back({state_name(i, name), averages_->average(i).of[f]});
+        out.push_back({state_name(i, name + "_inverse"), inverses_[i].of[f]});
       }
     }
     return out;
@@ -69,59 +74,27 @@ class FisherUpdate : public DirectedUpdate {
   }
 
  private:
-  enum Factor : std::size_t { query_left, query_right, key_left, key_right };
-  struct FactorNames {
-    const char *average, *inverse;
-  };
-  static constexpr std::array<FactorNames, 4> factor_names{{{"query_left", "query_left_inverse"},
-                                                            {"query_right", "query_right_inverse"},
-                                                            {"key_left", "key_left_inverse"},
-                                                            {"key_right", "key_right_inverse"}}};
-
-  /// The factors of one layer: (n, size, size) each. Measured in the first forward pass that it observes.
-  struct LayerFactors : nn::AttentionObserver {
-    std::array<Tensor, 4> average, inverse, measured;
-
-    void observe(const nn::AttentionCall& call) override {
-      if (measured[0].defined()) return;
-      const nn::FisherFactors f = nn::fisher_factors(call);
-      measured = {f.query_left, f.query_right, f.key_left, f.key_right};
-    }
-  };
-
-  bool refreshes(std::int64_t step) const { return (step - 1) % options_.every == 0; }
+  using enum FisherFactor;
 
   void bind_target(std::size_t i) override {
-    const Target& t = targets()[i];
-    const std::array<Shape, 4> shapes{Shape{t.H, t.D, t.D}, Shape{1, t.C, t.C}, Shape{t.G, t.D, t.D},
-                                      Shape{1, t.C, t.C}};
-    for (std::size_t f = 0; f < shapes.size(); ++f) {
-      factors_[i].average[f] = Tensor::zeros(shapes[f], dtype(), device(), Pool::optimizer);
-      factors_[i].inverse[f] = Tensor::zeros(shapes[f], dtype(), device(), Pool::optimizer);
-      if (on_device() && i == 0) identities_[f] = identity(shapes[f], dtype(), device());
+    FisherTensors& inverse = inverses_.emplace_back();
+    for (std::size_t f = 0; f < inverse.of.size(); ++f) {
+      const Shape& shape = averages_->average(i).of[f].shape();
+      inverse.of[f] = Tensor::zeros(shape, dtype(), device(), Pool::optimizer);
+      if (on_device() && i == 0) identities_.of[f] = identity(shape, dtype(), device());
     }
   }
 
   void prepare(const Step& step) override {
-    if (!refreshes(step.number)) return;
-    const std::int64_t measurements = (step.number - 1) / options_.every + 1;
-    const double unbias = 1.0 / (1.0 - std::pow(options_.decay, measurements));
-    for (std::size_t i = 0; i < factors_.size(); ++i) {
-      LayerFactors& layer = factors_[i];
-      targets()[i].at.layer->remove_observer(layer);
-      for (std::size_t f = 0; f < factor_names.size(); ++f) {
-        const Tensor& average = layer.average[f];
-        step.update_average(average, options_.decay, layer.measured[f].reshape(average.shape()));
-        layer.measured[f] = {};
-      }
-    }
+    if (!averages_->measures(step.number)) return;
+    averages_->update(step);
+    const double unbias = averages_->unbias(step.number);
     if (!on_device()) return invert_on_host(unbias, step);
-    for (LayerFactors& layer : factors_) {
-      for (std::size_t f = 0; f < factor_names.size(); ++f) {
-        const Tensor inverse = Tensor::like(layer.inverse[f]);
-        damped_inverse_on_device(layer.average[f], identities_[f], unbias, relative_shift(layer.average[f].size(1)),
-                                 inverse);
-        step.set(layer.inverse[f], inverse);
+    for (std::size_t i = 0; i < inverses_.size(); ++i) {
+      for (std::size_t f = 0; f < fisher_factor_names.size(); ++f) {
+        const Tensor &average = averages_->average(i).of[f], inverse = Tensor::like(average);
+        damped_inverse_on_device(average, identities_.of[f], unbias, relative_shift(average.size(1)), inverse);
+        step.set(inverses_[i].of[f], inverse);
       }
     }
   }
@@ -139,11 +112,11 @@ class FisherUpdate : public DirectedUpdate {
 
   /// The factors of the same kind of all layers are inverted together.
   void invert_on_host(double unbias, const Step& step) {
-    for (std::size_t f = 0; f < factor_names.size(); ++f) {
+    for (std::size_t f = 0; f < fisher_factor_names.size(); ++f) {
       std::vector<double> matrices, shifts;
-      const std::int64_t count = factors_.front().average[f].size(0), n = factors_.front().average[f].size(1);
-      for (const LayerFactors& layer : factors_) {
-        for (const double v : layer.average[f].values()) matrices.push_back(unbias * v);
+      const std::int64_t count = inverses_.front().of[f].size(0), n = inverses_.front().of[f].size(1);
+      for (std::size_t i = 0; i < inverses_.size(); ++i) {
+        for (const double v : averages_->average(i).of[f].values()) matrices.push_back(unbias * v);
         const double* at = matrices.data() + matrices.size() - count * n * n;
         std::vector<double> traces(static_cast<std::size_t>(count));
         for (std::int64_t k = 0; k < count * n; ++k) traces[static_cast<std::size_t>(k / n)] += at[k * n + k % n];
@@ -156,8 +129,8 @@ class FisherUpdate : public DirectedUpdate {
       }
       const std::vector<double> inverses = damped_inverses(matrices, n, shifts);
       const auto size = static_cast<std::size_t>(count * n * n);
-      for (std::size_t i = 0; i < factors_.size(); ++i) {
-        const Tensor& to = factors_[i].inverse[f];
+      for (std::size_t i = 0; i < inverses_.size(); ++i) {
+        const Tensor& to = inverses_[i].of[f];
         const auto begin = inverses.begin() + static_cast<std::ptrdiff_t>(i * size);
         step.set(to, Tensor::from(std::vector<double>(begin, begin + static_cast<std::ptrdiff_t>(size)), to.shape(),
                                   dtype(), device()));
@@ -167,7 +140,7 @@ class FisherUpdate : public DirectedUpdate {
 
   void direction(std::size_t i, std::int64_t, const Tensor& gradient, const Tensor& v) override {
     const Target& t = targets()[i];
-    const auto& inverse = factors_[i].inverse;
+    const FisherTensors& inverse = inverses_[i];
     const auto solve = [&](std::int64_t first, std::int64_t heads, const Tensor& left, const Tensor& right) {
       const auto part = [&](const Tensor& x) { return x.slice(first * t.D, (first + heads) * t.D); };
       const Tensor half = Tensor::empty({heads, t.D, t.C}, dtype(), device());
@@ -179,8 +152,10 @@ class FisherUpdate : public DirectedUpdate {
   }
 
   FisherOptions options_;
-  std::vector<LayerFactors> factors_;
-  std::array<Tensor, 4> identities_;  // of the factors of a layer; all layers are alike
+  std::vector<nn::RowMapAttention*> layers_;
+  std::optional<FisherAverages> averages_;
+  std::vector<FisherTensors> inverses_;  // of the damped averages
+  FisherTensors identities_;             // of the factors of a layer; all layers are alike
 };
 
 }  // namespace
