@@ -100,6 +100,22 @@ void require_symmetric_maps(const std::string& update, const std::vector<Attenti
   }
 }
 
+void require_fisher(const FisherUse& use, const std::vector<AttentionLayer>& layers) {
+  const auto refuse = [&](const std::string& why) {
+    throw KeyError(use.key, fmt::format("{} {}; allowed for this model: {}", use.who, why, use.allowed));
+  };
+  if (layers.empty()) refuse("needs the Fisher of W_q and W_k, and no attention of this model projects queries");
+  for (const AttentionLayer& at : layers) {
+    if (metric_of(at.layer->map()) == Metric::none) {
+      refuse(fmt::format("needs a row map with a symmetric Jacobian, and that of attention kind {} is not",
+                         name_of(at.layer->map())));
+    }
+    if (at.layer->has_qk_norm()) {
+      refuse("does not know the Jacobian of normalised queries and keys (model.attention.qk_norm)");
+    }
+  }
+}
+
 AttentionUpdateRegistry& attention_updates() {
   static auto& registry = *built_in([] {
     auto* r = new AttentionUpdateRegistry("attention update");

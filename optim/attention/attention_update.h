@@ -62,6 +62,15 @@ void require_queries(const std::string& update, const std::vector<AttentionLayer
 /// The same, and for a map whose Jacobian is not symmetric.
 void require_symmetric_maps(const std::string& update, const std::vector<AttentionLayer>& layers);
 
+/// What asks for the attention-local Fisher, which key says so, and what else that key may say.
+struct FisherUse {
+  std::string key, who, allowed;
+};
+
+/// Throws KeyError for that key where a layer, or the model for want of layers, has none: its map must have a symmetric
+/// Jacobian, and its queries and keys must not be normalised.
+void require_fisher(const FisherUse& use, const std::vector<AttentionLayer>& layers);
+
 class AttentionUpdate {
  public:
   virtual ~AttentionUpdate() = default;

@@ -31,13 +31,8 @@ DirectedUpdate::DirectedUpdate(std::string name, const DirectedOptions& options,
                                const std::vector<AttentionLayer>& layers)
     : name_(std::move(name)), options_(options) {
   require_symmetric_maps(name_, layers);
+  require_fisher({.key = "optimizer.attention.update", .who = name_, .allowed = "backprop, row, scaled"}, layers);
   for (const AttentionLayer& at : layers) {
-    if (at.layer->has_qk_norm()) {
-      throw KeyError("optimizer.attention.update",
-                     fmt::format("{} does not know the Jacobian of normalised queries and keys "
-                                 "(model.attention.qk_norm); allowed for this model: backprop, row, scaled",
-                                 name_));
-    }
     Target t{.at = at};
     t.H = at.layer->heads();
     t.G = at.layer->kv_heads();

@@ -4,16 +4,21 @@
 //   V_q[h] = (A_h + a I)^-1 M_q[h] (B + b I)^-1        V_k[g] likewise
 //
 // A and B are bias-corrected moving averages of the factors. The damping lambda I of A (x) B is split: each factor gets
-// sqrt(lambda) times its mean eigenvalue, which for the left factors is the mean over all heads.
+// sqrt(lambda) times its mean eigenvalue, which for the left factors is the mean over all heads. `joint` inverts the
+// two blocks together (joint_block.h).
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <optional>
 
+#include "core/error.h"
 #include "optim/arithmetic.h"
 #include "optim/attention/attention_updates.h"
 #include "optim/attention/directed_update.h"
 #include "optim/attention/fisher_averages.h"
+#include "optim/attention/joint_block.h"
 #include "optim/matrix/device_inverse.h"
 #include "optim/matrix/symmetric.h"
 
@@ -22,9 +27,11 @@ namespace {
 
 struct FisherOptions : DirectedOptions {
   FisherAveraging averaging;
+  bool joint = false;
   void fields(Fields& f) override {
     DirectedOptions::fields(f);
     averaging.fields(f);
+    f("joint", joint, {.doc = "W_q and W_k as one block of the Fisher; for models without shared key heads"});
   }
   void check() const override {
     DirectedOptions::check();
@@ -41,7 +48,16 @@ std::vector<nn::RowMapAttention*> attentions_of(const std::vector<AttentionLayer
 class FisherUpdate : public DirectedUpdate {
  public:
   FisherUpdate(const FisherOptions& options, const std::vector<AttentionLayer>& layers)
-      : DirectedUpdate("fisher", options, layers), options_(options), layers_(attentions_of(layers)) {}
+      : DirectedUpdate("fisher", options, layers), options_(options), layers_(attentions_of(layers)) {
+    for (const AttentionLayer& at : layers) {
+      if (!options.joint || at.layer->kv_heads() == at.layer->heads()) continue;
+      throw KeyError(
+          "optimizer.attention.joint",
+          fmt::format("{} has {} key heads for {} query heads, and a joint block is that of a query head with "
+                      "a key head of its own; set it to false, or model.kv_heads to {}",
+                      at.name, at.layer->kv_heads(), at.layer->heads(), at.layer->heads()));
+    }
+  }
 
   void bind(nn::ParameterStore& store) override {
     averages_.emplace(options_.averaging, layers_, store.values().dtype(), store.values().device());
@@ -59,6 +75,8 @@ class FisherUpdate : public DirectedUpdate {
         out.push_back({state_name(i, name), averages_->average(i).of[f]});
         out.push_back({state_name(i, name + "_inverse"), inverses_[i].of[f]});
       }
+      if (!options_.joint) continue;
+      for (const NamedTensor& x : joint_[i].state()) out.push_back({state_name(i, x.name), x.value});
     }
     return out;
   }
@@ -81,15 +99,33 @@ class FisherUpdate : public DirectedUpdate {
     for (std::size_t f = 0; f < inverse.of.size(); ++f) {
       const Shape& shape = averages_->average(i).of[f].shape();
       inverse.of[f] = Tensor::zeros(shape, dtype(), device(), Pool::optimizer);
-      if (on_device() && i == 0) identities_.of[f] = identity(shape, dtype(), device());
+      if (i == 0 && (on_device() || options_.joint)) identities_.of[f] = identity(shape, dtype(), device());
     }
+    const Target& t = targets()[i];
+    if (options_.joint) joint_.emplace_back(t.H, t.D, t.C, dtype(), device());
   }
 
   void prepare(const Step& step) override {
     if (!averages_->measures(step.number)) return;
     averages_->update(step);
     const double unbias = averages_->unbias(step.number);
-    if (!on_device()) return invert_on_host(unbias, step);
+    on_device() ? invert_on_device(unbias, step) : invert_on_host(unbias, step);
+    for (std::size_t i = 0; i < joint_.size(); ++i) {
+      joint_[i].set(step, targets()[i].before, damped(i, query_right, unbias), damped(i, key_right, unbias),
+                    relative_shift(targets()[i].D));
+    }
+  }
+
+  /// A right factor of a layer, (C, C), damped.
+  Tensor damped(std::size_t i, FisherFactor f, double unbias) const {
+    const Tensor average = averages_->average(i)[f].reshape({targets()[i].C, targets()[i].C});
+    const Tensor eye = identities_[f].reshape(average.shape());
+    const Tensor mean_eigenvalue = scale(dot(average, eye), 1.0 / static_cast<double>(average.size(0)));
+    const Tensor shift = mul(eye, scale(mean_eigenvalue, relative_shift(average.size(0))));
+    return scale(add(average, shift), unbias);
+  }
+
+  void invert_on_device(double unbias, const Step& step) {
     for (std::size_t i = 0; i < inverses_.size(); ++i) {
       for (std::size_t f = 0; f < fisher_factor_names.size(); ++f) {
         const Tensor &average = averages_->average(i).of[f], inverse = Tensor::like(average);
@@ -141,6 +177,10 @@ class FisherUpdate : public DirectedUpdate {
   void direction(std::size_t i, std::int64_t, const Tensor& gradient, const Tensor& v) override {
     const Target& t = targets()[i];
     const FisherTensors& inverse = inverses_[i];
+    if (options_.joint) {
+      const auto right = [&](FisherFactor f) { return inverse[f].reshape({t.C, t.C}); };
+      return joint_[i].solve(gradient, right(query_right), right(key_right), v);
+    }
     const auto solve = [&](std::int64_t first, std::int64_t heads, const Tensor& left, const Tensor& right) {
       const auto part = [&](const Tensor& x) { return x.slice(first * t.D, (first + heads) * t.D); };
       const Tensor half = Tensor::empty({heads, t.D, t.C}, dtype(), device());
@@ -155,6 +195,7 @@ class FisherUpdate : public DirectedUpdate {
   std::vector<nn::RowMapAttention*> layers_;
   std::optional<FisherAverages> averages_;
   std::vector<FisherTensors> inverses_;  // of the damped averages
+  std::vector<JointBlock> joint_;        // of all layers, or none
   FisherTensors identities_;             // of the factors of a layer; all layers are alike
 };
 

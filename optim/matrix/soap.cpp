@@ -9,6 +9,9 @@
 // side longer than max_dim keeps the basis I. The factorisations run on the host, for all matrices at once, at the
 // start of the next step.
 //
+// `qk_basis: fisher` takes the factors of the attention-local Fisher in the place of L and R for W_q and W_k
+// (fisher_sides.h), every few steps: the bases are then those of the curvature, not of the gradients' noise.
+//
 // SOAP-Muon (Vyas et al. 2025, "Improving SOAP using iterative whitening and Muon") orthogonalises u, which is the same
 // in any basis:
 //
@@ -18,9 +21,11 @@
 // elementwise root after polar(u), which their code offers, is left out.
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "core/error.h"
 #include "optim/arithmetic.h"
+#include "optim/matrix/fisher_sides.h"
 #include "optim/matrix/matrix_rule.h"
 #include "optim/matrix/muon.h"
 #include "optim/matrix/sides.h"
@@ -36,6 +41,7 @@ struct SoapOptions : MatrixRuleOptions {
   double eps = 1e-8;
   std::int64_t every = 10;
   std::int64_t max_dim = 1024;
+  std::string qk_basis = "gradient";
   void fields(Fields& f) override {
     MatrixRuleOptions::fields(f);
     f("betas", betas, {.doc = "decay of the first and second moment", .min = 0.0, .max = 1.0});
@@ -43,6 +49,10 @@ struct SoapOptions : MatrixRuleOptions {
     f("eps", eps, {.doc = "added to the root of the second moment", .min = 0.0});
     f("every", every, {.doc = "steps between two updates of the bases", .unit = "steps", .min = 1});
     f("max_dim", max_dim, {.doc = "sides of a matrix longer than this keep the basis I; 0: all do", .min = 0});
+    f("qk_basis", qk_basis,
+      {.doc = "what the bases of W_q and W_k in attention are eigenvectors of: covariances of their gradients, or the "
+              "factors of the attention-local Fisher",
+       .choices = {"gradient", "fisher"}});
   }
   void check() const override {
     check_betas(betas, {0.95, 0.95});
@@ -88,7 +98,14 @@ class Soap : public MatrixRule {
  public:
   Soap(const SoapOptions& options, const RuleContext& context) : Soap("soap", options, context) {}
 
-  bool repeats(std::int64_t number) const override { return number > 2 && !rotates(number); }
+  void begin(std::int64_t number) override {
+    MatrixRule::begin(number);
+    if (fisher_) fisher_->begin(number);
+  }
+
+  bool repeats(std::int64_t number) const override {
+    return number > 2 && !rotates(number) && !(fisher_ && fisher_->measures(number));
+  }
 
   std::vector<NamedTensor> state() const override {
     std::vector<NamedTensor> out = MatrixRule::state();
@@ -115,6 +132,9 @@ class Soap : public MatrixRule {
                          .v = make(matrix.shape()),
                          .sides = make_sides(matrix.shape(), options.max_dim, make)});
     }
+    if (options.qk_basis == "fisher") {
+      fisher_.emplace("optimizer.qk_basis", this->name(), options.every, context, matrices());
+    }
   }
 
   /// What a variant of SOAP makes of its direction, in place.
@@ -132,6 +152,7 @@ class Soap : public MatrixRule {
   bool moves(std::int64_t number) const override { return number > 1; }
 
   void prepare(const Step& step) override {
+    if (fisher_ && fisher_->measures(step.number)) fisher_->take();
     if (step.number == 2) diagonalise(step);
     if (rotates(step.number)) rotate(step);
   }
@@ -139,7 +160,11 @@ class Soap : public MatrixRule {
   void direction(std::size_t i, const Step& step, const Tensor& gradient, const Tensor& u) override {
     const State& s = states_[i];
     const Tensor &left = s.sides[0].factor, &right = s.sides[1].factor;
-    update_covariances(s.sides, gradient, options_.factor_decay, step);
+    if (!fisher_ || !fisher_->has(i)) {
+      update_covariances(s.sides, gradient, options_.factor_decay, step);
+    } else if (fisher_->measures(step.number)) {
+      fisher_->update(i, s.sides, options_.factor_decay, step);
+    }
     if (step.number == 1) return fill(u, 0.0);
     // AdamW's first step is the second of the run.
     const Tensor rotated = Tensor::like(u), control = step.control.clone(), count = slot(control, Control::step);
@@ -208,6 +233,7 @@ class Soap : public MatrixRule {
 
   SoapOptions options_;
   std::vector<State> states_;
+  std::optional<FisherSides> fisher_;
 };
 
 class SoapMuon : public Soap {

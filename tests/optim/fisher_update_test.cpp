@@ -1,20 +1,18 @@
 // Steps of an optimizer with the natural updates of W_q and W_k, against dense solves.
 #include <gtest/gtest.h>
 
+#include <fmt/format.h>
+
 #include <Eigen/Cholesky>
 #include <Eigen/Eigenvalues>
 #include <Eigen/LU>
 #include <cmath>
 #include <tuple>
 
-#include "autograd/tape.h"
-#include "core/backend.h"
-#include "core/options/yaml.h"
 #include "optim/arithmetic.h"
 #include "optim/matrix/device_inverse.h"
 #include "optim/matrix/symmetric.h"
-#include "optim/optimizer.h"
-#include "support/attention_call.h"
+#include "support/one_layer.h"
 
 namespace monge::optim {
 namespace {
@@ -24,35 +22,7 @@ using test::kronecker;
 using test::Matrix;
 using test::random_attention;
 using test::random_matrix;
-using test::reference;
-using test::to_matrix;
-using test::to_tensor;
 using test::Vector;
-
-/// A model that is one attention layer, with the weights of a DenseAttention.
-class OneLayer : public nn::Module {
- public:
-  OneLayer(const DenseAttention& d)
-      : context_{.width = d.width,
-                 .heads = d.heads,
-                 .kv_heads = d.kv_heads,
-                 .layers = 1,
-                 .context = d.tokens,
-                 .dropout = &dropout_,
-                 .residual_stddev = 1.0},
-        position_(nn::positions().make(nn::positions().choose(d.rope_base > 0.0 ? "rope" : "none"), context_)),
-        layer(d.map, {}, context_, *position_) {
-    add_module("layer", layer);
-  }
-
- private:
-  nn::DropoutState dropout_;
-  nn::LayerContext context_;
-  std::unique_ptr<nn::Position> position_;
-
- public:
-  nn::RowMapAttention layer;
-};
 
 /// One step from the weights of `d` under the loss factor * sum(dout * output).
 struct Step {
@@ -60,31 +30,10 @@ struct Step {
 };
 
 Step take_step(const DenseAttention& d, const std::string& yaml, std::uint64_t seed, double factor = 1.0) {
-  OneLayer model(d);
-  nn::ParameterStore store(model, reference, nn::Precision::float32, seed);
-  Matrix stacked(d.w_q.rows() + 2 * d.w_k.rows(), d.width);
-  stacked << d.w_q, d.w_k, d.w_v;
-  const auto entry = store.entry("layer.qkv.weight");
-  store.values().backend().copy({.from = to_tensor(stacked), .to = store.value(entry)});
-  OptimizerOptions options;
-  read_yaml_text("{lr: 1.0, weight_decay: 0, clip_norm: 0, schedule: constant, " + yaml + "}", "test", {}, options);
-  Optimizer optimizer(options, model, store, 10);
-
-  optimizer.begin(1);
-  store.clear_grads();
-  autograd::Tape tape;
-  autograd::Var y;
-  {
-    const autograd::Tape::Recording recording(tape);
-    y = model.layer.forward(to_tensor(d.x).reshape({d.batch, d.tokens, d.width}));
-  }
-  Matrix dout = factor * random_matrix(d.batch * d.tokens, d.width, seed + 1);
-  tape.backward(y, to_tensor(dout).reshape(y.shape()));
-  store.complete_grads();
-  const std::int64_t moved = d.w_q.rows() + d.w_k.rows();
-  const Matrix gradient = to_matrix(store.grad(entry)).topRows(moved);
-  optimizer.step(1);
-  return {gradient, to_matrix(store.value(entry)).topRows(moved) - stacked.topRows(moved)};
+  test::OneLayerRun run(d, "{lr: 1.0, weight_decay: 0, clip_norm: 0, schedule: constant, " + yaml + "}");
+  const Matrix before = run.queries_and_keys();
+  run.step(factor * random_matrix(d.batch * d.tokens, d.width, seed + 1));
+  return {run.gradient(), run.queries_and_keys() - before};
 }
 
 Vector flat(const Matrix& m) { return Eigen::Map<const Vector>(m.data(), m.size()); }
@@ -140,10 +89,65 @@ TEST(Fisher, StepIsTheDenseSolveWithTheFactors) {
   }
 }
 
+// The dense matrix of scale^2 tr(R dM S dM^T) with dM = V_q^T W_k + W_q^T V_k, by the images of unit vectors.
+TEST(Fisher, JointStepIsTheDenseSolveOfTheJointBlock) {
+  constexpr double damping = 0.09;
+  const DenseAttention d = random_attention(sizes(3, 3, 2), 5);
+  const Step step = take_step(d, plain_fisher + "damping: 0.09, joint: true}", 5);
+  const DenseAttention::Factors factors = d.factors();
+  const auto damped = [&](const Matrix& m) -> Matrix {
+    return m + std::sqrt(damping) * mean_eigenvalue(m) * Matrix::Identity(m.rows(), m.cols());
+  };
+  const Matrix R = damped(factors.query_right), S = damped(factors.key_right);
+  const std::int64_t D = d.head_dim, C = d.width, n = D * C, keys = d.heads * D;
+  const double scale_squared = 1.0 / static_cast<double>(D);
+  double lambda = 0.0, mu = 0.0;
+  for (std::int64_t h = 0; h < d.heads; ++h) {
+    const Matrix w_q = d.w_q.middleRows(h * D, D), w_k = d.w_k.middleRows(h * D, D);
+    lambda += std::sqrt(damping) * scale_squared * mean_eigenvalue(w_k * S * w_k.transpose()) / 3.0;
+    mu += std::sqrt(damping) * scale_squared * mean_eigenvalue(w_q * R * w_q.transpose()) / 3.0;
+  }
+  const Matrix I = Matrix::Identity(D, D);
+  for (std::int64_t h = 0; h < d.heads; ++h) {
+    const Matrix w_q = d.w_q.middleRows(h * D, D), w_k = d.w_k.middleRows(h * D, D);
+    Matrix images(C * C, 2 * n);  // of unit steps of (W_q, W_k): R^1/2 dM S^1/2
+    const Matrix root_r = Eigen::SelfAdjointEigenSolver<Matrix>(R).operatorSqrt(),
+                 root_s = Eigen::SelfAdjointEigenSolver<Matrix>(S).operatorSqrt();
+    for (std::int64_t k = 0; k < 2 * n; ++k) {
+      Matrix v = Matrix::Zero(D, C);
+      v((k % n) / C, k % C) = 1.0;
+      const Matrix moved = k < n ? Matrix(v.transpose() * w_k) : Matrix(w_q.transpose() * v);
+      images.col(k) = flat(root_r * moved * root_s);
+    }
+    Matrix fisher = scale_squared * images.transpose() * images;
+    fisher.topLeftCorner(n, n) += lambda * kronecker(I, R);
+    fisher.bottomRightCorner(n, n) += mu * kronecker(I, S);
+    Vector gradient(2 * n), change(2 * n);
+    gradient << flat(step.gradient.middleRows(h * D, D)), flat(step.gradient.middleRows(keys + h * D, D));
+    change << flat(step.change.middleRows(h * D, D)), flat(step.change.middleRows(keys + h * D, D));
+    const Vector expected = -fisher.ldlt().solve(gradient);
+    EXPECT_LE((change - expected).norm(), 1e-9 * expected.norm()) << h;
+  }
+}
+
+TEST(Fisher, AJointBlockNeedsAKeyHeadForEachQueryHead) {
+  try {
+    take_step(random_attention(sizes(4, 2, 3), 1), plain_fisher + "joint: true}", 1);
+    FAIL() << "was accepted";
+  } catch (const KeyError& e) {
+    EXPECT_NE(std::string(e.what()).find("2 key heads for 4 query heads"), std::string::npos) << e.what();
+  }
+}
+
 TEST(Fisher, StepAlwaysDescends) {
   for (std::uint64_t seed = 0; seed < 400; ++seed) {
-    const Step step = take_step(random_attention(sizes(2, 1, 3), 100 + seed), plain_fisher + "damping: 0.01}", seed);
-    EXPECT_LT(cosine(flat(step.change), flat(step.gradient)), 0.0) << seed;
+    for (const char* joint : {"false", "true"}) {
+      const Step step = take_step(random_attention(sizes(2, 2, 3), 100 + seed),
+                                  plain_fisher + fmt::format("damping: 0.01, joint: {}}}", joint), seed);
+      EXPECT_LT(cosine(flat(step.change), flat(step.gradient)), 0.0) << seed << " " << joint;
+    }
+    const Step shared = take_step(random_attention(sizes(2, 1, 3), 100 + seed), plain_fisher + "damping: 0.01}", seed);
+    EXPECT_LT(cosine(flat(shared.change), flat(shared.gradient)), 0.0) << seed;
   }
 }
 

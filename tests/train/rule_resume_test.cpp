@@ -29,6 +29,12 @@ TEST(RuleResume, AarenGoesOnAsIfItHadNotStopped) {
   }
 }
 
+TEST(RuleResume, RulesInTheFishersBasisGoOn) {
+  for (const char* name : {"soap", "soap_muon"}) {
+    expect_same_run_after_resume(fmt::format("{{name: {}, every: 3, qk_basis: fisher}}", name));
+  }
+}
+
 TEST(RuleResume, TheAverageOfTheParametersGoesOn) {
   expect_same_run_after_resume("{name: adamw, chain: [{kind: ema, start: 4}]}");
 }

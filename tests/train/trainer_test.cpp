@@ -123,7 +123,7 @@ TEST(Trainer, ResumesInBfloat16AndOnTheReferenceDevice) {
 TEST(Trainer, ResumesWithEveryAttentionUpdate) {
   for (const char* update :
        {"{update: row}", "{update: fisher, every: 3}", "{update: fisher, every: 4, momentum: 0, kl_clip: 1.0e-3}",
-        "{update: fisher_cg, iterations: 3}"}) {
+        "{update: fisher, every: 3, joint: true}", "{update: fisher_cg, iterations: 3}"}) {
     for (const char* setting : {"train.precision=float32", "train.precision=bfloat16", "train.recompute=true"}) {
       SCOPED_TRACE(std::string(update) + " " + setting);
       const TempDirectory dir;
