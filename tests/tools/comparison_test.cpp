@@ -200,6 +200,45 @@ TEST(Comparison, OverridesAreLaidOverIt) {
   EXPECT_HAS(error_of([&] { folder.read(comparison_of("  a: {}\n"), {"report.sedes=3"}); }), "Did you mean 'seeds'");
 }
 
+TEST(Comparison, APartOfTheVariantsHasTheRunsOfTheWhole) {
+  const Folder folder;
+  const std::string text = comparison_of(
+      "  a: {optimizer: {lr: [1.0e-3, 2.0e-3]}}\n"
+      "  b: {optimizer: {lr: [1.0e-3, 4.0e-3]}}\n"
+      "  c: {optimizer: {lr: [1.0e-3, 8.0e-3], weight_decay: 0.5}}\n",
+      "tune: {studies: 2, search: quasi_random, max_trials: 3}\n");
+  const auto loss = [](const PlannedRun& run) { return bowl(run.setting[0], 2e-3); };
+  const auto configs = [](Comparison& comparison, const RunPlan& plan, const std::string& without) {
+    std::vector<std::string> out;
+    for (const PlannedRun& run : plan.runs) {
+      if (comparison.variant_name(run.variant) != without) out.push_back(comparison.config(run).yaml);
+    }
+    return out;
+  };
+  Comparison whole = folder.read(text), part = folder.read(text, {"only=[c, a]"});
+  ASSERT_EQ(part.variants(), 2u);
+  EXPECT_EQ(part.variant_name(0), "a");
+  EXPECT_EQ(part.variant_name(1), "c");
+  EXPECT_EQ(part.baseline(), 0u);
+  EXPECT_EQ(configs(part, play(part, loss), "b"), configs(whole, play(whole, loss), "b"));
+
+  Comparison other = folder.read(text, {"only=[c, b]", "baseline=c"});
+  EXPECT_EQ(other.variant_name(other.baseline()), "c");
+}
+
+TEST(Comparison, APartOfTheVariantsIsNamedAndHoldsTheBaseline) {
+  const Folder folder;
+  const auto refused = [&](const std::string& only) {
+    return folder.refused(comparison_of("  a: {}\n  muon: {}\n  soap: {}\n", "only: " + only + "\n"));
+  };
+  EXPECT_HAS(refused("[a, muno]"), "c.yaml:3:1: only: no variant is called 'muno'; allowed: a, muon, soap");
+  EXPECT_HAS(refused("[a, muno]"), "Did you mean 'muon'?");
+  EXPECT_HAS(refused("[]"), "only: give one variant at least");
+  EXPECT_HAS(refused("[a, muon, a]"), "only: 'a' is given twice");
+  EXPECT_HAS(refused("[muon, soap]"), "only: the baseline, 'a', is not among them");
+  EXPECT_HAS(refused("[muon, soap]"), "as in baseline=muon");
+}
+
 TEST(Comparison, ItsPageNamesEveryKey) {
   const std::string page = test::read_file(MONGE_SOURCE_DIR "/docs/compare.md");
   ComparisonOptions options;

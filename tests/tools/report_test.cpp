@@ -369,10 +369,29 @@ TEST(ReportTest, SecondsAreOfRunsThatHadCoresOfTheirOwn) {
     const std::string markdown = to_markdown(page_of(results));
     EXPECT_EQ(markdown.find("| ms per step |"), std::string::npos);
     EXPECT_EQ(markdown.find("| time |"), std::string::npos);
+    EXPECT_EQ(markdown.find("| time of a step |"), std::string::npos);
     EXPECT_EQ(markdown.find("| score by seconds |"), std::string::npos);
     EXPECT_HAS(markdown, "Seconds are not reported");
     EXPECT_NE(to_csv(results, analyse(results)), csv);
   }
+}
+
+TEST(ReportTest, StepsToTheBaselinesLossAreNextToTheTimeOfAStep) {
+  Results results = Realistic::results();
+  const Analysis analysis = analyse(results);
+  const Row& row = analysis.tables[0].row_of(1);
+  const std::string markdown = to_markdown(page_of(results));
+  EXPECT_HAS(markdown, "## Steps to the loss with which adamw ends");
+  const int digits = ratio_decimals(*row.catch_up->interval);
+  const Interval& shares = *row.catch_up->interval;
+  EXPECT_HAS(markdown, fmt::format("| muon | markov2 at 1× | {} \\[{}, {}\\] | 0 of 8 | {} |",
+                                   factor(row.catch_up->ratio, digits), fixed(shares.low, digits),
+                                   fixed(shares.high, digits), factor(row.cost.slowdown)));
+  EXPECT_HAS(markdown, "| lion | markov2 at 1× | at least 1.00× \\[1.00, ∞\\] | 8 of 8 |");
+  EXPECT_HAS(markdown, "| 2 of 8: seeds 2, 8 |");
+  EXPECT_HAS(to_csv(results, analysis), fmt::format(",{},{},{},0,", row.catch_up->ratio, shares.low, shares.high));
+  NEEDS_GNUPLOT();
+  EXPECT_HAS(realistic_html(), "<h2>Steps to the loss with which adamw ends");
 }
 
 TEST(ReportTest, SettingsAreThoseOfTheBudget) {

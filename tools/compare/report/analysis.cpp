@@ -28,9 +28,7 @@ std::optional<double> mean_accuracy(std::span<const Run* const> runs) {
 /// The runs by study, or where there is one study, by seed.
 std::vector<Unit> units_of(const Results& results, std::span<const Run* const> runs) {
   std::map<std::int64_t, std::vector<const Run*>> together;
-  for (const Run* run : runs) {
-    together[results.studies > 1 ? static_cast<std::int64_t>(run->study) : run->seed].push_back(run);
-  }
+  for (const Run* run : runs) together[unit_of(results, *run)].push_back(run);
   std::vector<Unit> units;
   for (const auto& [id, members] : together) {
     Unit& unit = units.emplace_back(Unit{.id = id});
@@ -264,6 +262,7 @@ Analysis analyse(const Results& results) {
   test(results, analysis);
   study_tuning(results, analysis);
   fit_budgets(results, analysis);
+  catch_up(results, analysis);
   profile_times(results, analysis);
   return analysis;
 }

@@ -64,6 +64,16 @@ struct Unit {
   std::string start;        // the seeds of its runs and what they began with
 };
 
+/// When the runs of a variant come to the loss with which the baseline ends, each to that of the run it is paired with,
+/// as a share of the baseline's steps.
+struct CatchUp {
+  std::size_t runs = 0;              // that have one to catch up with
+  std::vector<std::int64_t> missed;  // seeds of those that never did, or diverged: they count as a share of one
+  double ratio = 1.0;                // geometric mean over units; with missed runs a lower bound
+  /// Of it, simultaneous with all others of the page, 1 - level; infinite above with missed runs; none with one unit.
+  std::optional<Interval> interval;
+};
+
 /// A variant on a workload at a budget.
 struct Row {
   std::size_t variant = 0;
@@ -81,6 +91,7 @@ struct Row {
   bool solved = false;                      // the mean is the best possible one, but for solved_excess
   std::string group;                        // compact letter display: rows that share a letter are not distinguishable
   std::optional<SpeedUp> speed_up;          // over the baseline
+  std::optional<CatchUp> catch_up;          // with the baseline; none of itself, and without pairs
 
   std::vector<PerEffort> to_target;  // of each seed; infinite: not reached, or diverged later
   PerEffort median_to_target{};      // infinite when half of the seeds missed it; meaningless without a target

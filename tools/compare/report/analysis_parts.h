@@ -15,6 +15,11 @@ inline constexpr double infinity = std::numeric_limits<double>::infinity();
 /// The report runs that did not fail, by seed.
 std::vector<const Run*> report_runs(const Results& results, const Table& table, std::size_t variant);
 
+/// What its run counts as part of: its study, or where there is one study, its seed.
+inline std::int64_t unit_of(const Results& results, const Run& run) {
+  return results.studies > 1 ? static_cast<std::int64_t>(run.study) : run.seed;
+}
+
 /// Infinite unless the run ended as it should.
 inline double loss_of(const Run& run) {
   return run.status == Run::Status::done && std::isfinite(run.final_loss) ? run.final_loss : infinity;
@@ -27,6 +32,8 @@ Cost cost_of(std::span<const Run* const> runs);
 void study_tuning(const Results& results, Analysis& analysis);
 /// Fills Analysis::scalings and the speed-ups of the rows.
 void fit_budgets(const Results& results, Analysis& analysis);
+/// Fills Row::catch_up.
+void catch_up(const Results& results, Analysis& analysis);
 /// Fills Analysis::profiles.
 void profile_times(const Results& results, Analysis& analysis);
 

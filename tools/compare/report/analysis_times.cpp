@@ -1,6 +1,7 @@
-// What the runs took: times to target, power laws over budgets, profiles over workloads.
+// What the runs took: times to target and to the baseline's loss, power laws over budgets, profiles over workloads.
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "core/error.h"
 #include "tools/compare/report/analysis_parts.h"
@@ -33,6 +34,39 @@ void fit_workload(const Results& results, std::size_t workload, std::span<Table*
 double distance_to_target(const Workload& workload, const Point& point) {
   return workload.target_is_accuracy ? *workload.target - point.val_accuracy.value_or(0.0)
                                      : point.val_loss - *workload.target;
+}
+
+/// When a run comes to a loss; infinite when it does not, or diverges.
+double steps_to(const Run& run, double loss) {
+  if (run.status != Run::Status::done) return infinity;
+  std::vector<double> steps, losses;
+  for (const Point& point : run.points) {
+    steps.push_back(static_cast<double>(point.step));
+    losses.push_back(point.val_loss);
+  }
+  return time_to_target(steps, losses, loss);
+}
+
+/// The logarithms of its shares, means over the runs of each unit; empty, and no CatchUp, where no run has a pair.
+std::vector<double> catch_up(const Results& results, const Table& table, Row& row) {
+  const std::vector<const Run*> baseline = report_runs(results, table, results.baseline);
+  CatchUp found;
+  std::map<std::int64_t, std::vector<double>> together;
+  for (const Run* run : report_runs(results, table, row.variant)) {
+    const auto pair = std::ranges::find_if(
+        baseline, [run](const Run* other) { return other->study == run->study && other->seed == run->seed; });
+    // One that diverged has no loss to come to.
+    if (pair == baseline.end() || !std::isfinite(loss_of(**pair)) || (*pair)->points.empty()) continue;
+    ++found.runs;
+    const double all = std::max(1.0, at((*pair)->points.back(), Effort::steps));
+    const double share = std::max(1.0, steps_to(*run, (*pair)->final_loss)) / all;
+    if (std::isinf(share)) found.missed.push_back(run->seed);
+    together[unit_of(results, *run)].push_back(std::isinf(share) ? 0.0 : std::log(share));
+  }
+  if (found.runs > 0) row.catch_up = std::move(found);
+  std::vector<double> units;
+  for (const auto& [id, logs] : together) units.push_back(mean(logs));
+  return units;
 }
 
 double median_of(std::span<const Run* const> runs, double Run::*member) {
@@ -101,6 +135,30 @@ void fit_budgets(const Results& results, Analysis& analysis) {
       if (table.workload == workload) tables.push_back(&table);
     }
     fit_workload(results, workload, tables, analysis);
+  }
+}
+
+/// A run that never got there counts as the baseline's whole length, the least it can have taken: so the mean is a
+/// lower bound, and the interval has no upper end.
+void catch_up(const Results& results, Analysis& analysis) {
+  std::vector<Contenders> shares;
+  std::vector<CatchUp*> of_shares;
+  for (Table& table : analysis.tables) {
+    for (Row& row : table.rows) {
+      if (row.variant == results.baseline) continue;
+      const std::vector<double> units = catch_up(results, table, row);
+      if (units.empty()) continue;
+      row.catch_up->ratio = std::exp(mean(units));
+      shares.push_back({.values = {units, std::vector(units.size(), 0.0)}});
+      of_shares.push_back(&*row.catch_up);
+    }
+  }
+  const Family family = test_family(shares, results.level);
+  for (std::size_t i = 0; i < of_shares.size(); ++i) {
+    for (const PairTest& pair : family.pairs[i]) {
+      const double high = of_shares[i]->missed.empty() ? std::exp(pair.interval.high) : infinity;
+      of_shares[i]->interval = {std::exp(pair.interval.low), high};
+    }
   }
 }
 

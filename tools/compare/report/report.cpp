@@ -28,7 +28,8 @@ constexpr const char* csv_head =
     "difference,difference_ci_low,difference_ci_high,paired,tested,p,verdict,detectable,excess_ratio,excess_ratio_ci_"
     "low,excess_ratio_ci_high,target,target_of,reached,steps_to_"
     "target,"
-    "seconds_to_target,forward_backwards_to_target,speed_up,speed_up_bound,step_milliseconds,"
+    "seconds_to_target,forward_backwards_to_target,catch_up,catch_up_ci_low,catch_up_ci_high,catch_up_missed,speed_up,"
+    "speed_up_bound,step_milliseconds,"
     "slowdown,state_bytes,passes_per_step\n";
 
 std::string csv_line(const Results& results, const Analysis& analysis, const Table& table, const Row& row) {
@@ -83,6 +84,11 @@ std::string csv_line(const Results& results, const Analysis& analysis, const Tab
     const bool there = workload.target && (effort != Effort::seconds || analysis.timed);
     fields.push_back(csv_number(value_if(there, row.median_to_target[static_cast<std::size_t>(effort)])));
   }
+  const Interval* shares = row.catch_up && row.catch_up->interval ? &*row.catch_up->interval : nullptr;
+  fields.push_back(csv_number(of(row.catch_up, [](const CatchUp& x) { return x.ratio; })));
+  fields.push_back(csv_number(of(shares, [](const Interval& x) { return x.low; })));
+  fields.push_back(csv_number(of(shares, [](const Interval& x) { return x.high; })));
+  fields.push_back(row.catch_up ? fmt::format("{}", row.catch_up->missed.size()) : "");
   fields.push_back(csv_number(of(row.speed_up, [](const SpeedUp& x) { return x.factor; })));
   fields.push_back(!row.speed_up || row.speed_up->bound == SpeedUp::Bound::none ? ""
                    : row.speed_up->bound == SpeedUp::Bound::more_than           ? "more than"

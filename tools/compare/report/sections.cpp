@@ -34,6 +34,7 @@ class PageBuilder {
     sensitivity();
     searches();
     targets();
+    catch_ups();
     budgets();
     profiles();
     costs();
@@ -237,6 +238,47 @@ class PageBuilder {
                     baseline_, analysis_.timed ? "seconds" : effort_name(shown.back()), without_seconds())},
                 std::move(sources), std::move(grid)};
     page_.sections.push_back(std::move(s));
+  }
+
+  /// "3 of 20: seeds 1103, 2101, 2104", or of all "20 of 20".
+  static std::string missed_text(const CatchUp& c) {
+    std::string text = fmt::format("{} of {}", c.missed.size(), c.runs);
+    if (!c.missed.empty() && c.missed.size() < c.runs)
+      text += fmt::format(": {} {}", c.missed.size() == 1 ? "seed" : "seeds", fmt::join(c.missed, ", "));
+    return text;
+  }
+
+  static std::string ratio_text(const CatchUp& c) {
+    const int digits = c.interval ? ratio_decimals(*c.interval) : 2;
+    return (c.missed.empty() ? "" : "at least ") + factor(c.ratio, digits) +
+           (c.interval ? " " + factor_interval(*c.interval, digits) : "");
+  }
+
+  void catch_ups() {
+    Grid grid{.columns = {{noun_, false}, {"workload", false}, {"steps"}, {"never got there", false}}};
+    if (analysis_.timed) grid.columns.push_back({"time of a step"});
+    for (const Table& table : analysis_.tables) {
+      for (const Row& row : table.rows) {
+        if (!row.catch_up) continue;
+        const CatchUp& c = *row.catch_up;
+        std::vector<Cell> cells{variant(row.variant), table_name(results_, table), ratio_text(c),
+                                Cell(missed_text(c), c.missed.empty() ? Tone::plain : Tone::bad)};
+        if (analysis_.timed) cells.push_back(factor(row.cost.slowdown));
+        grid.rows.push_back(std::move(cells));
+      }
+    }
+    if (grid.rows.empty()) return;
+    Section& s = section(fmt::format("Steps to the loss with which {} ends", baseline_));
+    s.blocks.push_back(Paragraph{fmt::format(
+        "When a run comes to the loss with which {0} ends at the same seed, linear between evaluations, as a share of "
+        "{0}'s steps: the geometric mean over {1} and its {2} interval, which holds for all of this section together. "
+        "A run that never got there, or diverged, counts as the whole length, the least that it can have taken: then "
+        "the mean is a lower bound, and the interval has no upper end. This describes and claims nothing: what ends "
+        "lower, be it by chance, has come to this loss earlier.{3}",
+        baseline_, results_.studies > 1 ? "studies" : "seeds", confidence(),
+        analysis_.timed ? fmt::format(" The time of a step is a median relative to {}'s.", baseline_)
+                        : without_seconds())});
+    s.blocks.push_back(std::move(grid));
   }
 
   void budgets() {

@@ -155,6 +155,7 @@ void ComparisonOptions::fields(Fields& f) {
   f("variants", variants,
     {.doc = "name: settings laid over recipe and base; a list for a key that takes one number is an axis to be swept",
      .required = true});
+  f("only", only, {.doc = "names of variants that take part, the baseline among them; empty: all"});
   f("budgets", budgets,
     {.doc = "lengths of the reported runs, rising; the warmup keeps its share",
      .unit = "x train.steps",
@@ -185,12 +186,29 @@ void ComparisonOptions::check() const {
     fail_at(variant.value.place, "variants." + variant.key,
             fmt::format("expected a map of settings, got {}", variant.value.found()));
   }
-  if (variants.find(baseline) == nullptr) {
-    std::vector<std::string> names;
-    for (const YamlEntry& variant : variants.entries) names.push_back(variant.key);
-    throw KeyError("baseline", fmt::format("no variant is called '{}'; allowed: {}{}", baseline, fmt::join(names, ", "),
-                                           did_you_mean(baseline, names)));
+  std::vector<std::string> names;
+  for (const YamlEntry& variant : variants.entries) names.push_back(variant.key);
+  const auto check_name = [&names](const char* key, const std::string& name) {
+    if (std::ranges::count(names, name) > 0) return;
+    throw KeyError(key, fmt::format("no variant is called '{}'; allowed: {}{}", name, fmt::join(names, ", "),
+                                    did_you_mean(name, names)));
+  };
+  check_name("baseline", baseline);
+  if (only == ComparisonOptions{}.only) return;
+  if (only.empty()) throw KeyError("only", "give one variant at least, or leave it out: then all take part");
+  for (const std::string& name : only) {
+    check_name("only", name);
+    if (std::ranges::count(only, name) > 1) throw KeyError("only", fmt::format("'{}' is given twice", name));
   }
+  if (!takes_part(baseline)) {
+    throw KeyError("only", fmt::format("the baseline, '{}', is not among them; name it too, or give another baseline, "
+                                       "as in baseline={}",
+                                       baseline, only.front()));
+  }
+}
+
+bool ComparisonOptions::takes_part(const std::string& variant) const {
+  return only == ComparisonOptions{}.only || std::ranges::count(only, variant) > 0;
 }
 
 Comparison::Comparison(const fs::path& file, const std::vector<std::string>& overrides, std::int64_t cores,
@@ -225,6 +243,7 @@ void Comparison::read_workloads(const fs::path& folder) {
 
 void Comparison::read_variants() {
   for (const YamlEntry& variant : options_.variants.entries) {
+    if (!options_.takes_part(variant.key)) continue;
     if (variant.key == options_.baseline) baseline_ = variants_.size();
     NamedVariant& named = variants_.emplace_back(NamedVariant{.name = variant.key, .node = variant.value});
     named.declared = take_unlike(named.node);

@@ -64,6 +64,7 @@ struct ComparisonOptions : Options {
   std::string baseline;
   std::vector<WorkloadOptions> workloads;
   YamlNode base, variants;
+  std::vector<std::string> only{""};  // names of variants; one empty name: all of them
   std::vector<double> budgets{1.0};
   SeedOptions seeds;
   TuneOptions tune;
@@ -72,6 +73,9 @@ struct ComparisonOptions : Options {
   std::string launcher;  // words in front of a run's command
   void fields(Fields& f) override;
   void check() const override;
+
+  /// Whether a variant takes part.
+  bool takes_part(const std::string& variant) const;
 };
 
 /// A setting that is swept, and the values to begin with, in rising order.
@@ -120,6 +124,7 @@ class Comparison {
   /// Processor threads of a run whose recipe does not say.
   std::int64_t threads() const { return threads_; }
 
+  /// Those that take part.
   std::size_t variants() const { return variants_.size(); }
   const std::string& variant_name(std::size_t variant) const { return variants_[variant].name; }
   /// Settings outside `optimizer` in which it differs from the baseline, as it has declared: "model.bias: false ->
