@@ -9,7 +9,9 @@
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -25,7 +27,7 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 constexpr std::size_t length_bytes = 8;
 constexpr const char* metadata_key = "__metadata__";
 
-/// The dtypes of the format; those without a DType can be skipped over but not loaded.
+/// The dtypes of the format, and as what they are loaded; those without a DType can be skipped over but not loaded.
 struct FileType {
   std::string_view name;
   std::size_t size;
@@ -38,7 +40,7 @@ constexpr std::array<FileType, 15> file_types{{{"F64", 8, DType::f64},
                                                {"I64", 8, {}},
                                                {"U64", 8, {}},
                                                {"U32", 4, {}},
-                                               {"F16", 2, {}},
+                                               {"F16", 2, DType::f32},
                                                {"I16", 2, {}},
                                                {"U16", 2, {}},
                                                {"I8", 1, {}},
@@ -87,8 +89,20 @@ std::optional<std::size_t> byte_count(const Shape& shape, std::size_t element, s
   return bytes <= limit ? std::optional(bytes) : std::nullopt;
 }
 
-std::vector<double> to_doubles(std::span<const std::byte> bytes, DType dtype) {
-  std::vector<double> values(bytes.size() / size_of(dtype));
+/// Half precision (IEEE 754), which numbers are stored in but not computed with.
+struct Half {
+  std::uint16_t bits;
+
+  explicit operator double() const {
+    const int exponent = bits >> 10 & 0x1f, fraction = bits & 0x3ff;
+    const double sign = (bits & 0x8000) != 0 ? -1.0 : 1.0;
+    if (exponent == 0x1f) return fraction != 0 ? std::numeric_limits<double>::quiet_NaN() : sign * HUGE_VAL;
+    return sign * (exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(0x400 + fraction, exponent - 25));
+  }
+};
+
+std::vector<double> to_doubles(std::span<const std::byte> bytes, const FileType& type) {
+  std::vector<double> values(bytes.size() / type.size);
   const auto decode = [&]<class T>(T element) {
     for (std::size_t i = 0; i < values.size(); ++i) {
       std::memcpy(&element, bytes.data() + i * sizeof(T), sizeof(T));
@@ -99,8 +113,8 @@ std::vector<double> to_doubles(std::span<const std::byte> bytes, DType dtype) {
       }
     }
   };
-  switch (dtype) {
-    case DType::f32: decode(float{}); break;
+  switch (*type.dtype) {
+    case DType::f32: type.size == sizeof(Half) ? decode(Half{}) : decode(float{}); break;
     case DType::bf16: decode(bf16{}); break;
     case DType::i32: decode(std::int32_t{}); break;
     case DType::f64: decode(double{}); break;
@@ -213,7 +227,7 @@ const SafeTensors::Entry& SafeTensors::entry(const std::string& name) const {
 DType SafeTensors::dtype_of(const std::string& name) const {
   const auto dtype = file_type(entry(name).dtype).dtype;
   if (!dtype) {
-    throw InputError(fmt::format("tensor '{}' of '{}' is {}; allowed: F32, BF16, I32, F64", name, file_.string(),
+    throw InputError(fmt::format("tensor '{}' of '{}' is {}; allowed: F32, BF16, F16, I32, F64", name, file_.string(),
                                  entry(name).dtype));
   }
   return *dtype;
@@ -240,12 +254,12 @@ void SafeTensors::read(const std::string& name, const Tensor& to) const {
                                  from.dtype, name_of(to.dtype())));
   }
   if (to.numel() == 0) return;
-  if (dtype == to.dtype()) {
+  if (dtype == to.dtype() && from.bytes.size() == to.bytes()) {
     to.backend().copy_from_host({.from = from.bytes.data(), .to = to});
     return;
   }
   const Tensor converted =
-      Tensor::from(to_doubles(from.bytes, dtype), to.shape(), to.dtype(), to.device(), Pool::scratch);
+      Tensor::from(to_doubles(from.bytes, file_type(from.dtype)), to.shape(), to.dtype(), to.device(), Pool::scratch);
   to.backend().copy({.from = converted, .to = to});
 }
 

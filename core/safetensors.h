@@ -22,7 +22,7 @@ namespace monge {
 class SafeTensors {
  public:
   struct Entry {
-    std::string dtype;  // as the file spells it: "F32", "BF16", "I32", "F64", or one that cannot be loaded
+    std::string dtype;  // as the file spells it: "F32", "BF16", "F16", "I32", "F64", or one that cannot be loaded
     Shape shape;
     std::span<const std::byte> bytes;  // little-endian, not aligned; valid as long as the file is open
   };
@@ -38,8 +38,8 @@ class SafeTensors {
   /// Throws InputError naming the file when there is no such tensor.
   const Entry& entry(const std::string& name) const;
 
-  /// A new tensor with the stored dtype, or the device's default float where the device lacks that (f64 is for
-  /// reference only, which has no other float). Throws InputError for a dtype that Monge does not have.
+  /// A new tensor with the stored dtype (f32 for F16), or the device's default float where the device lacks that (f64
+  /// is for reference only, which has no other float). Throws InputError for a dtype that Monge does not have.
   Tensor tensor(const std::string& name, Device device, Pool pool = Pool::parameters) const;
   /// Overwrites `to`, converting between float dtypes. Throws InputError when the shapes differ, or one dtype is a
   /// float and the other is not.

@@ -342,7 +342,7 @@ void Trainer::save(bool lowest) {
   metrics_->flush();
   if (run_.config.train.keep_checkpoints > 0) {
     const optim::EvaluationWeights averaged(*run_.optimizer);
-    write_checkpoint(folder_->checkpoints(), state_, *run_.store, *run_.optimizer);
+    write_checkpoint(folder_->checkpoints(), state_, *run_.store, run_.optimizer->state());
     prune_checkpoints(folder_->checkpoints(), run_.config.train.keep_checkpoints, state_.best_step);
   }
   lap(false);

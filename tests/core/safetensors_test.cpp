@@ -131,6 +131,24 @@ TEST_F(SafeTensorsTest, ConvertsIntoATensorOfTheSameShape) {
   EXPECT_THROW(read.read("v", to), InputError);
 }
 
+// One, the largest, the smallest, minus a third, infinity and not a number, as numpy.float16 has them.
+TEST_F(SafeTensorsTest, ReadsHalfPrecision) {
+  const std::string header = R"({"w":{"dtype":"F16","shape":[6],"data_offsets":[0,12]}})";
+  const std::uint64_t length = header.size();
+  const std::string data("\x00\x3c\xff\x7b\x01\x00\x55\xb5\x00\xfc\x01\x7e", 12);
+  put(std::string(reinterpret_cast<const char*>(&length), 8) + header + data);
+  const SafeTensors read(file());
+  for (const Device device : {reference, Device{DeviceKind::cpu}}) {
+    const std::vector<double> got = read.tensor("w", device).values();
+    EXPECT_EQ(std::vector<double>(got.begin(), got.begin() + 5),
+              (std::vector<double>{1.0, 65504.0, 0x1p-24, -0.333251953125, -HUGE_VAL}));
+    EXPECT_TRUE(std::isnan(got[5]));
+  }
+  const Tensor rounded = Tensor::empty({6}, DType::bf16, Device{DeviceKind::cpu});
+  read.read("w", rounded);
+  EXPECT_EQ(rounded.values()[0], 1.0);
+}
+
 TEST_F(SafeTensorsTest, ATruncatedFileIsAnErrorAtEveryLength) {
   write_safetensors(file(), std::vector<NamedTensor>{{"a", random_tensor({3}, 1)}, {"b", random_tensor({2, 2}, 2)}});
   const std::string whole = content();

@@ -147,7 +147,7 @@ TEST_F(CheckpointTest, AConfigurationWithoutAKindOfModelIsThatOfAGpt) {
     state.config.erase(line, 12);
     checkpoint.restore(*run.store);
     checkpoint.restore(*run.optimizer);
-    write_checkpoint(dir / "old/checkpoints", state, *run.store, *run.optimizer);
+    write_checkpoint(dir / "old/checkpoints", state, *run.store, run.optimizer->state());
   }
   EXPECT_EQ(load_model(dir / "old").config.model.kind, "gpt");
   EXPECT_HAS(error_of([&] { load_model(dir / "old", {"model.width=32"}); }), "model.width: 16 -> 32");
@@ -164,7 +164,7 @@ TEST_F(CheckpointTest, WithoutTheContentOfItsDataIsReadAndContinued) {
   checkpoint.restore(*parts.store);
   checkpoint.restore(*parts.optimizer);
   state.data = "";
-  write_checkpoint(run() / "checkpoints", state, *parts.store, *parts.optimizer);
+  write_checkpoint(run() / "checkpoints", state, *parts.store, parts.optimizer->state());
   EXPECT_EQ(resume(), "");
   // The data is what it was as far as anybody knows.
   EXPECT_NO_THROW(train_tiny(run(), {"train.steps=6", "data.language_seed=5"}, /*resume=*/true));

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
+
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <filesystem>
@@ -24,6 +27,14 @@ Option& Option::required() {
 
 Option& Option::show_default() {
   option_->capture_default_str();
+  return *this;
+}
+
+Option& Option::choices(const std::vector<std::string>& allowed) {
+  option_->check([allowed](const std::string& text) -> std::string {
+    if (std::ranges::find(allowed, text) != allowed.end()) return "";
+    return fmt::format("'{}' is not one of {}", text, fmt::join(allowed, ", "));
+  });
   return *this;
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -23,6 +24,8 @@ class Option {
   Option& show_default();
   /// Anything else is refused, with the range.
   Option& whole_number(std::int64_t least);
+  /// One of these; anything else is refused, with the list.
+  Option& choices(const std::vector<std::string>& allowed);
   /// A list that takes one value each time it is named.
   Option& repeatable();
   /// Refused without, or together with, the other.

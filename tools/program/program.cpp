@@ -71,6 +71,7 @@ int run(int argc, char** argv) {
   add_train(program, exit_code);
   add_sample(program);
   add_eval(program);
+  add_export(program);
   add_inspect(program);
   add_branch(program);
   add_info(program);

@@ -97,11 +97,11 @@ Json to_json(const CheckpointState& s, const std::string& model_checksum, const 
 }
 
 void write_files(const fs::path& directory, const CheckpointState& state, const nn::ParameterStore& store,
-                 const optim::Optimizer& optimizer) {
+                 const std::vector<NamedTensor>& optimizer) {
   std::vector<NamedTensor> model;
   for (const auto& entry : store.entries()) model.push_back({entry.name, store.value(entry)});
   write_safetensors(directory / model_file, model);
-  write_safetensors(directory / optimizer_file, optimizer.state());
+  write_safetensors(directory / optimizer_file, optimizer);
   const auto sum = [&](const char* file) { return checksum_text(file_checksum(directory / file)); };
   write_text_file(directory / state_file,
                   render(to_json(state, sum(model_file), sum(optimizer_file)), ChecksumAlgorithm::xxh3));
@@ -111,7 +111,7 @@ void write_files(const fs::path& directory, const CheckpointState& state, const 
 }  // namespace
 
 void write_checkpoint(const fs::path& checkpoints, const CheckpointState& state, const nn::ParameterStore& store,
-                      const optim::Optimizer& optimizer) {
+                      const std::vector<NamedTensor>& optimizer) {
   const fs::path target = checkpoints / directory_name(state.step);
   const fs::path partial = beside(checkpoints, directory_name(state.step));
   try {

@@ -39,10 +39,10 @@ struct CheckpointState {
   std::string config;     // the resolved configuration, YAML
 };
 
-/// Writes checkpoints/step_<step>. Throws RunError (disk full); then no trace of it remains and older checkpoints
-/// are as they were.
+/// Writes checkpoints/step_<step>; `optimizer` is the state of one. Throws RunError (disk full); then no trace of it
+/// remains and older checkpoints are as they were.
 void write_checkpoint(const std::filesystem::path& checkpoints, const CheckpointState& state,
-                      const nn::ParameterStore& store, const optim::Optimizer& optimizer);
+                      const nn::ParameterStore& store, const std::vector<NamedTensor>& optimizer);
 
 /// Removes all but the newest `keep` checkpoints and that of `best_step`, points `best` to the latter, and removes what
 /// a killed process left half-written. Throws RunError.

@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <map>
-
 #include "core/error.h"
 #include "core/options/yaml_node.h"
 
@@ -25,17 +23,17 @@ void flatten(const YamlNode& node, const std::string& path, std::map<std::string
   }
 }
 
-std::map<std::string, std::string> flatten(std::string_view yaml) {
-  std::map<std::string, std::string> out;
-  flatten(parse_yaml(yaml, "configuration"), "", out);
-  return out;
-}
-
 bool is_fixed(const std::string& key) {
   return key.starts_with("model.") || key == "optimizer.name" || key == "data.kind";
 }
 
 }  // namespace
+
+std::map<std::string, std::string> flat_config(std::string_view yaml) {
+  std::map<std::string, std::string> out;
+  flatten(parse_yaml(yaml, "configuration"), "", out);
+  return out;
+}
 
 std::string ConfigChange::str() const {
   const auto value = [](const std::string& text) { return text.empty() ? std::string("(absent)") : text; };
@@ -44,8 +42,8 @@ std::string ConfigChange::str() const {
 
 std::vector<ConfigChange> config_changes(std::string_view from, std::string_view to) {
   std::map<std::string, ConfigChange> changes;
-  for (const auto& [key, value] : flatten(from)) changes[key] = {key, value, ""};
-  for (const auto& [key, value] : flatten(to)) {
+  for (const auto& [key, value] : flat_config(from)) changes[key] = {key, value, ""};
+  for (const auto& [key, value] : flat_config(to)) {
     changes[key].key = key;
     changes[key].to = value;
   }

@@ -1,11 +1,15 @@
 // Which keys differ between the configuration of a checkpoint and the one it is to be continued with.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace monge::train {
+
+/// The values of a configuration by their keys, "model.width": YAML text each; items of lists have their index as key.
+std::map<std::string, std::string> flat_config(std::string_view yaml);
 
 struct ConfigChange {
   std::string key;       // "model.width"
