@@ -38,7 +38,7 @@ void start_runs(compare::Comparison& comparison, const std::vector<compare::Plan
   for (const compare::PlannedRun& run : planned) {
     if (runs.running() >= jobs) return;
     const std::string& config = comparison.config(run).yaml;
-    if (runs.result(config) == nullptr && !runs.running(config)) runs.start(config);
+    if (runs.result(config) == nullptr && !runs.running(config) && !runs.waits(config)) runs.start(config);
   }
 }
 
@@ -56,9 +56,20 @@ std::int64_t most_threads(compare::Comparison& comparison) {
 
 void pause() { std::this_thread::sleep_for(std::chrono::milliseconds(50)); }
 
+/// Made of what `result` knows of a run.
+template <class GetResult>
+compare::FinishedRuns finished_by(compare::Comparison& comparison, const GetResult& result) {
+  return [&comparison, result](const compare::PlannedRun& planned) -> std::optional<compare::FinishedRun> {
+    train::stop_here_if_interrupted();
+    const compare::RunResult* known = result(comparison.config(planned).yaml);
+    if (known == nullptr) return std::nullopt;
+    return compare::FinishedRun{.loss = known->final_loss, .failed = known->status == compare::Run::Status::failed};
+  };
+}
+
 /// Measures a step of every variant on every workload and says what the comparison will take.
 ExitCode forecast(compare::Comparison& comparison, compare::Runs& runs) {
-  const std::vector<compare::Forecast> forecasts = compare::make_forecast(comparison);
+  std::vector<compare::Forecast> forecasts = compare::make_forecast(comparison);
   std::vector<compare::PlannedRun> probes;
   for (const compare::Forecast& f : forecasts) probes.push_back(f.probe);
   const train::Interrupt interrupt;
@@ -66,6 +77,10 @@ ExitCode forecast(compare::Comparison& comparison, compare::Runs& runs) {
     if (interrupt.requested()) break;
     pause();
     runs.poll();
+  }
+  if (!interrupt.requested()) {
+    const auto expected = [&runs](const std::string& config) { return runs.expected(config); };
+    compare::leave_out_known(comparison, plan_runs(comparison, finished_by(comparison, expected)), runs, forecasts);
   }
   for (const std::string& line : compare::forecast_table(comparison, forecasts, runs)) train::show(stdout, line + "\n");
   return interrupt.requested() ? ExitCode::interrupted : ExitCode::done;
@@ -84,37 +99,53 @@ std::vector<compare::Results> read_others(const std::vector<std::string>& files)
   return out;
 }
 
-void carry_others(const Arguments& arguments, const std::vector<compare::Results>& others, compare::Runs& runs) {
+/// Returns the hashes of what each holds.
+std::vector<std::set<std::string>> carry_others(const Arguments& arguments, const std::vector<compare::Results>& others,
+                                                compare::Runs& runs) {
+  std::vector<std::set<std::string>> taken;
   for (std::size_t i = 0; i < others.size(); ++i) {
-    if (runs.carry(others[i]) > 0 || others[i].runs.empty()) continue;
+    taken.push_back(runs.carry(others[i]));
+    if (!taken.back().empty() || others[i].runs.empty()) continue;
     train::show(stderr,
-                fmt::format("note: --carry {}: none of its {} runs is taken over; they failed, or a program made "
-                            "them that computes otherwise (compare monge --version)\n",
+                fmt::format("note: --carry {}: none of its {} runs is taken over; they failed, have settings that this "
+                            "program does not know, or were changed: their hashes are of other settings\n",
                             arguments.carry[i], others[i].runs.size()));
   }
+  return taken;
 }
 
 /// Says which of the others hold nothing that is asked for.
-void tell_useless(const Arguments& arguments, const std::vector<compare::Results>& others,
+void tell_useless(const Arguments& arguments, const std::vector<std::set<std::string>>& others,
                   compare::Comparison& comparison, const compare::RunPlan& plan, const compare::Runs& runs) {
   if (others.empty()) return;
   std::set<std::string> asked;
   for (const compare::PlannedRun& run : plan.runs) asked.insert(runs.hash(comparison.config(run).yaml));
   for (std::size_t i = 0; i < others.size(); ++i) {
-    const bool useful =
-        std::ranges::any_of(others[i].runs, [&](const compare::Run& run) { return asked.contains(run.hash); });
-    if (useful || others[i].runs.empty()) continue;
+    const bool useful = std::ranges::any_of(others[i], [&](const std::string& hash) { return asked.contains(hash); });
+    if (useful || others[i].empty()) continue;
     train::show(stderr,
                 fmt::format("note: --carry {}: none of its {} runs is asked for here: their settings, seeds, data "
                             "or threads are others\n",
-                            arguments.carry[i], others[i].runs.size()));
+                            arguments.carry[i], others[i].size()));
   }
 }
 
-/// What was finished before in the same folder, or came with it from another machine.
-void carry_own(const fs::path& results, compare::Runs& runs) {
+/// What was finished before in the same folder, or came with it from another machine. What another program has gathered
+/// there is kept beside it: results.json is written anew before all of that is judged.
+void carry_own(const fs::path& out, compare::Runs& runs) {
+  const fs::path file = out / "results.json", kept = out / "borrowed";
+  std::error_code none;
   try {
-    runs.carry(compare::read_results(results));
+    if (fs::exists(file, none)) {
+      const compare::Results results = compare::read_results(file);
+      const std::string program = compare::numerics_of(results);
+      if (program != numerics_text()) {
+        fs::create_directories(kept, none);
+        write_results(results, kept / (compare::Runs::hash("", program) + ".json"));
+      }
+      runs.carry(results);
+    }
+    for (const auto& entry : fs::directory_iterator(kept, none)) runs.carry(compare::read_results(entry.path()));
   } catch (const InputError& error) {
     train::show(stderr, fmt::format("note: {}; the folders of finished runs are read instead\n", error.what()));
   }
@@ -125,7 +156,8 @@ void print_commands(compare::Comparison& comparison, const compare::RunPlan& pla
   std::set<std::string> seen;
   for (const compare::PlannedRun& run : plan.runs) {
     const std::string& config = comparison.config(run).yaml;
-    if (runs.result(config) == nullptr && seen.insert(config).second) fmt::print("{}\n", runs.command(config));
+    if (runs.result(config) != nullptr || runs.waits(config)) continue;
+    if (seen.insert(config).second) fmt::print("{}\n", runs.command(config));
   }
 }
 
@@ -160,20 +192,16 @@ ExitCode run(const Arguments& arguments) {
                            .most_threads = most_threads(comparison),
                            .launcher = comparison.options().launcher,
                            .made_by_others = arguments.plan});
-  carry_others(arguments, others, runs);
-  if (std::error_code error; fs::exists(out / "results.json", error)) carry_own(out / "results.json", runs);
+  const std::vector<std::set<std::string>> carried = carry_others(arguments, others, runs);
+  carry_own(out, runs);
   if (arguments.forecast) return forecast(comparison, runs);
   std::optional<ProgressDisplay> display;  // beside commands there is no room for it
   if (!arguments.plan) display.emplace(stdout, comparison, runs);
   const train::Interrupt interrupt;
-  const FinishedRuns finished = [&](const PlannedRun& planned) -> std::optional<FinishedRun> {
-    train::stop_here_if_interrupted();
-    const RunResult* result = runs.result(comparison.config(planned).yaml);
-    if (result == nullptr) return std::nullopt;
-    return FinishedRun{.loss = result->final_loss, .failed = result->status == Run::Status::failed};
-  };
+  const FinishedRuns finished =
+      finished_by(comparison, [&runs](const std::string& config) { return runs.result(config); });
   RunPlan plan = plan_runs(comparison, finished);
-  tell_useless(arguments, others, comparison, plan, runs);
+  tell_useless(arguments, carried, comparison, plan, runs);
   if (display) display->show(plan);
   while (!plan.complete && !arguments.plan && !interrupt.requested()) {
     start_runs(comparison, plan.runs, runs);

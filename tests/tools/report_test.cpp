@@ -361,11 +361,14 @@ TEST(ReportTest, SecondsAreOfRunsThatHadCoresOfTheirOwn) {
   EXPECT_HAS(with, "| ms per step |");
   EXPECT_HAS(with, "| steps | time |");
   EXPECT_EQ(with.find("Seconds are not reported"), std::string::npos);
-  for (const bool shared : {true, false}) {
+  const std::function<void(compare::Run&)> faults[] = {
+      [](compare::Run& run) { run.own_cores = false; },
+      [](compare::Run& run) { run.device = "another processor"; },
+      [](compare::Run& run) { run.made_by = "another program"; },
+  };
+  for (const auto& fault : faults) {
     results = Realistic::results();
-    const auto run = std::ranges::find(results.runs, Stage::report, &compare::Run::stage);
-    run->own_cores = !shared;
-    if (!shared) run->device = "another processor";
+    fault(*std::ranges::find(results.runs, Stage::report, &compare::Run::stage));
     const std::string markdown = to_markdown(page_of(results));
     EXPECT_EQ(markdown.find("| ms per step |"), std::string::npos);
     EXPECT_EQ(markdown.find("| time |"), std::string::npos);
@@ -392,6 +395,21 @@ TEST(ReportTest, StepsToTheBaselinesLossAreNextToTheTimeOfAStep) {
   EXPECT_HAS(to_csv(results, analysis), fmt::format(",{},{},{},0,", row.catch_up->ratio, shares.low, shares.high));
   NEEDS_GNUPLOT();
   EXPECT_HAS(realistic_html(), "<h2>Steps to the loss with which adamw ends");
+}
+
+TEST(ReportTest, SaysWhichProgramsWereBelieved) {
+  Results results = Realistic::results();
+  EXPECT_EQ(to_markdown(page_of(results)).find("Borrowed"), std::string::npos);
+  results.runs[0].made_by = results.runs[1].made_by = "older";
+  results.verdicts = {
+      {.made_by = "older", .variant = "soap", .workload = "mess3", .borrowed = 2, .made_again = 1},
+      {.made_by = "older", .variant = "lion", .workload = "mess3", .borrowed = 9, .made_again = 3},
+      {.made_by = "oldest", .variant = "muon", .workload = "w", .borrowed = 7, .made_again = 5, .different = 4}};
+  const std::string markdown = to_markdown(page_of(results));
+  EXPECT_HAS(markdown, fmt::format("Borrowed: 2 of the {} runs here, made by older. They count because 4 runs made "
+                                   "again by this program (soap on mess3 and lion on mess3) came out the same",
+                                   results.runs.size()));
+  EXPECT_HAS(markdown, "Refused: 7 runs of muon on w, made by oldest. Of 5 made again by this program, 4 came out");
 }
 
 TEST(ReportTest, SettingsAreThoseOfTheBudget) {

@@ -39,6 +39,9 @@ Results example() {
   r.runs = {run,
             {.status = Run::Status::diverged, .message = "lost", .final_loss = infinity},
             {.status = Run::Status::failed, .message = "bytes \xff", .final_loss = infinity}};
+  for (Run& each : r.runs) each.made_by = "another program";
+  r.verdicts = {{.made_by = "x", .variant = "b", .workload = "w", .borrowed = 5, .made_again = 2, .different = 1}};
+  r.build = "Monge 9, numerics 12, program 34";
   r.complete = false;
   return r;
 }
@@ -82,6 +85,7 @@ TEST_F(ResultsFile, ReadsBackWhatWasWritten) {
   EXPECT_EQ(after.runs[1].final_loss, infinity);
   EXPECT_EQ(after.runs[2].status, Run::Status::failed);
   EXPECT_TRUE(after.runs[0].own_cores);
+  EXPECT_EQ(after.verdicts.at(0).different, 1u);
   EXPECT_FALSE(after.complete);
   // Everything else: what is written again is the same file.
   const std::string text = test::read_file(file);
@@ -95,6 +99,17 @@ TEST_F(ResultsFile, OlderOnesDoNotSayWhoseCoresTheyHad) {
   json["runs"][0].erase("own_cores");
   test::write_file(file, json.dump());
   EXPECT_FALSE(read_results(file).runs[0].own_cores);
+}
+
+TEST_F(ResultsFile, OlderOnesWereMadeByTheProgramThatGatheredThem) {
+  write_results(example(), file);
+  EXPECT_EQ(read_results(file).runs[0].made_by, "another program");
+  auto json = nlohmann::json::parse(test::read_file(file));
+  json["runs"][0].erase("made_by");
+  json.erase("verdicts");
+  test::write_file(file, json.dump());
+  EXPECT_EQ(read_results(file).runs[0].made_by, "Monge 9, numerics 12");
+  EXPECT_TRUE(read_results(file).verdicts.empty());
 }
 
 TEST_F(ResultsFile, RefusesWhatNoComparisonWrites) {

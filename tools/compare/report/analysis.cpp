@@ -203,13 +203,13 @@ void test(const Results& results, Analysis& analysis) {
   }
 }
 
-/// Whether the reported runs had the machine to themselves, and it was the same.
+/// Whether the reported runs had the machine to themselves, and it was the same, as was the program.
 bool seconds_compare(const Results& results) {
   const Run* first = nullptr;
   for (const Run& run : results.runs) {
     if (run.stage != Stage::report || run.status == Run::Status::failed) continue;
     if (first == nullptr) first = &run;
-    if (!run.own_cores || run.device != first->device) return false;
+    if (!run.own_cores || run.device != first->device || run.made_by != first->made_by) return false;
   }
   return first != nullptr;
 }

@@ -157,7 +157,7 @@ struct Analysis {
   std::vector<ChosenSetting> choices;  // in the order of Results::tuned
   std::vector<Sensitivity> sensitivities;
   std::vector<SearchCurve> searches;  // of variants that tried several settings
-  bool timed = false;                 // every reported run had cores of its own, on one kind of device: seconds compare
+  bool timed = false;                 // every reported run had cores of its own, on one kind of device, by one program
   std::vector<Scaling> scalings;      // where a variant has three budgets or more
   std::optional<Profiles> profiles;   // with two workloads or more that have a target
 };

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 
 #include "tools/compare/report/page/wording.h"
 
@@ -125,6 +126,39 @@ Section run_section(const Results& results, const Analysis& analysis) {
   return section;
 }
 
+/// "adamw on markov".
+std::string name_of(const Verdict& v) { return fmt::format("{} on {}", v.variant, v.workload); }
+
+/// What this program was made from, what it ran on, and what it has taken from others.
+Section build_section(const Results& results) {
+  Bullets bullets{{"Build: " + results.build, "Machine: " + results.machine}};
+  struct Believed {
+    std::size_t witnesses = 0;
+    std::vector<std::string> kinds;
+  };
+  std::map<std::string, Believed> believed;  // by program
+  for (const Verdict& v : results.verdicts) {
+    if (!v.believed()) continue;
+    believed[v.made_by].witnesses += v.made_again;
+    believed[v.made_by].kinds.push_back(name_of(v));
+  }
+  for (const auto& [program, b] : believed) {
+    const auto runs = std::ranges::count(results.runs, program, &Run::made_by);
+    bullets.items.push_back(fmt::format(
+        "Borrowed: {} of the {} here, made by {}. They count because {} made again by this program ({}) came out the "
+        "same, to the last bit of every evaluated loss.",
+        runs, count(results.runs.size(), "run"), program, count(b.witnesses, "run"), listing(b.kinds)));
+  }
+  for (const Verdict& v : results.verdicts) {
+    if (v.believed()) continue;
+    bullets.items.push_back(
+        fmt::format("Refused: {} of {}, made by {}. Of {} made again by this program, {} came out otherwise or failed: "
+                    "none that was borrowed counts.",
+                    count(v.borrowed, "run"), name_of(v), v.made_by, v.made_again, v.different));
+  }
+  return {.title = "Build and machine", .blocks = {std::move(bullets)}};
+}
+
 std::string seeds(const std::vector<std::int64_t>& values) {
   return values.empty() ? "(none)" : fmt::format("{}", fmt::join(values, ", "));
 }
@@ -164,11 +198,8 @@ Section method_section(const Results& results, const Analysis& analysis) {
 }  // namespace
 
 std::vector<Section> appendix(const Results& results, const Analysis& analysis) {
-  return {
-      settings_section(results, analysis),
-      run_section(results, analysis),
-      {.title = "Build and machine", .blocks = {Bullets{{"Build: " + results.build, "Machine: " + results.machine}}}},
-      method_section(results, analysis)};
+  return {settings_section(results, analysis), run_section(results, analysis), build_section(results),
+          method_section(results, analysis)};
 }
 
 }  // namespace monge::compare

@@ -172,7 +172,7 @@ class PageBuilder {
     return analysis_.timed
                ? ""
                : " Seconds are not reported: they compare only where every run had cores of its own, on one "
-                 "kind of processor.";
+                 "kind of processor, and one program made them.";
   }
 
   /// The median and, where it differs, the range over seeds.

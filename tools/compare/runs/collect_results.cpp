@@ -121,9 +121,11 @@ Results collect_results(Comparison& comparison, const RunPlan& plan, Runs& runs,
                             .batches = result->summary.batches,
                             .device = result->summary.device,
                             .own_cores = result->summary.own_cores,
-                            .hash = runs.hash(config.yaml),
+                            .made_by = result->made_by,
+                            .hash = Runs::hash(config.yaml, result->made_by),
                             .config = config.yaml});
   }
+  results.verdicts = runs.verdicts();
   results.machine =
       fmt::format("{}; {} at a time", device, options.jobs == 1 ? "1 run" : fmt::format("{} runs", options.jobs));
   for (std::size_t w = 0; w < comparison.workloads(); ++w) {

@@ -77,6 +77,30 @@ std::vector<Forecast> make_forecast(Comparison& comparison) {
   return forecasts;
 }
 
+void leave_out_known(Comparison& comparison, const RunPlan& plan, Runs& runs, std::vector<Forecast>& forecasts) {
+  struct Work {
+    std::int64_t runs = 0;
+    double steps = 0.0;
+  };
+  for (Forecast& f : forecasts) {
+    Work known, left;
+    for (const PlannedRun& run : plan.runs) {
+      if (run.variant != f.variant || run.workload != f.workload) continue;
+      const RunConfig& config = comparison.config(run);
+      Work& work = runs.result(config.yaml) != nullptr || runs.waits(config.yaml) ? known : left;
+      ++work.runs;
+      work.steps += static_cast<double>(config.steps);
+    }
+    f.least_runs = std::max(f.least_runs - known.runs, left.runs);
+    f.least_steps = std::max(f.least_steps - known.steps, left.steps);
+    f.most_runs = std::max(f.most_runs - known.runs, left.runs);
+    f.most_steps = std::max(f.most_steps - known.steps, left.steps);
+    if (plan.searching) continue;  // it will ask for more
+    f.least_runs = f.most_runs = left.runs;
+    f.least_steps = f.most_steps = left.steps;
+  }
+}
+
 std::vector<std::string> forecast_table(Comparison& comparison, const std::vector<Forecast>& forecasts, Runs& runs) {
   std::vector<std::string> lines{columns("workload", "variant", "runs", "step", "time")};
   const auto jobs = static_cast<double>(comparison.options().jobs);

@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "tools/compare/runs/runs.h"
-#include "tools/compare/search/comparison.h"
+#include "tools/compare/search/plan.h"
 
 namespace monge::compare {
 
@@ -28,6 +28,10 @@ struct Forecast {
 
 /// For each workload, then variant.
 std::vector<Forecast> make_forecast(Comparison& comparison);
+
+/// Leaves out what need not be made, as far as runs can be named: what is finished, and what was borrowed but for its
+/// witnesses. `plan` is the one to expect (Runs::expected).
+void leave_out_known(Comparison& comparison, const RunPlan& plan, Runs& runs, std::vector<Forecast>& forecasts);
 
 /// A table for people: a line for each forecast and their sum, with the time of training alone, without evaluations.
 /// What the probes in `runs` have not shown is left out; what failed says why.

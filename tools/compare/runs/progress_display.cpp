@@ -50,11 +50,14 @@ void ProgressDisplay::tell_ended(const RunPlan& plan) {
     if (result == nullptr) continue;
     ended_.insert(run);
     steps += static_cast<double>(config.steps);
+    const bool borrowed = runs_.is_borrowed(*result);
+    // It took no time here.
+    if (!first && borrowed) *steps_before_ += static_cast<double>(config.steps);
     if (first) continue;
     if (result->status == Run::Status::failed) {
       note(fmt::format("{}: FAILED, {}", name(run), result->message));
     } else if (!terminal_) {
-      note(fmt::format("{}: {}", name(run), loss_text(result->final_loss)));
+      note(fmt::format("{}: {}{}", name(run), loss_text(result->final_loss), borrowed ? ", by another program" : ""));
     }
   }
   if (!first) return;
@@ -95,8 +98,13 @@ std::vector<std::string> ProgressDisplay::table(const RunPlan& plan) const {
 
 std::string ProgressDisplay::progress(const RunPlan& plan) const {
   double done = 0.0, all = 0.0;  // steps
+  std::size_t waiting = 0;       // for a witness: they are expected not to be made
   for (const PlannedRun& run : plan.runs) {
     const RunConfig& config = comparison_.config(run);
+    if (!ended_.contains(run) && runs_.waits(config.yaml)) {
+      ++waiting;
+      continue;
+    }
     const auto steps = static_cast<double>(config.steps);
     all += steps;
     if (ended_.contains(run)) {
@@ -106,6 +114,7 @@ std::string ProgressDisplay::progress(const RunPlan& plan) const {
     }
   }
   std::string text = fmt::format("{} of {} runs done, {} running", ended_.size(), plan.runs.size(), runs_.running());
+  if (waiting > 0) text += fmt::format(", {} wait for a witness", waiting);
   if (plan.searching) text += ", more to come";
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
   const double now_done = done - *steps_before_;

@@ -27,8 +27,9 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view stage_names[] = {"tune", "report"};
 /// Not in results of before there were studies.
-constexpr std::string_view later_keys[] = {"studies", "study", "unlike",   "initial_weights", "batches", "device",
-                                           "margin",  "vocab", "tuned_at", "own_cores",       "in_boxes"};
+constexpr std::string_view later_keys[] = {"studies",  "study",   "unlike",  "initial_weights", "batches",
+                                           "device",   "margin",  "vocab",   "tuned_at",        "own_cores",
+                                           "in_boxes", "made_by", "verdicts"};
 constexpr std::string_view status_names[] = {"done", "diverged", "failed"};
 
 /// S or const S.
@@ -80,8 +81,17 @@ void members(Is<Run> auto& r, const auto& visit) {
   visit("batches", r.batches);
   visit("device", r.device);
   visit("own_cores", r.own_cores);
+  visit("made_by", r.made_by);
   visit("hash", r.hash);
   visit("config", r.config);
+}
+void members(Is<Verdict> auto& v, const auto& visit) {
+  visit("made_by", v.made_by);
+  visit("variant", v.variant);
+  visit("workload", v.workload);
+  visit("borrowed", v.borrowed);
+  visit("made_again", v.made_again);
+  visit("different", v.different);
 }
 void members(Is<Tuned> auto& t, const auto& visit) {
   visit("variant", t.variant);
@@ -107,6 +117,7 @@ void members(Is<Results> auto& r, const auto& visit) {
   visit("report_seeds", r.report_seeds);
   visit("tuned", r.tuned);
   visit("runs", r.runs);
+  visit("verdicts", r.verdicts);
   visit("complete", r.complete);
   visit("comparison", r.comparison);
   visit("build", r.build);
@@ -281,6 +292,8 @@ void check_values(const Results& results, const fs::path& file) {
 
 }  // namespace
 
+std::string numerics_of(const Results& results) { return results.build.substr(0, results.build.rfind(", program ")); }
+
 void write_results(const Results& results, const fs::path& file) {
   train::write_text_file(file, json_text(to_json(results), 1) + "\n");
 }
@@ -297,6 +310,9 @@ Results read_results(const fs::path& file) {
   from_json(JsonValue{json, "", file}, results);
   check_places(results, file);
   check_values(results, file);
+  for (Run& run : results.runs) {
+    if (run.made_by.empty()) run.made_by = numerics_of(results);
+  }
   return results;
 }
 

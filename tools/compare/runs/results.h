@@ -69,8 +69,19 @@ struct Run {
   std::string batches;
   std::string device;      // what it ran on
   bool own_cores = false;  // and had cores of its own there (train/folder/run_summary.h): only then its times compare
-  std::string hash;        // of the resolved configuration and the numerics
+  std::string made_by;     // the numerics of the program that computed it, as monge --version says them
+  std::string hash;        // of the resolved configuration and these numerics
   std::string config;      // the resolved configuration, YAML
+};
+
+/// What became of the runs of a variant on a workload that another program made (runs/borrowed_runs.h).
+struct Verdict {
+  std::string made_by, variant, workload;  // the program as in Run::made_by, names as where they were borrowed
+  std::size_t borrowed = 0;                // how many there are
+  std::size_t made_again = 0;              // of these, by the program that gathered the results
+  std::size_t different = 0;               // of these, came out otherwise
+
+  bool believed() const { return different == 0; }
 };
 
 struct Results {
@@ -85,16 +96,21 @@ struct Results {
   std::size_t studies = 1;                             // how often everything was tuned, with seeds of its own
   std::vector<std::int64_t> tune_seeds, report_seeds;  // of all studies
   std::vector<Tuned> tuned;
-  std::vector<Run> runs;   // finished ones, in the order of the plan
+  std::vector<Run> runs;  // finished ones, in the order of the plan
+  std::vector<Verdict> verdicts;
   bool complete = true;    // every run of the plan is there
   std::string comparison;  // the YAML that was asked for
   std::string build;       // version, compiler, flags
   std::string machine;     // processor, threads, jobs at a time
 };
 
+/// Of the program that gathered these results: its build without the checksum of its file.
+std::string numerics_of(const Results& results);
+
 /// Non-finite numbers are written as null and read back as infinity. Throws RunError.
 void write_results(const Results& results, const std::filesystem::path& file);
-/// Throws InputError for a file that is missing or is not such results, with the key in question.
+/// Runs that do not say who made them were made by the program that gathered them. Throws InputError for a file that is
+/// missing or is not such results, with the key in question.
 Results read_results(const std::filesystem::path& file);
 
 }  // namespace monge::compare

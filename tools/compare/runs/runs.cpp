@@ -126,6 +126,45 @@ RunResult read_result(const fs::path& run) {
   return result;
 }
 
+/// What results say of a run.
+RunResult result_of(const Results& results, const Run& run) {
+  const Workload& workload = results.workloads[run.workload];
+  RunResult result{.status = run.status,
+                   .message = run.message,
+                   .final_loss = run.final_loss,
+                   .points = run.points,
+                   .step_milliseconds = run.step_milliseconds,
+                   .made_by = run.made_by};
+  result.summary.optimum = workload.optimum;
+  result.summary.vocab = workload.vocab;
+  result.summary.parameters = workload.parameters;
+  result.summary.data = workload.data;
+  result.summary.state_bytes = run.state_bytes;
+  result.summary.passes_per_step = run.passes_per_step;
+  result.summary.initial_weights = run.initial_weights;
+  result.summary.batches = run.batches;
+  result.summary.device = run.device;
+  result.summary.own_cores = run.own_cores;
+  return result;
+}
+
+/// A configuration that another program has resolved, as this one would: keys that are new here get their defaults.
+/// Nothing where it has keys or values that are unknown here. The comments before it, checksums of data, stay.
+std::optional<std::string> resolved_here(const std::string& config) {
+  std::size_t yaml = 0;
+  while (yaml < config.size() && config[yaml] == '#') {
+    const std::size_t end = config.find('\n', yaml);
+    yaml = end == std::string::npos ? config.size() : end + 1;
+  }
+  train::Config run;
+  try {
+    read_yaml_text(config, "the configuration of a run", {}, run);
+  } catch (const InputError&) {
+    return std::nullopt;
+  }
+  return config.substr(0, yaml) + write_yaml(run);
+}
+
 }  // namespace
 
 std::int64_t threads_of(const std::string& config) {
@@ -155,37 +194,58 @@ Runs::~Runs() {
 
 fs::path Runs::path(const std::string& hash, const char* extension) const { return folder_ / (hash + extension); }
 
-std::string Runs::hash(const std::string& config) const {
-  return train::checksum_text(train::checksum(config + options_.numerics));
+std::string Runs::hash(const std::string& config, const std::string& made_by) {
+  return train::checksum_text(train::checksum(config + made_by));
 }
 
-std::size_t Runs::carry(const Results& results) {
-  std::size_t taken = 0;
+std::set<std::string> Runs::carry(const Results& results) {
+  std::set<std::string> taken;
+  const bool gathered_here = numerics_of(results) == options_.numerics;
+  if (gathered_here) std::ranges::for_each(results.verdicts, [this](const Verdict& v) { borrowed_.remember(v); });
   for (const Run& run : results.runs) {
-    if (run.status == Run::Status::failed || run.hash != hash(run.config)) continue;
-    ++taken;
-    const Workload& workload = results.workloads[run.workload];
-    RunResult& result = results_[run.hash];
-    result = {.status = run.status,
-              .message = run.message,
-              .final_loss = run.final_loss,
-              .points = run.points,
-              .step_milliseconds = run.step_milliseconds};
-    result.summary.optimum = workload.optimum;
-    result.summary.vocab = workload.vocab;
-    result.summary.parameters = workload.parameters;
-    result.summary.data = workload.data;
-    result.summary.state_bytes = run.state_bytes;
-    result.summary.passes_per_step = run.passes_per_step;
-    result.summary.initial_weights = run.initial_weights;
-    result.summary.batches = run.batches;
-    result.summary.device = run.device;
-    result.summary.own_cores = run.own_cores;
+    if (run.status == Run::Status::failed || run.hash != hash(run.config, run.made_by)) continue;
+    // What this program has gathered from others, it has believed.
+    if (gathered_here || run.made_by == options_.numerics) {
+      keep(*taken.insert(hash(run.config)).first, result_of(results, run));
+      continue;
+    }
+    const std::optional<std::string> config = resolved_here(run.config);
+    if (!config) continue;
+    const BorrowedRuns::Kind kind{run.made_by, results.variants[run.variant].name,
+                                  results.workloads[run.workload].name};
+    const std::string id = hash(*config);
+    if (!borrowed_.add(kind, id, result_of(results, run))) continue;
+    taken.insert(id);
+    const RunResult* own = own_result(*config);
+    if (own != nullptr && !is_borrowed(*own)) borrowed_.judge(id, *own);
   }
   return taken;
 }
 
+RunResult Runs::failed_run(std::string message) const {
+  return {.status = Run::Status::failed,
+          .message = std::move(message),
+          .final_loss = infinity,
+          .made_by = options_.numerics};
+}
+
+const RunResult& Runs::keep(const std::string& hash, RunResult result) {
+  RunResult& kept = results_[hash] = std::move(result);
+  if (!is_borrowed(kept)) borrowed_.judge(hash, kept);
+  return kept;
+}
+
 const RunResult* Runs::result(const std::string& config) {
+  const RunResult* own = own_result(config);
+  return own != nullptr ? own : borrowed_.believed(hash(config));
+}
+
+const RunResult* Runs::expected(const std::string& config) {
+  const RunResult* known = result(config);
+  return known != nullptr ? known : borrowed_.expected(hash(config));
+}
+
+const RunResult* Runs::own_result(const std::string& config) {
   const std::string id = hash(config);
   if (const auto known = results_.find(id); known != results_.end()) return &known->second;
   if (children_.contains(id)) return nullptr;
@@ -193,14 +253,12 @@ const RunResult* Runs::result(const std::string& config) {
   if (!finished && !failed_for_others(id)) return nullptr;
   // Two texts may have one hash, if once in a world.
   if (read_text(path(id, ".yaml")) != config) return nullptr;
-  if (!finished) {
-    RunResult& failed = results_[id];
-    failed = {.status = Run::Status::failed, .message = read_error(path(id)), .final_loss = infinity};
-    return &failed;
-  }
+  if (!finished) return &keep(id, failed_run(read_error(path(id))));
   fs::remove_all(path(id) / "checkpoints");
   try {
-    return &results_.emplace(id, read_result(path(id))).first->second;
+    RunResult result = read_result(path(id));
+    result.made_by = options_.numerics;
+    return &keep(id, std::move(result));
   } catch (const std::exception&) {
     return nullptr;  // damaged: it runs anew
   }
@@ -270,15 +328,20 @@ bool Runs::poll() {
     child = children_.erase(child);
     finish(id, *code);
   }
-  return children_.size() < before;
+  if (children_.size() == before) return false;
+  borrowed_.release_witnesses([this](const std::string& hash) { return children_.contains(hash); });
+  return true;
 }
 
 void Runs::finish(const std::string& hash, int code) {
-  if (fs::exists(path(hash) / "summary.json")) return;  // result() reads it
+  if (fs::exists(path(hash) / "summary.json")) {
+    own_result(read_text(path(hash, ".yaml")));  // those that wait for it count now, or not
+    return;
+  }
   const std::string end = code > 128 ? fmt::format("signal {}", code - 128) : fmt::format("exit code {}", code);
   std::string said = fs::exists(path(hash) / error_file) ? read_error(path(hash)) : last_lines(path(hash, ".log"));
   if (said.empty()) said = "it printed nothing";
-  results_[hash] = {.status = Run::Status::failed, .message = fmt::format("{}: {}", end, said), .final_loss = infinity};
+  keep(hash, failed_run(fmt::format("{}: {}", end, said)));
 }
 
 }  // namespace monge::compare

@@ -8,31 +8,22 @@
 //   runs/<hash>/       the run's folder (train/folder/run_folder.h), without checkpoints
 //
 // The hash is that of configuration and numerics: equal ones share a run, and a program that computes otherwise runs
-// anew. A run is finished when its summary is there; what a killed run left behind is removed when it starts again. A
-// run that diverged is finished; one that failed for another reason is not, and runs again with the next comparison.
-// Where others make the runs, a failure stands in error.txt of the run's folder, and counts as long as it is there.
+// anew, unless what it would make was borrowed and is believed (borrowed_runs.h). A run is finished when its summary is
+// there; what a killed run left behind is removed when it starts again. A run that diverged is finished; one that
+// failed for another reason is not, and runs again with the next comparison. Where others make the runs, a failure
+// stands in error.txt of the run's folder, and counts as long as it is there.
 #pragma once
 
 #include <map>
 #include <memory>
 #include <optional>
 
+#include "tools/compare/runs/borrowed_runs.h"
 #include "tools/compare/runs/child_process.h"
 #include "tools/compare/runs/own_cores.h"
-#include "tools/compare/runs/results.h"
-#include "train/folder/run_summary.h"
+#include "tools/compare/runs/run_result.h"
 
 namespace monge::compare {
-
-/// What a run has produced.
-struct RunResult {
-  Run::Status status = Run::Status::done;
-  std::string message;      // of a run that diverged or failed
-  double final_loss = 0.0;  // infinite unless done
-  std::vector<Point> points;
-  double step_milliseconds = 0.0;  // median over the lines of metrics
-  train::RunSummary summary;       // empty when the run failed
-};
 
 /// What is the same for all runs.
 struct RunsOptions {
@@ -56,14 +47,24 @@ class Runs {
   Runs& operator=(const Runs&) = delete;
 
   /// Takes over the finished runs of results that were gathered before, perhaps on another machine: their folders are
-  /// not needed. Returns how many there are that this program would make alike, failed ones left out.
-  std::size_t carry(const Results& results);
+  /// not needed. Those of other programs are borrowed. Returns their hashes here; failed ones, and those whose settings
+  /// this program does not know, are left out.
+  std::set<std::string> carry(const Results& results);
 
-  /// Sixteen hexadecimal digits.
-  std::string hash(const std::string& config) const;
+  /// Sixteen hexadecimal digits; of a run that this program makes.
+  std::string hash(const std::string& config) const { return hash(config, options_.numerics); }
+  static std::string hash(const std::string& config, const std::string& made_by);
 
-  /// Of the run of this configuration if it is finished, or has failed in this process or for others; else null.
+  /// Of the run of this configuration if it is finished, or has failed in this process or for others, or if it was
+  /// borrowed and counts; else null.
   const RunResult* result(const std::string& config);
+  /// The same, where it can be foreseen that the borrowed run will count.
+  const RunResult* expected(const std::string& config);
+  /// Whether a run without a result need not start now: it was borrowed, and its witness has not ended. Ask in the
+  /// order of the plan: the first of a kind becomes the witness.
+  bool waits(const std::string& config) { return borrowed_.waits(hash(config)); }
+  bool is_borrowed(const RunResult& result) const { return result.made_by != options_.numerics; }
+  std::vector<Verdict> verdicts() const { return borrowed_.verdicts(); }
 
   /// On cores of its own, if there are enough for all jobs; with a launcher, that is its affair. Throws RunError.
   void start(const std::string& config);
@@ -84,6 +85,10 @@ class Runs {
     std::vector<int> cores;  // its own, if any
   };
 
+  /// What this program has made, or has believed before.
+  const RunResult* own_result(const std::string& config);
+  RunResult failed_run(std::string message) const;
+  const RunResult& keep(const std::string& hash, RunResult result);
   void finish(const std::string& hash, int code);
   ProcessorUse processor_use(const std::string& config);
   /// Whether others have left a failure, and make no new attempt now.
@@ -96,6 +101,7 @@ class Runs {
   std::vector<int> idle_cores_;               // of these
   std::map<std::string, Child> children_;     // by hash
   std::map<std::string, RunResult> results_;  // by hash
+  BorrowedRuns borrowed_;
 };
 
 }  // namespace monge::compare
