@@ -51,7 +51,8 @@ void GroupOptions::fields(Fields& f) {
   f("role", role,
     {.doc = "only parameters of this role; empty: any",
      .choices = {"", "matrix", "embedding", "head", "gain", "bias"}});
-  f("lr_scale", lr_scale, {.doc = "learning rate of the group", .unit = "x lr", .min = 0.0});
+  f("lr_scale", lr_scale,
+    {.doc = "learning rate of the group; 0: it stays as it is, and costs no state", .unit = "x lr", .min = 0.0});
   f("weight_decay", weight_decay, {.doc = "decay of the group; -1: that of the optimizer", .min = -1.0});
 }
 
@@ -76,7 +77,13 @@ Optimizer::Optimizer(const OptimizerOptions& options, nn::Module& model, nn::Par
       targets_(make_targets(options, store)),
       moves_(options.lr > 0.0),
       control_(Tensor::zeros({Control::size}, store.values().dtype(), store.values().device(), Pool::optimizer)) {
-  const RuleContext context{model, store, targets_, options.lr, steps};
+  RuleContext frozen{model, store, targets_, options.lr, steps}, context = frozen;
+  std::erase_if(frozen.targets, [](const Target& target) { return target.lr_scale > 0.0; });
+  std::erase_if(context.targets, [](const Target& target) { return target.lr_scale == 0.0; });
+  if (context.targets.empty()) {
+    throw InputError("optimizer.groups: every parameter has an lr_scale of 0, and nothing is left to train");
+  }
+  frozen_ = segments_of(frozen);
   rule_ = rules().make(options.rule, context);
   schedule_ = schedules().make(options.schedule, {.lr = moves_ ? options.lr : rule_->base_lr(), .steps = steps});
   bool needs_directions = false;
@@ -140,6 +147,7 @@ void Optimizer::prepare(std::int64_t step) {
 }
 
 void Optimizer::apply(std::int64_t number) {
+  for (const Segment& s : frozen_) fill(s.view(store_.grads()), 0.0);
   control_.backend().clip_factor({.grads = store_.grads(), .max_norm = clip_norm_, .control = control_});
   const Step step(number, store_.grads(), control_);
   attention_->before_rule();

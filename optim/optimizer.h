@@ -42,7 +42,8 @@ struct OptimizerOptions : Options {
 
 class Optimizer {
  public:
-  /// For a run of `steps`. All state is created here. Throws InputError when a group
+  /// For a run of `steps`. All state is created here; parameters whose group has a rate of 0 have none, and their
+  /// gradients count as 0. Throws InputError when a group
   /// matches no parameter, the attention layers of `model` do not allow the update, or a transform does not go with the
   /// rule. Model and store outlive the optimizer.
   Optimizer(const OptimizerOptions& options, nn::Module& model, nn::ParameterStore& store, std::int64_t steps);
@@ -96,7 +97,8 @@ class Optimizer {
   std::int64_t steps_;
   double clip_norm_;
   std::vector<Target> targets_;
-  bool moves_;  // at a rate above 0
+  std::vector<Segment> frozen_;  // those of groups with a rate of 0
+  bool moves_;                   // at a rate above 0
   std::unique_ptr<Schedule> schedule_;
   std::unique_ptr<Rule> rule_;
   std::vector<std::unique_ptr<Transform>> transforms_;

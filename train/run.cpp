@@ -4,8 +4,10 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "core/error.h"
+#include "train/checkpoint/starting_weights.h"
 #include "train/console/progress.h"
 #include "train/console/summary.h"
 
@@ -31,12 +33,13 @@ std::unique_ptr<nn::Model> make_model(const Config& config, std::int64_t vocab) 
   return model;
 }
 
-std::unique_ptr<Dataset> make_dataset(const Config& config, const Tokenizer* tokenizer) {
+std::unique_ptr<Dataset> make_dataset(const Config& config, const Tokenizer* tokenizer, bool grows) {
   const std::unique_ptr<nn::Model> model = nn::models().make(config.model, 1);  // to be asked only
   auto dataset = datasets().make(config.data, {.context = model->context(),
                                                .fields = model->batch_fields(),
                                                .seed = static_cast<std::uint64_t>(config.train.seed),
-                                               .tokenizer = tokenizer});
+                                               .tokenizer = tokenizer,
+                                               .grows = grows});
   const std::vector<std::string> given = dataset->fields();
   for (const nn::BatchField& field : model->batch_fields()) {
     if (std::ranges::count(given, field.name) > 0) continue;
@@ -47,14 +50,17 @@ std::unique_ptr<Dataset> make_dataset(const Config& config, const Tokenizer* tok
   return dataset;
 }
 
-Run::Run(Config given) : config(std::move(given)), device(parse_device(config.device)) {
+Run::Run(Config given, const Tokenizer* tokenizer) : config(std::move(given)), device(parse_device(config.device)) {
   backend().configure(gpu_settings_of(config));
   const Turn turn(*this);
-  dataset = make_dataset(config);
+  std::optional<StartingWeights> start;
+  if (tokenizer == nullptr && !config.train.from.empty()) start.emplace(config.train.from);
+  dataset = make_dataset(config, start ? &start->tokenizer() : tokenizer, start.has_value());
   plan = plan_memory(config, dataset->vocab());
   refuse_what_does_not_fit(plan, backend());
   model = make_model(config, dataset->vocab());
   store = std::make_unique<nn::ParameterStore>(*model, device, precision_of(config), seed());
+  if (start) start->load(*store, dataset->tokenizer());
   optimizer = std::make_unique<optim::Optimizer>(config.optimizer, *model, *store, config.train.steps);
 }
 

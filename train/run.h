@@ -19,9 +19,10 @@
 namespace monge::train {
 
 struct Run {
-  /// All that training takes, parameters with their initial values. Throws InputError for data that is not there or
-  /// lacks what the model reads, OutOfMemory for a plan that the device has not the memory for.
-  explicit Run(Config config);
+  /// All that training takes, parameters with their initial values or those of `train.from`. A run that goes on gives
+  /// its `tokenizer`, and its weights are still to come. Throws InputError for data or weights that are not there or
+  /// lack what the model reads, OutOfMemory for a plan that the device has not the memory for.
+  explicit Run(Config config, const Tokenizer* tokenizer = nullptr);
   /// A model of a known vocabulary that is only read: without gradients, data and optimizer.
   Run(Config config, std::int64_t vocab);
 
@@ -56,8 +57,8 @@ struct Run {
 /// The model of a configuration, without parameters yet.
 std::unique_ptr<nn::Model> make_model(const Config& config, std::int64_t vocab);
 
-/// The data of a configuration, for a model that reads the tokens of `tokenizer` unless it is null. Throws InputError
-/// when it is not there or lacks what the model reads.
-std::unique_ptr<Dataset> make_dataset(const Config& config, const Tokenizer* tokenizer = nullptr);
+/// The data of a configuration, for a model that reads the tokens of `tokenizer` unless it is null; whether that may
+/// grow. Throws InputError when it is not there or lacks what the model reads.
+std::unique_ptr<Dataset> make_dataset(const Config& config, const Tokenizer* tokenizer = nullptr, bool grows = false);
 
 }  // namespace monge::train

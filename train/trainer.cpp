@@ -31,7 +31,10 @@ bool compare_losses(Config before, Config now) {
 }  // namespace
 
 Trainer::Trainer(Config config, std::shared_ptr<RunFolder> folder, Progress& progress)
-    : progress_(progress), folder_(std::move(folder)), checkpoint_(open_checkpoint(config)), run_(std::move(config)) {
+    : progress_(progress),
+      folder_(std::move(folder)),
+      checkpoint_(open_checkpoint(config)),
+      run_(make_run(std::move(config))) {
   const Run::Turn turn(run_);
   check_inputs();
   if (checkpoint_) state_ = checkpoint_->state();
@@ -54,6 +57,11 @@ Trainer::Trainer(Config config, std::shared_ptr<RunFolder> folder, Progress& pro
   state_.data = content_text(run_.config, *run_.dataset);
   state_.config = write_yaml(run_.config);
   start_files();
+}
+
+Run Trainer::make_run(Config config) const {
+  if (!checkpoint_ || config.train.from.empty()) return Run(std::move(config));
+  return Run(std::move(config), load_tokenizer(checkpoint_->state().tokenizer).get());
 }
 
 std::optional<Checkpoint> Trainer::open_checkpoint(Config& config) {

@@ -59,6 +59,8 @@ class Trainer {
  private:
   using Clock = std::chrono::steady_clock;
 
+  /// With the tokenizer that the run has come to, where it goes on.
+  Run make_run(Config config) const;
   /// That of a resume, which the configuration may continue. Nothing there: none.
   std::optional<Checkpoint> open_checkpoint(Config& config);
   /// What could fail after the first step but can be known before.

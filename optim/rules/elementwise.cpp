@@ -12,15 +12,17 @@ ElementwiseRule::ElementwiseRule(const UpdateRule& rule, const RuleContext& cont
       rule_(rule),
       name_(name.empty() ? name_of(rule) : std::move(name)),
       segments_(segments_of(context)) {
-  const std::int64_t size = segments_.empty() ? 0 : segments_.back().end - segments_.front().begin;
+  std::int64_t size = 0;
+  for (const Segment& s : segments_) size += s.end - s.begin;
   for (std::size_t k = 0; k < states_of(rule).size(); ++k) states_[k] = make_state({size});
 }
 
 void ElementwiseRule::run(const Step& step, const Tensor& control, const Tensor& values, const Tensor& copies,
                           bool decays) {
+  std::int64_t first = 0;
   for (const Segment& s : segments_) {
-    const std::int64_t first = segments_.front().begin;
-    const Segment own{s.begin - first, s.end - first};
+    const Segment own{first, first + s.end - s.begin};
+    first = own.end;
     control.backend().update({.rule = rule_,
                               .param = s.view(values),
                               .grad = s.view(step.gradients),

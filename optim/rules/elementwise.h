@@ -14,7 +14,7 @@
 
 namespace monge::optim {
 
-/// Its state is one tensor for each state of the update rule, named "lion.m", over the range of its targets.
+/// Its state is one tensor for each state of the update rule, named "lion.m", of its segments one after the other.
 class ElementwiseRule : public Rule {
  public:
   /// `name` begins the names of its state; empty: that of the update rule.

@@ -6,11 +6,18 @@
 #include "core/device.h"
 #include "core/error.h"
 #include "core/options/yaml.h"
+#include "train/checkpoint/checkpoint.h"
 #include "train/data/dataset.h"
+
+namespace fs = std::filesystem;
 
 namespace monge::train {
 
 void TrainOptions::fields(Fields& f) {
+  f("from", from,
+    {.doc =
+         "run folder or checkpoint whose weights, model and tokenizer it starts with; optimizer and schedule are new; "
+         "empty: initial values"});
   f("steps", steps, {.doc = "optimizer steps of the run", .unit = "steps", .min = 1});
   f("batch", batch,
     {.doc = "sequences of one forward and backward pass", .unit = "sequences", .min = 1, .max = 1 << 20});
@@ -114,7 +121,11 @@ void Config::check() const {
 Config load_config(const std::string& path, const std::vector<std::string>& overrides) {
   Config config;
   read_yaml_file(path, overrides, config);
-  return config;
+  if (config.train.from.empty() || !fs::exists(config.train.from)) return config;
+  Config over_that;
+  over_that.model = Checkpoint(find_checkpoint(config.train.from)).config().model;
+  read_yaml_file(path, overrides, over_that);
+  return over_that;
 }
 
 GpuSettings gpu_settings_of(const Config& config) {

@@ -15,6 +15,7 @@
 namespace monge::train {
 
 struct TrainOptions : Options {
+  std::string from;  // run or checkpoint whose weights it starts with; empty: initial values
   std::int64_t steps = 2000;
   std::int64_t batch = 12;
   std::int64_t accumulate = 1;
@@ -60,7 +61,8 @@ struct Config : Options {
   void check() const override;
 };
 
-/// Reads a YAML file with "key.path=value" overrides on top. Throws InputError, see core/options/yaml.h.
+/// Reads a YAML file with "key.path=value" overrides on top. Throws InputError, see core/options/yaml.h. With
+/// `train.from`, what they leave open of `model` is that of the run named there.
 Config load_config(const std::string& path, const std::vector<std::string>& overrides = {});
 
 /// The files that keys under `data` name.

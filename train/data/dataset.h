@@ -25,6 +25,7 @@ struct DatasetContext {
   /// That of a model which is to read the data; null: the dataset makes its own. A dataset whose tokens have a fixed
   /// meaning need not look at it. It outlives the construction.
   const Tokenizer* tokenizer = nullptr;
+  bool grows = false;  // whether it may get more tokens for what the data holds beyond it (Tokenizer::grown)
 };
 
 /// The random numbers of training sequence `index`.

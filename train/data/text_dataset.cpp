@@ -36,8 +36,10 @@ std::string read_files(const std::vector<std::string>& paths) {
   return text;
 }
 
-/// The tokens of a text, from the cache or into it: by `given` unless that is null, else by a tokenizer made from it.
-TokenStore tokenize(const std::string& text, const TextOptions& options, const Tokenizer* given) {
+/// The tokens of a text, from the cache or into it: by the tokenizer of the context, or one made from it.
+TokenStore tokenize(const std::string& text, const TextOptions& options, const DatasetContext& context) {
+  const std::unique_ptr<Tokenizer> grown = context.grows ? context.tokenizer->grown(text) : nullptr;
+  const Tokenizer* given = grown != nullptr ? grown.get() : context.tokenizer;
   const fs::path folder = cache_folder(options.cache);
   const auto file_of = [&](std::uint64_t key) { return folder / (checksum_text(key) + ".tokens"); };
   const std::string tokenizer = options.tokenizer.kind + "\n" + write_yaml(*options.tokenizer.options);
@@ -102,7 +104,7 @@ class TextDataset : public Dataset {
       : context_(context),
         paths_(fmt::format("{}", fmt::join(options.path, ", "))),
         content_(checksum(text)),
-        tokens_(tokenize(text, options, context.tokenizer)) {
+        tokens_(tokenize(text, options, context)) {
     training_ = static_cast<std::int64_t>((1.0 - options.validation_fraction) * static_cast<double>(tokens_.size()));
     const std::int64_t needed = context.context + 1;
     if (training_ < needed || tokens_.size() - training_ < needed) {

@@ -72,6 +72,17 @@ std::string CharTokenizer::save() const {
   return json_text({{"kind", kind()}, {"vocabulary", characters}});
 }
 
+std::unique_ptr<Tokenizer> CharTokenizer::grown(std::string_view text) const {
+  std::set<char32_t> more;
+  for (std::size_t at = 0; at < text.size();) {
+    const CodePoint character = code_point_at(text, at);
+    if (id(character.value) < 0) more.insert(character.value);
+    at += character.bytes;
+  }
+  if (more.empty()) return nullptr;
+  return std::make_unique<CharTokenizer>(vocabulary_ + std::u32string(more.begin(), more.end()));
+}
+
 std::unique_ptr<Tokenizer> make_char_tokenizer(const NoOptions&, std::string_view text) {
   std::array<bool, 128> ascii{};
   std::set<char32_t> characters;

@@ -19,6 +19,8 @@ class CharTokenizer : public Tokenizer {
   std::vector<std::int32_t> encode(std::string_view text) const override;
   std::string decode(const std::vector<std::int32_t>& ids) const override;
   std::string save() const override;
+  /// New characters come behind the others, in code point order.
+  std::unique_ptr<Tokenizer> grown(std::string_view text) const override;
 
  private:
   std::int32_t id(char32_t character) const;  // -1 where it is not in the vocabulary

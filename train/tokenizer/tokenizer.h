@@ -25,6 +25,12 @@ class Tokenizer {
   /// JSON text that `load_tokenizer` turns back into this tokenizer: an object whose "kind" is kind(). Kept in
   /// checkpoints.
   virtual std::string save() const = 0;
+  /// This tokenizer with more tokens behind its own, so that it can take the text; null where it cannot grow or need
+  /// not.
+  virtual std::unique_ptr<Tokenizer> grown(std::string_view text) const {
+    (void)text;
+    return nullptr;
+  }
 };
 
 /// Registry `data.tokenizer`: a factory is given the text to take a vocabulary from.
