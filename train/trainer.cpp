@@ -28,6 +28,16 @@ bool compare_losses(Config before, Config now) {
   });
 }
 
+/// Markdown that keeps lines and spaces.
+std::string as_code(const std::string& text) {
+  std::string out = "    ";
+  for (const char c : text) {
+    out += c;
+    if (c == '\n') out += "    ";
+  }
+  return out;
+}
+
 }  // namespace
 
 Trainer::Trainer(Config config, std::shared_ptr<RunFolder> folder, Progress& progress)
@@ -136,6 +146,10 @@ void Trainer::start_files() {
   fs::remove(folder_->summary());
   write_text_file(folder_->config(), state_.config);
   metrics_ = std::make_unique<MetricsFile>(folder_->metrics(), state_.step);
+  if (run_.config.train.tensorboard) {
+    events_.emplace(folder_->path(), folder_->metrics(), state_.seconds);
+    events_->append_text("config", state_.step, as_code(state_.config));
+  }
 }
 
 void Trainer::print_banner() {
@@ -297,6 +311,7 @@ void Trainer::write_line(bool with_evaluation) {
     }
   }
   metrics_->append(line);
+  if (events_) events_->append(line.json());
   show(line);
   look_for_others();
   training_seconds_ = 0.0;
@@ -461,6 +476,7 @@ void Trainer::sample() {
            });
   const std::string text = sample.shown + run_.dataset->tokenizer().decode(tokens);
   write_text_file(folder_->sample(), text + "\n");
+  if (events_) events_->append_text("sample", state_.step, as_code(text));
   progress_.verbatim(fmt::format("sample ({}):\n{}", folder_->sample().string(), text));
 }
 

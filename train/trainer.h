@@ -19,6 +19,7 @@
 #include "train/checkpoint/start_identity.h"
 #include "train/console/progress.h"
 #include "train/evaluate.h"
+#include "train/folder/event_file.h"
 #include "train/folder/metrics.h"
 #include "train/folder/run_folder.h"
 #include "train/folder/run_summary.h"
@@ -105,6 +106,7 @@ class Trainer {
   std::unique_ptr<TrainingStep> training_;
   std::unique_ptr<BatchQueue> queue_;
   std::unique_ptr<MetricsFile> metrics_;
+  std::optional<EventFile> events_;
   StartIdentity begins_with_;
   CheckpointState state_;
   bool complete_ = false;                 // nothing is left to do

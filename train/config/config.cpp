@@ -63,6 +63,9 @@ void TrainOptions::fields(Fields& f) {
   f("sample_tokens", sample_tokens,
     {.doc = "length of the sample that ends the run; 0: none", .unit = "tokens", .min = 0});
   f("sample_prompt", sample_prompt, {.doc = "text that the sample starts with; empty: a new line, or the first token"});
+  f("tensorboard", tensorboard,
+    {.doc =
+         "write the metrics, the configuration and the sample as TensorBoard's events as well, into the run's folder"});
 }
 
 void TrainOptions::check() const {

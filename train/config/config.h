@@ -33,6 +33,7 @@ struct TrainOptions : Options {
   std::int64_t head_chunk = 0;       // 0: all tokens at once
   std::int64_t sample_tokens = 500;  // 0: no sample
   std::string sample_prompt;
+  bool tensorboard = false;
 
   void fields(Fields& f) override;
   void check() const override;

@@ -6,6 +6,7 @@
 //   sample.txt      text generated at the end
 //   summary.json    what the run has come to (run_summary.h), written last
 //   error.txt       why it could not go on, until it does
+//   events.out.tfevents.*.monge   the metrics for TensorBoard, where they are asked for (event_file.h)
 #pragma once
 
 #include <filesystem>
