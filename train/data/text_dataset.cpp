@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "core/options/yaml.h"
 #include "core/random.h"
 #include "core/random_streams.h"
 #include "train/checkpoint/checksum.h"
@@ -40,8 +39,7 @@ std::string read_files(const std::vector<std::string>& paths) {
 TokenStore tokenize(const std::string& text, const TextOptions& options, const Tokenizer* given) {
   const fs::path folder = cache_folder(options.cache);
   const auto file_of = [&](std::uint64_t key) { return folder / (checksum_text(key) + ".tokens"); };
-  const std::string tokenizer = options.tokenizer.kind + "\n" + write_yaml(*options.tokenizer.options);
-  std::uint64_t key = checksum(text) ^ checksum(tokenizer);
+  std::uint64_t key = checksum(text) ^ checksum(tokenizer_identity(options.tokenizer));
   auto kept = TokenStore::open(file_of(key), key);
   if (given != nullptr && !(kept && kept->tokenizer().save() == given->save())) {
     key = checksum(text) ^ checksum("given\n" + given->save());
