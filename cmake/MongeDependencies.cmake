@@ -71,6 +71,22 @@ if(NOT MONGE_XXHASH_INCLUDE)
 endif()
 add_library(monge_xxhash INTERFACE IMPORTED)
 target_include_directories(monge_xxhash INTERFACE ${MONGE_XXHASH_INCLUDE})
+# PCRE2 and utf8proc, whose Debian packages have no CMake package: regular expressions and normal forms of tokenizers.
+foreach(library IN ITEMS pcre2-8:pcre2.h:libpcre2-dev utf8proc:utf8proc.h:libutf8proc-dev)
+  string(REGEX MATCH "^(.*):(.*):(.*)$" all ${library})
+  set(name ${CMAKE_MATCH_1})
+  set(header ${CMAKE_MATCH_2})
+  set(debian ${CMAKE_MATCH_3})
+  find_path(MONGE_${name}_INCLUDE ${header})
+  find_library(MONGE_${name}_LIBRARY ${name})
+  if(NOT MONGE_${name}_INCLUDE OR NOT MONGE_${name}_LIBRARY)
+    message(FATAL_ERROR "${header} or lib${name} was not found. Install them with: apt-get install ${debian}\n"
+                        "(tools/install_dependencies.sh installs everything Monge needs.)")
+  endif()
+  # Its own name where Monge is installed: the linker of a program that uses it finds the package there.
+  add_library(monge_${name} INTERFACE IMPORTED)
+  target_include_directories(monge_${name} INTERFACE ${MONGE_${name}_INCLUDE})
+endforeach()
 # Of the LAPACKs, OpenBLAS: its threads can be told to stay out of ours.
 set(BLA_VENDOR OpenBLAS)
 monge_find(LAPACK LAPACK::LAPACK libopenblas-pthread-dev [[

@@ -12,6 +12,7 @@ packages=(
   libeigen3-dev                    # Eigen: small dense algebra of reports and tests
   libboost-math-dev                # Boost.Math: the distributions of reports
   libxxhash-dev                    # xxHash: checksums of checkpoints and caches
+  libpcre2-dev libutf8proc-dev     # PCRE2, utf8proc: regular expressions and normal forms of tokenizers
   libgtest-dev python3-numpy       # for the tests
   gnuplot-nox                      # draws every plot: monge report, monge verify --figure
 )

@@ -1,4 +1,4 @@
-// monge tokenize FILE [key.path=value ...] [--json] [--save FILE]
+// monge tokenize FILE [key.path=value ...] [--json] [--save FILE] [--decoded FILE]
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -27,7 +27,7 @@ struct TokenizeOptions : Options {
 struct Arguments {
   std::string file;
   std::vector<std::string> overrides;
-  std::string save;  // empty: nowhere
+  std::string save, decoded;  // empty: nowhere
   bool json = false;
 };
 
@@ -59,9 +59,10 @@ void run(const Arguments& arguments) {
   TokenizeOptions options;
   read_yaml_text("{}", "monge tokenize", arguments.overrides, options);
   const std::string text = read(arguments.file);
-  std::optional<train::OutputFile> save;
-  if (!arguments.save.empty())
-    save.emplace("--save", arguments.save, std::vector<std::filesystem::path>{arguments.file});
+  std::optional<train::OutputFile> save, decoded;
+  const std::vector<std::filesystem::path> read_files{arguments.file};
+  if (!arguments.save.empty()) save.emplace("--save", arguments.save, read_files);
+  if (!arguments.decoded.empty()) decoded.emplace("--decoded", arguments.decoded, read_files);
 
   const auto start = Clock::now();
   const auto tokenizer = tokenizers().make(options.tokenizer, text);
@@ -75,6 +76,7 @@ void run(const Arguments& arguments) {
     encoding = round == 0 ? seconds : std::min(encoding, seconds);
   }
   if (save) save->write(json_text({{"ids", ids}, {"tokenizer", parse_json(tokenizer->save())}}) + "\n");
+  if (decoded) decoded->write(tokenizer->decode(ids));
   const auto bytes = static_cast<double>(text.size()), tokens = static_cast<double>(ids.size());
   if (arguments.json) {
     fmt::print("{}\n", json_text({{"tokenizer", tokenizer->kind()},
@@ -99,6 +101,7 @@ void add_tokenize(Command& program) {
   command.option("file", a->file, "Text to learn from and to encode").required();
   command.option("overrides", a->overrides, "tokenizer.kind=..., tokenizer.vocab=...");
   command.option("--save", a->save, "Write the tokenizer and the token ids to this file, as JSON");
+  command.option("--decoded", a->decoded, "Write the text that the token ids become to this file");
   command.flag("--json", a->json, "One JSON object instead of text");
   add_key_help(
       command, "monge tokenize", [] { return std::make_unique<TokenizeOptions>(); },

@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "core/options/yaml.h"
 #include "core/random.h"
 #include "core/random_streams.h"
 #include "train/checkpoint/checksum.h"
@@ -42,8 +41,7 @@ TokenStore tokenize(const std::string& text, const TextOptions& options, const D
   const Tokenizer* given = grown != nullptr ? grown.get() : context.tokenizer;
   const fs::path folder = cache_folder(options.cache);
   const auto file_of = [&](std::uint64_t key) { return folder / (checksum_text(key) + ".tokens"); };
-  const std::string tokenizer = options.tokenizer.kind + "\n" + write_yaml(*options.tokenizer.options);
-  std::uint64_t key = checksum(text) ^ checksum(tokenizer);
+  std::uint64_t key = checksum(text) ^ checksum(tokenizer_identity(options.tokenizer));
   auto kept = TokenStore::open(file_of(key), key);
   if (given != nullptr && !(kept && kept->tokenizer().save() == given->save())) {
     key = checksum(text) ^ checksum("given\n" + given->save());

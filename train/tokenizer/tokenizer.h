@@ -39,6 +39,9 @@ Registry<Tokenizer, std::string_view>& tokenizers();
 /// How each kind is read back: a factory is given the JSON text of `save`. A new tokenizer is added here as well.
 Registry<Tokenizer, std::string_view>& saved_tokenizers();
 
+/// What decides, beside a text, which ids it becomes: kind, options, and the content of a file that they name.
+std::string tokenizer_identity(const Choice& choice);
+
 /// The inverse of Tokenizer::save. Throws InputError.
 std::unique_ptr<Tokenizer> load_tokenizer(std::string_view json);
 

@@ -1,5 +1,8 @@
 #include "train/tokenizer/utf8.h"
 
+#include <cstdint>
+#include <cstring>
+
 #include "core/error.h"
 
 namespace monge::train {
@@ -25,6 +28,35 @@ CodePoint code_point_at(std::string_view text, std::size_t at) {
                     first, at));
   }
   return {value, bytes};
+}
+
+void check_utf8(std::string_view text) {
+  for (std::size_t at = 0; at < text.size();) {
+    std::uint64_t eight = 0;
+    if (at + sizeof(eight) <= text.size()) {
+      std::memcpy(&eight, text.data() + at, sizeof(eight));
+      if ((eight & 0x8080808080808080u) == 0) {
+        at += sizeof(eight);
+        continue;
+      }
+    }
+    at += code_point_at(text, at).bytes;
+  }
+}
+
+bool is_utf8(std::string_view text) {
+  try {
+    check_utf8(text);
+    return true;
+  } catch (const InputError&) {
+    return false;
+  }
+}
+
+std::size_t last_code_point(std::string_view text) {
+  std::size_t at = text.size() - 1;
+  while ((static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
+  return at;
 }
 
 void append_utf8(std::string& out, char32_t code_point) {

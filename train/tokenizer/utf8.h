@@ -17,6 +17,13 @@ struct CodePoint {
 /// is none: a broken or cut sequence, an overlong form, a surrogate, a value above U+10FFFF.
 CodePoint code_point_at(std::string_view text, std::size_t at);
 
+/// Throws InputError, as code_point_at, where a text is no UTF-8.
+void check_utf8(std::string_view text);
+bool is_utf8(std::string_view text);
+
+/// Where the last code point of `text`, which is UTF-8 and not empty, starts.
+std::size_t last_code_point(std::string_view text);
+
 /// Appends the bytes of `code_point`, which must be one that code_point_at can give.
 void append_utf8(std::string& out, char32_t code_point);
 
