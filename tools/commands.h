@@ -11,6 +11,7 @@ void add_train(Command& program, ExitCode& exit_code);
 void add_sample(Command& program);
 void add_eval(Command& program);
 void add_export(Command& program);
+void add_import(Command& program);
 void add_info(Command& program);
 void add_inspect(Command& program);
 void add_bench(Command& program);

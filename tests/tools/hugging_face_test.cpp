@@ -2,6 +2,7 @@
 // out; here is what it found, as far as it can be said without it.
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "core/safetensors.h"
@@ -139,6 +140,130 @@ TEST(HuggingFaceExport, WhatIsThereIsLeftAlone) {
   EXPECT_HAS(error_of([&] { export_to_hugging_face(saved, dir / "hf", DType::f32); }), "there is something at");
   EXPECT_HAS(error_of([&] { export_to_hugging_face(saved, dir / "run", DType::f32); }), "there is something at");
   EXPECT_TRUE(std::filesystem::is_empty(dir / "hf"));
+}
+
+// --- import ---
+
+/// A folder with a model, as export writes it.
+struct Folder : Exported {
+  explicit Folder(const Overrides& overrides, DType dtype = DType::f32) : Exported(overrides, dtype) {}
+
+  std::string import_error() const {
+    const std::string message = error_of([&] { import_from_hugging_face(dir / "hf", dir / "back"); });
+    EXPECT_FALSE(std::filesystem::exists(dir / "back"));
+    return message;
+  }
+  void change_config(const std::function<void(json&)>& change) const {
+    json changed = config;
+    change(changed);
+    test::write_file(dir / "hf/config.json", changed.dump());
+  }
+};
+
+TEST(HuggingFaceImport, GivesBackWhatWasExported) {
+  Overrides llama_without_dropout = llama;  // of which that model has but one of three
+  llama_without_dropout.push_back("model.dropout=0");
+  for (const Overrides& overrides : {Overrides{"model.bias=true", "model.tied_head=false"}, llama_without_dropout}) {
+    const Folder e(overrides);
+    import_from_hugging_face(e.dir / "hf", e.dir / "back");
+    const train::SavedModel back = train::load_model(e.dir / "back");
+    EXPECT_EQ(back.state.step, 0);
+    ASSERT_EQ(back.store->entries().size(), e.saved.store->entries().size());
+    for (const auto& entry : back.store->entries()) EXPECT_EQ(back.store->value(entry).values(), e.here(entry.name));
+    EXPECT_EQ(back.tokenizer->encode("abcf"), e.saved.tokenizer->encode("abcf"));
+    export_to_hugging_face(back, e.dir / "again", DType::f32);
+    for (const char* file : {"config.json", "model.safetensors"}) {
+      EXPECT_EQ(test::read_file(e.dir / "again" / file), test::read_file(e.dir / "hf" / file)) << file;
+    }
+  }
+}
+
+/// The tensors of `e` in two files with an index.
+json split(const Folder& e) {
+  std::vector<NamedTensor> parts[2];
+  json map;
+  for (const auto& [name, entry] : e.there.entries()) {
+    const std::size_t which = map.size() % 2;
+    parts[which].push_back({name, e.there.tensor(name, host)});
+    map[name] = fmt::format("part{}.safetensors", which);
+  }
+  for (const int which : {0, 1}) {
+    write_safetensors(e.dir / fmt::format("hf/part{}.safetensors", which), parts[which]);
+  }
+  std::filesystem::remove(e.dir / "hf/model.safetensors");
+  return {{"weight_map", map}};
+}
+
+TEST(HuggingFaceImport, ReadsSeveralFilesByTheirIndex) {
+  const Folder e(llama, DType::bf16);
+  const json index = split(e);
+  const std::string file = e.dir / "hf/model.safetensors.index.json";
+  test::write_file(file, index.dump());
+  import_from_hugging_face(e.dir / "hf", e.dir / "ok");
+  const train::SavedModel back = train::load_model(e.dir / "ok");
+  EXPECT_EQ(back.store->value(back.store->entry("head.weight")).values(), e.foreign("lm_head.weight"));
+
+  const auto error_with = [&](const std::string& name, const json& value) {
+    json changed = index;
+    changed["weight_map"][name] = value;
+    test::write_file(file, changed.dump());
+    return e.import_error();
+  };
+  EXPECT_HAS(error_with("model.norm.weight", "../hf/part0.safetensors"), "must be a file of the folder");
+  EXPECT_HAS(error_with("model.norm.weight", "model.safetensors.index.json"), "model.safetensors.index.json");
+  EXPECT_HAS(error_with("model.norm.weight", "gone.safetensors"), "gone.safetensors");
+  EXPECT_HAS(error_with("model.norm.weight", 3), "weight_map.model.norm.weight is 3");
+  EXPECT_HAS(error_with("no.such", "part0.safetensors"), "'no.such' is in part0.safetensors, which does not have it");
+  test::write_file(file, "{}");
+  EXPECT_HAS(e.import_error(), "weight_map must be an object");
+}
+
+// Whatever config.json says and Monge does not know may change what the model does.
+TEST(HuggingFaceImport, RefusesWhatItDoesNotKnowByName) {
+  const Folder e(llama);
+  for (const auto& [key, value, part] : std::initializer_list<std::tuple<const char*, json, const char*>>{
+           {"model_type", "bert", "model_type is 'bert'; allowed: gpt2, llama, mistral, qwen2"},
+           {"rope_scaling", {{"rope_type", "linear"}, {"factor", 2.0}}, "rope_scaling."},
+           {"rope_parameters", {{"rope_type", "yarn"}}, "rope_parameters.rope_type is \"yarn\""},
+           {"sliding_window", 4096, "sliding_window is 4096"},
+           {"hidden_act", "gelu", "hidden_act is \"gelu\""},
+           {"mlp_bias", true, "mlp_bias is true and attention_bias is false"},
+           {"head_dim", 3, "head_dim must be hidden_size / num_attention_heads"},
+           {"logit_softcapping", 30.0, "logit_softcapping (30.0) is a key that Monge does not know"},
+           {"hidden_size", -1, "hidden_size is -1"},
+           {"hidden_size", "16", "hidden_size is \"16\""},
+           {"num_hidden_layers", 3, "has no tensor 'model.layers.2."},
+           {"num_hidden_layers", 1, "is not one of the model that config.json describes"},
+           {"intermediate_size", 24, "has shape (32, 16), but (24, 16) is needed"},
+           {"vocab_size", 5, "has 6 tokens, and vocab_size of config.json is 5"},
+           {"vocab_size", nullptr, "vocab_size is missing"}}) {
+    e.change_config([&](json& config) { config[key] = value; });
+    const std::string message = e.import_error();
+    EXPECT_HAS(message, part) << key;
+    EXPECT_HAS(message, "hf") << key;
+  }
+  e.change_config([](json& config) { config["architectures"] = nullptr; });
+  import_from_hugging_face(e.dir / "hf", e.dir / "back");
+}
+
+TEST(HuggingFaceImport, RefusesDamagedFolders) {
+  const Folder e({});
+  const auto damage = [&](const std::string& file, const std::string& content) {
+    const std::string before = test::read_file(e.dir / "hf" / file);
+    test::write_file(e.dir / "hf" / file, content);
+    const std::string message = e.import_error();
+    test::write_file(e.dir / "hf" / file, before);
+    return message;
+  };
+  for (const char* file : {"config.json", "model.safetensors", "tokenizer.json"}) {
+    const std::string whole = test::read_file(e.dir / "hf" / file);
+    for (const std::string& content : {std::string(), std::string("[1]"), whole.substr(0, whole.size() / 2)}) {
+      EXPECT_HAS(damage(file, content), file);
+    }
+  }
+  std::filesystem::remove(e.dir / "hf/model.safetensors");
+  EXPECT_HAS(e.import_error(), "has neither model.safetensors nor model.safetensors.index.json");
+  EXPECT_HAS(error_of([&] { import_from_hugging_face(e.dir / "nowhere", e.dir / "back"); }), "there is no folder");
 }
 
 // --- tokenizer.json ---

@@ -62,6 +62,18 @@ TEST_F(ProgramTest, TrainsEvaluatesAndSamples) {
   EXPECT_EQ(nlohmann::json::parse(eval.out)["val_loss"], last["val_loss"]);
   EXPECT_EQ(program.run("eval run/checkpoints/step_00000006").code, 0);
 
+  write_file(program / "text.txt", "abcdefabcdefabcdefab");
+  const Result text = program.run("eval run --text text.txt --stride 3 --json");
+  EXPECT_EQ(text.code, 0) << text.err;
+  const auto whole = nlohmann::json::parse(text.out);
+  EXPECT_EQ(whole["tokens"], 19);
+  EXPECT_NEAR(whole["perplexity"].get<double>(), std::exp(whole["loss"].get<double>()), 1e-9);
+  EXPECT_NEAR(whole["bits_per_byte"].get<double>(), whole["loss"].get<double>() / std::log(2.0), 1e-9);
+  write_file(program / "other.txt", "abcz");
+  const Result other = program.run("eval run --text other.txt");
+  EXPECT_EQ(other.code, 2);
+  EXPECT_HAS(other.err, "--text: other.txt: character 'z'");
+
   const std::string sample = "sample run --tokens 20 --seed 3 --temperature 0.8 --top-k 5 --top-p 0.9";
   const Result first = program.run(sample);
   EXPECT_EQ(first.code, 0) << first.err;

@@ -35,4 +35,12 @@ struct ForeignModel {
 /// What this model is there. Throws InputError naming the key that stands in the way.
 ForeignModel foreign_model(const train::Config& config, std::int64_t vocab);
 
+/// The `model` section (YAML) and the vocabulary that a config.json stands for. `file` is for messages. Throws
+/// InputError naming the key and what is allowed: another architecture, or a setting that Monge's models do not have.
+struct ImportedModel {
+  std::string yaml;
+  std::int64_t vocab = 0;
+};
+ImportedModel imported_model(const Json& config, const std::string& file);
+
 }  // namespace monge::tools

@@ -1,26 +1,14 @@
 #include "tools/interop/tokenizer_json.h"
 
-#include <array>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/json.h"
+#include "train/tokenizer/hf/byte_characters.h"
 #include "train/tokenizer/utf8.h"
 
 namespace monge::tools {
 namespace {
-
-/// The visible character that stands for a byte in a byte-level vocabulary (Radford et al. 2019): the byte itself where
-/// it is visible in Latin-1, the others are counted up from U+0100.
-std::array<std::string, 256> byte_characters() {
-  std::array<std::string, 256> out;
-  char32_t next = 0x100;
-  for (char32_t byte = 0; byte < 256; ++byte) {
-    const bool visible = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
-    train::append_utf8(out[byte], visible ? byte : next++);
-  }
-  return out;
-}
 
 Json byte_level(bool decodes) {
   Json out{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
@@ -52,7 +40,7 @@ Json whole(const Json& pre_tokenizer, const Json& decoder, const Json& vocab, co
 
 Json bytes_and_merges(const Json& saved) {
   std::vector<std::string> tokens;
-  for (const std::string& character : byte_characters()) tokens.push_back(character);
+  for (int byte = 0; byte < 256; ++byte) tokens.push_back(train::hf::byte_character(static_cast<unsigned char>(byte)));
   Json vocab = Json::object(), merges = Json::array();
   for (const std::string& token : tokens) vocab[token] = vocab.size();
   const Json none = Json::array();
@@ -102,8 +90,9 @@ std::string tokenizer_json(const train::Tokenizer& tokenizer) {
   const std::string kind = tokenizer.kind();
   if (kind == "byte" || kind == "bpe") return json_text(bytes_and_merges(saved), 2) + "\n";
   if (kind == "char") return json_text(characters(saved), 2) + "\n";
+  if (kind == "hf") return saved["json"].get<std::string>();  // as it came
   throw InputError(fmt::format(
-      "data.tokenizer: {} cannot be written as a tokenizer.json; allowed for export: bpe, byte, char", kind));
+      "data.tokenizer: {} cannot be written as a tokenizer.json; allowed for export: bpe, byte, char, hf", kind));
 }
 
 }  // namespace monge::tools

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""Holds `monge export` against Hugging Face's transformers.
+"""Holds `monge export` and `monge import` against Hugging Face's transformers.
 
 For models of several shapes: train one for some steps, export it, load it with transformers (a warning or a tensor
 that is missing or left over is an error), and compare the ids of a text, the validation loss, and 200 greedy tokens.
+Then the other way: models with random weights made by transformers, imported, exported again, and compared tensor by
+tensor, and by their loss.
 
   pip install torch transformers
   python3 tools/interop/transformers_check.py TEXT [build/monge]
 """
 
 import json
+import math
 import pathlib
 import subprocess
 import sys
@@ -17,7 +20,7 @@ import warnings
 
 import torch
 import transformers
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 CONTEXT = 256
@@ -104,6 +107,54 @@ def exported(monge, text, folder, name, settings):
     return ok
 
 
+def random_models():
+    common = dict(vocab_size=256, bos_token_id=None, eos_token_id=None, pad_token_id=None)
+    wide = dict(hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=CONTEXT, **common)
+    return {
+        "gpt2": transformers.GPT2Config(n_embd=48, n_layer=2, n_head=4, n_positions=CONTEXT, **common),
+        "gpt2, inner 100, exact gelu": transformers.GPT2Config(n_embd=48, n_layer=2, n_head=3, n_inner=100, n_positions=CONTEXT, activation_function="gelu", **common),
+        "llama, own head": transformers.LlamaConfig(**wide),
+        "llama, biases, tied": transformers.LlamaConfig(attention_bias=True, mlp_bias=True, tie_word_embeddings=True, **wide),
+        "mistral without a window": transformers.MistralConfig(sliding_window=None, **wide),
+        "qwen2": transformers.Qwen2Config(**wide),
+    }
+
+
+def imported(monge, text, folder, name, config, shards):
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    for p in model.parameters():  # of a size at which logits differ, gains and biases too
+        torch.nn.init.normal_(p, std=0.2)
+    there, run_folder, back = folder / "hf", folder / "run", folder / "back"
+    model.save_pretrained(there, max_shard_size="60KB" if shards else "5GB")
+    write_byte_tokenizer(there)
+    run(monge, "import", there, run_folder)
+    result = json.loads(run(monge, "eval", run_folder, f"data.path={text}", "--json"))
+    ids = list(pathlib.Path(text).read_bytes())
+    expected = loss_of(model, ids, int(0.9 * len(ids)))
+    run(monge, "export", run_folder, back)
+    again = load_file(back / "model.safetensors")
+    original = {n: p for n, p in model.state_dict().items() if n in again}
+    same = all(torch.equal(original[n], again[n]) for n in original) and len(original) >= len(list(model.parameters()))
+    zeros = [n for n in again if n not in original]
+    same = same and all(not again[n].any() for n in zeros)
+    print(f"import  {name:36} loss {result['val_loss']:.6f} and {expected:.6f}, exported again: {len(original)} tensors "
+          f"{'same' if same else 'DIFFER'}" + (f" and {len(zeros)} zeros" if zeros else ""))
+    return same and close(result["val_loss"], expected, 1e-5)
+
+
+def write_byte_tokenizer(folder):
+    """Of ids 0 .. 255, the bytes, as GPT-2 writes them."""
+    visible = [b for b in range(256) if 33 <= b <= 126 or 161 <= b <= 172 or b >= 174]
+    hidden = [b for b in range(256) if b not in visible]
+    vocab = {chr(b): b for b in visible} | {chr(256 + i): b for i, b in enumerate(hidden)}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    (folder / "tokenizer.json").write_text(json.dumps({
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
+        "pre_tokenizer": level, "post_processor": None, "decoder": level,
+        "model": {"type": "BPE", "vocab": vocab, "merges": []}}))
+
+
 def main():
     text, monge = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else "build/monge").resolve()
     print(f"torch {torch.__version__}, transformers {transformers.__version__}")
@@ -115,6 +166,10 @@ def main():
             folder = pathlib.Path(work) / f"e{i}"
             folder.mkdir()
             ok &= exported(monge, text, folder, name, settings)
+        for i, (name, config) in enumerate(random_models().items()):
+            folder = pathlib.Path(work) / f"i{i}"
+            folder.mkdir()
+            ok &= imported(monge, text, folder, name, config, shards=i % 2 == 1)
     print("all the same" if ok else "NOT all the same")
     return 0 if ok else 1
 

@@ -74,6 +74,7 @@ int run(int argc, char** argv) {
   add_export(program);
   add_inspect(program);
   add_branch(program);
+  add_import(program);
   add_info(program);
   add_bench(program);
   add_compare(program, exit_code);
