@@ -33,8 +33,10 @@ void run(const Arguments& arguments) {
   const train::Run::Turn turn(saved);
   train::TerminalText shown;
   const bool terminal = ::isatty(STDOUT_FILENO) == 1;
+  std::optional<std::int32_t> before;  // the last token that was printed
   const auto print = [&](const std::vector<std::int32_t>& tokens) {
-    const std::string text = saved.tokenizer->decode(tokens);
+    const std::string text = train::text_after(*saved.tokenizer, before, tokens);
+    before = tokens.back();
     print_now(terminal ? shown.next(text) : text);
   };
   const std::optional<std::string> source = arguments.source.empty() ? std::nullopt : std::optional(arguments.source);
@@ -46,7 +48,7 @@ void run(const Arguments& arguments) {
   if (arguments.beams > 0) {
     for (const auto& [tokens, log_probability] :
          train::beam_search(*saved.model, *saved.store, prompt, count, arguments.beams)) {
-      std::string text = arguments.prompt + saved.tokenizer->decode(tokens);
+      std::string text = arguments.prompt + train::text_after(*saved.tokenizer, prompt.tokens.back(), tokens);
       if (text.ends_with('\n')) text.pop_back();
       print_now(fmt::format("{:10.4f}  {}\n", log_probability, terminal ? shown.next(text) : text));
     }

@@ -211,7 +211,11 @@ Prompt make_prompt(const nn::Model& model, const Tokenizer& tokenizer, Device de
   const std::int64_t longest = longest_source(model.batch_fields());
   if (longest > 0 && !source) throw InputError("the model reads a source; give one with --source TEXT");
   if (!source) {
-    if (!text.empty()) return {.tokens = tokenizer.encode(text)};
+    if (!text.empty()) {
+      Prompt prompt{.tokens = tokenizer.encode(text)};
+      if (prompt.tokens.empty()) throw InputError("--prompt becomes no token; give another text");
+      return prompt;
+    }
     try {
       return {.tokens = {mark_token(tokenizer, '\n')}};
     } catch (const InputError&) {

@@ -474,7 +474,7 @@ void Trainer::sample() {
              stop_here_if_interrupted();
              tokens.push_back(token);
            });
-  const std::string text = sample.shown + run_.dataset->tokenizer().decode(tokens);
+  const std::string text = sample.shown + text_after(run_.dataset->tokenizer(), sample.prompt.tokens.back(), tokens);
   write_text_file(folder_->sample(), text + "\n");
   if (events_) events_->append_text("sample", state_.step, as_code(text));
   progress_.verbatim(fmt::format("sample ({}):\n{}", folder_->sample().string(), text));

@@ -241,6 +241,35 @@ TEST_F(ProgramTest, EvaluatesAndSamplesTheBest) {
   EXPECT_HAS(one.err, "--best");
 }
 
+// A run takes its tokenizer from a file, keeps it, and goes on when that is gone. Another file of the same name is
+// another tokenizer, not what the cache of tokens remembers.
+TEST_F(ProgramTest, TakesATokenizerFromAFile) {
+  std::string text;
+  for (int i = 0; i < 300; ++i) text += "ab a b ";
+  write_file(program / "a.txt", text);
+  const std::string train =
+      "train config.yaml train.steps=2 'data={kind: text, path: a.txt, cache: cache, tokenizer: {kind: hf, path: "
+      "t.json}}'";
+  expect_refused(train, "t.json' is no file that can be read");
+  write_file(program / "t.json", R"({"model": {"vocab": {"a": 0, "b": 1, " ": 2, "ab": 3}, "merges": ["a b"]}})");
+  const Result trained = program.run(train + " --out run");
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_HAS(trained.out, "(hf, vocabulary 4)");
+  std::filesystem::remove(program / "t.json");
+  EXPECT_EQ(program.run("eval run").code, 0);
+  EXPECT_EQ(program.run("sample run --prompt ab --tokens 3").code, 0);
+
+  write_file(program / "t.json", R"({"model": {"vocab": {"a": 0, "b": 1, " ": 2}, "merges": []}})");
+  EXPECT_HAS(program.run(train + " --out other").out, "(hf, vocabulary 3)");
+  write_file(program / "t.json", R"({"model": {"vocab": {"a": 0}, "merges": ["a c"]}})");
+  expect_refused(train, "t.json: model.merges[0]: 'c' is not in model.vocab");
+  write_file(program / "t.json",
+             R"({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a|b|ab| )+[cd]"}, "behavior": "Isolated"}, )"
+             R"("model": {"vocab": {"a": 0}, "merges": []}})");
+  expect_refused(train,
+                 "t.json: pre_tokenizer.pattern.Regex: the pattern '(a|b|ab| )+[cd]' cannot be matched at byte 0");
+}
+
 TEST_F(ProgramTest, TokenizeSaysWhatATokenizerMakesOfAText) {
   std::ofstream(program / "text.txt") << "the cat and the dog and the\nhen";
   const auto json = nlohmann::json::parse(program.run("tokenize text.txt tokenizer.vocab=258 --json").out);
@@ -249,7 +278,7 @@ TEST_F(ProgramTest, TokenizeSaysWhatATokenizerMakesOfAText) {
   EXPECT_EQ(json.at("tokens"), 31 - 4 - 3);  // (h, e) is there four times, then (t, he) three times
   EXPECT_EQ(program.run("tokenize text.txt tokenizer.vocab=257 --save kept.json").code, 0);
   const auto kept = nlohmann::json::parse(std::ifstream(program / "kept.json"));
-  EXPECT_EQ(kept.at("tokenizer").dump(), R"({"kind":"bpe","merges":[[104,101]]})");
+  EXPECT_EQ(kept.at("tokenizer").dump(), R"({"kind":"bpe","merges":[[104,101]],"words":"unicode"})");
   EXPECT_EQ(kept.at("ids").size(), 31 - 4);
   for (const char* arguments : {"text.txt --save none/kept.json", "text.txt --save text.txt", "."}) {
     EXPECT_EQ(program.run(std::string("tokenize ") + arguments).code, 2) << arguments;

@@ -100,6 +100,28 @@ TEST(BpeWords, AreRunsWithTheSpaceBeforeThem) {
   EXPECT_EQ(shown(""), "");
 }
 
+// Letters with their marks, numbers, white space and the rest of every script; bytes that are no UTF-8 are letters.
+TEST(BpeWords, AreThoseOfUnicode) {
+  EXPECT_EQ(shown("中文字。日本語、12"), "[中文字][。][日本語][、][12]");
+  EXPECT_EQ(shown("e\u0301t\u00e9 \u0663\u0664\u2167 \u00bd\u3000\u00a0x"),
+            "[e\u0301t\u00e9][ \u0663\u0664\u2167][ \u00bd][\u3000\u00a0][x]");
+  EXPECT_EQ(shown("हिन्दी? \U0001F642\u200d\U0001F642"), "[हिन्दी][?][ \U0001F642\u200d\U0001F642]");
+  EXPECT_EQ(shown("a\xFF\xC3 \xE4\xB8."), "[a\xFF\xC3][ \xE4\xB8][.]");
+}
+
+// Tokenizers of runs that were begun when all bytes beyond ASCII were letters.
+TEST(BpeWords, OfOldTokenizersStayAsTheyWere) {
+  const std::string saved =
+      R"({"kind":"bpe","merges":[[227,128],[256,130],[173,257]]})";  // the third: across a full stop
+  const auto old = load_tokenizer(saved);
+  EXPECT_EQ(old->save(), saved);
+  EXPECT_EQ(old->encode("\u4e2d\u3002"), (Ids{0xE4, 0xB8, 258}));
+  const auto fresh = load_tokenizer(R"({"kind":"bpe","words":"unicode","merges":[[227,128],[256,130],[173,257]]})");
+  EXPECT_EQ(fresh->encode("\u4e2d\u3002"), (Ids{0xE4, 0xB8, 0xAD, 257}));
+  EXPECT_EQ(load_tokenizer(fresh->save())->encode("\u4e2d\u3002"), fresh->encode("\u4e2d\u3002"));
+  EXPECT_HAS(error_of([] { load_tokenizer(R"({"kind":"bpe","words":"new","merges":[]})"); }), "\"unicode\"");
+}
+
 TEST(BpeTokenizer, LearnsAndEncodesLikePlainLoops) {
   for (std::uint64_t seed = 0; seed < 8; ++seed) {
     const std::string text = made_up_text(seed, 400), other = made_up_text(100 + seed, 50);

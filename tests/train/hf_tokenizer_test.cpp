@@ -250,6 +250,30 @@ TEST(HfTokenizer, ReadsAFolder) {
   EXPECT_NE(options.content(), before);
 }
 
+// A text that grows token by token is the text of all tokens, though the first one loses the space before it.
+TEST(HfTokenizer, TextsGrowTokenByToken) {
+  const std::string text = "The pile  goes to \u4e2d each <mask> hole.\nWord";
+  for (const std::string style : {"llama2", "metaspace", "gpt2", "smollm"}) {
+    const HfTokenizer tokenizer(file_of(style).dump(), "t.json");
+    const Ids ids = tokenizer.encode(text);
+    std::string grown;
+    std::optional<std::int32_t> before;
+    for (const std::int32_t id : ids) {
+      grown += text_after(tokenizer, before, {id});
+      before = id;
+    }
+    EXPECT_EQ(grown, tokenizer.decode(ids)) << style;
+  }
+}
+
+TEST(HfTokenizer, IdsThatTheVocabularyLeavesOutAreNoText) {
+  json file = small();
+  file["model"]["vocab"]["ab"] = 9;
+  const HfTokenizer tokenizer(file.dump(), "t.json");
+  EXPECT_EQ(tokenizer.vocab(), 10);
+  EXPECT_EQ(tokenizer.decode({0, 5, 9}), "a ab");
+}
+
 TEST(HfTokenizer, RefusesIdsAndBytesThatItDoesNotKnow) {
   const HfTokenizer tokenizer(small().dump(), "t.json");
   EXPECT_HAS(error_of([&] { tokenizer.decode({3}); }), "token id 3 is not in the vocabulary; allowed: 0 .. 2");

@@ -4,8 +4,8 @@
     pip install tiktoken
     python3 tools/bench/tokenizer.py data/shakespeare.txt --vocab 4096
 
-The merges are those that Monge learns from the text. tiktoken gets them with a pattern that cuts an ASCII text into the
-same words; a difference in ids is an error. Times are of one thread, the fastest of the rounds.
+The merges are those that Monge learns from the text. tiktoken gets them with a pattern that cuts a text into the same
+words; a difference in ids is an error. Times are of one thread, the fastest of the rounds.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 import tiktoken
 
 ROOT = Path(__file__).resolve().parents[2]
-WORDS = r" ?[A-Za-z\u0080-\U0010FFFF]+| ?[0-9]+| ?[^\sA-Za-z0-9\u0080-\U0010FFFF]+|\s+?(?= \S)|\s+"
+WORDS = r" ?[\p{L}\p{M}]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+|\s+?(?= \S)|\s+"
 
 
 def encoding_of(merges):

@@ -19,7 +19,7 @@ namespace monge::train {
 namespace {
 
 constexpr std::array<char, 8> magic = {'M', 'O', 'N', 'G', 'E', 'T', 'O', 'K'};
-constexpr std::uint32_t version = 1;
+constexpr std::uint32_t version = 2;  // 1: bpe cut words by ASCII
 
 struct Header {
   std::array<char, 8> magic;

@@ -1,14 +1,16 @@
 #include "train/tokenizer/bpe_tokenizer.h"
 
 #include <algorithm>
-#include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <queue>
+#include <unordered_map>
 
 #include "core/json.h"
 #include "train/console/slow_work.h"
+#include "train/tokenizer/unicode/normal_form.h"
+#include "train/tokenizer/utf8.h"
 
 namespace monge::train {
 namespace {
@@ -24,15 +26,41 @@ BpeTokenizer::Pair pair_of(std::uint64_t key) {
   return {static_cast<std::int32_t>(key >> 32), static_cast<std::int32_t>(key & 0xffffffffu)};
 }
 
-enum class CharacterClass { letter, digit, space, other };
+/// Of one byte, where those beyond ASCII are letters.
+CharacterClass ascii_class(char c) {
+  return static_cast<unsigned char>(c) < 0x80 ? class_of(static_cast<char32_t>(c)) : CharacterClass::letter;
+}
 
-CharacterClass class_of(char c) {
-  const auto byte = static_cast<unsigned char>(c);
-  const auto lower = static_cast<unsigned char>(byte | 0x20);
-  if (byte >= 0x80 || (lower >= 'a' && lower <= 'z')) return CharacterClass::letter;
-  if (byte >= '0' && byte <= '9') return CharacterClass::digit;
-  if (byte == ' ' || (byte >= '\t' && byte <= '\r')) return CharacterClass::space;
-  return CharacterClass::other;
+/// Calls `found(word)` for the words of a text, in order.
+template <class Found>
+void each_word(std::string_view text, BpeWords words, const Found& found) {
+  struct Character {
+    CharacterClass kind;
+    std::size_t bytes;
+  };
+  const auto character_at = [&](std::size_t at) -> Character {
+    if (words == BpeWords::ascii || static_cast<unsigned char>(text[at]) < 0x80) return {ascii_class(text[at]), 1};
+    const CodePoint character = code_point_or_byte(text, at);
+    return {character.bytes == 1 ? CharacterClass::letter : class_of(character.value), character.bytes};
+  };
+  const auto run_from = [&](std::size_t at) {
+    const Character first = character_at(at);
+    for (at += first.bytes; at < text.size();) {
+      const Character next = character_at(at);
+      if (next.kind != first.kind) break;
+      at += next.bytes;
+    }
+    return at;
+  };
+  for (std::size_t begin = 0; begin < text.size();) {
+    std::size_t end = run_from(begin);
+    if (end < text.size() && text[end - 1] == ' ' && character_at(begin).kind == CharacterClass::space) {
+      // The last space belongs to what follows.
+      end = end - begin > 1 ? end - 1 : run_from(end);
+    }
+    found(text.substr(begin, end - begin));
+    begin = end;
+  }
 }
 
 /// Words one after the other as tokens in a list, out of which tokens can be taken without moving the others.
@@ -85,10 +113,10 @@ class BpeTrainer {
   explicit BpeTrainer(std::string_view text) {
     std::unordered_map<std::string_view, std::int64_t> counts;
     SlowWork reading("bpe: counting words, bytes", static_cast<double>(text.size()));
-    for (const std::string_view word : bpe_words(text)) {
+    each_word(text, BpeWords::unicode, [&](std::string_view word) {
       ++counts[word];
       reading.reached(static_cast<double>(word.data() - text.data()));
-    }
+    });
     for (const auto& [word, count] : counts) {
       chain_.add_word(word);
       counts_.resize(chain_.size(), count);
@@ -170,74 +198,37 @@ class BpeTrainer {
 
 }  // namespace
 
-std::vector<std::string_view> bpe_words(std::string_view text) {
+std::vector<std::string_view> bpe_words(std::string_view text, BpeWords words) {
   std::vector<std::string_view> out;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const auto run_from = [&](std::size_t i) {
-      const CharacterClass kind = class_of(text[i]);
-      while (i < text.size() && class_of(text[i]) == kind) ++i;
-      return i;
-    };
-    std::size_t end = run_from(begin);
-    if (class_of(text[begin]) == CharacterClass::space && text[end - 1] == ' ' && end < text.size()) {
-      // The last space belongs to what follows.
-      end = end - begin > 1 ? end - 1 : run_from(end);
-    }
-    out.push_back(text.substr(begin, end - begin));
-    begin = end;
-  }
+  each_word(text, words, [&](std::string_view word) { out.push_back(word); });
   return out;
 }
 
-BpeTokenizer::BpeTokenizer(std::vector<Pair> merges) : merges_(std::move(merges)) {
+BpeTokenizer::BpeTokenizer(std::vector<Pair> merges, BpeWords words) : merges_(std::move(merges)), words_(words) {
   for (int byte = 0; byte < byte_tokens; ++byte) bytes_.emplace_back(1, static_cast<char>(byte));
   for (const auto& [left, right] : merges_) {
     const auto id = static_cast<std::int32_t>(bytes_.size());
     if (left < 0 || right < 0 || left >= id || right >= id) {
       throw InputError(fmt::format("merge {} is of the tokens {} and {}; allowed: 0 .. {}", id, left, right, id - 1));
     }
-    if (!merged_.emplace(key_of({left, right}), id).second) {
+    if (!table_.add(left, right, id)) {
       throw InputError(fmt::format("the tokens {} and {} are merged twice", left, right));
     }
     bytes_.push_back(bytes_[static_cast<std::size_t>(left)] + bytes_[static_cast<std::size_t>(right)]);
   }
 }
 
-std::vector<std::int32_t> BpeTokenizer::encode_word(std::string_view word) const {
-  using At = TokenChain::At;
-  TokenChain chain;
-  chain.add_word(word);
-  // The lowest id first, of equal ones the leftmost.
-  std::priority_queue<std::pair<std::int32_t, At>, std::vector<std::pair<std::int32_t, At>>, std::greater<>> queue;
-  const auto look = [&](At at) {
-    const auto pair = chain.pair(at);
-    const auto found = pair ? merged_.find(key_of(*pair)) : merged_.end();
-    if (found != merged_.end()) queue.push({found->second, at});
-  };
-  for (At at = 0; at < chain.size(); ++at) look(at);
-  while (!queue.empty()) {
-    const auto [id, at] = queue.top();
-    queue.pop();
-    if (chain.pair(at) != merges_[static_cast<std::size_t>(id - byte_tokens)]) continue;  // it is not there any more
-    chain.merge(at, id);
-    if (chain.before(at) != TokenChain::none) look(chain.before(at));
-    look(at);
-  }
-  std::vector<std::int32_t> tokens;
-  for (At at = 0; at != TokenChain::none; at = chain.after(at)) tokens.push_back(chain.id(at));
-  return tokens;
-}
-
 std::vector<std::int32_t> BpeTokenizer::encode(std::string_view text) const {
   std::vector<std::int32_t> ids;
-  std::unordered_map<std::string_view, std::vector<std::int32_t>> seen;
+  WordMemory memory;
   SlowWork encoding("bpe: encoding, bytes", static_cast<double>(text.size()));
-  for (const std::string_view word : bpe_words(text)) {
-    const auto [at, is_new] = seen.try_emplace(word);
-    if (is_new) at->second = encode_word(word);
-    ids.insert(ids.end(), at->second.begin(), at->second.end());
+  each_word(text, words_, [&](std::string_view word) {
+    memory.append(word, ids, [&](std::string_view fresh, std::vector<std::int32_t>& tokens) {
+      for (const char c : fresh) tokens.push_back(static_cast<unsigned char>(c));
+      table_.apply(tokens);
+    });
     encoding.reached(static_cast<double>(word.data() - text.data()));
-  }
+  });
   return ids;
 }
 
@@ -252,7 +243,12 @@ std::string BpeTokenizer::decode(const std::vector<std::int32_t>& ids) const {
   return text;
 }
 
-std::string BpeTokenizer::save() const { return json_text({{"kind", "bpe"}, {"merges", merges_}}); }
+std::string BpeTokenizer::save() const {
+  Json saved = {{"kind", "bpe"}};
+  if (words_ == BpeWords::unicode) saved["words"] = "unicode";
+  saved["merges"] = merges_;
+  return json_text(saved);
+}
 
 void BpeOptions::fields(Fields& f) {
   f("vocab", vocab,
@@ -264,8 +260,18 @@ std::unique_ptr<Tokenizer> make_bpe_tokenizer(const BpeOptions& options, std::st
 }
 
 std::unique_ptr<Tokenizer> load_bpe_tokenizer(const NoOptions&, std::string_view json) {
+  const Json saved = parse_json(json);
+  auto words = BpeWords::ascii;
+  if (saved.is_object() && saved.contains("words")) {
+    if (saved["words"] != "unicode") {
+      throw InputError(
+          "the \"words\" of a saved bpe tokenizer are of a kind that this version does not know; allowed: "
+          "\"unicode\"");
+    }
+    words = BpeWords::unicode;
+  }
   try {
-    return std::make_unique<BpeTokenizer>(parse_json(json).at("merges").get<std::vector<BpeTokenizer::Pair>>());
+    return std::make_unique<BpeTokenizer>(saved.at("merges").get<std::vector<BpeTokenizer::Pair>>(), words);
   } catch (const Json::exception&) {
     throw InputError("a saved bpe tokenizer must have \"merges\", a list of pairs of token ids");
   }

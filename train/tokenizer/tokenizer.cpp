@@ -37,6 +37,14 @@ TokenizerRegistry& saved_tokenizers() {
   return registry;
 }
 
+std::string text_after(const Tokenizer& tokenizer, std::optional<std::int32_t> before,
+                       const std::vector<std::int32_t>& ids) {
+  if (!before) return tokenizer.decode(ids);
+  std::vector<std::int32_t> all = {*before};
+  all.insert(all.end(), ids.begin(), ids.end());
+  return tokenizer.decode(all).substr(tokenizer.decode({*before}).size());
+}
+
 std::string tokenizer_identity(const Choice& choice) {
   std::string identity = choice.kind + "\n" + write_yaml(*choice.options);
   if (const auto* options = dynamic_cast<const HfOptions*>(choice.options.get())) {

@@ -7,11 +7,12 @@
 
 namespace monge::train {
 
-CodePoint code_point_at(std::string_view text, std::size_t at) {
+namespace {
+
+/// The code point at a byte beyond ASCII; of no bytes where there is none.
+CodePoint decoded(std::string_view text, std::size_t at) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(at);
-  if (first < 0x80) return {first, 1};
-
   const std::size_t bytes = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
   bool valid = first >= 0xC2 && first <= 0xF4 && at + bytes <= text.size();
   char32_t value = first & (0xFFu >> (bytes + 1));
@@ -21,13 +22,30 @@ CodePoint code_point_at(std::string_view text, std::size_t at) {
   }
   const char32_t smallest = bytes == 4 ? 0x10000 : bytes == 3 ? 0x800 : 0x80;
   const bool surrogate = value >= 0xD800 && value < 0xE000;
-  if (!valid || value < smallest || value > 0x10FFFF || surrogate) {
+  if (!valid || value < smallest || value > 0x10FFFF || surrogate) return {0, 0};
+  return {value, bytes};
+}
+
+}  // namespace
+
+CodePoint code_point_at(std::string_view text, std::size_t at) {
+  const auto first = static_cast<unsigned char>(text[at]);
+  if (first < 0x80) return {first, 1};
+  const CodePoint found = decoded(text, at);
+  if (found.bytes == 0) {
     throw InputError(
         fmt::format("byte 0x{:02x} at offset {} is no valid UTF-8; save the text as UTF-8, or set data.tokenizer to "
                     "byte, which takes any bytes",
                     first, at));
   }
-  return {value, bytes};
+  return found;
+}
+
+CodePoint code_point_or_byte(std::string_view text, std::size_t at) {
+  const auto first = static_cast<unsigned char>(text[at]);
+  if (first < 0x80) return {first, 1};
+  const CodePoint found = decoded(text, at);
+  return found.bytes == 0 ? CodePoint{first, 1} : found;
 }
 
 void check_utf8(std::string_view text) {

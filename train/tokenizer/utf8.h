@@ -17,6 +17,9 @@ struct CodePoint {
 /// is none: a broken or cut sequence, an overlong form, a surrogate, a value above U+10FFFF.
 CodePoint code_point_at(std::string_view text, std::size_t at);
 
+/// The same, but the byte itself where there is none.
+CodePoint code_point_or_byte(std::string_view text, std::size_t at);
+
 /// Throws InputError, as code_point_at, where a text is no UTF-8.
 void check_utf8(std::string_view text);
 bool is_utf8(std::string_view text);

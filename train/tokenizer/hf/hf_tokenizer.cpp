@@ -104,10 +104,11 @@ std::vector<std::int32_t> HfTokenizer::encode(std::string_view text) const {
 std::string HfTokenizer::decode(const std::vector<std::int32_t>& ids) const {
   std::vector<std::string> tokens;
   for (const std::int32_t id : ids) {
-    if (id < 0 || id >= vocab() || tokens_[static_cast<std::size_t>(id)].empty()) {
+    if (id < 0 || id >= vocab()) {
       throw InputError(fmt::format("token id {} is not in the vocabulary; allowed: 0 .. {}", id, vocab() - 1));
     }
-    tokens.push_back(tokens_[static_cast<std::size_t>(id)]);
+    const std::string& token = tokens_[static_cast<std::size_t>(id)];
+    if (!token.empty()) tokens.push_back(token);
   }
   if (decoder_ != nullptr) {
     decoder_->apply(tokens);

@@ -28,7 +28,7 @@ class HfTokenizer : public Tokenizer {
   std::int64_t vocab() const override { return static_cast<std::int64_t>(tokens_.size()); }
   /// `text` must be UTF-8. No special tokens are added around it; those that it holds become tokens.
   std::vector<std::int32_t> encode(std::string_view text) const override;
-  /// With special tokens. Decoders may treat the first token otherwise than the rest.
+  /// With special tokens. Ids that the vocabulary leaves out are no text, as in `tokenizers`.
   std::string decode(const std::vector<std::int32_t>& ids) const override;
   /// {"kind": "hf", "json": "..."}: the file as a text.
   std::string save() const override;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <iterator>
+#include <vector>
 
 #include "core/error.h"
 #include "train/tokenizer/unicode/young_characters.h"
@@ -48,7 +49,29 @@ void append_normalized(std::string& out, std::string_view piece, NormalForm form
   std::free(made);
 }
 
-utf8proc_category_t category_of(char32_t c) { return utf8proc_category(static_cast<utf8proc_int32_t>(c)); }
+/// The category in Unicode 16.
+utf8proc_category_t category_of(char32_t c) {
+  if (const StandIn* young = find(stand_ins, c)) c = young->like;
+  return utf8proc_category(static_cast<utf8proc_int32_t>(c));
+}
+
+CharacterClass looked_up_class(char32_t c) {
+  if (is_white_space(c)) return CharacterClass::space;
+  switch (category_of(c)) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME: return CharacterClass::letter;
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_NO: return CharacterClass::number;
+    default: return CharacterClass::other;
+  }
+}
 
 }  // namespace
 
@@ -103,30 +126,24 @@ bool is_white_space(char32_t c) {
          c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-bool is_number(char32_t c) {
-  if (c < 0x80) return c >= '0' && c <= '9';
-  if (find(young_numbers, c) != nullptr) return true;
-  if (const StandIn* young = find(stand_ins, c)) c = young->like;
-  const auto category = category_of(c);
-  return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL || category == UTF8PROC_CATEGORY_NO;
+CharacterClass class_of(char32_t c) {
+  constexpr char32_t kept = 0x10000;
+  static const auto classes = [] {
+    std::vector<CharacterClass> out;
+    for (char32_t i = 0; i < kept; ++i) out.push_back(looked_up_class(i));
+    return out;
+  }();
+  return c < kept ? classes[c] : looked_up_class(c);
 }
 
+bool is_number(char32_t c) { return class_of(c) == CharacterClass::number || find(young_numbers, c) != nullptr; }
+
 bool is_word_character(char32_t c) {
-  if (const StandIn* young = find(stand_ins, c)) c = young->like;
-  switch (category_of(c)) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_PC: return true;
-    default: break;
-  }
+  const CharacterClass kind = class_of(c);
+  if (kind == CharacterClass::letter) return true;
+  const auto category = category_of(c);
+  if (kind == CharacterClass::number) return category != UTF8PROC_CATEGORY_NO;
+  if (category == UTF8PROC_CATEGORY_PC) return true;
   // Joiners, and letters in circles and squares.
   return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
          (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);

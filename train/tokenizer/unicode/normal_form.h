@@ -15,6 +15,10 @@ std::string normalized(std::string_view text, NormalForm form);
 /// Each character as its small letter.
 std::string in_small_letters(std::string_view text);
 
+/// Letters with marks, numbers, white space and all else.
+enum class CharacterClass : unsigned char { letter, number, space, other };
+CharacterClass class_of(char32_t character);
+
 bool is_white_space(char32_t character);
 /// A digit or another number.
 bool is_number(char32_t character);
