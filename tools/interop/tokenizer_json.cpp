@@ -57,15 +57,14 @@ Json bytes_and_merges(const Json& saved) {
     vocab[token] = tokens.size();
     tokens.push_back(token);
   }
-  // Runs of letters, digits or others with the space before them, or of white space, the last space of which belongs to
-  // what follows (train/tokenizer/bpe_tokenizer.h).
-  const Json words{{"type", "Split"},
-                   {"pattern",
-                    {{"Regex",
-                      " ?[A-Za-z\\x{80}-\\x{10FFFF}]+| ?[0-9]+| ?[^\\t-\\r A-Za-z0-9\\x{80}-\\x{10FFFF}]+"
-                      "|[\\t-\\r ]+(?= [^\\t-\\r ])|[\\t-\\r ]+"}}},
-                   {"behavior", "Isolated"},
-                   {"invert", false}};
+  // Runs of letters, numbers or others with the space before them, or of white space, the last space of which belongs
+  // to what follows (train/tokenizer/bpe_tokenizer.h).
+  const bool unicode = saved.contains("words");
+  const std::string letter = unicode ? "\\p{L}\\p{M}" : "A-Za-z\\x{80}-\\x{10FFFF}",
+                    number = unicode ? "\\p{N}" : "0-9", space = unicode ? "\\s" : "\\t-\\r ";
+  const std::string pattern =
+      fmt::format(" ?[{0}]+| ?[{1}]+| ?[^{2}{0}{1}]+|[{2}]+(?= [^{2}])|[{2}]+", letter, number, space);
+  const Json words{{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
   const Json pre = merges.empty()
                        ? byte_level(false)
                        : Json{{"type", "Sequence"}, {"pretokenizers", Json::array({words, byte_level(false)})}};
