@@ -11,6 +11,7 @@ namespace monge::train::hf {
 
 std::size_t WordFinder::child(std::size_t node, char c) const {
   const auto& next = nodes_[node].next;
+  if (next.size() == 1) return next[0].first == c ? next[0].second : none;  // most of them
   const auto found = std::ranges::lower_bound(next, c, {}, &std::pair<char, std::size_t>::first);
   return found != next.end() && found->first == c ? found->second : none;
 }
@@ -18,7 +19,6 @@ std::size_t WordFinder::child(std::size_t node, char c) const {
 void WordFinder::add(std::string_view word, std::size_t index) {
   if (word.empty()) return;
   if (nodes_.empty()) nodes_.emplace_back();
-  starts_[static_cast<unsigned char>(word[0])] = true;
   std::size_t node = 0;
   for (const char c : word) {
     std::size_t next = child(node, c);
@@ -28,6 +28,7 @@ void WordFinder::add(std::string_view word, std::size_t index) {
       children.insert(std::ranges::lower_bound(children, c, {}, &std::pair<char, std::size_t>::first), {c, next});
       nodes_.emplace_back();
     }
+    if (node == 0) first_[static_cast<unsigned char>(c)] = next;
     node = next;
   }
   if (nodes_[node].index == none) nodes_[node].index = index;
@@ -35,13 +36,13 @@ void WordFinder::add(std::string_view word, std::size_t index) {
 
 WordFinder::Found WordFinder::find(std::string_view text, std::size_t from) const {
   for (std::size_t at = from; at < text.size(); ++at) {
-    if (!starts_[static_cast<unsigned char>(text[at])]) continue;
+    std::size_t node = first_[static_cast<unsigned char>(text[at])];
+    if (node == 0) continue;
     Found found{at, at, none};
-    std::size_t node = 0;
-    for (std::size_t i = at; i < text.size(); ++i) {
+    for (std::size_t i = at + 1; node != none; ++i) {
+      if (nodes_[node].index != none) found = {at, i, nodes_[node].index};
+      if (i == text.size()) break;
       node = child(node, text[i]);
-      if (node == none) break;
-      if (nodes_[node].index != none) found = {at, i + 1, nodes_[node].index};
     }
     if (found.index != none) return found;
   }

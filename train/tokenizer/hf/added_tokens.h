@@ -1,6 +1,7 @@
 // The section `added_tokens` of a tokenizer.json: texts that are tokens of their own wherever they stand.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -34,7 +35,7 @@ class WordFinder {
   std::size_t child(std::size_t node, char c) const;
 
   std::vector<Node> nodes_;
-  bool starts_[256] = {};
+  std::array<std::size_t, 256> first_{};  // the node of a first byte; 0: no word starts with it
 };
 
 /// Immutable; thread-safe.
