@@ -48,7 +48,7 @@ TEST_P(ComparisonsOfConfigs, AreFair) {
 
 INSTANTIATE_TEST_SUITE_P(All, ComparisonsOfConfigs,
                          testing::Values("attention_teacher.yaml", "demo.yaml", "natural_gradient.yaml",
-                                         "natural_gradient_more.yaml", "suite.yaml"),
+                                         "natural_gradient_methods.yaml", "natural_gradient_more.yaml", "suite.yaml"),
                          [](const auto& info) {
                            const std::string name = info.param;
                            return name.substr(0, name.find('.'));
