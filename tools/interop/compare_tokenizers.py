@@ -4,6 +4,7 @@
     pip install tokenizers==0.23.3
     python3 tools/interop/compare_tokenizers.py data/shakespeare.txt            # all checks; --fuzz-mb 1 for a quick look
     python3 tools/interop/compare_tokenizers.py data/shakespeare.txt --speed    # a table of MB/s
+    python3 tools/interop/compare_tokenizers.py data/shakespeare.txt --learning # seconds to learn from Chinese
 
 For each style a tokenizer is trained on the spot on the text and made-up text in many scripts. Both programs encode
 random valid UTF-8 and texts of hard pieces (see tokenizers_styles.py); any difference is printed and ends in exit code 1.
@@ -18,7 +19,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tokenizers_styles import STYLES, make, mixed_text, random_text
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from tokenizers_styles import STYLES, chinese_text, make, mixed_text, random_text
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -78,6 +81,21 @@ def speed(program, folder, style, tokenizer, text):
           f"**{rates[3] / rates[1]:.1f}** |", flush=True)
 
 
+def learning(program, folder, vocab):
+    """300 kB of Chinese, as sentences and as one word."""
+    for name, marks in (("sentences", "，。，、"), ("one word", "")):
+        text = chinese_text(300_000, marks)
+        (folder / "text").write_bytes(text.encode())
+        report = subprocess.run([program, "tokenize", folder / "text", f"tokenizer.vocab={vocab}", "--json"],
+                                stdout=subprocess.PIPE, check=True)
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        trainer = trainers.BpeTrainer(vocab_size=vocab, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+                                      show_progress=False)
+        theirs = seconds(lambda: tokenizer.train_from_iterator([text], trainer), rounds=1)
+        print(f"{name}: Monge {json.loads(report.stdout)['learning_seconds']:.2f} s, tokenizers {theirs:.2f} s")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("text", type=Path)
@@ -85,6 +103,7 @@ def main():
     parser.add_argument("--vocab", type=int, default=4000)
     parser.add_argument("--styles", nargs="*", default=STYLES)
     parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--learning", action="store_true")
     parser.add_argument("--monge", type=Path, default=ROOT / "build/monge")
     arguments = parser.parse_args()
 
@@ -97,6 +116,9 @@ def main():
               "Monge / it |\n|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        if arguments.learning:
+            learning(arguments.monge, folder, 4096)
+            return
         for style in arguments.styles:
             tokenizer = make(style, learned, arguments.vocab)
             tokenizer.save(str(folder / f"{style}.json"))

@@ -107,3 +107,16 @@ def mixed_text(seed, size):
              "\U0002EBF0", "<tool>", "<mask>", "<mask>s", "<end>", "<both>", "Word", "Words", "<|endoftext|>", "<s>", "<unk>",
              "<0x41>", "▁", "Ġ", ".", ",", "!!", "'", "...", "_", "a", "b", "ab", "é" * 3, "x" * 9, "\U0010FFFF", "\ue000"]
     return "".join(draw.choice(atoms) for _ in range(size // 4))
+
+
+def chinese_text(size, marks="，。，、"):
+    """Made-up Chinese: words of one to four characters by Zipf's law, `marks` between."""
+    draw = random.Random(1)
+    characters = [chr(0x4E00 + 7 * i) for i in range(2500)]
+    by_rank = [1 / (i + 3) for i in range(20_000)]
+    words = ["".join(draw.choices(characters, by_rank[:2500], k=draw.choice([1, 2, 2, 2, 3, 4]))) for _ in range(20_000)]
+    out, length = [], 0
+    while length < size:
+        out.append("".join(draw.choices(words, by_rank, k=draw.randint(3, 12))) + (draw.choice(marks) if marks else ""))
+        length += len(out[-1].encode())
+    return "".join(out)
